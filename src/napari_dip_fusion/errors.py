@@ -1,0 +1,22 @@
+"""The one exception of a fusion that failed after its input had been accepted."""
+
+from typing import Any
+
+
+class FusionError(Exception):
+    """A run that could not be finished, with advice in its message.
+
+    Bad input is a :class:`ValueError` instead. The class is deliberately no
+    :class:`RuntimeError`: napari's generator workers swallow those.
+
+    Parameters
+    ----------
+    message : str
+        What happened and what to do.
+    result : FusionResult, optional
+        The best result up to the failure, where there is one.
+    """
+
+    def __init__(self, message: str, result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
