@@ -1,0 +1,63 @@
+"""What a run needs before it starts."""
+
+from napari_dip_fusion.config import FusionConfig
+
+
+def estimate_memory(config: FusionConfig, shape: tuple[int, int], count: int) -> int:
+    """Estimate the memory of a run in bytes.
+
+    Parameters
+    ----------
+    config : FusionConfig
+    shape : (M, N)
+        Size of the images in pixels.
+    count : int
+        Number of sources K.
+
+    Returns
+    -------
+    int
+        Features that are kept for the backward pass, with the padded copies
+        and gradients that are alive beside them, plus weights, Adam's moments
+        and the images. The libraries themselves are not counted.
+    """
+    rows, columns = (padded_size(n, config.depth) for n in shape)
+    inputs = count + 1 if config.net_input == "sources" else config.channels
+    features = 0.0
+    channels = inputs
+    for scale in range(config.depth):
+        pixels = 4.0**-scale
+        joined = config.width + config.skip_channels
+        # Down path at a quarter of the pixels; each block keeps its padded
+        # input, the convolution's output and the activated result.
+        features += pixels * (channels + 2 * config.skip_channels)
+        features += pixels / 4 * 5 * config.width
+        features += pixels * (4 * joined + 4 * config.width)
+        channels = config.width
+    alive = 2 * (config.width + config.skip_channels)
+    pixel_values = features + alive + 6 * config.channels + inputs
+    weights = 16 * _parameters(config, inputs)
+    images = rows * columns * 4 * (4 * count + 8)
+    return int(rows * columns * 4 * pixel_values + weights + images)
+
+
+def padded_size(size: int, depth: int) -> int:
+    """Return the smallest size from `size` on that a network of `depth` scales takes.
+
+    Every scale halves it, and the deepest features need two pixels each way
+    for their reflection padding.
+
+    Examples
+    --------
+    >>> padded_size(47, 5), padded_size(256, 5)
+    (64, 256)
+    """
+    step = 2**depth
+    return max(-(-size // step), 2) * step
+
+
+def _parameters(config: FusionConfig, inputs: int) -> int:
+    width, skip = config.width, config.skip_channels
+    per_scale = 9 * (width + skip) * width + width * width
+    down = 9 * inputs * width + (2 * config.depth - 1) * 9 * width * width
+    return config.depth * per_scale + down

@@ -1,0 +1,208 @@
+"""The optimisation of the network: the only crossing between NumPy and torch."""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.devices import resolve_device
+from napari_dip_fusion.errors import FusionError
+from napari_dip_fusion.estimate import padded_size
+from napari_dip_fusion.network import SkipNetwork, random_input
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one iteration gave.
+
+    Attributes
+    ----------
+    iteration : int
+        Counted from 1 over all runs of a fit.
+    excess : float
+        Mean over pixels and channels of w (x - T)^2: the loss less its floor.
+    seconds : float
+        Time that the iteration took.
+    """
+
+    iteration: int
+    excess: float
+    seconds: float
+
+
+class Fit:
+    """A network being fitted to the consensus image of some sources.
+
+    Per pixel, sum_i (X_i - beta_i x)^2 = w (x - T)^2 + floor, so that the loss
+    of the paper (eq. (2)) is one weighted squared error to T, whatever the
+    number of sources. Each of the n output channels has its own loss
+    (eq. (4)); their mean is the output, and the output with the smallest loss
+    is kept.
+
+    Parameters
+    ----------
+    target : ndarray of shape (M, N)
+        The consensus image T.
+    weight : ndarray of shape (M, N)
+        w = sum_i beta_i^2.
+    sources : ndarray of shape (K, M, N)
+        Sources in [0, 1]; with `target` the network's input when
+        ``config.net_input`` is ``sources``.
+    config : FusionConfig
+
+    Notes
+    -----
+    Sizes that the network cannot halve are padded by reflection, inside; the
+    loss sees the true pixels only. Randomness comes from generators of this
+    object, seeded with ``config.seed``.
+    """
+
+    def __init__(
+        self, target: Floats, weight: Floats, sources: Floats, config: FusionConfig
+    ) -> None:
+        self.config = config
+        self.device = resolve_device(config.device)
+        self.iteration = 0
+        self._shape = target.shape
+        self._best: Tensor | None = None
+        self._best_excess = math.inf
+        with _failures_explained(self):
+            self._build(target, weight, sources)
+
+    def _build(self, target: Floats, weight: Floats, sources: Floats) -> None:
+        config = self.config
+        generator = torch.Generator().manual_seed(config.seed)
+        layers = np.concatenate([sources, target[None]])
+        channels = len(layers) if config.net_input == "sources" else config.channels
+        network = SkipNetwork(
+            channels,
+            config.channels,
+            width=config.width,
+            depth=config.depth,
+            skip_channels=config.skip_channels,
+            upsampling=config.upsampling,
+            generator=generator,
+        )
+        size = tuple(padded_size(n, config.depth) for n in self._shape)
+        if config.net_input == "sources":
+            net_input = torch.from_numpy(_padded(layers, (size[0], size[1])))[None]
+        else:
+            net_input = random_input((channels, size[0], size[1]), generator)
+        self._noise = torch.Generator(self.device).manual_seed(config.seed + 1)
+        self._network = network.to(self.device, memory_format=torch.channels_last)
+        self._input = net_input.to(self.device, memory_format=torch.channels_last)
+        self._target = torch.from_numpy(target).to(self.device)
+        self._weight = torch.from_numpy(weight).to(self.device)
+        self._optimizer = torch.optim.Adam(self._network.parameters(), lr=config.learning_rate)
+
+    @property
+    def threads(self) -> int:
+        """Processor threads that torch uses in this fit."""
+        return self.config.threads or torch.get_num_threads()
+
+    @property
+    def image(self) -> Floats | None:
+        """The best output so far, shape (M, N) in [0, 1]; None before the first iteration."""
+        return None if self._best is None else self._best.cpu().numpy()
+
+    def run(self, iterations: int) -> Iterator[Step]:
+        """Yield one Step an iteration, `iterations` times.
+
+        Raises
+        ------
+        FusionError
+            When torch fails or the loss is no longer finite; the best output
+            stays in :attr:`image`.
+        """
+        for _ in range(iterations):
+            start = time.perf_counter()
+            with _thread_count(self.config.threads), _failures_explained(self):
+                excess = self._step()
+            self.iteration += 1
+            yield Step(self.iteration, excess, time.perf_counter() - start)
+
+    def _step(self) -> float:
+        """Make one iteration and return the excess before it."""
+        net_input = self._input
+        if self.config.input_noise > 0:
+            noise = torch.empty_like(net_input).normal_(generator=self._noise)
+            net_input = net_input + self.config.input_noise * noise
+        self._optimizer.zero_grad(set_to_none=True)
+        rows, columns = self._shape
+        kind = torch.device(self.device).type
+        with torch.autocast(
+            kind, dtype=torch.bfloat16, enabled=self.config.precision == "bfloat16"
+        ):
+            output = self._network(net_input)
+        output = output[0, :, :rows, :columns]
+        loss = weighted_error(output, self._target, self._weight)
+        excess = float(loss.detach())
+        if not math.isfinite(excess):
+            raise FusionError(
+                f"the loss is no longer finite at iteration {self.iteration + 1}; use a smaller "
+                f"learning_rate than {self.config.learning_rate:g} or precision float32"
+            )
+        if excess < self._best_excess:
+            self._best_excess = excess
+            self._best = output.detach().mean(dim=0)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        return excess
+
+
+def weighted_error(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Return the mean over pixels and channels of w (x - T)^2.
+
+    Parameters
+    ----------
+    output : Tensor of shape (n, M, N)
+    target, weight : Tensor of shape (M, N)
+    """
+    return (weight * (output - target).square()).mean()
+
+
+def _padded(images: Floats, size: tuple[int, int]) -> Floats:
+    """Extend (K, M, N) images at the lower and right edge by reflection."""
+    rows, columns = (new - old for new, old in zip(size, images.shape[1:], strict=True))
+    return np.pad(images, ((0, 0), (0, rows), (0, columns)), mode="symmetric")
+
+
+@contextmanager
+def _thread_count(threads: int) -> Iterator[None]:
+    """Set torch's thread count and restore it; 0 leaves it alone."""
+    before = torch.get_num_threads()
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        if threads:
+            torch.set_num_threads(before)
+
+
+@contextmanager
+def _failures_explained(fit: Fit) -> Iterator[None]:
+    """Turn torch's errors into a FusionError that says what to do."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        text = str(error)
+        if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "memory" in text.lower():
+            raise FusionError(
+                f"not enough memory on {fit.device} for {fit._shape[0]}x{fit._shape[1]} pixels "
+                f"with width {fit.config.width}; use a smaller width, a smaller image, or "
+                "another device"
+            ) from error
+        raise FusionError(
+            f"torch failed on {fit.device}: {text.splitlines()[0] if text else error!r}; try "
+            "device cpu and precision float32"
+        ) from error

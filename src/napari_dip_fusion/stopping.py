@@ -1,0 +1,32 @@
+"""Rules that end a run before its iterations are used up."""
+
+from collections import deque
+
+
+class Plateau:
+    """Stop when the smallest excess loss has stopped falling.
+
+    Parameters
+    ----------
+    patience : int
+        Iterations over which the smallest excess is compared with itself.
+    min_improvement : float
+        Fraction by which it has to fall within that time, in [0, 1).
+
+    Examples
+    --------
+    >>> rule = Plateau(patience=2, min_improvement=0.1)
+    >>> [rule.update(excess) for excess in (1.0, 0.5, 0.49, 0.48)]
+    [False, False, False, True]
+    """
+
+    def __init__(self, patience: int, min_improvement: float) -> None:
+        self._smallest: deque[float] = deque(maxlen=patience + 1)
+        self._keep = 1 - min_improvement
+
+    def update(self, excess: float) -> bool:
+        """Take the excess of one more iteration; return whether to stop."""
+        best = min(excess, self._smallest[-1]) if self._smallest else excess
+        self._smallest.append(best)
+        full = len(self._smallest) == self._smallest.maxlen
+        return full and best > self._keep * self._smallest[0]
