@@ -1,0 +1,478 @@
+"""The order of the steps, from sources to a fused image with its metrics and record."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.devices import available_memory, resolve_device
+from napari_dip_fusion.errors import FusionError
+from napari_dip_fusion.estimate import estimate_memory
+from napari_dip_fusion.gains import consensus, consensus_weight, gain_maps, loss_floor
+from napari_dip_fusion.metrics import evaluate
+from napari_dip_fusion.record import build_record, describe_source
+from napari_dip_fusion.sources import PreparedSources, prepare_sources
+from napari_dip_fusion.stopping import Plateau
+
+if TYPE_CHECKING:
+    from napari_dip_fusion.fit import Fit
+
+Floats = NDArray[np.float32]
+
+MIN_SIZE = 8
+"""Smallest height and width in pixels: the window of the Piella-Heijmans metric."""
+
+
+class Control:
+    """Stop, pause and resume a run from another thread or between its events.
+
+    Every call takes effect within one iteration.
+    """
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._running = threading.Event()
+        self._running.set()
+
+    def stop(self) -> None:
+        """End the run and keep its best output so far."""
+        self._stop.set()
+        self._running.set()
+
+    def pause(self) -> None:
+        """Hold the run before its next iteration."""
+        if not self.stopped:
+            self._running.clear()
+
+    def resume(self) -> None:
+        """Let a paused run go on."""
+        self._running.set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether :meth:`stop` was called."""
+        return self._stop.is_set()
+
+    @property
+    def paused(self) -> bool:
+        """Whether the run is held."""
+        return not self._running.is_set()
+
+    def wait_while_paused(self) -> None:
+        """Return at once, or when a paused run is resumed or stopped."""
+        self._running.wait()
+
+
+@dataclass(frozen=True, eq=False)
+class FusionResult:
+    """A fused image and everything that is known of it.
+
+    Attributes
+    ----------
+    image : ndarray of shape (M, N), or (M, N, 3) if a source is in colour
+        The fused image, float32 in [0, 1].
+    gains : ndarray of shape (K, M, N)
+        Sensor gain maps, float32.
+    consensus : ndarray of shape (M, N)
+        The closed form T, float32.
+    losses : ndarray of shape (iterations,)
+        Mean over pixels of sum_i (X_i - beta_i X_0)^2 at each iteration.
+    floor : float
+        The smallest value that the loss can take.
+    metrics : dict of str to float
+        Quality metrics of the (luma of the) image against the prepared sources.
+    record : dict
+        The run record, of values that JSON can hold.
+    sources : PreparedSources
+        The sources in [0, 1] and their intensity windows.
+    stop_reason : str
+        ``iterations``, ``plateau`` or ``stopped``.
+    state : Fit or None
+        The network and optimiser, where the run was asked to keep them for
+        :func:`continue_fuse`.
+    """
+
+    image: Floats
+    gains: Floats
+    consensus: Floats
+    losses: NDArray[np.float64]
+    floor: float
+    metrics: dict[str, float]
+    record: dict[str, Any]
+    sources: PreparedSources
+    stop_reason: str
+    state: "Fit | None" = field(default=None, repr=False)
+
+    @property
+    def excess(self) -> NDArray[np.float64]:
+        """Loss above its floor at each iteration: 0 only where the image is T."""
+        return self.losses - self.floor
+
+    def rescaled(self, *, like: int, dtype: DTypeLike | None = None) -> NDArray[Any]:
+        """Return the fused image in the units of source `like`.
+
+        See :meth:`napari_dip_fusion.sources.PreparedSources.rescaled`.
+        """
+        return self.sources.rescaled(self.image, like=like, dtype=dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class GainsReady:
+    """The gains are known, and with them the closed form T: a first fused image."""
+
+    sources: PreparedSources
+    gains: Floats
+    consensus: Floats
+    floor: float
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """One iteration was made.
+
+    Attributes
+    ----------
+    iteration, iterations : int
+        Iterations made and the largest number that will be.
+    loss, floor : float
+        Loss of this iteration and the smallest value that it can take.
+    rate : float
+        Iterations a second of computing, pauses left out.
+    """
+
+    iteration: int
+    iterations: int
+    loss: float
+    floor: float
+    rate: float
+
+    @property
+    def excess(self) -> float:
+        """Loss above its floor."""
+        return self.loss - self.floor
+
+    @property
+    def remaining(self) -> float:
+        """Seconds left if all iterations are made."""
+        return (self.iterations - self.iteration) / self.rate
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """The best image so far, as :attr:`FusionResult.image` will be."""
+
+    iteration: int
+    image: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Done:
+    """The run ended."""
+
+    result: FusionResult
+
+
+Event = GainsReady | StepDone | Preview | Done
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """What stays the same from the gains to the result."""
+
+    config: FusionConfig
+    prepared: PreparedSources
+    gains: Floats
+    consensus: Floats
+    floor: float
+    described: list[dict[str, Any]]
+    fit: "Fit"
+    keep_state: bool
+
+
+def fuse(
+    sources: Sequence[ArrayLike],
+    config: FusionConfig | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    control: Control | None = None,
+) -> FusionResult:
+    """Fuse aligned images of one scene into one.
+
+    Parameters
+    ----------
+    sources : sequence of K >= 2 arrays of shape (M, N), (M, N, 3) or (M, N, 4)
+        Any real type; never modified. At least 8 pixels each way.
+    config : FusionConfig, optional
+        The preset ``fast`` by default.
+    names : sequence of str, optional
+        Names of the sources for the run record.
+    control : Control, optional
+        Stops or pauses the run from another thread.
+
+    Returns
+    -------
+    FusionResult
+
+    Raises
+    ------
+    ValueError
+        If sources or settings cannot be used; the message says what to do.
+    FusionError
+        If the run fails on the way (memory, a loss that is not finite); its
+        ``result`` holds the best image so far.
+
+    Examples
+    --------
+    >>> from napari_dip_fusion.samples import SAMPLES
+    >>> sample = SAMPLES["head"]()
+    >>> result = fuse(sample.sources, FusionConfig(iterations=2, width=4, depth=3))
+    >>> result.image.shape, sorted(result.metrics)
+    ((256, 256), ['cvejic', 'mutual_information', 'petrovic', 'piella'])
+    """
+    for event in iter_fuse(sources, config, names=names, control=control):
+        if isinstance(event, Done):
+            return event.result
+    raise AssertionError("iter_fuse ends with Done")
+
+
+def iter_fuse(
+    sources: Sequence[ArrayLike],
+    config: FusionConfig | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    paths: Sequence[str | None] | None = None,
+    control: Control | None = None,
+    keep_state: bool = False,
+) -> Iterator[Event]:
+    """Fuse images step by step; see :func:`fuse` for the arguments they share.
+
+    Parameters
+    ----------
+    sources, config, names, control
+        As for :func:`fuse`.
+    paths : sequence of str or None, optional
+        Files of the sources, for the run record.
+    keep_state : bool
+        Keep network and optimiser in the result, for :func:`continue_fuse`.
+
+    Yields
+    ------
+    GainsReady
+        Once.
+    StepDone
+        After each iteration.
+    Preview
+        At most ``config.preview_rate`` times a second.
+    Done
+        Once, at the end.
+    """
+    config = FusionConfig() if config is None else config
+    control = Control() if control is None else control
+    start = time.perf_counter()
+    arrays = [np.asarray(s) for s in sources]
+    prepared = prepare_sources(arrays, intensity=config.intensity, percentiles=config.percentiles)
+    _check_size(prepared.shape)
+    device = resolve_device(config.device)
+    _check_memory(config, prepared, device)
+    described = _described(arrays, prepared, names, paths)
+    gains = gain_maps(
+        prepared.images,
+        patch_size=config.patch_size,
+        window=config.window,
+        scale=config.scale,
+        centered=config.centered,
+        sharpness=config.sharpness,
+    )
+    target = consensus(prepared.images, gains)
+    floor = loss_floor(prepared.images, gains)
+    yield GainsReady(prepared, gains, target, floor)
+    seconds = {"gains": time.perf_counter() - start}
+
+    from napari_dip_fusion.fit import Fit
+
+    fit = Fit(target, consensus_weight(gains), prepared.images, config)
+    run = _Run(config, prepared, gains, target, floor, described, fit, keep_state)
+    yield from _iterate(run, config.iterations, np.empty(0), seconds, control)
+
+
+def continue_fuse(
+    result: FusionResult, iterations: int, *, control: Control | None = None
+) -> Iterator[Event]:
+    """Go on where a run ended, for so many more iterations.
+
+    Parameters
+    ----------
+    result : FusionResult
+        From :func:`iter_fuse` with ``keep_state=True``. Its network is
+        trained further; its images stay as they are.
+    iterations : int
+        Iterations to add. All of them are made, unless the run is stopped.
+    control : Control, optional
+
+    Yields
+    ------
+    StepDone, Preview, Done
+        As :func:`iter_fuse`; the iterations are counted on.
+
+    Raises
+    ------
+    ValueError
+        If the result has no state or `iterations` is below 1.
+    """
+    if result.state is None:
+        raise ValueError("this result cannot be continued; run iter_fuse with keep_state=True")
+    if iterations < 1:
+        raise ValueError(f"iterations must be 1 or more, got {iterations}")
+    config = result.state.config.replace(
+        iterations=len(result.losses) + iterations, stop="iterations"
+    )
+    run = _Run(
+        config=config,
+        prepared=result.sources,
+        gains=result.gains,
+        consensus=result.consensus,
+        floor=result.floor,
+        described=result.record["sources"],
+        fit=result.state,
+        keep_state=True,
+    )
+    seconds = {k: result.record["seconds"][k] for k in ("gains", "fit")}
+    control = Control() if control is None else control
+    yield from _iterate(run, iterations, result.losses, seconds, control)
+
+
+def _iterate(
+    run: _Run,
+    iterations: int,
+    losses: NDArray[np.float64],
+    seconds: dict[str, float],
+    control: Control,
+) -> Iterator[Event]:
+    """Yield the events of a fit, from its first iteration here to Done."""
+    made = list(losses)
+    total = len(made) + iterations
+    reason = "iterations"
+    computing = 0.0
+    rule = Plateau(run.config.patience, run.config.min_improvement)
+    clock = _PreviewClock(run.config.preview_rate)
+    try:
+        for step in run.fit.run(iterations):
+            made.append(step.excess + run.floor)
+            computing += step.seconds
+            done = len(made) - len(losses)
+            yield StepDone(step.iteration, total, made[-1], run.floor, done / computing)
+            if clock.due():
+                assert run.fit.image is not None
+                yield Preview(step.iteration, run.prepared.colored(run.fit.image))
+            if control.paused:
+                control.wait_while_paused()
+            if control.stopped:
+                reason = "stopped"
+                break
+            if run.config.stop == "plateau" and rule.update(step.excess):
+                reason = "plateau"
+                break
+    except FusionError as error:
+        if run.fit.image is not None:
+            seconds = {**seconds, "fit": seconds.get("fit", 0.0) + computing}
+            error.result = _result(run, np.array(made), "failed", seconds)
+        raise
+    seconds = {**seconds, "fit": seconds.get("fit", 0.0) + computing}
+    yield Done(_result(run, np.array(made), reason, seconds))
+
+
+class _PreviewClock:
+    """Says when the next preview is due."""
+
+    def __init__(self, rate: float) -> None:
+        self._interval = 1 / rate if rate > 0 else float("inf")
+        self._last = float("-inf") if rate > 0 else time.perf_counter()
+
+    def due(self) -> bool:
+        now = time.perf_counter()
+        if now - self._last < self._interval:
+            return False
+        self._last = now
+        return True
+
+
+def _result(
+    run: _Run, losses: NDArray[np.float64], reason: str, seconds: dict[str, float]
+) -> FusionResult:
+    fused = run.fit.image
+    assert fused is not None
+    start = time.perf_counter()
+    metrics = evaluate(run.prepared.images, fused, data_range=1.0)
+    seconds = {**seconds, "metrics": time.perf_counter() - start}
+    seconds["total"] = sum(seconds.values())
+    record = build_record(
+        config=run.config,
+        device=run.fit.device,
+        threads=run.fit.threads,
+        sources=run.described,
+        losses=losses,
+        floor=run.floor,
+        stop_reason=reason,
+        seconds=seconds,
+        metrics=metrics,
+    )
+    return FusionResult(
+        image=run.prepared.colored(fused),
+        gains=run.gains,
+        consensus=run.consensus,
+        losses=losses,
+        floor=run.floor,
+        metrics=metrics,
+        record=record,
+        sources=run.prepared,
+        stop_reason=reason,
+        state=run.fit if run.keep_state else None,
+    )
+
+
+def _check_size(shape: tuple[int, int]) -> None:
+    if min(shape) < MIN_SIZE:
+        raise ValueError(
+            f"images must be at least {MIN_SIZE}x{MIN_SIZE} pixels, got {shape[0]}x{shape[1]}"
+        )
+
+
+def _check_memory(config: FusionConfig, prepared: PreparedSources, device: str) -> None:
+    needed = estimate_memory(config, prepared.shape, len(prepared.images))
+    free = available_memory(device)
+    if needed <= free:
+        return
+    rows, columns = prepared.shape
+    width = config.width
+    while width > 4 and estimate_memory(replace(config, width=width), prepared.shape, 2) > free:
+        width //= 2
+    shrink = (free / needed) ** 0.5
+    raise ValueError(
+        f"{rows}x{columns} pixels with width {config.width} need about {needed / 1e9:.1f} GB, but "
+        f"{device} has {free / 1e9:.1f} GB free; use width {max(width, 4)}, or images of at most "
+        f"about {int(rows * shrink)}x{int(columns * shrink)} pixels"
+    )
+
+
+def _described(
+    arrays: Sequence[NDArray[Any]],
+    prepared: PreparedSources,
+    names: Sequence[str] | None,
+    paths: Sequence[str | None] | None,
+) -> list[dict[str, Any]]:
+    names = [f"source {i}" for i in range(len(arrays))] if names is None else names
+    paths = [None] * len(arrays) if paths is None else paths
+    if not len(names) == len(paths) == len(arrays):
+        raise ValueError(
+            f"names and paths must have one entry for each of the {len(arrays)} sources, got "
+            f"{len(names)} names and {len(paths)} paths"
+        )
+    return [
+        describe_source(a, w, name=n, path=p)
+        for a, w, n, p in zip(arrays, prepared.windows, names, paths, strict=True)
+    ]
