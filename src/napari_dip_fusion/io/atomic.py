@@ -1,0 +1,130 @@
+"""Files that appear under their name whole, or not at all."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from napari_dip_fusion.io.errors import ImageFileError
+
+__all__ = ["replacing", "write_text"]
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary path to write to, and move it to `path` at the end.
+
+    The temporary file or folder lies beside `path`, so that the move is one
+    step of the file system. After any failure, a keyboard interrupt included,
+    it is removed and what lay under `path` is as it was.
+
+    Parameters
+    ----------
+    path : path-like
+        The final file or folder. A symbolic link is followed, not replaced.
+    overwrite : bool
+        Whether something that exists may be replaced.
+
+    Yields
+    ------
+    Path
+        Where to write; it has the ending of `path` and does not exist yet.
+
+    Raises
+    ------
+    FileExistsError
+        If `path` exists and `overwrite` is false.
+    ImageFileError
+        If the folder is missing or cannot be written to, or the disk is full.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with replacing(Path(folder, "note.txt")) as temporary:
+    ...         _ = temporary.write_text("fused")
+    ...     Path(folder, "note.txt").read_text()
+    'fused'
+    """
+    final = Path(os.path.realpath(path))
+    _refuse_existing(final, overwrite)
+    if not final.parent.is_dir():
+        raise ImageFileError(f"folder {final.parent} does not exist; make it first")
+    temporary = final.parent / f".{secrets.token_hex(6)}-partial{''.join(final.suffixes[-3:])}"
+    try:
+        yield temporary
+        _flush(temporary)
+        _refuse_existing(final, overwrite)
+        _move(temporary, final)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ImageFileError(
+            f"could not write {final}: {reason}; nothing was changed, choose another place"
+        ) from error
+    finally:
+        _remove(temporary)
+
+
+def write_text(path: str | os.PathLike[str], text: str, *, overwrite: bool = False) -> None:
+    """Write a text file (UTF-8) whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    text : str
+        All of its content.
+    overwrite : bool
+        Whether a file that exists may be replaced.
+
+    Raises
+    ------
+    FileExistsError
+        If `path` exists and `overwrite` is false.
+    ImageFileError
+        If the file cannot be written.
+    """
+    with replacing(path, overwrite=overwrite) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _refuse_existing(final: Path, overwrite: bool) -> None:
+    if final.exists() and not overwrite:
+        raise FileExistsError(f"{final} exists; choose another name or allow overwriting")
+
+
+def _flush(path: Path) -> None:
+    """Have the bytes on the disk before the name points at them."""
+    files = (p for p in path.rglob("*") if p.is_file()) if path.is_dir() else (path,)
+    for file in files:
+        with file.open("rb+") as handle:
+            os.fsync(handle.fileno())
+
+
+def _move(temporary: Path, final: Path) -> None:
+    if temporary.is_dir() != final.is_dir() and final.exists():
+        kind = "folder" if final.is_dir() else "file"
+        raise OSError(f"a {kind} of that name exists")
+    if not final.is_dir():
+        os.replace(temporary, final)
+        return
+    # No file system call replaces a folder that has content.
+    old = final.parent / f".{secrets.token_hex(6)}-replaced{final.suffix}"
+    final.rename(old)
+    try:
+        temporary.rename(final)
+    except BaseException:
+        old.rename(final)
+        raise
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

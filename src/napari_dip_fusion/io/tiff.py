@@ -1,0 +1,283 @@
+"""TIFF of any origin in, plain TIFF out.
+
+Every series becomes images without an axis of channels; what a series says
+about its place in the world is left to its dialect (ImageJ here, OME in
+``ome_tiff``).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_dip_fusion.io.errors import ImageFileError
+from napari_dip_fusion.io.image import SpatialImage
+from napari_dip_fusion.io.limits import declared_bytes, refuse_memory, refuse_packed
+
+__all__ = ["opened", "read", "series_images", "write"]
+
+# Read at once below this size, and in pieces of about this size above it.
+_PIECE_BYTES = 64 * 2**20
+# The most that a compression packs into one byte, where a bound is known.
+_RATIO = {
+    tifffile.COMPRESSION.NONE: 1,
+    tifffile.COMPRESSION.LZW: 4096,
+    tifffile.COMPRESSION.ADOBE_DEFLATE: 1032,
+    tifffile.COMPRESSION.DEFLATE: 1032,
+    tifffile.COMPRESSION.PACKBITS: 64,
+}
+_HELD = tuple(np.dtype(t) for t in (np.uint8, np.uint16, np.float32))
+
+
+def read(path: Path) -> list[SpatialImage]:
+    """Read all images of a TIFF file, large ones lazily.
+
+    Parameters
+    ----------
+    path : Path
+        TIFF, BigTIFF, ImageJ or OME-TIFF file.
+
+    Returns
+    -------
+    list of SpatialImage
+        One for every series and channel.
+
+    Raises
+    ------
+    ImageFileError
+        If the file is damaged or holds what is no image.
+    """
+    with opened(path) as tif:
+        images = [image for n in range(len(tif.series)) for image in series_images(path, tif, n)]
+        return [_placed(image, tif) for image in images]
+
+
+def write(path: Path, image: SpatialImage) -> None:
+    """Write a plane as plain TIFF.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    image : SpatialImage
+        Plane of uint8, uint16 or float32, grey, RGB or RGBA.
+
+    Raises
+    ------
+    ImageFileError
+        If the image is no plane or of another type.
+    """
+    if image.ndim != 2:
+        raise ImageFileError(
+            f"plain TIFF is written as one plane, got axes {', '.join(image.axes)} of sizes "
+            f"{image.shape}; choose a plane, or write OME-TIFF (.ome.tif)"
+        )
+    if image.dtype not in _HELD:
+        raise ImageFileError(
+            f"plain TIFF is written as uint8, uint16 or float32, got {image.dtype}; "
+            "convert it, or write OME-TIFF (.ome.tif)"
+        )
+    photometric = "rgb" if image.rgb else "minisblack"
+    tifffile.imwrite(path, image.to_numpy(), photometric=photometric, metadata=None)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tifffile.TiffFile]:
+    """Open a TIFF file and turn all that its damage can raise into one error.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Yields
+    ------
+    tifffile.TiffFile
+        The open file.
+
+    Raises
+    ------
+    ImageFileError
+        If the file is damaged.
+    """
+    try:
+        with tifffile.TiffFile(path) as tif:
+            yield tif
+    except (ImageFileError, OSError, MemoryError):
+        raise
+    # A damaged tag surfaces as nearly any type of error.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ImageFileError(
+            f"{path} cannot be read as TIFF ({reason}); the file is cut short or damaged"
+        ) from error
+
+
+def series_images(path: Path, tif: tifffile.TiffFile, number: int) -> list[SpatialImage]:
+    """Return the images of one series, one for each channel, without their place.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    tif : tifffile.TiffFile
+        The open file.
+    number : int
+        Index of the series.
+
+    Returns
+    -------
+    list of SpatialImage
+        Named after the file; with an identity affine.
+    """
+    series = tif.series[number]
+    levels = [_level(path, tif, number, n) for n in range(len(series.levels))]
+    data, *pyramid = [level for level, _ in levels]
+    axes, rgb = levels[0][1], "S" in levels[0][1]
+    if "C" not in axes:
+        return [_image(path, data, pyramid, axes, rgb)]
+    channel = axes.index("C")
+    rest = axes.replace("C", "")
+    return [
+        _image(path, _take(data, channel, n), [_take(p, channel, n) for p in pyramid], rest, rgb)
+        for n in range(data.shape[channel])
+    ]
+
+
+def _image(path: Path, data: Any, pyramid: list[Any], axes: str, rgb: bool) -> SpatialImage:
+    names = tuple(axes.replace("S", "").lower())
+    name = path.name.split(".")[0] or path.name
+    return SpatialImage(data, names, rgb=rgb, name=name, path=path, pyramid=tuple(pyramid))
+
+
+def _take(data: Any, axis: int, index: int) -> Any:
+    return data[(slice(None),) * axis + (index,)]
+
+
+@dataclass(frozen=True)
+class _Pages:
+    """Reads runs of pages of a series, opening the file for each: no handle is kept."""
+
+    path: Path
+    series: int
+    level: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __getitem__(self, where: tuple[slice | int, ...]) -> NDArray[Any]:
+        first, *rest = where
+        with opened(self.path) as tif:
+            level: Any = tif.series[self.series].levels[self.level]
+            if not isinstance(first, slice):
+                return level.pages[first].asarray()[tuple(rest)]  # type: ignore[no-any-return]
+            pages = [level.pages[n] for n in range(self.shape[0])[first]]
+            return np.stack([page.asarray() for page in pages])[(slice(None), *rest)]
+
+
+def _level(path: Path, tif: tifffile.TiffFile, number: int, level: int) -> tuple[Any, str]:
+    """Return the pixels of one resolution and their axes, colours last as S."""
+    series = tif.series[number].levels[level]
+    page = series.keyframe
+    _check_size(path, tif, series)
+    nbytes = series.size * series.dtype.itemsize
+    data: Any
+    if nbytes > _PIECE_BYTES and len(series.pages) > 1 and None not in series.pages:
+        data = _lazy(path, series, number, level)
+    else:
+        refuse_memory(path, nbytes)
+        data = series.asarray()
+    return _colours(path, data.reshape(series.shape), series.axes, page)
+
+
+def _lazy(path: Path, series: Any, number: int, level: int) -> Any:
+    import dask.array as da
+
+    shape = (len(series.pages), *series.keyframe.shape)
+    pages = _Pages(path, number, level, shape, series.dtype)
+    plane = pages.dtype.itemsize * int(np.prod(shape[1:]))
+    run = max(_PIECE_BYTES // plane, 1)
+    chunks, meta = (run, *shape[1:]), np.empty(0, series.dtype)
+    return da.from_array(pages, chunks=chunks, meta=meta, lock=True)  # type: ignore[no-untyped-call]
+
+
+def _check_size(path: Path, tif: tifffile.TiffFile, series: Any) -> None:
+    page = series.keyframe
+    itemsize = series.dtype.itemsize
+    total = declared_bytes(path, series.shape, itemsize)
+    ratio = _RATIO.get(page.compression)
+    if ratio is not None:
+        packed = int(tif.filehandle.size)
+        refuse_packed(
+            path, total * page.bitspersample // (8 * itemsize), packed=packed, ratio=ratio
+        )
+    # A tile may be larger than the image that it covers.
+    refuse_memory(path, declared_bytes(path, page.chunks, itemsize))
+
+
+def _colours(path: Path, data: Any, axes: str, page: Any) -> tuple[Any, str]:
+    """Bring samples to the end as RGB(A); resolve palettes and inverted grey."""
+    photometric = page.photometric
+    if photometric == tifffile.PHOTOMETRIC.SEPARATED:
+        raise ImageFileError(f"{path} holds ink colours (CMYK); convert it to RGB first")
+    if photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
+        return _paint(page.colormap, data), axes + "S"
+    if data.dtype.kind == "b":
+        data = data.astype(np.uint8) * 255
+    if data.dtype.kind not in "uif":
+        raise ImageFileError(f"{path} holds {data.dtype} pixels; convert them to integer or float")
+    if photometric == tifffile.PHOTOMETRIC.MINISWHITE and data.dtype.kind == "u":
+        data = np.iinfo(data.dtype).max - data
+    return _samples_last(data, axes)
+
+
+def _paint(colormap: NDArray[np.uint16], data: Any) -> Any:
+    table = np.ascontiguousarray((colormap >> 8).astype(np.uint8).T)
+    if isinstance(data, np.ndarray):
+        return table[data]
+    chunks = (*data.chunks, (3,))
+    return data.map_blocks(table.__getitem__, dtype=np.uint8, chunks=chunks, new_axis=data.ndim)
+
+
+def _samples_last(data: Any, axes: str) -> tuple[Any, str]:
+    if "S" not in axes:
+        return data, axes
+    data = np.moveaxis(data, axes.index("S"), -1)
+    axes = axes.replace("S", "") + "S"
+    samples = data.shape[-1]
+    if samples == 1:
+        return data[..., 0], axes[:-1]
+    if samples == 2:
+        parts = [np.repeat(data[..., :1], 3, axis=-1), data[..., 1:]]
+        return np.concatenate(parts, axis=-1), axes
+    if samples > 4:  # as many measurements, not colours
+        return data, axes[:-1] + ("C" if "C" not in axes else "P")
+    return data, axes
+
+
+def _placed(image: SpatialImage, tif: tifffile.TiffFile) -> SpatialImage:
+    """Give an ImageJ image its spacing; plain TIFF has none that can be trusted.
+
+    A resolution in dots an inch is a program's habit (72, 96, 300), not a size.
+    """
+    described = tif.imagej_metadata
+    unit = str((described or {}).get("unit", "")).replace("\\u00B5", "µ")
+    if not described or unit.lower() in ("", "pixel", "pixels", "inch", "in"):
+        return image
+    tags = tif.pages.first.tags
+    steps = dict.fromkeys(image.axes, 1.0)
+    for axis, tag in (("y", "YResolution"), ("x", "XResolution")):
+        over, under = tags[tag].value if tag in tags else (1, 1)
+        steps[axis] = under / over if over and under else 1.0
+    steps["z"] = float(described.get("spacing", 1.0)) or 1.0
+    units = tuple(unit if axis in "zyx" else "pixel" for axis in image.axes)
+    diagonal = [steps[axis] for axis in image.axes]
+    return image.replace(affine=np.diag([*diagonal, 1.0]), units=units)

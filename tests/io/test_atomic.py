@@ -1,0 +1,107 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from napari_dip_fusion.io import ImageFileError, read_image, replacing, write_image, write_text
+
+
+def test_existing_file_is_refused_and_untouched(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(FileExistsError, match=r"a.txt exists; choose another name or allow"):
+        write_text(path, "new")
+    assert path.read_text() == "old"
+    write_text(path, "new", overwrite=True)
+    assert path.read_text() == "new"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_nothing_is_left_of_a_failed_write(tmp_path, failure):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def interrupted():
+        with replacing(path, overwrite=True) as temporary:
+            temporary.write_text("half")
+            raise failure
+
+    with pytest.raises(failure):
+        interrupted()
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_folder_replaces_folder_but_not_file(tmp_path):
+    folder = tmp_path / "a.zarr"
+    for content in ("first", "second"):
+        with replacing(folder, overwrite=True) as temporary:
+            temporary.mkdir()
+            (temporary / "zarr.json").write_text(content)
+    assert (folder / "zarr.json").read_text() == "second"
+    with (
+        pytest.raises(ImageFileError, match=r"a folder of that name exists"),
+        replacing(folder, overwrite=True) as temporary,
+    ):
+        temporary.write_text("file")
+    assert os.listdir(tmp_path) == ["a.zarr"]
+
+
+def test_link_is_followed(tmp_path):
+    (tmp_path / "real.txt").write_text("old")
+    (tmp_path / "link.txt").symlink_to(tmp_path / "real.txt")
+    write_text(tmp_path / "link.txt", "new", overwrite=True)
+    assert (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "real.txt").read_text() == "new"
+
+
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(ImageFileError, match=r"none does not exist; make it first"):
+        write_text(tmp_path / "none" / "a.txt", "text")
+
+
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+def test_full_disk_leaves_the_old_file(tmp_path, ending):
+    """A limit on the size of files stands for a full disk: both fail in write()."""
+    path = write_image(tmp_path / f"a{ending}", np.zeros((4, 4), np.uint8))
+    code = f"""
+import resource, signal, numpy as np
+from napari_dip_fusion.io import write_image, ImageFileError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+noise = np.random.default_rng(0).integers(0, 255, (300, 300), np.uint8)
+try:
+    write_image({str(path)!r}, noise, overwrite=True)
+except ImageFileError as error:
+    print(error)
+"""
+    pytest.importorskip("resource")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "could not write" in done.stdout
+    assert "nothing was changed" in done.stdout
+    assert os.listdir(tmp_path) == [path.name]
+    assert read_image(path).shape == (4, 4)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+def test_killed_process_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    code = f"""
+import time
+from napari_dip_fusion.io.atomic import replacing
+with replacing({str(path)!r}, overwrite=True) as temporary:
+    temporary.write_text("half")
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+    assert path.read_text() == "old"

@@ -1,0 +1,74 @@
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from napari_dip_fusion.io import ImageFileError, read_image, read_plane, write_image
+
+ENDINGS = (".png", ".tif", ".jpg", ".bmp")
+
+
+def test_import_is_cheap():
+    code = (
+        "import sys, napari_dip_fusion.io as io; io.read_image, io.SpatialImage;"
+        "print([m for m in ('torch', 'napari', 'qtpy', 'magicgui', 'tifffile', 'PIL')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_empty_and_wrong_files(tmp_path, ending):
+    path = tmp_path / f"a{ending}"
+    path.touch()
+    with pytest.raises(ImageFileError, match=r"is empty \(0 bytes\); copy it again"):
+        read_image(path)
+    path.write_bytes(b"not an image, but long enough to have a start")
+    with pytest.raises(ImageFileError, match=r"does not start as .* does"):
+        read_image(path)
+
+
+def test_missing_unknown_folder(tmp_path):
+    with pytest.raises(ImageFileError, match=r"none.png does not exist; check the name"):
+        read_image(tmp_path / "none.png")
+    (tmp_path / "a.docx").write_text("x")
+    with pytest.raises(ImageFileError, match=r"of no known kind; known are \.tif.* or \.bmp"):
+        read_image(tmp_path / "a.docx")
+    with pytest.raises(ImageFileError, match=r"is a folder"):
+        read_image(tmp_path)
+    with pytest.raises(ImageFileError, match=r"no ending that can be written; use .*\.png"):
+        write_image(tmp_path / "a.jpg", np.zeros((4, 4), np.uint8))
+
+
+def test_wrong_ending_names_the_right_kind(tmp_path):
+    path = write_image(tmp_path / "a.png", np.zeros((4, 4), np.uint8))
+    path.rename(tmp_path / "a.tif")
+    with pytest.raises(ImageFileError, match=r"named TIFF but holds PNG; give it that ending"):
+        read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read all")
+def test_no_permission(tmp_path):
+    path = write_image(tmp_path / "a.png", np.zeros((4, 4), np.uint8))
+    path.chmod(0)
+    with pytest.raises(ImageFileError, match=r"may not be read by you"):
+        read_image(path)
+
+
+def test_permission_error_is_explained(tmp_path, monkeypatch):
+    path = write_image(tmp_path / "a.png", np.zeros((4, 4), np.uint8))
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    with pytest.raises(ImageFileError, match=r"may not be read by you"):
+        read_image(path)
+
+
+def test_plane_is_in_memory(tmp_path):
+    path = write_image(tmp_path / "a.png", np.zeros((4, 5), np.uint8))
+    assert isinstance(read_plane(path).data, np.ndarray)
