@@ -52,7 +52,7 @@ def padded_size(size: int, depth: int) -> int:
     >>> padded_size(47, 5), padded_size(256, 5)
     (64, 256)
     """
-    step = 2**depth
+    step: int = 2**depth
     return max(-(-size // step), 2) * step
 
 

@@ -98,7 +98,7 @@ class Fit:
         else:
             net_input = random_input((channels, size[0], size[1]), generator)
         self._noise = torch.Generator(self.device).manual_seed(config.seed + 1)
-        self._network = network.to(self.device, memory_format=torch.channels_last)
+        self._network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._input = net_input.to(self.device, memory_format=torch.channels_last)
         self._target = torch.from_numpy(target).to(self.device)
         self._weight = torch.from_numpy(weight).to(self.device)
@@ -202,7 +202,7 @@ def _failures_explained(fit: Fit) -> Iterator[None]:
                 f"with width {fit.config.width}; use a smaller width, a smaller image, or "
                 "another device"
             ) from error
+        reason = text.splitlines()[0] if text else repr(error)
         raise FusionError(
-            f"torch failed on {fit.device}: {text.splitlines()[0] if text else error!r}; try "
-            "device cpu and precision float32"
+            f"torch failed on {fit.device}: {reason}; try device cpu and precision float32"
         ) from error
