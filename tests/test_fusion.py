@@ -1,0 +1,227 @@
+"""The whole run: events, control, result, record."""
+
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from napari_dip_fusion import fusion
+from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.errors import FusionError
+from napari_dip_fusion.fusion import (
+    Control,
+    Done,
+    GainsReady,
+    Preview,
+    StepDone,
+    continue_fuse,
+    fuse,
+    iter_fuse,
+)
+from napari_dip_fusion.gains import consensus
+from napari_dip_fusion.metrics import evaluate
+from napari_dip_fusion.record import array_sha256, parse_record
+from napari_dip_fusion.sources import LUMA
+
+RNG = np.random.default_rng(3)
+PAIR = [RNG.integers(0, 256, (33, 47), dtype=np.uint8) for _ in range(2)]
+QUICK = FusionConfig(width=4, depth=2, iterations=5, threads=1, device="cpu", stop="iterations")
+
+
+def result_of(events: object) -> fusion.FusionResult:
+    return next(e for e in events if isinstance(e, Done)).result
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32", "float64"])
+@pytest.mark.parametrize("count", [2, 3])
+def test_result(dtype: str, count: int) -> None:
+    sources = [RNG.integers(0, 256, (33, 47)).astype(dtype) for _ in range(count)]
+    before = [s.copy() for s in sources]
+    res = fuse(sources, QUICK)
+    assert res.image.shape == (33, 47)
+    assert res.image.dtype == res.gains.dtype == res.consensus.dtype == np.float32
+    assert 0 <= res.image.min() <= res.image.max() <= 1
+    assert res.gains.shape == (count, 33, 47)
+    np.testing.assert_array_equal(res.consensus, consensus(res.sources.images, res.gains))
+    assert len(res.losses) == 5
+    assert (res.excess >= 0).all()
+    assert res.metrics == evaluate(res.sources.images, res.image, data_range=1.0)
+    assert list(res.metrics) == ["petrovic", "mutual_information", "piella", "cvejic"]
+    assert res.rescaled(like=0).dtype == np.dtype(dtype)
+    for a, b in zip(sources, before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_color_result() -> None:
+    color = RNG.integers(0, 256, (33, 47, 3), dtype=np.uint8)
+    res = fuse([color, PAIR[1]], QUICK)
+    assert res.image.shape == (33, 47, 3)
+    luma = res.image @ LUMA
+    assert evaluate(res.sources.images, luma, data_range=1.0)["piella"] == pytest.approx(
+        res.metrics["piella"], abs=1e-4
+    )
+
+
+def test_events_come_in_order() -> None:
+    events = list(iter_fuse(PAIR, QUICK.replace(preview_rate=60.0)))
+    assert isinstance(events[0], GainsReady)
+    assert isinstance(events[1], StepDone)
+    assert isinstance(events[2], Preview)
+    assert isinstance(events[-1], Done)
+    steps = [e for e in events if isinstance(e, StepDone)]
+    assert [s.iteration for s in steps] == [1, 2, 3, 4, 5]
+    assert all(s.iterations == 5 and s.rate > 0 and s.remaining >= 0 for s in steps)
+    assert steps[2].excess == pytest.approx(steps[2].loss - events[0].floor)
+
+
+def test_previews_are_throttled() -> None:
+    def count(rate: float) -> int:
+        events = iter_fuse(PAIR, QUICK.replace(iterations=20, preview_rate=rate))
+        return sum(isinstance(e, Preview) for e in events)
+
+    assert count(0.0) == 0
+    assert count(0.01) == 1
+
+
+def test_stop_takes_effect_within_one_iteration() -> None:
+    control = Control()
+    seen = 0
+    for event in iter_fuse(PAIR, QUICK.replace(iterations=1000), control=control):
+        if isinstance(event, StepDone):
+            seen = event.iteration
+            if seen == 3:
+                control.stop()
+    assert seen == 3
+    assert event.result.stop_reason == "stopped"
+    assert len(event.result.losses) == 3
+
+
+def test_pause_holds_and_resume_goes_on() -> None:
+    control = Control()
+    steps: list[int] = []
+
+    def work() -> None:
+        for event in iter_fuse(PAIR, QUICK.replace(iterations=8), control=control):
+            if isinstance(event, StepDone):
+                steps.append(event.iteration)
+                if event.iteration == 2:
+                    control.pause()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    time.sleep(0.5)
+    assert steps == [1, 2]
+    assert control.paused
+    control.resume()
+    thread.join(30)
+    assert steps == list(range(1, 9))
+
+
+def test_a_paused_run_can_be_stopped() -> None:
+    control = Control()
+    control.pause()
+    thread = threading.Thread(target=lambda: fuse(PAIR, QUICK, control=control))
+    thread.start()
+    control.stop()
+    control.pause()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_plateau_ends_a_run() -> None:
+    config = QUICK.replace(iterations=500, stop="plateau", patience=5, min_improvement=0.9)
+    res = fuse(PAIR, config)
+    assert res.stop_reason == "plateau"
+    assert len(res.losses) < 500
+
+
+def test_continue_equals_one_long_run() -> None:
+    first = result_of(iter_fuse(PAIR, QUICK, keep_state=True))
+    image = first.image.copy()
+    more = result_of(continue_fuse(first, 4))
+    whole = fuse(PAIR, QUICK.replace(iterations=9))
+    np.testing.assert_array_equal(more.image, whole.image)
+    np.testing.assert_allclose(more.losses, whole.losses)
+    np.testing.assert_array_equal(first.image, image)
+    assert more.record["iterations"] == 9
+    assert more.record["config"]["iterations"] == 9
+    again = result_of(continue_fuse(more, 1))
+    assert len(again.losses) == 10
+
+
+def test_continue_needs_a_state_and_iterations() -> None:
+    res = fuse(PAIR, QUICK)
+    with pytest.raises(ValueError, match="keep_state=True"):
+        next(continue_fuse(res, 3))
+    kept = result_of(iter_fuse(PAIR, QUICK, keep_state=True))
+    with pytest.raises(ValueError, match="iterations must be 1 or more, got 0"):
+        next(continue_fuse(kept, 0))
+
+
+def test_record_says_what_was_run() -> None:
+    events = iter_fuse(PAIR, QUICK, names=["CT", "MR"], paths=["/a.png", None])
+    record = json.loads(json.dumps(result_of(events).record))
+    assert record["schema_version"] == 1
+    assert FusionConfig.from_dict(record["config"]) == QUICK
+    assert record["sources"][0]["path"] == "/a.png"
+    assert record["sources"][0]["sha256"] == array_sha256(PAIR[0])
+    assert record["sources"][1]["name"] == "MR"
+    assert record["sources"][1]["intensity_window"] == [0, 255]
+    assert record["stop_reason"] == "iterations"
+    assert record["losses"][0][0] == 1
+    assert record["losses"][-1][0] == 5
+    assert set(record["seconds"]) == {"gains", "fit", "metrics", "total"}
+    assert record["versions"]["torch"] == torch.__version__
+    assert parse_record(json.dumps(record)) == record
+
+
+def test_failure_keeps_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_dip_fusion import fit
+
+    whole = fit.Fit._step
+    calls = []
+
+    def failing(self: fit.Fit) -> float:
+        calls.append(1)
+        if len(calls) == 4:
+            raise RuntimeError("not enough memory: you tried to allocate 8 GB")
+        return whole(self)
+
+    monkeypatch.setattr(fit.Fit, "_step", failing)
+    with pytest.raises(FusionError, match="not enough memory on cpu") as caught:
+        fuse(PAIR, QUICK)
+    assert caught.value.result.stop_reason == "failed"
+    assert len(caught.value.result.losses) == 3
+
+
+def test_a_run_that_cannot_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fusion, "available_memory", lambda device: 10**6)
+    with pytest.raises(
+        ValueError, match=r"33x47 pixels with width 32 need about .* GB, but cpu has"
+    ):
+        fuse(PAIR, FusionConfig(device="cpu"))
+
+
+@pytest.mark.parametrize(
+    ("sources", "changes", "message"),
+    [
+        (
+            [np.ones((7, 30)), np.eye(7, 30)],
+            {"intensity": "dtype"},
+            "at least 8x8 pixels, got 7x30",
+        ),
+        (PAIR, {"device": "cuda:7"}, "device must be auto or one of cpu.* got 'cuda:7'"),
+        (PAIR, {"patch_size": 35}, "at least one patch of 35x35 pixels, got 33x47"),
+    ],
+)
+def test_bad_input(sources: list[np.ndarray], changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fuse(sources, QUICK.replace(**changes))
+
+
+def test_names_must_fit() -> None:
+    with pytest.raises(ValueError, match="one entry for each of the 2 sources, got 1 names"):
+        fuse(PAIR, QUICK, names=["CT"])
