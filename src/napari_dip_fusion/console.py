@@ -1,0 +1,116 @@
+"""What the command line shows: progress, tables, one-line errors, and Ctrl-C."""
+
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from napari_dip_fusion.fusion import Control, Done, Event, FusionResult, GainsReady, StepDone
+from napari_dip_fusion.metrics import METRICS
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def message(text: str) -> None:
+    """Print one line to the error stream, where it does not mix with results."""
+    err.print(text, markup=False, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Print a warning of one line to the error stream."""
+    message(f"dip-fusion: warning: {text}")
+
+
+def watch(events: Iterator[Event], *, quiet: bool) -> FusionResult:
+    """Drain a run, with a progress bar on a terminal unless `quiet`, and return its result."""
+    with _progress(quiet or not err.is_terminal) as progress:
+        task: TaskID | None = None
+        for event in events:
+            if isinstance(event, GainsReady):
+                task = progress.add_task("fusing", total=None, text="")
+            elif isinstance(event, StepDone):
+                task = progress.add_task("fusing", text="") if task is None else task
+                progress.update(
+                    task,
+                    completed=event.iteration,
+                    total=event.iterations,
+                    text=f"{event.iteration}/{event.iterations}  loss {event.loss:.3e}  "
+                    f"excess {event.excess:.3e}  {event.rate:.1f} it/s",
+                )
+            elif isinstance(event, Done):
+                return event.result
+    raise AssertionError("a run ends with Done")
+
+
+def _progress(disable: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[text]}"),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+        disable=disable,
+    )
+
+
+@contextmanager
+def interrupt_keeps_best(control: Control) -> Iterator[None]:
+    """Let the first Ctrl-C stop the run and keep its best; the second one ends the program."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        message("stopping: the best image so far is kept (Ctrl-C again to give up)")
+        control.stop()
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def print_metrics(rows: Mapping[str, Mapping[str, float]]) -> None:
+    """Print one row of metrics an image, the best value of each column marked.
+
+    Parameters
+    ----------
+    rows : dict of str to dict of str to float
+        Metrics by image name; all rows have the same metrics.
+    """
+    names = list(next(iter(rows.values())))
+    best = {n: max(row[n] for row in rows.values()) for n in names}
+    table = Table()
+    table.add_column("image")
+    for name in names:
+        table.add_column(METRICS[name].label, justify="right")
+    for image, row in rows.items():
+        cells = [_cell(row[n], row[n] == best[n] and len(rows) > 1) for n in names]
+        table.add_row(image, *cells)
+    out.print(table)
+    out.print("higher is better in every column")
+
+
+def _cell(value: float, best: bool) -> str:
+    return f"[bold]{value:.4f}*[/bold]" if best else f"{value:.4f} "
+
+
+def print_pairs(title: str, values: Mapping[str, Any]) -> None:
+    """Print names and values below a title."""
+    out.print(f"[bold]{title}[/bold]")
+    for name, value in values.items():
+        out.print(f"  {name:<20} {value}", markup=False)
+
+
+def fail(text: str, code: int) -> int:
+    """Print one line about a failure and return its exit code."""
+    line = " ".join(text.split())
+    print(f"dip-fusion: {line}", file=sys.stderr)
+    return code

@@ -1,0 +1,61 @@
+"""Figures of a fusion, drawn off screen."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from napari_dip_fusion.fusion import FusionResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def fusion_figure(result: FusionResult, names: Sequence[str]) -> "Figure":
+    """Draw sources, gains, fused image and loss curve of one run.
+
+    Parameters
+    ----------
+    result : FusionResult
+    names : sequence of str
+        Names of the sources.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Save it with ``savefig``; no window is opened.
+    """
+    from matplotlib.figure import Figure
+
+    count = len(names)
+    columns = max(count, 3)
+    figure = Figure(figsize=(3 * columns, 9), layout="constrained")
+    axes = figure.subplots(3, columns)
+    images: dict[str, NDArray[Any]] = dict(zip(names, result.sources.images, strict=True))
+    for ax, (name, image) in zip(axes[0], images.items(), strict=False):
+        _show(ax, image, name, "gray")
+    for ax, name, gain in zip(axes[1], names, result.gains, strict=False):
+        _show(ax, gain, f"gain of {name}", "viridis")
+    _show(axes[2, 0], result.consensus, "consensus T", "gray")
+    _show(axes[2, 1], result.image, "fused", "gray")
+    _plot_losses(axes[2, 2], result)
+    for ax in figure.axes:
+        if not ax.has_data():
+            ax.set_axis_off()
+    return figure
+
+
+def _show(ax: "Axes", image: NDArray[Any], title: str, colormap: str) -> None:
+    ax.imshow(image, cmap=colormap, vmin=0, vmax=1)
+    ax.set_title(title, fontsize=10)
+    ax.set_axis_off()
+
+
+def _plot_losses(ax: "Axes", result: FusionResult) -> None:
+    curves: Mapping[str, NDArray[Any]] = {"loss": result.losses, "excess": result.excess}
+    for label, values in curves.items():
+        ax.semilogy(range(1, len(values) + 1), values, label=label)
+    ax.set_xlabel("iteration")
+    ax.set_title("loss and excess", fontsize=10)
+    ax.legend()

@@ -1,0 +1,244 @@
+"""The command line, in process and, for Ctrl-C, as a process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import tifffile
+
+from napari_dip_fusion import cli
+from napari_dip_fusion.errors import FusionError
+from napari_dip_fusion.io import read_image
+
+RNG = np.random.default_rng(4)
+QUICK = [
+    *("--set", "width=4", "--set", "depth=2", "--set", "threads=1"),
+    *("--device", "cpu", "--iterations", "3"),
+]
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> list[str]:
+    paths = [tmp_path / "ct.png", tmp_path / "mr.png"]
+    for path in paths:
+        iio.imwrite(path, RNG.integers(0, 256, (33, 47), dtype=np.uint8))
+    return [str(p) for p in paths]
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([str(a) for a in arguments])
+    return int(ended.value.code)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Return the one line of a call that has to end with exit code 2."""
+    assert run(*arguments) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_fuse_writes_image_record_and_gains(pair, tmp_path, capsys) -> None:
+    out = tmp_path / "fused.tif"
+    assert run("fuse", *pair, "-o", out, "--gains-dir", tmp_path / "gains", *QUICK) == 0
+    image = tifffile.imread(out)
+    assert image.dtype == np.float32
+    assert image.shape == (33, 47)
+    record = json.loads((tmp_path / "fused.record.json").read_text())
+    assert record["iterations"] == 3
+    assert record["sources"][0]["path"] == pair[0]
+    gains = sorted((tmp_path / "gains").iterdir())
+    assert [g.name for g in gains] == ["gain_0_ct.tif", "gain_1_mr.tif"]
+    assert tifffile.imread(gains[0]).max() == 1
+    printed = capsys.readouterr()
+    assert "Pe" in printed.out
+    assert not printed.err
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "dtype"),
+    [
+        ("a.png", [], "uint8"),
+        ("b.png", ["--dtype", "uint16"], "uint16"),
+        ("c.tif", ["--dtype", "uint16"], "uint16"),
+        ("d.tif", [], "float32"),
+        ("e.tif", ["--like", "0"], "uint8"),
+    ],
+)
+def test_output_types(pair, tmp_path, name: str, options: list[str], dtype: str) -> None:
+    assert run("fuse", *pair, "-o", tmp_path / name, "-q", *QUICK, *options) == 0
+    assert iio.imread(tmp_path / name).dtype == np.dtype(dtype)
+
+
+def test_quiet_prints_nothing(pair, tmp_path, capsys) -> None:
+    assert run("fuse", *pair, "-o", tmp_path / "f.png", "-q", *QUICK) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_color_and_16_bit_sources(tmp_path) -> None:
+    rgb, deep = tmp_path / "pet.png", tmp_path / "mr.tif"
+    iio.imwrite(rgb, RNG.integers(0, 256, (24, 24, 3), dtype=np.uint8))
+    tifffile.imwrite(deep, RNG.integers(0, 4096, (24, 24), dtype=np.uint16))
+    out = tmp_path / "f.png"
+    assert run("fuse", rgb, deep, "-o", out, "-q", *QUICK) == 0
+    image = read_image(out).data  # Pillow would reduce 16-bit colour to 8 bits
+    assert image.shape == (24, 24, 3)
+    assert image.dtype == np.uint16
+    assert len(np.unique(image)) > 256
+
+
+def test_nothing_is_overwritten_without_force(pair, tmp_path, capsys) -> None:
+    out = tmp_path / "f.png"
+    out.write_text("precious")
+    line = refused(capsys, "fuse", *pair, "-o", out, *QUICK)
+    assert "exists; choose another name or add --force" in line
+    assert out.read_text() == "precious"
+    assert run("fuse", *pair, "-o", out, "-q", "--force", *QUICK) == 0
+    assert iio.imread(out).shape == (33, 47)
+    line = refused(capsys, "fuse", *pair, "-o", pair[0], "--force", *QUICK)
+    assert "is a source" in line
+
+
+def test_replay_gives_the_same_image_and_warns_of_changes(pair, tmp_path, capsys) -> None:
+    first, second, third = (tmp_path / f"{n}.tif" for n in "abc")
+    assert run("fuse", *pair, "-o", first, "-q", *QUICK, "--intensity", "minmax") == 0
+    record = tmp_path / "a.record.json"
+    assert run("fuse", "--replay", record, "-o", second, "-q") == 0
+    np.testing.assert_array_equal(tifffile.imread(first), tifffile.imread(second))
+    assert not capsys.readouterr().err
+    iio.imwrite(pair[0], np.zeros((33, 47), np.uint8) + np.arange(47, dtype=np.uint8))
+    assert run("fuse", "--replay", record, "-o", third, "-q") == 0
+    assert "has changed since the record was written" in capsys.readouterr().err
+    line = refused(capsys, "fuse", pair[0], "--replay", record, "-o", tmp_path / "d.tif")
+    assert "give only -o" in line
+    line = refused(capsys, "fuse", "--replay", pair[0], "-o", tmp_path / "d.tif")
+    assert "is not a run record" in line
+
+
+def test_metrics_equal_those_of_the_run(pair, tmp_path, capsys) -> None:
+    out = tmp_path / "f.tif"
+    assert run("fuse", *pair, "-o", out, "-q", *QUICK) == 0
+    assert run("metrics", *pair, "--fused", out, "--json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    recorded = json.loads((tmp_path / "f.record.json").read_text())["metrics"]
+    assert printed == pytest.approx(recorded, rel=1e-6)
+    assert run("metrics", *pair, "--fused", out, "--which", "all", "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)) > 6
+    assert run("metrics", *pair, "--fused", out) == 0
+    assert "higher is better" in capsys.readouterr().out
+
+
+def test_demo(tmp_path, capsys) -> None:
+    folder = tmp_path / "demo"
+    assert run("demo", "-o", folder, *QUICK) == 0
+    names = {p.name for p in folder.iterdir()}
+    assert {"fused.png", "fused.record.json", "figure.png"} <= names
+    assert len(names) == 5
+    assert "maximum" in capsys.readouterr().out
+    assert "add --force" in refused(capsys, "demo", "-o", folder, *QUICK)
+
+
+def test_info(capsys) -> None:
+    assert run("info") == 0
+    printed = capsys.readouterr().out
+    for word in ("torch", "cpu", "threads", "GB free"):
+        assert word in printed
+
+
+def test_help_without_arguments(capsys) -> None:
+    assert run() == 0
+    assert "metrics" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--iterations", "0"], "iterations must lie between 1 and"),
+        (["--preset", "slow"], "preset must be one of fast, paper, got 'slow'"),
+        (["--device", "abacus"], "device must be auto or one of cpu"),
+        (["--intensity", "1:x"], "must be LOW:HIGH"),
+        (["--intensity", "0:9", "--intensity", "auto", "--intensity", "auto"], "got 3"),
+        (["--set", "width"], "--set takes NAME=VALUE, got 'width'"),
+        (["--set", "colour=1"], "unknown setting 'colour'"),
+        (["--set", "width=wide"], "width must be a number like its default, got 'wide'"),
+        (["--set", "centered=1"], "centered must be true or false"),
+        (["--dtype", "float32"], "--dtype must be one of uint8, uint16"),
+        (["--like", "2"], "like must be a source from 0 to 1, got 2"),
+        (["--frobnicate"], "No such option: --frobnicate"),
+        (["-o", "f.gif"], "the output must end in .png, .tif or .tiff"),
+    ],
+)
+def test_bad_options(pair, tmp_path, capsys, options: list[str], message: str) -> None:
+    line = refused(capsys, "fuse", *pair, "-o", tmp_path / "f.png", *QUICK, *options)
+    assert message in line
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["ct.png", "mr.png"]
+
+
+def test_bad_sources(pair, tmp_path, capsys) -> None:
+    out = ("-o", tmp_path / "f.png")
+    assert "two or more source images, got 1" in refused(capsys, "fuse", pair[0], *out)
+    assert "none.png" in refused(capsys, "fuse", pair[0], tmp_path / "none.png", *out)
+    small = tmp_path / "small.png"
+    iio.imwrite(small, np.eye(20, dtype=np.uint8))
+    assert "share one shape" in refused(capsys, "fuse", pair[0], small, *out)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(Path(pair[0]).read_bytes()[:60])
+    assert "broken.png" in refused(capsys, "fuse", pair[0], broken, *out)
+    line = refused(capsys, "metrics", *pair, "--fused", small)
+    assert "size of the sources, 33x47, got 20x20" in line
+
+
+def test_a_failed_run_writes_its_best_and_exits_1(pair, tmp_path, capsys, monkeypatch) -> None:
+    from napari_dip_fusion import fit
+
+    whole, calls = fit.Fit._step, []
+
+    def failing(self: fit.Fit) -> float:
+        calls.append(1)
+        if len(calls) == 3:
+            raise RuntimeError("out of memory")
+        return whole(self)
+
+    monkeypatch.setattr(fit.Fit, "_step", failing)
+    out = tmp_path / "f.png"
+    assert run("fuse", *pair, "-o", out, *QUICK) == 1
+    assert "the best image so far is in" in capsys.readouterr().err
+    assert iio.imread(out).shape == (33, 47)
+
+    def hopeless(self: fit.Fit) -> float:
+        raise FusionError("no luck; try again")
+
+    monkeypatch.setattr(fit.Fit, "_step", hopeless)
+    assert run("fuse", *pair, "-o", tmp_path / "g.png", *QUICK) == 1
+    assert not (tmp_path / "g.png").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
+def test_ctrl_c_keeps_and_writes_the_best_so_far(pair, tmp_path) -> None:
+    out = tmp_path / "f.png"
+    command = [sys.executable, "-m", "napari_dip_fusion.cli", "fuse", *pair, "-o", str(out)]
+    options = [*QUICK, "--iterations", "100000", "--set", "stop=iterations"]
+    process = subprocess.Popen(
+        [*command, *options], stderr=subprocess.PIPE, env={**os.environ, "COLUMNS": "200"}
+    )
+    deadline = time.monotonic() + 60
+    # The handler stands before the first iteration; torch is mapped shortly before that.
+    while "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    assert b"the best image so far is kept" in stderr
+    record = json.loads((tmp_path / "f.record.json").read_text())
+    assert record["stop_reason"] == "stopped"
+    assert iio.imread(out).shape == (33, 47)
