@@ -90,6 +90,18 @@ def coverage(
     return _coverage(matrix, tuple(shape), to_shape)
 
 
+def on_grid(
+    affine: ArrayLike, shape: tuple[int, ...], to_affine: ArrayLike, to_shape: tuple[int, int]
+) -> bool:
+    """Tell whether every pixel of a target plane is a pixel of a grid.
+
+    :func:`resample` then returns these pixels, bit for bit. The arguments are
+    those of :func:`coverage`.
+    """
+    matrix = _to_source(np.asarray(affine, float), np.asarray(to_affine, float))
+    return _whole_pixels(tuple(shape), matrix, to_shape) is not None
+
+
 def resample(
     image: Any,
     affine: ArrayLike,
@@ -161,9 +173,10 @@ def resample(
             "the image and the target do not overlap in world coordinates; check their scale "
             "and translation, or move to a slice that both have"
         )
-    plane = _whole_pixels(image, matrix, to_shape)
-    if plane is not None:
-        return plane, covered
+    index = _whole_pixels(shape, matrix, to_shape)
+    if index is not None:
+        plane = np.asarray(image[index])
+        return plane.swapaxes(0, 1) if _is_transposed(matrix) else plane, covered
     sampled = np.empty((*to_shape, *image.shape[ndim:]), dtype=_working_type(image.dtype))
     _sample(image, matrix, sampled, order=1 if interpolation == "linear" else 0)
     sampled[~inside] = sampled[inside].min()
@@ -240,23 +253,32 @@ def _inside(matrix: Matrix, shape: tuple[int, ...], to_shape: tuple[int, int]) -
     return inside
 
 
-def _whole_pixels(image: Any, matrix: Matrix, to_shape: tuple[int, int]) -> NDArray[Any] | None:
-    """Return the target's pixels where they are pixels of the image, or None."""
+def _whole_pixels(
+    shape: tuple[int, ...], matrix: Matrix, to_shape: tuple[int, int]
+) -> tuple[slice | int, ...] | None:
+    """Return the slices of the source whose pixels are the target's, or None.
+
+    Where the target's rows lie along a later axis than its columns, the
+    slices give its transpose.
+    """
     steps, start = np.rint(matrix[:-1, :2]), np.rint(matrix[:-1, 2])
     last = np.array(to_shape) - 1
     off = np.abs(matrix[:-1] - np.column_stack([steps, start])) @ [*last, 1]
     if off.max() > _TOLERANCE or not np.array_equal(steps.T @ steps, np.eye(2)) or steps.min() < 0:
         return None
     stop = start + steps @ last
-    if start.min() < 0 or (stop >= image.shape[: len(start)]).any():
+    if start.min() < 0 or (stop >= shape).any():
         return None
-    moving = steps.max(axis=1) > 0
-    index = tuple(
-        slice(int(i), int(j) + 1) if moves else int(i)
-        for i, j, moves in zip(start, stop, moving, strict=True)
+    return tuple(
+        slice(int(i), int(j) + 1) if moves.any() else int(i)
+        for i, j, moves in zip(start, stop, steps, strict=True)
     )
-    plane = np.asarray(image[index])
-    return plane if steps[moving][0, 0] else plane.swapaxes(0, 1)
+
+
+def _is_transposed(matrix: Matrix) -> bool:
+    """Return whether the target's rows lie along a later axis than its columns."""
+    first, second = np.abs(matrix[:-1, :2]).argmax(axis=0)
+    return bool(first > second)
 
 
 def _working_type(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
