@@ -1,0 +1,62 @@
+"""The synthetic source sets as layers, for napari's menu File > Open Sample.
+
+The truth comes along as a hidden layer under the sources, to compare a result with; its
+metadata say ``{"role": "truth"}``, those of the sources ``{"role": "source"}``.
+"""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_dip_fusion import samples
+
+__all__ = ["focus_pair", "focus_pair_color", "focus_stack", "head", "noisy_head"]
+
+LayerData: TypeAlias = tuple[npt.NDArray[Any], dict[str, Any], str]
+
+
+def head() -> list[LayerData]:
+    """Return CT and MR of a head slice, in millimeters, and the truth."""
+    return _in_millimeters(_layers(samples.head_phantom()))
+
+
+def noisy_head() -> list[LayerData]:
+    """Return the head slice with speckle in CT and noise in MR, and the truth."""
+    return _in_millimeters(_layers(samples.noisy_head_phantom()))
+
+
+def focus_pair() -> list[LayerData]:
+    """Return one scene focused near and far, and the truth."""
+    return _layers(samples.focus_pair())
+
+
+def focus_pair_color() -> list[LayerData]:
+    """Return one scene in color, focused near and far, and the truth."""
+    return _layers(samples.focus_pair(color=True))
+
+
+def focus_stack() -> list[LayerData]:
+    """Return five focal planes of a tilted tissue section, and the truth."""
+    return _layers(samples.focus_stack())
+
+
+def _layers(sample: samples.SampleSet) -> list[LayerData]:
+    truth = _layer(sample.truth, f"truth ({sample.name})", "truth")
+    names = (f"{name} ({sample.name})" for name in sample.source_names)
+    sources = (_layer(*pair, "source") for pair in zip(sample.sources, names, strict=True))
+    return [truth, *sources]
+
+
+def _layer(image: npt.NDArray[Any], name: str, role: str) -> LayerData:
+    options = {"name": name, "metadata": {"role": role}, "visible": role == "source"}
+    if image.ndim == 3:
+        return image, options | {"rgb": True}, "image"
+    white = 255 if image.dtype == np.uint8 else 1
+    return image, options | {"colormap": "gray", "contrast_limits": (0, white)}, "image"
+
+
+def _in_millimeters(layers: list[LayerData]) -> list[LayerData]:
+    pixel = samples.FIELD_OF_VIEW / min(layers[0][0].shape)
+    grid = {"scale": (pixel, pixel), "units": ("mm", "mm")}
+    return [(image, options | grid, kind) for image, options, kind in layers]
