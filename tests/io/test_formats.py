@@ -35,7 +35,7 @@ def test_missing_unknown_folder(tmp_path):
     with pytest.raises(ImageFileError, match=r"none.png does not exist; check the name"):
         read_image(tmp_path / "none.png")
     (tmp_path / "a.docx").write_text("x")
-    with pytest.raises(ImageFileError, match=r"of no known kind; known are \.tif.* or \.bmp"):
+    with pytest.raises(ImageFileError, match=r"of no known kind; known are \.nii.* or \.bmp"):
         read_image(tmp_path / "a.docx")
     with pytest.raises(ImageFileError, match=r"is a folder"):
         read_image(tmp_path)

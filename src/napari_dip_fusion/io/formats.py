@@ -51,6 +51,7 @@ class Format:
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # The first whose ending fits is taken: longer endings stand before shorter ones.
 FORMATS = (
+    Format("NIfTI", "nifti", (".nii.gz", ".nii")),
     Format("TIFF", "tiff", (".tif", ".tiff"), _TIFF),
     Format("PNG", "raster", (".png",), (b"\x89PNG\r\n\x1a\n",)),
     Format("JPEG", "raster", (".jpg", ".jpeg"), (b"\xff\xd8\xff",), writes=False),

@@ -1,0 +1,73 @@
+"""World coordinates of scanners, and stored values on their way to physical ones.
+
+All medical formats meet in one world with the axes of napari: z towards the
+head, y towards the back, x towards the left of the patient. It is the world of
+DICOM (LPS), in which an axial plane shows as radiologists hold it.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["DICOM_TO_WORLD", "NIFTI_TO_WORLD", "rescale", "rescaled_dtype"]
+
+DICOM_TO_WORLD = np.array([[0.0, 0, 1], [0, 1, 0], [1, 0, 0]])
+"""From (left, back, head) to (z, y, x)."""
+
+NIFTI_TO_WORLD = np.array([[0.0, 0, 1], [0, -1, 0], [-1, 0, 0]])
+"""From (right, front, head) to (z, y, x)."""
+
+
+def rescaled_dtype(stored: np.dtype[Any], factors: Iterable[tuple[float, float]]) -> np.dtype[Any]:
+    """Return the smallest type that holds all rescaled values.
+
+    Parameters
+    ----------
+    stored : dtype
+        Type in the file.
+    factors : iterable of (slope, intercept)
+        Of all planes.
+
+    Returns
+    -------
+    dtype
+        The stored type if nothing changes; an integer for integer factors;
+        float32 for types of up to 16 bits, otherwise float64.
+    """
+    pairs = set(factors)
+    if pairs <= {(1.0, 0.0)}:
+        return stored.newbyteorder("=")
+    if stored.kind in "iu" and all(float(n).is_integer() for pair in pairs for n in pair):
+        info = np.iinfo(stored)
+        ends = [int(end) * int(a) + int(b) for a, b in pairs for end in (info.min, info.max)]
+        if min(ends) >= -(2**63) and max(ends) < 2**63:
+            return np.result_type(np.min_scalar_type(min(ends)), np.min_scalar_type(max(ends)))
+    return np.dtype(np.float32 if stored.itemsize <= 2 else np.float64)
+
+
+def rescale(
+    stored: NDArray[Any], slope: float, intercept: float, dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """Return slope times stored value plus intercept.
+
+    Parameters
+    ----------
+    stored : ndarray
+        Values as in the file.
+    slope, intercept : float
+        The factors.
+    dtype : dtype
+        From :func:`rescaled_dtype`.
+
+    Returns
+    -------
+    ndarray
+        Physical values.
+    """
+    if (slope, intercept) == (1.0, 0.0):
+        return stored.astype(dtype, copy=False)
+    if dtype.kind in "iu":
+        return (stored.astype(np.int64) * int(slope) + int(intercept)).astype(dtype)
+    return (stored.astype(np.float64) * slope + intercept).astype(dtype)
