@@ -17,6 +17,7 @@ from napari_dip_fusion.plugin.planes import (
     physical_affine,
     plane_axes,
 )
+from napari_dip_fusion.sources import PreparedSources
 
 GAIN_COLORMAP = "viridis"
 
@@ -111,6 +112,19 @@ def fused_name(layers: Sequence[Layer]) -> str:
 def consensus_name(layers: Sequence[Layer]) -> str:
     """Return a name for the consensus layer, before :func:`fresh_name`."""
     return f"consensus {' + '.join(layer.name for layer in layers)}"
+
+
+def consensus_image(sources: PreparedSources, consensus: NDArray[Any]) -> NDArray[Any]:
+    """Return T as it is shown beside the fused image: in [0, 1] and in colour as that one.
+
+    Parameters
+    ----------
+    sources : PreparedSources
+        As in the event ``GainsReady`` or a ``FusionResult``.
+    consensus : ndarray of shape (M, N)
+        Gains of scale ``unit-norm`` lift it above 1, where it is clipped.
+    """
+    return sources.colored(np.clip(consensus, 0, 1))
 
 
 def fused_layer_kwargs(

@@ -1,0 +1,141 @@
+"""Fusions in a scripted napari session: the widget's layers without the widget."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from napari.components import ViewerModel
+from napari.layers import Layer
+from numpy.typing import NDArray
+
+from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.fusion import Control, Done, FusionResult, iter_fuse
+from napari_dip_fusion.plugin.layers import (
+    add_fused_layer,
+    add_gain_layers,
+    check_layers,
+    chosen_level,
+    consensus_image,
+    consensus_name,
+    fused_name,
+    layer_paths,
+    layer_planes,
+    placement,
+)
+
+
+def fuse_layers(
+    viewer: ViewerModel,
+    layers: Sequence[str | Layer],
+    preset: str = "fast",
+    *,
+    config: FusionConfig | None = None,
+    reference: str | Layer | None = None,
+    interpolation: str = "linear",
+    level: int | str = "auto",
+    gains: bool = True,
+    consensus: bool = False,
+    control: Control | None = None,
+    **changes: Any,
+) -> FusionResult:
+    """Fuse layers of a viewer and add the result to it, in the calling thread.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    layers : sequence of str or Layer
+        Two or more image layers or their names. Of layers with more than two
+        dimensions, the plane now shown is fused.
+    preset : str
+        Settings to start from.
+    config : FusionConfig, optional
+        Settings to start from in place of a preset.
+    reference : str or Layer, optional
+        The layer whose grid and place the result takes, and to which the
+        others are resampled; the first one by default.
+    interpolation : {"linear", "nearest"}
+        For layers on other grids.
+    level : int or "auto"
+        Level of a multiscale reference; the finest that fits by default.
+    gains, consensus : bool
+        Whether to add the gain maps, and the closed-form image T.
+    control : Control, optional
+        Stops or pauses the run from another thread.
+    **changes
+        Fields of :class:`~napari_dip_fusion.config.FusionConfig` that differ.
+
+    Returns
+    -------
+    FusionResult
+        The run record and metrics are also in the fused layer's
+        ``metadata["dip_fusion"]``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such layer, or layers or settings cannot be used; the
+        message says what to do.
+    FusionError
+        If the run fails on the way.
+
+    Warns
+    -----
+    UserWarning
+        If a layer covers little of the reference, or has other dimensions.
+
+    Examples
+    --------
+    >>> from napari.components import ViewerModel
+    >>> from napari_dip_fusion.samples import head_phantom
+    >>> viewer = ViewerModel()
+    >>> for name, image in zip(("CT", "MR"), head_phantom(shape=(32, 32)).sources):
+    ...     _ = viewer.add_image(image, name=name)
+    >>> result = fuse_layers(viewer, ["CT", "MR"], iterations=2, width=4)
+    >>> [layer.name for layer in viewer.layers]
+    ['CT', 'MR', 'CT gain', 'MR gain', 'fused CT + MR']
+    """
+    start = FusionConfig.preset(preset) if config is None else config
+    settings = start.replace(**changes)
+    chosen = [_find(viewer, layer) for layer in layers]
+    target = None if reference is None else _find(viewer, reference)
+    report = check_layers(chosen, target, viewer.dims)
+    if not report.ok:
+        raise ValueError(report.message)
+    for text in report.warnings:
+        warnings.warn(text, stacklevel=2)
+    target = chosen[0] if target is None else target
+    level = chosen_level(target, viewer.dims, level=level, count=len(chosen), config=settings)
+    place = placement(target, viewer.dims, level=level)
+    planes = layer_planes(chosen, target, viewer.dims, level=level, interpolation=interpolation)
+    result = _run(planes, settings, chosen, control)
+    if gains:
+        add_gain_layers(viewer, result.gains, chosen, place)
+    if consensus:
+        image = consensus_image(result.sources, result.consensus)
+        add_fused_layer(viewer, image, consensus_name(chosen), place)
+    add_fused_layer(viewer, result.image, fused_name(chosen), place, result=result)
+    return result
+
+
+def _find(viewer: ViewerModel, layer: str | Layer) -> Layer:
+    names = [existing.name for existing in viewer.layers]
+    if isinstance(layer, str):
+        if layer not in names:
+            raise ValueError(f"no layer is called {layer!r}; the layers are {', '.join(names)}")
+        return viewer.layers[layer]
+    if layer not in viewer.layers:
+        raise ValueError(f"layer {layer!r} is not in the viewer; the layers are {', '.join(names)}")
+    return layer
+
+
+def _run(
+    planes: Sequence[NDArray[Any]],
+    config: FusionConfig,
+    layers: Sequence[Layer],
+    control: Control | None,
+) -> FusionResult:
+    names, paths = [layer.name for layer in layers], layer_paths(layers)
+    for event in iter_fuse(planes, config, names=names, paths=paths, control=control):
+        if isinstance(event, Done):
+            return event.result
+    raise AssertionError("iter_fuse ends with Done")
