@@ -280,17 +280,9 @@ def iter_fuse(
     device = resolve_device(config.device)
     _check_memory(config, prepared, device)
     described = _described(arrays, prepared, names, paths)
-    gains = gain_maps(
-        prepared.images,
-        patch_size=config.patch_size,
-        window=config.window,
-        scale=config.scale,
-        centered=config.centered,
-        sharpness=config.sharpness,
-    )
-    target = consensus(prepared.images, gains)
-    floor = loss_floor(prepared.images, gains)
-    yield GainsReady(prepared, gains, target, floor)
+    ready = _gains_ready(prepared, config)
+    gains, target, floor = ready.gains, ready.consensus, ready.floor
+    yield ready
     seconds = {"gains": time.perf_counter() - start}
 
     from napari_dip_fusion.fit import Fit
@@ -298,6 +290,28 @@ def iter_fuse(
     fit = Fit(target, consensus_weight(gains), prepared.images, config)
     run = _Run(config, prepared, gains, target, floor, described, fit, keep_state)
     yield from _iterate(run, config.iterations, np.empty(0), seconds, control)
+
+
+def estimate_gains(sources: Sequence[ArrayLike], config: FusionConfig | None = None) -> GainsReady:
+    """Return the gains and the consensus image of sources, without fusing them.
+
+    The same as the first event of :func:`iter_fuse`, for images of every size
+    and without torch.
+
+    Parameters
+    ----------
+    sources, config
+        As for :func:`fuse`.
+
+    Raises
+    ------
+    ValueError
+        If sources or settings cannot be used; the message says what to do.
+    """
+    config = FusionConfig() if config is None else config
+    prepared = prepare_sources(sources, intensity=config.intensity, percentiles=config.percentiles)
+    _check_size(prepared.shape)
+    return _gains_ready(prepared, config)
 
 
 def continue_fuse(
@@ -344,6 +358,23 @@ def continue_fuse(
     seconds = {k: result.record["seconds"][k] for k in ("gains", "fit")}
     control = Control() if control is None else control
     yield from _iterate(run, iterations, result.losses, seconds, control)
+
+
+def _gains_ready(prepared: PreparedSources, config: FusionConfig) -> GainsReady:
+    gains = gain_maps(
+        prepared.images,
+        patch_size=config.patch_size,
+        window=config.window,
+        scale=config.scale,
+        centered=config.centered,
+        sharpness=config.sharpness,
+    )
+    return GainsReady(
+        sources=prepared,
+        gains=gains,
+        consensus=consensus(prepared.images, gains),
+        floor=loss_floor(prepared.images, gains),
+    )
 
 
 def _iterate(
