@@ -175,6 +175,12 @@ def test_outside_is_the_smallest_value_inside():
     assert covered == 0.5
 
 
+def test_outside_of_8_bit_images_is_zero_where_their_window_starts():
+    image = np.full((6, 6), 120, np.uint8)
+    result, _ = resample(image, np.eye(3), affine2(translate=(0, 3)), (6, 6))
+    np.testing.assert_array_equal(result, [[120] * 3 + [0] * 3] * 6)
+
+
 @pytest.mark.parametrize(
     ("grid", "expected"),
     [

@@ -147,10 +147,11 @@ def resample(
 
     Notes
     -----
-    Pixels outside the image are given the smallest value found inside. The
-    usual intensity windows map it to 0, and a source of zeros has gain 0: where
-    a source saw nothing, the others alone make the fused image, whether the
-    source's background is dark or bright. A mean or a repeated border would
+    Pixels outside the image are given the smallest value found inside, or 0 in
+    8-bit unsigned images. Intensity windows usually start there (``auto`` starts
+    at 0 for 8-bit images) and map it to 0, and a source of zeros has gain 0:
+    where a source saw nothing, the others alone make the fused image, whether
+    the source's background is dark or bright. A mean or a repeated border would
     enter the fusion as if it had been seen.
 
     Nothing is averaged: on a target much coarser than the image, fine detail
@@ -179,7 +180,7 @@ def resample(
         return plane.swapaxes(0, 1) if _is_transposed(matrix) else plane, covered
     sampled = np.empty((*to_shape, *image.shape[ndim:]), dtype=_working_type(image.dtype))
     _sample(image, matrix, sampled, order=1 if interpolation == "linear" else 0)
-    sampled[~inside] = sampled[inside].min()
+    sampled[~inside] = 0 if image.dtype == np.uint8 else sampled[inside].min()
     if image.dtype.kind in "iu" and interpolation == "linear":
         np.rint(sampled, out=sampled)
     return sampled.astype(image.dtype, copy=False), covered

@@ -124,7 +124,7 @@ def _find(viewer: ViewerModel, layer: str | Layer) -> Layer:
             raise ValueError(f"no layer is called {layer!r}; the layers are {', '.join(names)}")
         return viewer.layers[layer]
     if layer not in viewer.layers:
-        raise ValueError(f"layer {layer!r} is not in the viewer; the layers are {', '.join(names)}")
+        raise ValueError(f"{layer.name!r} is not in the viewer; the layers are {', '.join(names)}")
     return layer
 
 

@@ -1,0 +1,125 @@
+import json
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+from napari_dip_fusion import Control, FusionConfig
+from napari_dip_fusion.plugin import fuse_layers
+from napari_dip_fusion.samples import head_phantom
+
+TINY = {"iterations": 2, "width": 4, "depth": 3, "threads": 1}
+SOURCES = head_phantom(shape=(32, 40)).sources
+
+
+@pytest.fixture
+def viewer():
+    viewer = ViewerModel()
+    for name, image in zip(("CT", "MR"), SOURCES, strict=True):
+        viewer.add_image(image, name=name, scale=(0.5, 0.5), units="mm", axis_labels=("y", "x"))
+    return viewer
+
+
+def test_the_layers_of_a_fusion_are_added(viewer):
+    result = fuse_layers(viewer, ["CT", "MR"], consensus=True, **TINY)
+    names = [layer.name for layer in viewer.layers]
+    assert names == ["CT", "MR", "CT gain", "MR gain", "consensus CT + MR", "fused CT + MR"]
+    for layer, image in zip(
+        viewer.layers[2:], [*result.gains, result.consensus, result.image], strict=True
+    ):
+        np.testing.assert_array_equal(layer.data, np.clip(image, 0, 1))
+        assert layer.scale.tolist() == [0.5, 0.5]
+        assert tuple(layer.contrast_limits) == (0, 1)
+    assert [str(unit) for unit in viewer.dims.units] == ["millimeter", "millimeter"]
+    assert viewer.dims.axis_labels == ("y", "x")
+
+
+def test_record_and_metrics_are_in_the_metadata(viewer):
+    result = fuse_layers(viewer, ["MR", "CT"], reference="CT", gains=False, **TINY)
+    stored = viewer.layers["fused MR + CT"].metadata["dip_fusion"]
+    assert stored["record"] == result.record
+    assert stored["metrics"] == result.metrics
+    assert stored["plane"]["reference"] == "CT"
+    assert [source["name"] for source in result.record["sources"]] == ["MR", "CT"]
+    json.dumps(stored)
+
+
+def test_layers_themselves_and_a_config(viewer):
+    config = FusionConfig(**TINY, patch_size=5)
+    result = fuse_layers(viewer, list(viewer.layers), config=config, seed=7)
+    assert FusionConfig.from_dict(result.record["config"]) == config.replace(seed=7)
+
+
+def test_a_second_fusion_leaves_the_first_as_it_was(viewer):
+    fuse_layers(viewer, ["CT", "MR"], gains=False, **TINY)
+    first = viewer.layers["fused CT + MR"].data.copy()
+    fuse_layers(viewer, ["CT", "MR"], gains=False, seed=1, **TINY)
+    np.testing.assert_array_equal(viewer.layers["fused CT + MR"].data, first)
+    assert "fused CT + MR [1]" in viewer.layers
+
+
+def test_the_plane_shown_of_a_stack_in_color():
+    viewer = ViewerModel()
+    color = np.stack([SOURCES[0]] * 3, axis=-1)
+    color[..., 0] //= 2
+    viewer.add_image(np.stack([color] * 4), name="color", rgb=True)
+    viewer.add_image(np.stack([SOURCES[1]] * 4), name="grey")
+    viewer.dims.current_step = (2, 0, 0)
+    result = fuse_layers(viewer, ["color", "grey"], consensus=True, **TINY)
+    fused = viewer.layers["fused color + grey"]
+    assert fused.rgb
+    assert viewer.layers["consensus color + grey"].rgb
+    assert fused.data.shape == (1, 32, 40, 3)
+    np.testing.assert_array_equal(fused.data[0], result.image)
+    assert fused.translate.tolist() == [2, 0, 0]
+    assert viewer.layers["grey gain"].data.shape == (1, 32, 40)
+
+
+def test_other_grids_are_resampled_with_a_warning_where_little_is_covered(viewer):
+    viewer.layers["MR"].translate = (0, 13)
+    with pytest.warns(UserWarning, match="MR covers only 35% of CT"):
+        result = fuse_layers(viewer, ["CT", "MR"], **TINY)
+    assert result.image.shape == (32, 40)
+    # Where the MR image saw nothing, it has no say.
+    np.testing.assert_allclose(viewer.layers["MR gain"].data[8:24, 8:20], 0, atol=1e-3)
+
+
+def test_a_control_stops_the_run(viewer):
+    control = Control()
+    control.stop()
+    result = fuse_layers(viewer, ["CT", "MR"], control=control, **{**TINY, "iterations": 50})
+    assert result.stop_reason == "stopped"
+    assert len(result.losses) == 1
+
+
+@pytest.mark.parametrize(
+    ("layers", "options", "message"),
+    [
+        (["CT", "PET"], {}, "no layer is called 'PET'; the layers are CT, MR"),
+        (["CT", "MR"], {"reference": "T1"}, "no layer is called 'T1'; the layers are CT, MR"),
+        (["CT"], {}, r"choose two or more image layers \(chosen: 1\)"),
+        (["CT", "CT"], {}, "CT is chosen twice"),
+        (["CT", "MR"], {"preset": "best"}, "preset must be one of"),
+        (["CT", "MR"], {"itrations": 3}, "unknown setting 'itrations'"),
+        (["CT", "MR"], {"level": 1}, "level must be 'auto' or from 0 to 0 for layer 'CT'"),
+        (["CT", "MR"], {"interpolation": "cubic"}, "interpolation must be one of linear, near"),
+    ],
+)
+def test_unusable_requests_add_nothing(viewer, layers, options, message):
+    with pytest.raises(ValueError, match=message):
+        fuse_layers(viewer, layers, **options)
+    assert len(viewer.layers) == 2
+
+
+def test_a_layer_of_another_viewer_is_refused(viewer):
+    stranger = ViewerModel().add_image(SOURCES[0], name="stranger")
+    with pytest.raises(ValueError, match="'stranger' is not in the viewer; the layers are CT, MR"):
+        fuse_layers(viewer, ["CT", stranger])
+
+
+def test_an_unknown_public_name():
+    import napari_dip_fusion.plugin as plugin
+
+    assert "fuse_layers" in dir(plugin)
+    with pytest.raises(AttributeError, match="no attribute 'fuse_layer'"):
+        _ = plugin.fuse_layer
