@@ -2,6 +2,11 @@
 
 from napari_dip_fusion.config import FusionConfig
 
+# Work space of the libraries, and what their padding and alignment add; both
+# measured as peak resident memory of whole runs (benchmarks/memory.py).
+_WORK_SPACE = 110e6
+_MARGIN = 1.05
+
 
 def estimate_memory(config: FusionConfig, shape: tuple[int, int], count: int) -> int:
     """Estimate the memory of a run in bytes.
@@ -18,8 +23,8 @@ def estimate_memory(config: FusionConfig, shape: tuple[int, int], count: int) ->
     -------
     int
         Features that are kept for the backward pass, with the padded copies
-        and gradients that are alive beside them, plus weights, Adam's moments
-        and the images. The libraries themselves are not counted.
+        and gradients that are alive beside them, plus weights, Adam's moments,
+        the images and the libraries' work space.
     """
     rows, columns = (padded_size(n, config.depth) for n in shape)
     inputs = count + 1 if config.net_input == "sources" else config.channels
@@ -35,10 +40,10 @@ def estimate_memory(config: FusionConfig, shape: tuple[int, int], count: int) ->
         features += pixels * (4 * joined + 4 * config.width)
         channels = config.width
     alive = 2 * (config.width + config.skip_channels)
-    pixel_values = features + alive + 6 * config.channels + inputs
+    pixel_values = features + alive + 14 * config.channels + 6 * inputs
     weights = 16 * _parameters(config, inputs)
     images = rows * columns * 4 * (4 * count + 8)
-    return int(rows * columns * 4 * pixel_values + weights + images)
+    return int(_MARGIN * (rows * columns * 4 * pixel_values + weights + images) + _WORK_SPACE)
 
 
 def padded_size(size: int, depth: int) -> int:
