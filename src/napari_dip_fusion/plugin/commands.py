@@ -1,0 +1,64 @@
+"""What napari's menus call: they open the widget and press its buttons."""
+
+from typing import TYPE_CHECKING
+
+from napari.layers import Image, Layer
+from napari.viewer import Viewer
+
+from napari_dip_fusion.plugin.preferences import PLUGIN
+
+if TYPE_CHECKING:
+    from napari_dip_fusion.plugin.widget import DipFusionWidget
+
+WIDGET = "DIP Fusion"
+
+
+def fuse_selected(viewer: Viewer) -> None:
+    """Open the widget and fuse the layers that are selected."""
+    selected = _selected(viewer)
+    widget = _open(viewer)
+    if len(selected) >= 2:
+        widget.sources.set_sources(selected)
+    widget.fuse()
+
+
+def fusion_metrics(viewer: Viewer) -> None:
+    """Open the widget and score the selected fused layer against its sources.
+
+    A layer that this plugin made knows its sources. Of three or more selected
+    layers of any origin, the one chosen last is the fused image.
+    """
+    selected = _selected(viewer)
+    widget = _open(viewer)
+    fused = [layer for layer in selected if "dip_fusion" in layer.metadata]
+    if not fused and len(selected) >= 3 and isinstance(viewer.layers.selection.active, Image):
+        fused = [viewer.layers.selection.active]
+    sources = _recorded_sources(viewer, fused) or [x for x in selected if x not in fused]
+    if len(sources) >= 2:
+        widget.sources.set_sources(sources)
+    for layer in fused:
+        widget.metrics.compare(layer)
+    widget.folded_metrics.expand(animate=False)
+    widget.compute_metrics()
+
+
+def _open(viewer: Viewer) -> "DipFusionWidget":
+    """Return the widget, opened and visible."""
+    dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    dock.show()
+    dock.raise_()
+    return widget  # type: ignore[no-any-return]
+
+
+def _selected(viewer: Viewer) -> list[Image]:
+    selection = viewer.layers.selection
+    return [x for x in viewer.layers if x in selection and isinstance(x, Image)]
+
+
+def _recorded_sources(viewer: Viewer, fused: list[Image]) -> list[Layer]:
+    """Return the layers that a fused layer was made of, if all are there."""
+    if not fused or "dip_fusion" not in fused[0].metadata:
+        return []
+    names = [s["name"] for s in fused[0].metadata["dip_fusion"]["record"]["sources"]]
+    there = {layer.name: layer for layer in viewer.layers}
+    return [there[name] for name in names if name in there] if set(names) <= set(there) else []

@@ -1,0 +1,141 @@
+"""A run as code: a script for a napari session, or a command for a terminal."""
+
+import shlex
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from napari_dip_fusion.config import PRESETS, FusionConfig
+from napari_dip_fusion.fusion import FusionResult
+
+# Options of the command line; every other setting goes by --set.
+_OPTIONS = ("iterations", "seed", "device")
+# These make no difference to the image, and belong to the session.
+_LEFT_OUT = ("preset_name", "preview_rate")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What repeats a run.
+
+    Attributes
+    ----------
+    names, paths
+        Of the source layers; None for a layer that came from no file.
+    config : FusionConfig
+    reference, interpolation, level
+        As for :func:`napari_dip_fusion.plugin.fuse_layers`.
+    plain : bool
+        Whether the files hold exactly what was fused: 2-D images on one grid.
+    """
+
+    names: tuple[str, ...]
+    paths: tuple[str | None, ...]
+    config: FusionConfig
+    reference: str
+    interpolation: str
+    level: int | str
+    plain: bool
+
+
+def repeating(config: FusionConfig, result: FusionResult | None) -> FusionConfig:
+    """Return the settings that repeat a run, stopped or continued as it was."""
+    if result is None:
+        return config
+    if result.stop_reason == "stopped":
+        return config.replace(iterations=len(result.losses), stop="iterations")
+    return FusionConfig.from_dict(result.record["config"])
+
+
+def as_script(recipe: Recipe) -> str:
+    """Return Python code that repeats a run on the layers of a napari session.
+
+    Layers that came from files are opened if the session does not have them.
+    """
+    lines = [
+        '"""Repeats a fusion; run it with python, or in the console of napari."""',
+        "",
+        "import napari",
+        "",
+        "from napari_dip_fusion.plugin import fuse_layers",
+        "",
+        "viewer = napari.current_viewer() or napari.Viewer()",
+    ]
+    for name, path in zip(recipe.names, recipe.paths, strict=True):
+        lines += _opened(name, path)
+    lines += ["fuse_layers(", "    viewer,", f"    {list(recipe.names)!r},"]
+    lines += [f"    {k}={v!r}," for k, v in _arguments(recipe).items()]
+    return "\n".join([*lines, ")", ""])
+
+
+def as_command(recipe: Recipe) -> str:
+    """Return a command for a terminal that repeats a run on the layers' files.
+
+    Raises
+    ------
+    ValueError
+        If the files do not hold what was fused.
+    """
+    missing = [n for n, p in zip(recipe.names, recipe.paths, strict=True) if p is None]
+    if missing:
+        raise ValueError(
+            f"{', '.join(missing)} came from no file, so no command can repeat this; save the "
+            "layers and open them again, or copy the script"
+        )
+    if not recipe.plain:
+        raise ValueError(
+            "these layers are slices, levels or on different grids, which the command cannot "
+            "repeat; copy the script instead"
+        )
+    config = recipe.config
+    parts = ["dip-fusion", "fuse", *map(str, recipe.paths), "-o", "fused.tif"]
+    parts += ["--preset", config.preset_name]
+    for name, value in _changes(config).items():
+        if name == "intensity":
+            entries = [value] if isinstance(value, str) else value
+            parts += [f"--intensity={_entry(e)}" for e in entries]
+        elif name in _OPTIONS:
+            parts += [f"--{name}", str(value)]
+        else:
+            parts += ["--set", f"{name}={_text(value)}"]
+    return shlex.join(parts)
+
+
+def _opened(name: str, path: str | None) -> list[str]:
+    if path is None:
+        return [f"# {name!r} must be a layer of the viewer"]
+    return [
+        f"if {name!r} not in viewer.layers:",
+        f"    viewer.open({Path(path).as_posix()!r}, name={name!r})",
+    ]
+
+
+def _arguments(recipe: Recipe) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"preset": recipe.config.preset_name}
+    if recipe.reference != recipe.names[0]:
+        arguments["reference"] = recipe.reference
+    if recipe.interpolation != "linear":
+        arguments["interpolation"] = recipe.interpolation
+    if recipe.level != "auto":
+        arguments["level"] = recipe.level
+    return arguments | _changes(recipe.config)
+
+
+def _changes(config: FusionConfig) -> dict[str, Any]:
+    """Return the settings that differ from the preset; the seed and device always."""
+    name = config.preset_name if config.preset_name in PRESETS else "fast"
+    preset = FusionConfig.preset(name)
+    return {
+        f.name: getattr(config, f.name)
+        for f in fields(config)
+        if f.name not in _LEFT_OUT
+        and (f.name in _OPTIONS or getattr(config, f.name) != getattr(preset, f.name))
+    }
+
+
+def _entry(entry: Any) -> str:
+    return entry if isinstance(entry, str) else f"{entry[0]!r}:{entry[1]!r}"
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(repr, value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,34 @@
+"""Small parts that every panel of the widget is made of."""
+
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
+
+
+def button(text: str, tip: str) -> QPushButton:
+    """Return a button with a tooltip."""
+    made = QPushButton(text)
+    made.setToolTip(tip)
+    return made
+
+
+def label(text: str = "") -> QLabel:
+    """Return a label that wraps its text."""
+    made = QLabel(text)
+    made.setWordWrap(True)
+    return made
+
+
+def row(*parts: QWidget, stretch: int | None = None) -> QWidget:
+    """Put parts side by side, equally wide or with room for one of them.
+
+    Parameters
+    ----------
+    *parts : QWidget
+    stretch : int, optional
+        Index of the part that takes all room there is.
+    """
+    box = QWidget()
+    layout = QHBoxLayout(box)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for i, part in enumerate(parts):
+        layout.addWidget(part, 1 if stretch is None or stretch == i else 0)
+    return box
