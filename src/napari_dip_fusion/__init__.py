@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_dip_fusion.config import FusionConfig
     from napari_dip_fusion.errors import FusionError
-    from napari_dip_fusion.fusion import Control, FusionResult, continue_fuse, fuse, iter_fuse
+    from napari_dip_fusion.events import Control, FusionResult
+    from napari_dip_fusion.fusion import continue_fuse, fuse, iter_fuse
     from napari_dip_fusion.gains import consensus, gain_maps
     from napari_dip_fusion.metrics import evaluate
 
@@ -29,10 +30,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Control": "fusion",
+    "Control": "events",
     "FusionConfig": "config",
     "FusionError": "errors",
-    "FusionResult": "fusion",
+    "FusionResult": "events",
     "consensus": "gains",
     "continue_fuse": "fusion",
     "evaluate": "metrics",

@@ -1,0 +1,51 @@
+"""The command ``dip-fusion``: a thin layer over the library's calls."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from napari_dip_fusion.errors import FusionError
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; a bad call ends with one line on stderr and exit code 2."""
+    sys.exit(_exit_code(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _app() -> typer.Typer:
+    from napari_dip_fusion.cli.demo import demo
+    from napari_dip_fusion.cli.fuse import fuse
+    from napari_dip_fusion.cli.info import info
+    from napari_dip_fusion.cli.metrics import metrics
+
+    app = typer.Typer(
+        help="Fuse aligned images of one scene, without training data, by Deep Image Prior.",
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    for command in (fuse, metrics, demo, info):
+        app.command()(command)
+    return app
+
+
+# Newer releases of typer bring a click of their own and export its errors only in part.
+_UsageError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+
+def _exit_code(arguments: list[str]) -> int:
+    from napari_dip_fusion.cli import console
+
+    try:
+        code = _app()(args=arguments or ["--help"], prog_name="dip-fusion", standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
+        return console.fail("given up", 130)
+    except FusionError as error:
+        return console.fail(str(error), 1)
+    except (ValueError, OSError) as error:
+        return console.fail(str(error), 2)
+    except _UsageError as error:
+        return console.fail(f"{error.format_message()} (dip-fusion --help says more)", 2)
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,29 @@
+"""dip-fusion info."""
+
+import platform
+from importlib.metadata import version
+
+from napari_dip_fusion.cli import console
+from napari_dip_fusion.devices import available_memory, list_devices
+
+
+def info() -> None:
+    """Print versions, devices, threads and memory: what to send with a bug report."""
+    import torch
+
+    packages = ("napari-dip-fusion", "napari", "npe2", "torch", "numpy", "scikit-image")
+    console.print_pairs(
+        "versions",
+        {"python": platform.python_version(), **{p: version(p) for p in packages}},
+    )
+    console.print_pairs(
+        "devices", {d: f"{available_memory(d) / 1e9:.1f} GB free" for d in list_devices()}
+    )
+    console.print_pairs(
+        "processor",
+        {
+            "system": platform.platform(),
+            "threads": torch.get_num_threads(),
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+        },
+    )

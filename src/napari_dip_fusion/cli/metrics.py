@@ -1,0 +1,67 @@
+"""dip-fusion metrics."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from napari_dip_fusion.cli import console
+from napari_dip_fusion.cli.options import (
+    IntensityOption,
+    Sources,
+    parse_intensity,
+)
+from napari_dip_fusion.cli.run import check_count, read_arrays
+from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.metrics import evaluate
+from napari_dip_fusion.sources import prepare_sources
+
+
+def metrics(
+    sources: Sources,
+    *,
+    fused: Annotated[Path, typer.Option(help="Fused image of any origin.")],
+    which: Annotated[
+        list[str] | None,
+        typer.Option(help="Metric to compute (repeatable), or all. By default those of the paper."),
+    ] = None,
+    intensity: IntensityOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON in place of a table.")
+    ] = False,
+) -> None:
+    """Print quality metrics of a fused image against its sources.
+
+    Sources are prepared as for a fusion; integers of the fused image are
+    divided by the largest of their type.
+    """
+    check_count(sources)
+    arrays = read_arrays([*sources, fused])
+    windows = FusionConfig(intensity=parse_intensity(intensity)).intensity
+    prepared = prepare_sources(arrays[:-1], intensity=windows)
+    image = _prepared_fused(arrays[-1], fused, prepared.shape)
+    chosen = "all" if which == ["all"] else which
+    values = evaluate(prepared.images, image, data_range=1.0, which=chosen)
+    if as_json:
+        typer.echo(json.dumps(values, indent=2))
+    else:
+        console.print_metrics({fused.name: values})
+
+
+def _prepared_fused(image: NDArray[Any], path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Bring a fused image to grey in [0, 1]."""
+    if image.shape[:2] != shape:
+        raise ValueError(
+            f"the fused image must have the size of the sources, {shape[0]}x{shape[1]}, got "
+            f"{image.shape[0]}x{image.shape[1]} in {path}"
+        )
+    if image.dtype.kind == "f" and not (image.min() >= 0 and image.max() <= 1):
+        raise ValueError(
+            f"float values of a fused image must lie in [0, 1], got {image.min():g} to "
+            f"{image.max():g} in {path}"
+        )
+    single: NDArray[np.float32] = prepare_sources([image, image], intensity="dtype").images[0]
+    return single

@@ -1,0 +1,102 @@
+"""Options that commands share, and what they mean as settings."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from napari_dip_fusion.config import PRESETS, FusionConfig, Intensity, Window
+
+
+def _help(name: str) -> str:
+    return str(FusionConfig.describe(name)["help"])
+
+
+Sources = Annotated[
+    list[Path], typer.Argument(help="Two or more aligned images: PNG, JPEG or TIFF.")
+]
+Preset = Annotated[str, typer.Option(help=f"Settings to start from: {', '.join(PRESETS)}.")]
+Iterations = Annotated[int | None, typer.Option(help=_help("iterations"))]
+Seed = Annotated[int | None, typer.Option(help=_help("seed"))]
+Device = Annotated[str | None, typer.Option(help=_help("device"))]
+IntensityOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--intensity",
+        help="auto, minmax, dtype, percentiles or LOW:HIGH; once for all sources or once each.",
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="Any other setting, for example --set width=64."
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+
+
+def build_config(
+    preset: str,
+    changes: dict[str, Any],
+    intensity: list[str] | None,
+    settings: list[str] | None,
+) -> FusionConfig:
+    """Return the settings of a preset with those that options gave (not None) changed."""
+    given = {k: v for k, v in changes.items() if v is not None}
+    if intensity:
+        given["intensity"] = parse_intensity(intensity)
+    return FusionConfig.preset(preset, **{**_parsed(settings or []), **given})
+
+
+def parse_intensity(entries: list[str] | None) -> Intensity:
+    """Return the intensity setting that repeated --intensity options mean."""
+    if not entries:
+        return "auto"
+    parsed = tuple(_window(e) if ":" in e else e for e in entries)
+    return parsed[0] if len(parsed) == 1 and isinstance(parsed[0], str) else parsed
+
+
+def _window(text: str) -> Window:
+    low, _, high = text.partition(":")
+    try:
+        return float(low), float(high)
+    except ValueError:
+        raise ValueError(
+            f"an intensity window must be LOW:HIGH, for example -100:300, got {text!r}"
+        ) from None
+
+
+def _parsed(settings: list[str]) -> dict[str, Any]:
+    """Turn NAME=VALUE into values of the kinds of their defaults."""
+    defaults = {f.name: f.default for f in fields(FusionConfig)}
+    parsed: dict[str, Any] = {}
+    for text in settings:
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise ValueError(f"--set takes NAME=VALUE, got {text!r}")
+        if name not in defaults:
+            raise ValueError(f"unknown setting {name!r}; the settings are {', '.join(defaults)}")
+        parsed[name] = _value(name, value, defaults[name])
+    return parsed
+
+
+def _value(name: str, text: str, default: Any) -> Any:
+    if name == "percentiles":
+        return tuple(_number(name, t, float) for t in text.split(","))
+    if isinstance(default, bool):
+        if text.lower() not in ("true", "false"):
+            raise ValueError(f"{name} must be true or false, got {text!r}")
+        return text.lower() == "true"
+    if isinstance(default, (int, float)):
+        return _number(name, text, type(default))
+    return text
+
+
+def _number(name: str, text: str, kind: Callable[[str], float]) -> float:
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(f"{name} must be a number like its default, got {text!r}") from None
