@@ -37,8 +37,9 @@ def test_missing_unknown_folder(tmp_path):
     (tmp_path / "a.docx").write_text("x")
     with pytest.raises(ImageFileError, match=r"of no known kind; known are \.nii.* or \.bmp"):
         read_image(tmp_path / "a.docx")
-    with pytest.raises(ImageFileError, match=r"is a folder"):
-        read_image(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ImageFileError, match=r"folder holds no DICOM files"):
+        read_image(tmp_path / "folder")
     with pytest.raises(ImageFileError, match=r"no ending that can be written; use .*\.png"):
         write_image(tmp_path / "a.jpg", np.zeros((4, 4), np.uint8))
 

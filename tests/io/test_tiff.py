@@ -29,7 +29,7 @@ def test_ambiguous_file_lists_what_it_holds(tmp_path):
     data = np.arange(2 * 3 * 5 * 7, dtype=np.uint16).reshape(3, 2, 5, 7)
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, data, imagej=True, metadata={"axes": "ZCYX"})
-    with pytest.raises(ImageFileError, match=r"holds 2 images, choose a channel of 0: a \(z:3"):
+    with pytest.raises(ImageFileError, match=r"holds 2 images, choose a channel of 0: a 0 \(z:3"):
         read_plane(path)
     with pytest.raises(ImageFileError, match=r"choose one of z: 0 to 2"):
         read_plane(path, channel=1)
@@ -39,7 +39,7 @@ def test_ambiguous_file_lists_what_it_holds(tmp_path):
         read_plane(path, channel=1, plane="z=two")
     with pytest.raises(ImageFileError, match=r"no level 1"):
         read_plane(path, channel=1, level=1)
-    np.testing.assert_array_equal(read_plane(path, channel="1", plane=2).data, data[2, 1])
+    np.testing.assert_array_equal(read_plane(path, channel="a 1", plane=2).data, data[2, 1])
 
 
 def test_large_stack_is_read_by_pages(tmp_path, monkeypatch):

@@ -7,10 +7,11 @@ changed them.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_dip_fusion.io.image import SpatialImage
 
@@ -68,7 +69,12 @@ def parse(text: str | bytes | None) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and found.get("namespace") == NAMESPACE else None
 
 
-def restore(image: SpatialImage, found: Mapping[str, Any] | None) -> SpatialImage:
+def restore(
+    image: SpatialImage,
+    found: Mapping[str, Any] | None,
+    *,
+    stored: Callable[[NDArray[np.float64]], NDArray[np.float64]] = np.asarray,
+) -> SpatialImage:
     """Give an image back what its description says.
 
     Parameters
@@ -77,6 +83,8 @@ def restore(image: SpatialImage, found: Mapping[str, Any] | None) -> SpatialImag
         As the format's own fields have it.
     found : mapping, optional
         From :func:`parse`.
+    stored : callable
+        From an affine to the part of it that the format's own fields hold.
 
     Returns
     -------
@@ -87,7 +95,7 @@ def restore(image: SpatialImage, found: Mapping[str, Any] | None) -> SpatialImag
     if found is None or not _fits(image, found):
         return image
     affine = np.asarray(found["affine"], dtype=np.float64)
-    same_place = affine.shape == image.affine.shape and _same(affine, image.affine)
+    same_place = affine.shape == image.affine.shape and _same(stored(affine), image.affine)
     try:
         return image.replace(
             axes=tuple(str(axis) for axis in found["axes"]),
@@ -109,10 +117,9 @@ def _fits(image: SpatialImage, found: Mapping[str, Any]) -> bool:
     return bool(found.get("shape") == list(image.shape) and np.isfinite(affine).all())
 
 
-def _same(described: Any, stored: Any) -> bool:
+def _same(described: NDArray[np.float64], read: NDArray[np.float64]) -> bool:
     """Compare two places, one of which went through the format's own fields."""
-    scale = np.abs(stored).max()
-    return bool(np.allclose(described, stored, rtol=1e-5, atol=1e-6 * scale))
+    return bool(np.allclose(described, read, rtol=1e-5, atol=1e-6 * np.abs(read).max()))
 
 
 def _plain(value: Any) -> Any:

@@ -52,11 +52,16 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # The first whose ending fits is taken: longer endings stand before shorter ones.
 FORMATS = (
     Format("NIfTI", "nifti", (".nii.gz", ".nii")),
+    Format("DICOM", "dicom", (".dcm", ".dicom"), writes=False),
+    Format("OME-Zarr", "ome_zarr", (".ome.zarr", ".zarr")),
+    Format("OME-TIFF", "ome_tiff", (".ome.tif", ".ome.tiff"), _TIFF),
     Format("TIFF", "tiff", (".tif", ".tiff"), _TIFF),
     Format("PNG", "raster", (".png",), (b"\x89PNG\r\n\x1a\n",)),
     Format("JPEG", "raster", (".jpg", ".jpeg"), (b"\xff\xd8\xff",), writes=False),
     Format("BMP", "raster", (".bmp",), (b"BM",), writes=False),
 )
+_DICOM, _ZARR = (next(f for f in FORMATS if f.name == name) for name in ("DICOM", "OME-Zarr"))
+_ZARR_FILES = ("zarr.json", ".zgroup")
 
 
 def read_images(path: str | os.PathLike[str]) -> list[SpatialImage]:
@@ -220,7 +225,7 @@ def _identify(path: Path) -> Format:
         start = handle.read(132)
     if not start:
         raise ImageFileError(f"{path} is empty (0 bytes); copy it again")
-    form = _by_ending(path.name)
+    form = _DICOM if start[128:] == b"DICM" else _by_ending(path.name)
     if form is None:
         raise ImageFileError(f"{path} is of no known kind; known are {known_endings()}")
     if form.magic and not start.startswith(form.magic):
@@ -229,7 +234,9 @@ def _identify(path: Path) -> Format:
 
 
 def _identify_folder(path: Path) -> Format:
-    raise ImageFileError(f"{path} is a folder; name an image file")
+    if path.name.lower().endswith(_ZARR.endings) or any((path / n).exists() for n in _ZARR_FILES):
+        return _ZARR
+    return _DICOM
 
 
 def _wrong_start(path: Path, form: Format, start: bytes) -> str:

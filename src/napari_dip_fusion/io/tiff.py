@@ -15,11 +15,12 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from napari_dip_fusion.io.channels import split_channels
 from napari_dip_fusion.io.errors import ImageFileError
 from napari_dip_fusion.io.image import SpatialImage
 from napari_dip_fusion.io.limits import declared_bytes, refuse_memory, refuse_packed
 
-__all__ = ["opened", "read", "series_images", "write"]
+__all__ = ["opened", "read", "series_image", "write"]
 
 # Read at once below this size, and in pieces of about this size above it.
 _PIECE_BYTES = 64 * 2**20
@@ -53,8 +54,12 @@ def read(path: Path) -> list[SpatialImage]:
         If the file is damaged or holds what is no image.
     """
     with opened(path) as tif:
-        images = [image for n in range(len(tif.series)) for image in series_images(path, tif, n)]
-        return [_placed(image, tif) for image in images]
+        if tif.is_ome:
+            from napari_dip_fusion.io import ome_tiff
+
+            return ome_tiff.images(path, tif)
+        series = [_placed(series_image(path, tif, n), tif) for n in range(len(tif.series))]
+        return [image for one in series for image in split_channels(one)]
 
 
 def write(path: Path, image: SpatialImage) -> None:
@@ -118,8 +123,8 @@ def opened(path: Path) -> Iterator[tifffile.TiffFile]:
         ) from error
 
 
-def series_images(path: Path, tif: tifffile.TiffFile, number: int) -> list[SpatialImage]:
-    """Return the images of one series, one for each channel, without their place.
+def series_image(path: Path, tif: tifffile.TiffFile, number: int) -> SpatialImage:
+    """Return one series, channels as an axis ``"c"``, without its place.
 
     Parameters
     ----------
@@ -132,31 +137,21 @@ def series_images(path: Path, tif: tifffile.TiffFile, number: int) -> list[Spati
 
     Returns
     -------
-    list of SpatialImage
+    SpatialImage
         Named after the file; with an identity affine.
     """
-    series = tif.series[number]
-    levels = [_level(path, tif, number, n) for n in range(len(series.levels))]
+    count = len(tif.series[number].levels)
+    levels = [_level(path, tif, number, n) for n in range(count)]
     data, *pyramid = [level for level, _ in levels]
-    axes, rgb = levels[0][1], "S" in levels[0][1]
-    if "C" not in axes:
-        return [_image(path, data, pyramid, axes, rgb)]
-    channel = axes.index("C")
-    rest = axes.replace("C", "")
-    return [
-        _image(path, _take(data, channel, n), [_take(p, channel, n) for p in pyramid], rest, rgb)
-        for n in range(data.shape[channel])
-    ]
-
-
-def _image(path: Path, data: Any, pyramid: list[Any], axes: str, rgb: bool) -> SpatialImage:
-    names = tuple(axes.replace("S", "").lower())
-    name = path.name.split(".")[0] or path.name
-    return SpatialImage(data, names, rgb=rgb, name=name, path=path, pyramid=tuple(pyramid))
-
-
-def _take(data: Any, axis: int, index: int) -> Any:
-    return data[(slice(None),) * axis + (index,)]
+    axes = levels[0][1]
+    return SpatialImage(
+        data,
+        tuple(axes.replace("S", "").lower()),
+        rgb="S" in axes,
+        name=path.name.split(".")[0] or path.name,
+        path=path,
+        pyramid=tuple(pyramid),
+    )
 
 
 @dataclass(frozen=True)

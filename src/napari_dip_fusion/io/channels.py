@@ -1,0 +1,46 @@
+"""An axis of channels to images of their own, as napari shows them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from napari_dip_fusion.io.image import SpatialImage
+
+__all__ = ["split_channels"]
+
+
+def split_channels(
+    image: SpatialImage,
+    names: Sequence[str | None] = (),
+    displays: Sequence[Mapping[str, Any]] = (),
+) -> list[SpatialImage]:
+    """Return one image for each index of the axis ``"c"``.
+
+    Parameters
+    ----------
+    image : SpatialImage
+        The image, with or without such an axis.
+    names : sequence of str or None
+        Names of the channels, as far as they are known.
+    displays : sequence of mapping
+        How each channel is shown, as far as it is known.
+
+    Returns
+    -------
+    list of SpatialImage
+        In the order of the channels; several unnamed ones are numbered.
+    """
+    if "c" not in image.axes:
+        return [image]
+    axis = image.axes.index("c")
+    count = image.shape[axis]
+    images = []
+    for n in range(count):
+        name = names[n] if n < len(names) else None
+        numbered = image.name if count == 1 else f"{image.name} {n}"
+        plane = image.take("c", n).replace(
+            name=name or numbered,
+            display=dict(displays[n]) if n < len(displays) else image.display,
+            pyramid=tuple(level[(slice(None),) * axis + (n,)] for level in image.pyramid),
+        )
+        images.append(plane)
+    return images

@@ -1,0 +1,324 @@
+"""OME-TIFF in, with its physical sizes, and out, with all that napari shows.
+
+Rotation, shear, display and metadata, for which OME has no fields, are written
+as a comment in the OME-XML (see :mod:`~napari_dip_fusion.io.description`).
+"""
+
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_dip_fusion.io import description
+from napari_dip_fusion.io.channels import split_channels
+from napari_dip_fusion.io.errors import ImageFileError
+from napari_dip_fusion.io.image import SpatialImage
+from napari_dip_fusion.io.tiff import opened, series_image
+from napari_dip_fusion.io.tiff import read as read_tiff
+from napari_dip_fusion.io.units import LENGTHS, TIMES, symbol
+
+__all__ = ["comments", "images", "read", "write", "write_all"]
+
+_HELD = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
+_BIGTIFF_BYTES = 2**32 - 2**27
+_MOST_IMAGES = 1000
+# Beyond, the text would outgrow what readers of OME-XML take.
+_MOST_PLANES = 10_000
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What the OME-XML says of one image."""
+
+    name: str = ""
+    pixels: dict[str, str] = field(default_factory=dict)
+    channels: list[str | None] = field(default_factory=list)
+    comments: list[str] = field(default_factory=list)
+
+
+def read(path: Path) -> list[SpatialImage]:
+    """Read all images of an OME-TIFF file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    list of SpatialImage
+        From :func:`images`.
+
+    Raises
+    ------
+    ImageFileError
+        If the file is damaged, or no OME-TIFF.
+    """
+    with opened(path) as tif:
+        if not tif.is_ome:
+            raise ImageFileError(
+                f"{path} holds no whole OME-XML; it is damaged, or plain TIFF to be named .tif"
+            )
+    return read_tiff(path)
+
+
+def images(path: Path, tif: tifffile.TiffFile) -> list[SpatialImage]:
+    """Return the images of an open OME-TIFF.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    tif : tifffile.TiffFile
+        The open file.
+
+    Returns
+    -------
+    list of SpatialImage
+        What this program wrote, as it was; of others, one for every channel.
+
+    Raises
+    ------
+    ImageFileError
+        If the OME-XML is damaged.
+    """
+    entries = _entries(path, tif)
+    found = []
+    for number in range(len(tif.series)):
+        entry = entries[number] if number < len(entries) else _Entry()
+        image = _placed(series_image(path, tif, number), entry)
+        found += _restored(image, entry)
+    return found
+
+
+def comments(path: Path, tif: tifffile.TiffFile) -> list[str]:
+    """Return the comments of all images of an open OME-TIFF.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    tif : tifffile.TiffFile
+        The open file.
+
+    Returns
+    -------
+    list of str
+        In the order of the images.
+    """
+    return [text for entry in _entries(path, tif) for text in entry.comments]
+
+
+def _restored(image: SpatialImage, entry: _Entry) -> list[SpatialImage]:
+    for text in entry.comments:
+        found = description.parse(text)
+        if found is not None and found.get("shape") == list(image.shape):
+            return [description.restore(image, found, stored=_diagonal)]
+    named = image.replace(name=entry.name or image.name)
+    return split_channels(named, entry.channels)
+
+
+def _diagonal(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what is left of an affine in the fields of OME."""
+    return np.diag([*np.linalg.norm(affine[:-1, :-1], axis=0), 1.0])
+
+
+def _entries(path: Path, tif: tifffile.TiffFile) -> list[_Entry]:
+    xml = tif.ome_metadata or ""
+    # No OME-XML needs a document type; entities in one can grow without end.
+    if "<!DOCTYPE" in xml or "<!ENTITY" in xml:
+        raise ImageFileError(f"{path} declares entities in its OME-XML, which is not read")
+    try:
+        root = ElementTree.fromstring(xml)
+    except ElementTree.ParseError as error:
+        raise ImageFileError(f"{path} has damaged OME-XML ({error})") from error
+    texts = {
+        note.get("ID", ""): value.text or ""
+        for notes in root
+        if _tag(notes) == "StructuredAnnotations"
+        for note in notes
+        for value in note
+        if _tag(value) == "Value" and _tag(note) == "CommentAnnotation"
+    }
+    found = [_entry(element, texts) for element in root if _tag(element) == "Image"]
+    if len(found) > _MOST_IMAGES:
+        raise ImageFileError(f"{path} declares {len(found)} images; it is damaged")
+    return found
+
+
+def _entry(element: ElementTree.Element, texts: dict[str, str]) -> _Entry:
+    pixels = next((child for child in element if _tag(child) == "Pixels"), None)
+    names = [] if pixels is None else [c.get("Name") for c in pixels if _tag(c) == "Channel"]
+    refs = [child.get("ID", "") for child in element if _tag(child) == "AnnotationRef"]
+    return _Entry(
+        name=element.get("Name", ""),
+        pixels={} if pixels is None else dict(pixels.attrib),
+        channels=names,
+        comments=[texts[ref] for ref in refs if ref in texts],
+    )
+
+
+def _tag(element: ElementTree.Element) -> str:
+    return element.tag.rpartition("}")[2]
+
+
+def _placed(image: SpatialImage, entry: _Entry) -> SpatialImage:
+    steps, units = [], []
+    for axis in image.axes:
+        key = "TimeIncrement" if axis == "t" else f"PhysicalSize{axis.upper()}"
+        default = "s" if axis == "t" else "um"
+        step = _number(entry.pixels.get(key))
+        steps.append(step or 1.0)
+        units.append(symbol(entry.pixels.get(f"{key}Unit", default)) if step else "pixel")
+    return image.replace(affine=np.diag([*steps, 1.0]), units=tuple(units))
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "nan")
+    except ValueError:
+        return None
+    return value if np.isfinite(value) and value > 0 else None
+
+
+def write(path: Path, image: SpatialImage) -> None:
+    """Write an image as OME-TIFF.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    image : SpatialImage
+        Two to five axes.
+
+    Raises
+    ------
+    ImageFileError
+        If OME-TIFF cannot hold the image.
+    """
+    write_all(path, [image])
+
+
+def write_all(
+    path: Path, layers: Sequence[SpatialImage], *, comments: Sequence[dict[str, Any]] = ()
+) -> None:
+    """Write several images, of any sizes, into one OME-TIFF.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    layers : sequence of SpatialImage
+        The images.
+    comments : sequence of dict
+        Further descriptions, each with its ``"namespace"``; kept with the first image.
+
+    Raises
+    ------
+    ImageFileError
+        If OME-TIFF cannot hold an image.
+    """
+    pixels = [_held_pixels(image) for image in layers]
+    with tifffile.TiffWriter(
+        path, ome=True, bigtiff=sum(p.nbytes for p in pixels) > _BIGTIFF_BYTES
+    ) as writer:
+        for number, (image, values) in enumerate(zip(layers, pixels, strict=True)):
+            notes = [description.describe(image), *(comments if number == 0 else ())]
+            writer.write(
+                values,
+                photometric="rgb" if image.rgb else "minisblack",
+                planarconfig="contig" if image.rgb else None,
+                compression="zlib",
+                metadata=_fields(image, notes),
+            )
+
+
+def _held_pixels(image: SpatialImage) -> NDArray[Any]:
+    if not 2 <= image.ndim <= 5:
+        raise ImageFileError(
+            f"OME-TIFF holds two to five axes, got {', '.join(image.axes)}; choose a part"
+        )
+    values = image.to_numpy()
+    if values.dtype.kind == "b":
+        warnings.warn("OME-TIFF: True and False are written as 1 and 0 of uint8", stacklevel=4)
+        values = values.astype(np.uint8)
+    if values.dtype.name not in _HELD:
+        raise ImageFileError(
+            f"OME-TIFF holds {', '.join(_HELD)}, got {values.dtype}; convert it, or write OME-Zarr"
+        )
+    return values
+
+
+def _fields(image: SpatialImage, notes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the metadata from which tifffile makes OME-XML."""
+    letters = _letters(image)
+    steps = image.affine[:-1, :-1]
+    if not np.array_equal(steps, np.diag(np.diag(steps))) or (np.diag(steps) < 0).any():
+        warnings.warn(
+            f"{image.name or 'image'}: OME-TIFF has fields for spacing and position only; "
+            "rotation, shear and flips are kept in a comment that only this program reads",
+            stacklevel=5,
+        )
+    fields: dict[str, Any] = {
+        "axes": letters + ("S" if image.rgb else ""),
+        "Name": image.name or "image",
+        "CommentAnnotation": [
+            {"Namespace": note["namespace"], "Value": json.dumps(note)} for note in notes
+        ],
+    }
+    if "C" not in letters:
+        fields["Channel"] = {"Name": image.name or "image"}
+    for letter, step, unit in zip(letters, image.spacing, image.units, strict=True):
+        fields.update(_size_fields(letter, float(step), symbol(unit)))
+    planes = _positions(image, letters)
+    return {**fields, "Plane": planes} if planes else fields
+
+
+def _positions(image: SpatialImage, letters: str) -> dict[str, list[Any]]:
+    """Return where each plane lies, unless all lie at the origin."""
+    sizes = image.shape[:-2]
+    count = int(np.prod(sizes))
+    if not image.affine[:-1, -1].any() or count > _MOST_PLANES:
+        return {}
+    indices = np.zeros((count, image.ndim + 1))
+    indices[:, : len(sizes)] = np.indices(sizes).reshape(len(sizes), -1).T
+    indices[:, -1] = 1
+    world = indices @ image.affine.T
+    planes: dict[str, list[Any]] = {}
+    for axis, (letter, unit) in enumerate(zip(letters, image.units, strict=True)):
+        if letter in "XYZ" and symbol(unit) in LENGTHS:
+            planes[f"Position{letter}"] = world[:, axis].tolist()
+            planes[f"Position{letter}Unit"] = [_ome_unit(unit)] * count
+    return planes
+
+
+def _ome_unit(unit: str) -> str:
+    return symbol(unit).replace("um", "µm").replace("us", "µs")
+
+
+def _size_fields(letter: str, step: float, unit: str) -> dict[str, Any]:
+    known = TIMES if letter == "T" else LENGTHS
+    if letter == "C" or (unit == "pixel" and step == 1) or step <= 0:
+        return {}
+    if unit not in known and unit != "pixel":
+        warnings.warn(f"OME-TIFF has no unit {unit} for axis {letter}", stacklevel=6)
+        return {}
+    if letter == "T" and unit == "pixel":
+        return {}
+    key = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
+    return {key: step, f"{key}Unit": _ome_unit(unit)}
+
+
+def _letters(image: SpatialImage) -> str:
+    """Return OME's letters of the axes; an axis of another name takes one that is free."""
+    names = image.axes[:-2]
+    free = [letter for letter in "ZTC" if letter.lower() not in names]
+    letters = [name.upper() if name in ("z", "t", "c") else free.pop(0) for name in names]
+    return "".join(letters) + "YX"
