@@ -134,6 +134,8 @@ def test_metrics_equal_those_of_the_run(pair, tmp_path, capsys) -> None:
     assert len(json.loads(capsys.readouterr().out)) > 6
     assert run("metrics", *pair, "--fused", out) == 0
     assert "higher is better" in capsys.readouterr().out
+    assert run("metrics", *pair, "--fused", out, "--which", "all") == 0
+    assert "SSIM" in capsys.readouterr().out
 
 
 def test_demo(tmp_path, capsys) -> None:
@@ -180,6 +182,11 @@ def test_bad_options(pair, tmp_path, capsys, options: list[str], message: str) -
     line = refused(capsys, "fuse", *pair, "-o", tmp_path / "f.png", *QUICK, *options)
     assert message in line
     assert sorted(p.name for p in tmp_path.iterdir()) == ["ct.png", "mr.png"]
+
+
+def test_a_folder_that_is_not_there_is_found_before_the_run(pair, tmp_path, capsys) -> None:
+    line = refused(capsys, "fuse", *pair, "-o", tmp_path / "none" / "f.png", *QUICK)
+    assert "does not exist; make it first" in line
 
 
 def test_bad_sources(pair, tmp_path, capsys) -> None:

@@ -199,8 +199,8 @@ def _window(array: NDArray[Any], mode: str | Window, percentiles: Window, index:
         raise ValueError(f"intensity must be one of {', '.join(INTENSITY_MODES)}, got {mode!r}")
     if not low < high:
         raise ValueError(
-            f"source {index} is constant ({low:g}) between its window's ends, so its {mode} "
-            "intensity window is empty; leave it out or give an explicit window (low, high)"
+            f"source {index} is constant ({low:g}), so its {mode} intensity window is empty; "
+            "leave it out or give an explicit window (low, high)"
         )
     return low, high
 

@@ -17,6 +17,8 @@ from napari_dip_fusion.metrics import METRICS
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
+_COLUMNS = 6  # metrics that fit beside each other on a terminal of 80 columns
+
 
 def message(text: str) -> None:
     """Print one line to the error stream, where it does not mix with results."""
@@ -78,7 +80,7 @@ def interrupt_keeps_best(control: Control) -> Iterator[None]:
 
 
 def print_metrics(rows: Mapping[str, Mapping[str, float]]) -> None:
-    """Print one row of metrics an image, the best value of each column marked.
+    """Print the metrics of images, the best value of each metric marked.
 
     Parameters
     ----------
@@ -87,19 +89,31 @@ def print_metrics(rows: Mapping[str, Mapping[str, float]]) -> None:
     """
     names = list(next(iter(rows.values())))
     best = {n: max(row[n] for row in rows.values()) for n in names}
+    cells = {
+        (image, n): _cell(row[n], row[n] == best[n] and len(rows) > 1)
+        for image, row in rows.items()
+        for n in names
+    }
     table = Table()
-    table.add_column("image")
-    for name in names:
-        table.add_column(METRICS[name].label, justify="right")
-    for image, row in rows.items():
-        cells = [_cell(row[n], row[n] == best[n] and len(rows) > 1) for n in names]
-        table.add_row(image, *cells)
+    if len(names) <= _COLUMNS:
+        table.add_column("image")
+        for n in names:
+            table.add_column(METRICS[n].label, justify="right")
+        for image in rows:
+            table.add_row(image, *(cells[image, n] for n in names))
+    else:
+        table.add_column("metric")
+        for image in rows:
+            table.add_column(image, justify="right")
+        for n in names:
+            table.add_row(METRICS[n].label, *(cells[image, n] for image in rows))
     out.print(table)
-    out.print("higher is better in every column")
+    out.print("higher is better everywhere")
 
 
 def _cell(value: float, best: bool) -> str:
-    return f"[bold]{value:.4f}*[/bold]" if best else f"{value:.4f} "
+    text = f"{round(value, 4) + 0.0:.4f}"  # no minus before a zero
+    return f"[bold]{text}*[/bold]" if best else f"{text} "
 
 
 def print_pairs(title: str, values: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from napari_dip_fusion.cli.options import (
 )
 from napari_dip_fusion.cli.outputs import (
     Outputs,
+    check_folders,
     gain_paths_in,
     output_kind,
     refuse_existing,
@@ -85,6 +86,7 @@ def fuse(
     record = output.with_name(f"{output.stem}.record.json") if record is None else record
     kind = output_kind(output, dtype, like)
     gain_paths = gain_paths_in(gains_dir, paths)
+    check_folders([output, record])
     refuse_existing([output, record, *gain_paths], force)
     refuse_sources_as_output([output, record, *gain_paths], paths)
     arrays = read_arrays(paths)

@@ -60,8 +60,8 @@ def _prepared_fused(image: NDArray[Any], path: Path, shape: tuple[int, int]) -> 
         )
     if image.dtype.kind == "f" and not (image.min() >= 0 and image.max() <= 1):
         raise ValueError(
-            f"float values of a fused image must lie in [0, 1], got {image.min():g} to "
-            f"{image.max():g} in {path}"
+            "float values of a fused image must be finite and lie in [0, 1], got "
+            f"{image.min():g} to {image.max():g} in {path}"
         )
     single: NDArray[np.float32] = prepare_sources([image, image], intensity="dtype").images[0]
     return single

@@ -1,6 +1,7 @@
 """Where the results of a run go, checked before the run and written after it."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,15 @@ def gain_paths_in(folder: Path | None, sources: Sequence[Path]) -> list[Path]:
     if folder is None:
         return []
     return [folder / f"gain_{i}_{p.stem}.tif" for i, p in enumerate(sources)]
+
+
+def check_folders(paths: Sequence[Path]) -> None:
+    """Raise an error now if a file could not be written after the run."""
+    for folder in {p.parent for p in paths}:
+        if not folder.is_dir():
+            raise ValueError(f"folder {folder} does not exist; make it first")
+        if not os.access(folder, os.W_OK):
+            raise ValueError(f"folder {folder} cannot be written to; choose another output")
 
 
 def refuse_existing(paths: Sequence[Path], force: bool) -> None:
