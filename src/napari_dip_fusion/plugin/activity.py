@@ -6,7 +6,7 @@ from collections.abc import Callable
 from napari.utils import cancelable_progress
 
 
-class ActivityBar(cancelable_progress):  # type: ignore[misc]
+class ActivityBar(cancelable_progress):
     """A progress bar whose cancel button stops the run; for the GUI thread only.
 
     Parameters

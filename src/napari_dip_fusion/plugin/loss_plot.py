@@ -12,7 +12,7 @@ _COLORS = {"dark": ("#56b4e9", "#f0a13a"), "light": ("#0072b2", "#b85c00")}
 _SMALLEST = 1e-12
 
 
-class LossPlot(pg.PlotWidget):  # type: ignore[misc]
+class LossPlot(pg.PlotWidget):
     """Loss and excess against the iteration, on a logarithmic scale.
 
     The loss cannot fall below its floor; the excess, loss less floor, says

@@ -207,7 +207,23 @@ class _Named(partial[Any]):
         return "an image fusion (DIP Fusion)"
 
 
-class FusionWorker(GeneratorWorker):  # type: ignore[misc]
+class _Once:
+    """A function that is forgotten when it is called.
+
+    napari keeps every worker, with its arguments, until the window closes;
+    images must not be among them.
+    """
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function: Callable[[], Any] | None = function
+
+    def __call__(self) -> Any:
+        function, self._function = self._function, None
+        assert function is not None
+        return function()
+
+
+class FusionWorker(GeneratorWorker):
     """A worker whose quit() ends the run within one iteration, even if it is paused.
 
     napari calls quit() on every worker when a window closes.
@@ -236,7 +252,7 @@ def start_worker(
         Called in the GUI thread with each event.
     """
     worker: FusionWorker = create_worker(
-        _Named(relay, events, control), _start_thread=False, _worker_class=FusionWorker
+        _Named(relay, _Once(events), control), _start_thread=False, _worker_class=FusionWorker
     )
     worker.control = control
     worker.yielded.connect(receive)
@@ -255,7 +271,7 @@ def start_task(function: Callable[[], Any], receive: Callable[[Any], None]) -> F
         Called in the GUI thread with what `function` returned, or with a
         Failed event if it raised.
     """
-    worker = create_worker(_Named(_caught, function), _start_thread=False)
+    worker = create_worker(_Named(_caught, _Once(function)), _start_thread=False)
     worker.returned.connect(receive)
     worker.start()
     return worker

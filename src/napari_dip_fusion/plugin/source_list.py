@@ -58,6 +58,7 @@ class SourceList(QWidget):
         self._events = Subscriptions()
         self.report = LayerReport(False, "")
         self._note = ""
+        self._closed = False
         self._build()
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -113,6 +114,8 @@ class SourceList(QWidget):
 
     def check(self) -> None:
         """Look at the chosen layers again, now."""
+        if self._closed:
+            return
         self._timer.stop()
         self._note = ""
         self.report = check_layers(self.sources(), self.reference(), self._viewer.dims)
@@ -121,11 +124,11 @@ class SourceList(QWidget):
 
     def close_subscriptions(self) -> None:
         """Stop following the viewer; the Qt part may be gone already."""
+        self._closed = True
         self._events.close()
         for followed in self._following.values():
             followed.close()
         self._following.clear()
-        self._layers = []
 
     # -- building -----------------------------------------------------------
 

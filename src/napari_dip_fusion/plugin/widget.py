@@ -1,9 +1,11 @@
 """The dock widget: puts the panels together, and translates between them and the core."""
 
 import sys
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from threading import Event
 from typing import Any
 
 from napari import Viewer
@@ -73,6 +75,7 @@ class DipFusionWidget(QWidget):
         super().__init__(parent)
         self.viewer = napari_viewer
         self._docked = False
+        self._closed = Event()
         self._torch_problem = ""
         self._recipe: Recipe | None = None
         self._events = Subscriptions()
@@ -108,7 +111,7 @@ class DipFusionWidget(QWidget):
             self.panel.show_message(str(error))
             return
         self.panel.show_message("computing the gain maps")
-        self._start(partial(_gains, plan), partial(self._show_gains, plan))
+        self._start(partial(_gains, plan), DipFusionWidget._show_gains, plan)
 
     def compute_metrics(self) -> None:
         """Score the compared layers against the ticked sources."""
@@ -122,7 +125,7 @@ class DipFusionWidget(QWidget):
         self.metrics.show_message("computing")
         images = dict(zip((layer.name for layer in compared), readers, strict=True))
         call = partial(compare, plan.readers, images, plan.config, self.metrics.which())
-        self._start(call, partial(self._show_scores, plan.names))
+        self._start(call, DipFusionWidget._show_scores, plan.names)
 
     def copy_script(self) -> None:
         """Put a script on the clipboard that repeats the last run, or would make the next."""
@@ -179,6 +182,7 @@ class DipFusionWidget(QWidget):
         for event in (self.viewer.layers.events.inserted, self.viewer.layers.events.removed):
             self._events.connect(event, self._layers_changed)
         self._closers = (
+            self._closed.set,
             self.session.close,
             self.sources.close_subscriptions,
             self.panel.close_bar,
@@ -256,10 +260,10 @@ class DipFusionWidget(QWidget):
 
     def _probe_torch(self) -> None:
         """Import torch outside the GUI thread, and learn which devices there are."""
-        if "torch" in sys.modules:
+        if _torch_is_imported():
             self._show_devices(list_devices())
         else:
-            self._start(list_devices, self._show_devices)
+            self._start(list_devices, DipFusionWidget._show_devices)
 
     def _show_devices(self, devices: list[str] | Failed) -> None:
         if isinstance(devices, Failed):
@@ -285,7 +289,7 @@ class DipFusionWidget(QWidget):
         self.folded_metrics.expand(animate=False)
         images = {fused.layer.name: _Array(result.image)}
         call = partial(compare, request.readers, images, request.config, self.metrics.which())
-        self._start(call, partial(self._show_scores, request.names))
+        self._start(call, DipFusionWidget._show_scores, request.names)
 
     def _show_scores(self, names: tuple[str, ...], scores: Any) -> None:
         if isinstance(scores, Failed):
@@ -331,9 +335,21 @@ class DipFusionWidget(QWidget):
         QApplication.clipboard().setText(text)
         self.panel.show_message("copied to the clipboard")
 
-    def _start(self, call: Callable[[], Any], receive: Callable[[Any], None]) -> None:
-        """Run a call in a thread; its result is dropped if the widget has gone by then."""
-        start_task(call, receive)
+    def _start(
+        self, call: Callable[[], Any], receive: Callable[..., None], *arguments: Any
+    ) -> None:
+        """Run a call in a thread, then a method with what came of it.
+
+        Nothing is received, and nothing held, when the widget has gone by then.
+        """
+        there, closed, once = weakref.ref(self), self._closed, [arguments]
+
+        def deliver(value: Any) -> None:
+            widget, given = there(), once.pop()
+            if widget is not None and not closed.is_set():
+                receive(widget, *given, value)
+
+        start_task(call, deliver)
 
 
 class _Array:
@@ -362,8 +378,12 @@ def _request(plan: _Plan) -> Request:
     )
 
 
+def _torch_is_imported() -> bool:
+    return sys.modules.get("torch") is not None
+
+
 def _memory_line(plan: _Plan) -> str:
-    device = resolve_device(plan.config.device) if "torch" in sys.modules else "cpu"
+    device = resolve_device(plan.config.device) if _torch_is_imported() else "cpu"
     needed = estimate_memory(plan.config, plan.readers[0].to_shape, len(plan.readers))
     free = available_memory(device)
     line = f"Needs about {_size(needed)}; {device} has {_size(free)} free"

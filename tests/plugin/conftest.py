@@ -1,0 +1,73 @@
+"""A widget in a real viewer, with tiny images and a tiny network."""
+
+import numpy as np
+import pytest
+
+from napari_dip_fusion.samples import head_phantom
+
+SHAPE = (32, 40)
+TINY = {"iterations": 3, "width": 4, "depth": 2, "threads": 1, "preview_rate": 60.0}
+
+
+@pytest.fixture(autouse=True)
+def _own_preferences(plugin_settings):
+    """Keep the plugin's preferences of every test to itself."""
+
+
+@pytest.fixture
+def pair():
+    """Return a CT and an MR image."""
+    return [np.asarray(s) for s in head_phantom(shape=SHAPE).sources]
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy, pair):
+    """Return a viewer, as napari gives it to plugins, that shows CT and MR.
+
+    The proxy raises when a layer is touched outside the GUI thread.
+    """
+    viewer = make_napari_viewer_proxy()
+    for name, image in zip(("CT", "MR"), pair, strict=True):
+        viewer.add_image(image, name=name)
+    return viewer
+
+
+@pytest.fixture
+def make_widget(qtbot):
+    """Return a function that opens the widget in a viewer, with tiny settings."""
+    from qtpy.QtCore import QThreadPool
+
+    from napari_dip_fusion.plugin.widget import DipFusionWidget
+
+    made = []
+
+    def make(viewer, **changes):
+        widget = DipFusionWidget(viewer)
+        viewer.window.add_dock_widget(widget, name=f"DIP Fusion {len(made)}")
+        config = widget.settings.config([]).replace(**{**TINY, **changes})
+        widget.settings.show_config(config)
+        made.append(widget)
+        return widget
+
+    yield make
+    for widget in made:
+        widget.shutdown()
+    assert QThreadPool.globalInstance().waitForDone(20_000), "a thread was left running"
+    # Results that were on their way are dropped now, not in the next test.
+    qtbot.wait(10)
+
+
+@pytest.fixture
+def widget(make_widget, viewer):
+    """Return the widget in the viewer."""
+    return make_widget(viewer)
+
+
+@pytest.fixture
+def until_idle(qtbot):
+    """Return a function that waits for the end of a session's run."""
+
+    def wait(widget):
+        qtbot.waitUntil(lambda: widget.session.state.name == "IDLE", timeout=30_000)
+
+    return wait

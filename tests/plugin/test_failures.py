@@ -1,0 +1,267 @@
+"""Whatever goes wrong ends in a defined state, with a message, and with no thread left."""
+
+import gc
+import importlib
+import sys
+import weakref
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QThreadPool
+
+from napari_dip_fusion.plugin.session import BUSY, State
+
+LONG = {"iterations": 100_000, "stop": "iterations", "patience": 10_000}
+
+
+@pytest.fixture
+def running(qtbot, make_widget, viewer):
+    """Return a widget whose fusion has shown its first preview."""
+    widget = make_widget(viewer, **LONG)
+    widget.panel.fuse_button.click()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=20_000)
+    return widget
+
+
+def iterations(widget):
+    return widget.panel.progress.value()
+
+
+def test_stop_and_keep(running, viewer, until_idle):
+    running.panel.stop_button.click()
+    assert running.session.state is State.ENDING
+    until_idle(running)
+    record = viewer.layers["fused CT + MR"].metadata["dip_fusion"]["record"]
+    assert record["stop_reason"] == "stopped"
+    assert record["iterations"] < 100_000
+    assert "the best image kept" in running.panel.message.text()
+    assert not running.panel.start_row.isHidden()
+    assert running.panel.run_row.isHidden()
+
+
+def test_discard(running, viewer, until_idle):
+    running.panel.discard_button.click()
+    until_idle(running)
+    assert [layer.name for layer in viewer.layers] == ["CT", "MR"]
+    assert running.panel.message.text() == "Discarded."
+    assert running.panel.continue_row.isHidden()
+
+
+def test_pause_and_resume(qtbot, running, until_idle):
+    running.panel.pause_button.click()
+    assert running.panel.pause_button.text() == "Resume"
+    qtbot.wait(300)
+    held = iterations(running)
+    qtbot.wait(300)
+    assert iterations(running) == held
+    assert running.session.state is State.PAUSED
+    running.panel.pause_button.click()
+    qtbot.waitUntil(lambda: iterations(running) > held, timeout=10_000)
+    running.panel.pause_button.click()
+    running.panel.stop_button.click()
+    until_idle(running)
+
+
+def test_a_paused_run_can_be_discarded(running, until_idle):
+    running.panel.pause_button.click()
+    running.panel.discard_button.click()
+    until_idle(running)
+
+
+def test_continue_goes_on_in_the_same_layer(running, viewer, until_idle):
+    running.panel.stop_button.click()
+    until_idle(running)
+    layer = viewer.layers["fused CT + MR"]
+    made = layer.metadata["dip_fusion"]["record"]["iterations"]
+    running.panel.more.setValue(5)
+    assert not running.panel.continue_row.isHidden()
+    running.panel.continue_button.click()
+    until_idle(running)
+    assert len(viewer.layers) == 3
+    assert layer.metadata["dip_fusion"]["record"]["iterations"] == made + 5
+    assert len(running.panel.plot.loss_curve.yData) == made + 5
+
+
+def test_a_discarded_continuation_puts_the_image_back(qtbot, running, viewer, until_idle):
+    running.panel.stop_button.click()
+    until_idle(running)
+    layer = viewer.layers["fused CT + MR"]
+    before = layer.data.copy()
+    made = layer.metadata["dip_fusion"]["record"]["iterations"]
+    running.panel.more.setValue(50_000)
+    running.panel.continue_button.click()
+    qtbot.waitUntil(lambda: iterations(running) > made, timeout=10_000)
+    running.panel.discard_button.click()
+    until_idle(running)
+    np.testing.assert_array_equal(layer.data, before)
+    assert layer.metadata["dip_fusion"]["record"]["iterations"] == made
+    assert not running.session.can_continue
+
+
+def test_a_second_fusion_is_refused(running, make_widget, viewer):
+    other = make_widget(viewer)
+    other.sources.set_sources([viewer.layers["CT"], viewer.layers["MR"]])
+    other.panel.fuse_button.click()
+    assert other.panel.message.text() == BUSY
+    assert other.session.state is State.IDLE
+    assert running.session.state is State.RUNNING
+    running.fuse()
+    assert running.panel.message.text() == BUSY
+
+
+def test_a_second_widget_can_fuse_when_the_first_is_done(running, make_widget, viewer, until_idle):
+    running.panel.discard_button.click()
+    until_idle(running)
+    other = make_widget(viewer)
+    other.panel.fuse_button.click()
+    until_idle(other)
+    assert "fused CT + MR" in viewer.layers
+
+
+def test_a_source_removed_renamed_or_replaced(running, viewer, until_idle):
+    viewer.layers["CT"].data = np.zeros((32, 40), dtype=np.uint8)
+    assert "data it started with" in running.panel.message.text()
+    viewer.layers["MR"].name = "T1"
+    assert "renamed" in running.panel.message.text()
+    viewer.layers.remove("CT")
+    assert "CT was removed; the run goes on" in running.panel.message.text()
+    running.panel.stop_button.click()
+    until_idle(running)
+    fused = viewer.layers["fused CT + MR"]
+    names = [s["name"] for s in fused.metadata["dip_fusion"]["record"]["sources"]]
+    assert names == ["CT", "MR"]
+    assert "CT was removed" in running.panel.message.text()
+    assert "choose two or more" in running.sources.status.text()
+
+
+def test_the_fused_layer_removed_during_a_run(qtbot, running, viewer, until_idle):
+    viewer.layers.remove("fused CT + MR")
+    assert "adds its result at the end" in running.panel.message.text()
+    qtbot.wait(200)
+    assert len(viewer.layers) == 2
+    running.panel.stop_button.click()
+    until_idle(running)
+    assert "dip_fusion" in viewer.layers["fused CT + MR"].metadata
+
+
+def test_the_viewer_closed_during_a_run(running, viewer):
+    viewer.close()
+    assert QThreadPool.globalInstance().waitForDone(10_000)
+
+
+def test_the_viewer_closed_during_a_pause(running, viewer):
+    running.panel.pause_button.click()
+    viewer.close()
+    assert QThreadPool.globalInstance().waitForDone(10_000)
+
+
+def test_the_dock_closed_during_a_run(running, viewer):
+    viewer.window.remove_dock_widget(running)
+    assert QThreadPool.globalInstance().waitForDone(10_000)
+    viewer.layers.remove("CT")
+    assert len(viewer.layers) == 2
+
+
+def test_a_torch_runtime_error_reaches_the_user(widget, until_idle, monkeypatch, capsys):
+    from napari_dip_fusion.fit import Fit
+
+    def broken(self):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(Fit, "_step", broken)
+    widget.panel.fuse_button.click()
+    until_idle(widget)
+    assert "shapes cannot be multiplied; try device cpu" in widget.panel.message.text()
+    assert widget.panel.fuse_button.isEnabled()
+
+
+def fail_later(monkeypatch, error):
+    """Let the third iteration of every fit raise an error."""
+    from napari_dip_fusion.fit import Fit
+
+    step = Fit._step
+
+    def broken(self):
+        if self.iteration >= 2:
+            raise error
+        return step(self)
+
+    monkeypatch.setattr(Fit, "_step", broken)
+
+
+def test_out_of_memory_keeps_the_best_image(widget, viewer, until_idle, monkeypatch):
+    import torch
+
+    fail_later(monkeypatch, torch.OutOfMemoryError("CUDA out of memory"))
+    widget.panel.fuse_button.click()
+    until_idle(widget)
+    text = widget.panel.message.text()
+    assert "not enough memory" in text
+    assert "smaller width" in text
+    assert "best image so far was kept" in text
+    record = viewer.layers["fused CT + MR"].metadata["dip_fusion"]["record"]
+    assert record["stop_reason"] == "failed"
+    assert not widget.session.can_continue
+
+
+def test_a_loss_that_is_not_finite(widget, until_idle, monkeypatch):
+    from napari_dip_fusion import fit
+
+    monkeypatch.setattr(fit, "weighted_error", lambda output, *_: output.sum() * float("nan"))
+    widget.panel.fuse_button.click()
+    until_idle(widget)
+    assert "no longer finite" in widget.panel.message.text()
+    assert "learning_rate" in widget.panel.message.text()
+
+
+def test_memory_is_given_back(running, until_idle, qtbot):
+    from napari_dip_fusion.fit import Fit
+
+    running.panel.stop_button.click()
+    until_idle(running)
+    fit = weakref.ref(running.session.result.state)
+    assert isinstance(fit(), Fit)
+    running.viewer.layers.remove("fused CT + MR")
+    assert running.session.result is None
+    QThreadPool.globalInstance().waitForDone(10_000)
+    qtbot.wait(50)
+    gc.collect()
+    assert fit() is None
+
+
+def test_memory_of_a_discarded_run_is_given_back(running, until_idle, monkeypatch):
+    from napari_dip_fusion.fit import Fit
+
+    running.panel.discard_button.click()
+    until_idle(running)
+    QThreadPool.globalInstance().waitForDone(10_000)
+    gc.collect()
+    assert not [x for x in gc.get_objects() if type(x) is Fit]
+
+
+def test_the_plugin_reloaded_during_a_run(running, viewer, until_idle, monkeypatch):
+    package = "napari_dip_fusion.plugin"
+    for name in [n for n in sys.modules if n.startswith(f"{package}.")]:
+        monkeypatch.delitem(sys.modules, name)
+        monkeypatch.delattr(f"{package}.{name.rpartition('.')[2]}", raising=False)
+    new = importlib.import_module(f"{package}.widget").DipFusionWidget(viewer)
+    assert type(new) is not type(running)
+    viewer.window.add_dock_widget(new)
+    new.sources.set_sources([viewer.layers["CT"], viewer.layers["MR"]])
+    assert new.panel.fuse_button.isEnabled()
+    new.shutdown()
+    running.panel.stop_button.click()
+    until_idle(running)
+    assert "dip_fusion" in viewer.layers["fused CT + MR"].metadata
+
+
+def test_without_torch_the_widget_opens_and_says_how_to_mend_it(
+    qtbot, make_widget, viewer, monkeypatch
+):
+    # None makes "import torch" raise ModuleNotFoundError.
+    monkeypatch.setitem(sys.modules, "torch", None)
+    widget = make_widget(viewer)
+    qtbot.waitUntil(lambda: "PyTorch" in widget.panel.need.text(), timeout=10_000)
+    assert "python -m pip install" in widget.panel.need.text()
+    assert not widget.panel.fuse_button.isEnabled()
+    assert widget.panel.gains_button.isEnabled()

@@ -1,0 +1,180 @@
+import numpy as np
+
+from napari_dip_fusion.plugin.comparison import RULES
+
+
+def scored(qtbot, widget, rows):
+    qtbot.waitUntil(lambda: len(widget.metrics.scores) == rows, timeout=20_000)
+
+
+def test_two_open_images_are_ready_to_fuse(widget):
+    assert [layer.name for layer in widget.sources.sources()] == ["CT", "MR"]
+    assert widget.panel.fuse_button.isEnabled()
+    assert "MB" in widget.panel.need.text()
+    assert widget.sources.status.text().startswith("✓")
+
+
+def test_a_fusion_from_the_button_to_the_table(qtbot, widget, viewer, until_idle):
+    widget.panel.fuse_button.click()
+    until_idle(widget)
+    layer = viewer.layers["fused CT + MR"]
+    stored = layer.metadata["dip_fusion"]
+    assert stored["record"]["iterations"] == 3
+    assert [s["name"] for s in stored["record"]["sources"]] == ["CT", "MR"]
+    assert layer.data.shape == (32, 40)
+    assert 0 <= layer.data.min() < layer.data.max() <= 1
+    assert "Done: 3 iterations" in widget.panel.message.text()
+    assert len(widget.panel.plot.loss_curve.yData) == 3
+    scored(qtbot, widget, 4)
+    assert list(widget.metrics.scores) == ["fused CT + MR", *RULES]
+    assert widget.metrics.scores["fused CT + MR"] == stored["metrics"]
+
+
+def test_results_never_replace_a_layer(widget, viewer, until_idle):
+    viewer.add_image(np.zeros((4, 4)), name="fused CT + MR")
+    for _ in range(2):
+        widget.panel.fuse_button.click()
+        until_idle(widget)
+    names = [layer.name for layer in viewer.layers]
+    assert len(set(names)) == len(names) == 5
+    assert viewer.layers["fused CT + MR"].data.shape == (4, 4)
+
+
+def test_gain_maps_and_consensus_come_at_once(qtbot, widget, viewer):
+    widget.panel.gains_button.click()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 5, timeout=10_000)
+    names = [layer.name for layer in viewer.layers]
+    assert names[2:] == ["CT gain", "MR gain", "consensus CT + MR"]
+    gains = [viewer.layers[n] for n in ("CT gain", "MR gain")]
+    assert {g.colormap.name for g in gains} == {"viridis"}
+    assert {tuple(g.contrast_limits) for g in gains} == {(0, 1)}
+    np.testing.assert_allclose(np.max([g.data for g in gains], axis=0), 1)
+    assert widget.panel.message.text() == ""
+
+
+def test_settings_that_do_not_go_together_are_explained(widget):
+    widget.settings.fields["patch_size"].value = 4
+    assert "patch_size must be odd" in widget.panel.need.text()
+    assert not widget.panel.fuse_button.isEnabled()
+
+
+def test_too_little_memory_is_said_before_and_by_the_run(widget, until_idle, monkeypatch):
+    import napari_dip_fusion.fusion as core
+    from napari_dip_fusion.plugin import widget as module
+
+    monkeypatch.setattr(module, "available_memory", lambda device: 1000)
+    monkeypatch.setattr(core, "available_memory", lambda device: 1000)
+    widget.settings.fields["seed"].value = 1
+    assert "smaller width" in widget.panel.need.text()
+    widget.panel.fuse_button.click()
+    until_idle(widget)
+    assert "use width 4, or images of at most" in widget.panel.message.text()
+
+
+def test_a_plane_of_a_stack_lands_on_its_slice(make_widget, viewer, pair, until_idle):
+    options = {
+        "scale": (3.0, 0.5, 0.25),
+        "translate": (1.0, 2.0, 3.0),
+        "rotate": (0, 0, 0),
+        "units": ("um", "um", "um"),
+        "axis_labels": ("z", "y", "x"),
+    }
+    viewer.layers.clear()
+    for name, image in zip(("CT", "MR"), pair, strict=True):
+        viewer.add_image(np.stack([image, image[::-1], image]), name=name, **options)
+    viewer.dims.set_current_step(0, 1)
+    widget = make_widget(viewer)
+    widget.sources.set_sources(viewer.layers)
+    widget.panel.fuse_button.click()
+    until_idle(widget)
+    fused = viewer.layers["fused CT + MR"]
+    assert fused.data.shape == (1, 32, 40)
+    assert fused.translate.tolist() == [4.0, 2.0, 3.0]
+    assert fused.scale.tolist() == [3.0, 0.5, 0.25]
+    assert fused.axis_labels == ("z", "y", "x")
+    assert [f"{u}" for u in fused.units] == ["micrometer"] * 3
+    assert fused.metadata["dip_fusion"]["plane"]["slice"] == [1, None, None]
+
+
+def test_layers_on_other_grids_are_resampled(widget, viewer, until_idle):
+    viewer.layers["MR"].translate = (4, 0)
+    widget.sources.check()
+    assert "will be resampled" in widget.sources.status.text()
+    assert not widget.sources.interpolation_box.isHidden()
+    widget.panel.fuse_button.click()
+    until_idle(widget)
+    assert viewer.layers["fused CT + MR"].data.shape == (32, 40)
+
+
+def test_the_reference_gives_the_grid(widget, viewer, until_idle):
+    viewer.layers["MR"].scale = (2, 2)
+    widget.sources.set_reference(viewer.layers["MR"])
+    widget.sources.check()
+    widget.panel.fuse_button.click()
+    until_idle(widget)
+    assert viewer.layers["fused CT + MR"].scale.tolist() == [2, 2]
+
+
+def test_levels_of_a_pyramid_can_be_chosen(make_widget, viewer, pair, until_idle):
+    viewer.layers.clear()
+    for name, image in zip(("CT", "MR"), pair, strict=True):
+        viewer.add_image([image, image[::2, ::2]], name=name, multiscale=True)
+    widget = make_widget(viewer)
+    widget.sources.set_sources(viewer.layers)
+    box = widget.sources.level_box
+    assert [box.itemText(i) for i in range(box.count())] == ["auto", "0 (32 x 40)", "1 (16 x 20)"]
+    box.setCurrentIndex(2)
+    widget.panel.fuse_button.click()
+    until_idle(widget)
+    fused = viewer.layers["fused CT + MR"]
+    assert fused.data.shape == (16, 20)
+    assert fused.scale.tolist() == [2, 2]
+
+
+def test_colour_stays_colour(make_widget, viewer, pair, until_idle):
+    viewer.layers.clear()
+    for name, image in zip(("A", "B"), pair, strict=True):
+        viewer.add_image(np.stack([image, image // 2, image // 3], axis=-1), name=name, rgb=True)
+    widget = make_widget(viewer)
+    widget.panel.fuse_button.click()
+    until_idle(widget)
+    assert viewer.layers["fused A + B"].data.shape == (32, 40, 3)
+    assert viewer.layers["fused A + B"].rgb
+
+
+def test_contrast_limits_as_intensity_windows(widget, viewer, until_idle):
+    viewer.layers["CT"].contrast_limits = (10, 90)
+    viewer.layers["MR"].contrast_limits = (20, 120)
+    widget.settings.intensity.mode.value = "contrast limits"
+    widget.panel.fuse_button.click()
+    until_idle(widget)
+    record = viewer.layers["fused CT + MR"].metadata["dip_fusion"]["record"]
+    assert [s["intensity_window"] for s in record["sources"]] == [[10, 90], [20, 120]]
+
+
+def test_previews_appear_before_the_end(qtbot, make_widget, viewer, until_idle):
+    widget = make_widget(viewer, iterations=2000, stop="iterations")
+    widget.panel.fuse_button.click()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=20_000)
+    layer = viewer.layers[2]
+    first = layer.data
+    qtbot.waitUntil(lambda: layer.data is not first, timeout=20_000)
+    assert "iterations/s" in widget.panel.speed.text()
+    assert widget.panel.progress.maximum() == 2000
+    widget.panel.stop_button.click()
+    until_idle(widget)
+    assert viewer.layers[2] is layer or viewer.layers[2] == layer
+    assert "stopped" in layer.metadata["dip_fusion"]["record"]["stop_reason"]
+
+
+def test_themes_and_activity(widget, viewer, until_idle):
+    from napari.utils import progress
+
+    before = len(progress._all_instances)
+    for theme in ("light", "dark"):
+        viewer.theme = theme
+        assert widget.panel.plot.backgroundBrush().color().name() != "#000000"
+    widget.panel.fuse_button.click()
+    assert len(progress._all_instances) == before + 1
+    until_idle(widget)
+    assert len(progress._all_instances) == before
