@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_dip_fusion.io.atomic import replacing, write_text
     from napari_dip_fusion.io.errors import ImageFileError
-    from napari_dip_fusion.io.formats import read_image, read_images, read_plane, write_image
+    from napari_dip_fusion.io.formats import (
+        read_image,
+        read_images,
+        read_plane,
+        write_image,
+        write_images,
+    )
     from napari_dip_fusion.io.image import SpatialImage
 
 __all__ = [
@@ -21,6 +27,7 @@ __all__ = [
     "read_plane",
     "replacing",
     "write_image",
+    "write_images",
     "write_text",
 ]
 
@@ -32,6 +39,7 @@ _HOMES = {
     "read_plane": "formats",
     "replacing": "atomic",
     "write_image": "formats",
+    "write_images": "formats",
     "write_text": "atomic",
 }
 

@@ -80,8 +80,10 @@ def choose_level(image: SpatialImage, level: int | None) -> SpatialImage:
     return image.replace(data=levels[level], affine=affine, pyramid=())
 
 
-def choose_plane(image: SpatialImage, plane: int | str) -> SpatialImage:
-    """Drop axes at the given indices.
+def choose_plane(
+    image: SpatialImage, plane: int | str, *, keep: bool = False
+) -> SpatialImage:
+    """Take the planes at the given indices.
 
     Parameters
     ----------
@@ -90,11 +92,13 @@ def choose_plane(image: SpatialImage, plane: int | str) -> SpatialImage:
     plane : int or str
         Index on the one axis besides y and x that is longer than one, or
         ``"z=12"`` or ``"t=0,z=12"``.
+    keep : bool
+        Keep those axes with size one, and with them the place of an oblique plane.
 
     Returns
     -------
     SpatialImage
-        The image without those axes.
+        The image without those axes, or with one pixel along them.
 
     Raises
     ------
@@ -103,7 +107,7 @@ def choose_plane(image: SpatialImage, plane: int | str) -> SpatialImage:
     """
     for axis, index in _parse(image, plane).items():
         try:
-            image = image.take(axis, index)
+            image = image.take(axis, index, keep=keep)
         except ValueError as error:
             raise ImageFileError(f"{image.path}: {error}") from error
     return image

@@ -1,7 +1,7 @@
 """Which module reads and writes which file, and the errors common to all of them."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -15,7 +15,16 @@ from napari_dip_fusion.io.atomic import replacing
 from napari_dip_fusion.io.errors import ImageFileError
 from napari_dip_fusion.io.image import SpatialImage
 
-__all__ = ["FORMATS", "Format", "read_image", "read_images", "read_plane", "write_image"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "known_endings",
+    "read_image",
+    "read_images",
+    "read_plane",
+    "write_image",
+    "write_images",
+]
 
 
 @dataclass(frozen=True)
@@ -54,13 +63,17 @@ FORMATS = (
     Format("NIfTI", "nifti", (".nii.gz", ".nii")),
     Format("DICOM", "dicom", (".dcm", ".dicom"), writes=False),
     Format("OME-Zarr", "ome_zarr", (".ome.zarr", ".zarr")),
+    Format("fusion bundle", "bundle", (".fusion.ome.tif",), _TIFF),
     Format("OME-TIFF", "ome_tiff", (".ome.tif", ".ome.tiff"), _TIFF),
     Format("TIFF", "tiff", (".tif", ".tiff"), _TIFF),
     Format("PNG", "raster", (".png",), (b"\x89PNG\r\n\x1a\n",)),
     Format("JPEG", "raster", (".jpg", ".jpeg"), (b"\xff\xd8\xff",), writes=False),
     Format("BMP", "raster", (".bmp",), (b"BM",), writes=False),
 )
-_DICOM, _ZARR = (next(f for f in FORMATS if f.name == name) for name in ("DICOM", "OME-Zarr"))
+_BUNDLE, _DICOM, _ZARR = (
+    next(form for form in FORMATS if form.module == module)
+    for module in ("bundle", "dicom", "ome_zarr")
+)
 _ZARR_FILES = ("zarr.json", ".zgroup")
 
 
@@ -189,8 +202,8 @@ def write_image(
     if not isinstance(image, SpatialImage):
         image = _as_image(np.asarray(image))
     form = _by_ending(path.name, writing=True)
-    if form is None or not form.writes:
-        known = known_endings(writing=True)
+    if form is None:
+        known = _phrase(known_endings(writing=True))
         raise ImageFileError(f"{path} has no ending that can be written; use {known}")
     write = form.load("write")
     with replacing(path, overwrite=overwrite) as temporary:
@@ -198,11 +211,64 @@ def write_image(
     return path
 
 
-def known_endings(*, writing: bool = False) -> str:
-    """Return the endings that can be read, or written, as one phrase."""
+def write_images(
+    path: str | os.PathLike[str],
+    images: Sequence[SpatialImage],
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Write images that belong together as one fusion bundle, whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        File whose name ends in ``.fusion.ome.tif``.
+    images : sequence of SpatialImage
+        Sources, gains, consensus and fused image; the record lies in the metadata of
+        the last.
+    overwrite : bool
+        Whether what exists may be replaced.
+
+    Returns
+    -------
+    Path
+        What was written.
+
+    Raises
+    ------
+    FileExistsError
+        If `path` exists and `overwrite` is false.
+    ImageFileError
+        If the name does not fit, or an image cannot be held.
+    """
+    path = Path(path)
+    if not path.name.lower().endswith(_BUNDLE.endings):
+        raise ImageFileError(f"several images are written together as .fusion.ome.tif, got {path}")
+    write_all = _BUNDLE.load("write_all")
+    with replacing(path, overwrite=overwrite) as temporary:
+        write_all(temporary, images)
+    return path
+
+
+def known_endings(*, writing: bool = False) -> tuple[str, ...]:
+    """Return the endings of all files that can be read, or written.
+
+    Parameters
+    ----------
+    writing : bool
+        Whether to leave out what can only be read.
+
+    Returns
+    -------
+    tuple of str
+        Lower case, with the dot.
+    """
     forms = [form for form in FORMATS if form.writes or not writing]
-    *most, last = dict.fromkeys(ending for form in forms for ending in form.endings)
-    return f"{', '.join(most)} or {last}"
+    return tuple(ending for form in forms for ending in form.endings)
+
+
+def _phrase(endings: tuple[str, ...]) -> str:
+    return f"{', '.join(endings[:-1])} or {endings[-1]}"
 
 
 def _as_image(array: NDArray[Any]) -> SpatialImage:
@@ -227,7 +293,7 @@ def _identify(path: Path) -> Format:
         raise ImageFileError(f"{path} is empty (0 bytes); copy it again")
     form = _DICOM if start[128:] == b"DICM" else _by_ending(path.name)
     if form is None:
-        raise ImageFileError(f"{path} is of no known kind; known are {known_endings()}")
+        raise ImageFileError(f"{path} is of no known kind; known are {_phrase(known_endings())}")
     if form.magic and not start.startswith(form.magic):
         raise ImageFileError(_wrong_start(path, form, start))
     return form

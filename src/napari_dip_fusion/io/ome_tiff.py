@@ -24,7 +24,7 @@ from napari_dip_fusion.io.tiff import opened, series_image
 from napari_dip_fusion.io.tiff import read as read_tiff
 from napari_dip_fusion.io.units import LENGTHS, TIMES, symbol
 
-__all__ = ["comments", "images", "read", "write", "write_all"]
+__all__ = ["images", "is_own", "read", "write", "write_all"]
 
 _HELD = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
 _BIGTIFF_BYTES = 2**32 - 2**27
@@ -98,22 +98,27 @@ def images(path: Path, tif: tifffile.TiffFile) -> list[SpatialImage]:
     return found
 
 
-def comments(path: Path, tif: tifffile.TiffFile) -> list[str]:
-    """Return the comments of all images of an open OME-TIFF.
+def is_own(path: Path) -> bool:
+    """Tell whether a file was written by this program, without reading its pixels.
 
     Parameters
     ----------
     path : Path
         The file.
-    tif : tifffile.TiffFile
-        The open file.
 
     Returns
     -------
-    list of str
-        In the order of the images.
+    bool
+        Whether an image in it has a description of this program.
+
+    Raises
+    ------
+    ImageFileError
+        If the file is damaged.
     """
-    return [text for entry in _entries(path, tif) for text in entry.comments]
+    with opened(path) as tif:
+        texts = [text for entry in _entries(path, tif) for text in entry.comments]
+        return any(description.parse(text) is not None for text in texts)
 
 
 def _restored(image: SpatialImage, entry: _Entry) -> list[SpatialImage]:
@@ -206,9 +211,7 @@ def write(path: Path, image: SpatialImage) -> None:
     write_all(path, [image])
 
 
-def write_all(
-    path: Path, layers: Sequence[SpatialImage], *, comments: Sequence[dict[str, Any]] = ()
-) -> None:
+def write_all(path: Path, layers: Sequence[SpatialImage]) -> None:
     """Write several images, of any sizes, into one OME-TIFF.
 
     Parameters
@@ -217,8 +220,6 @@ def write_all(
         File to write.
     layers : sequence of SpatialImage
         The images.
-    comments : sequence of dict
-        Further descriptions, each with its ``"namespace"``; kept with the first image.
 
     Raises
     ------
@@ -229,14 +230,13 @@ def write_all(
     with tifffile.TiffWriter(
         path, ome=True, bigtiff=sum(p.nbytes for p in pixels) > _BIGTIFF_BYTES
     ) as writer:
-        for number, (image, values) in enumerate(zip(layers, pixels, strict=True)):
-            notes = [description.describe(image), *(comments if number == 0 else ())]
+        for image, values in zip(layers, pixels, strict=True):
             writer.write(
                 values,
                 photometric="rgb" if image.rgb else "minisblack",
                 planarconfig="contig" if image.rgb else None,
                 compression="zlib",
-                metadata=_fields(image, notes),
+                metadata=_fields(image),
             )
 
 
@@ -256,7 +256,7 @@ def _held_pixels(image: SpatialImage) -> NDArray[Any]:
     return values
 
 
-def _fields(image: SpatialImage, notes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _fields(image: SpatialImage) -> dict[str, Any]:
     """Return the metadata from which tifffile makes OME-XML."""
     letters = _letters(image)
     steps = image.affine[:-1, :-1]
@@ -266,12 +266,11 @@ def _fields(image: SpatialImage, notes: Sequence[dict[str, Any]]) -> dict[str, A
             "rotation, shear and flips are kept in a comment that only this program reads",
             stacklevel=5,
         )
+    note = json.dumps(description.describe(image))
     fields: dict[str, Any] = {
         "axes": letters + ("S" if image.rgb else ""),
         "Name": image.name or "image",
-        "CommentAnnotation": [
-            {"Namespace": note["namespace"], "Value": json.dumps(note)} for note in notes
-        ],
+        "CommentAnnotation": {"Namespace": description.NAMESPACE, "Value": note},
     }
     if "C" not in letters:
         fields["Channel"] = {"Name": image.name or "image"}

@@ -1,0 +1,84 @@
+"""A run record to the images that it speaks of, as far as they are found."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from napari_dip_fusion.io.errors import ImageFileError
+from napari_dip_fusion.io.formats import known_endings, read_images
+from napari_dip_fusion.io.image import SpatialImage
+
+__all__ = ["ENDING", "read"]
+
+ENDING = ".record.json"
+
+
+def read(path: Path) -> list[SpatialImage]:
+    """Read the sources that a record names, and the fused image beside it.
+
+    Parameters
+    ----------
+    path : Path
+        ``NAME.record.json``; the fused image is ``NAME`` with any known ending.
+
+    Returns
+    -------
+    list of SpatialImage
+        The sources in their order, then the fused image, whose metadata hold the
+        record under ``"dip_fusion"``.
+
+    Raises
+    ------
+    ImageFileError
+        If the file is no run record, or none of its images is found.
+    """
+    from napari_dip_fusion.record import read_record
+
+    try:
+        record = read_record(path)
+    except (ValueError, OSError) as error:
+        raise ImageFileError(f"{path}: {error}") from error
+    images = [image for entry in record["sources"] for image in _source(path, entry)]
+    fused = _fused(path, record)
+    if not images and fused is None:
+        raise ImageFileError(
+            f"{path}: none of its images is found; put the record beside them, or open them first"
+        )
+    return images if fused is None else [*images, fused]
+
+
+def _source(record: Path, entry: Any) -> list[SpatialImage]:
+    name, stored = (
+        (entry.get("name"), entry.get("path")) if isinstance(entry, dict) else (None, None)
+    )
+    if not isinstance(stored, str):
+        warnings.warn(f"{record.name}: source {name} came from no file", stacklevel=3)
+        return []
+    # A record may have been moved together with its sources.
+    for path in (record.parent / stored, record.parent / Path(stored).name, Path(stored)):
+        if path.exists():
+            found = _read_or_warn(record, path)
+            named = [image for image in found if image.name == name]
+            return named or found
+    warnings.warn(f"{record.name}: source {stored} is not found", stacklevel=3)
+    return []
+
+
+def _read_or_warn(record: Path, path: Path) -> list[SpatialImage]:
+    try:
+        return read_images(path)
+    except ImageFileError as error:
+        warnings.warn(f"{record.name}: {error}", stacklevel=4)
+        return []
+
+
+def _fused(record: Path, content: dict[str, Any]) -> SpatialImage | None:
+    stem = record.name.removesuffix(ENDING)
+    for ending in known_endings():
+        path = record.with_name(stem + ending)
+        if path.exists():
+            known = {"record": content, "metrics": content.get("metrics", {})}
+            for image in _read_or_warn(record, path)[-1:]:
+                return image.replace(metadata={**image.metadata, "dip_fusion": known})
+    warnings.warn(f"{record.name}: the fused image {stem} is not found beside it", stacklevel=3)
+    return None

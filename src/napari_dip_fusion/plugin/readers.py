@@ -1,0 +1,177 @@
+"""Image files to napari layers: translates, and leaves the reading to ``io``.
+
+Only files that napari's own reader cannot place are taken: medical images,
+OME-Zarr, and what this plugin wrote.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pint
+from napari.utils.colormaps import AVAILABLE_COLORMAPS, Colormap
+from napari.utils.transforms import Affine
+
+from napari_dip_fusion.io import SpatialImage, read_images
+from napari_dip_fusion.io.errors import ImageFileError
+
+__all__ = ["get_reader", "layer_arguments"]
+
+LayerData = tuple[Any, dict[str, Any], str]
+Reader = Callable[[str | Sequence[str]], list[LayerData]]
+
+# What a file may say about how a layer is shown.
+_DISPLAY = ("contrast_limits", "gamma", "opacity", "blending", "visible", "interpolation2d")
+_TRANSFORM = ("scale", "translate", "rotate", "shear", "affine")
+
+
+def get_reader(path: str | Sequence[str]) -> Reader | None:
+    """Return a reader for files of this plugin's formats.
+
+    Parameters
+    ----------
+    path : str or list of str
+        A file or folder, or the files of a DICOM series.
+
+    Returns
+    -------
+    callable or None
+        None for what belongs to another reader: foreign OME-TIFF, folders of
+        something else, lists of other files.
+    """
+    if not isinstance(path, str):
+        return _read_series if path and all(_is_dicom(Path(p)) for p in path) else None
+    return _read if _is_ours(Path(path)) else None
+
+
+def layer_arguments(image: SpatialImage) -> dict[str, Any]:
+    """Return arguments of ``viewer.add_image`` besides the data.
+
+    Parameters
+    ----------
+    image : SpatialImage
+        The image.
+
+    Returns
+    -------
+    dict
+        Name, place, units, axis labels, metadata, and how it was shown.
+    """
+    arguments = {key: image.display[key] for key in _DISPLAY if key in image.display}
+    colormap = _colormap(image.display.get("colormap"))
+    if colormap is not None and not image.rgb:
+        arguments["colormap"] = colormap
+    if image.rgb:
+        arguments.pop("contrast_limits", None)
+    return {
+        **arguments,
+        **_place(image),
+        "name": image.name,
+        "rgb": image.rgb,
+        "units": tuple(_unit(unit) for unit in image.units),
+        "axis_labels": image.axes,
+        "metadata": dict(image.metadata),
+    }
+
+
+def _is_ours(path: Path) -> bool:
+    from napari_dip_fusion.io import bundle, recorded
+
+    name = path.name.lower()
+    if name.endswith((".ome.tif", ".ome.tiff")):
+        return bundle.is_own(path)
+    if path.is_dir():
+        return _is_image_folder(path)
+    return name.endswith((".nii", ".nii.gz", ".dcm", ".dicom", recorded.ENDING))
+
+
+def _is_image_folder(path: Path) -> bool:
+    from napari_dip_fusion.io.dicom import holds_dicom
+
+    if path.suffix.lower() == ".zarr" or any(
+        (path / n).is_file() for n in ("zarr.json", ".zattrs")
+    ):
+        return True
+    try:
+        return holds_dicom(path)
+    except ImageFileError:
+        return False
+
+
+def _is_dicom(path: Path) -> bool:
+    from napari_dip_fusion.io.dicom import is_dicom
+
+    return is_dicom(path)
+
+
+def _read(path: str | Sequence[str]) -> list[LayerData]:
+    from napari_dip_fusion.io import recorded
+
+    file = Path(path if isinstance(path, str) else path[0])
+    is_record = file.name.lower().endswith(recorded.ENDING)
+    images = recorded.read(file) if is_record else read_images(file)
+    return [_layer(image) for image in images]
+
+
+def _read_series(path: str | Sequence[str]) -> list[LayerData]:
+    from napari_dip_fusion.io.dicom import read_files
+
+    paths = [path] if isinstance(path, str) else path
+    return [_layer(image) for image in read_files([Path(p) for p in paths])]
+
+
+def _layer(image: SpatialImage) -> LayerData:
+    arguments = layer_arguments(image)
+    if not image.pyramid:
+        return image.data, arguments, "image"
+    return [image.data, *image.pyramid], {**arguments, "multiscale": True}, "image"
+
+
+def _place(image: SpatialImage) -> dict[str, Any]:
+    """Return the transform as it was set, or in the simplest form there is."""
+    known = image.display.get("transform")
+    if isinstance(known, Mapping) and set(known) == set(_TRANSFORM):
+        parts = {key: np.asarray(known[key], dtype=np.float64) for key in _TRANSFORM}
+        if _composes(parts, image.affine):
+            return parts
+    steps = image.affine[:-1, :-1]
+    if np.array_equal(steps, np.diag(np.diag(steps))) and (np.diag(steps) > 0).all():
+        return {"scale": np.diag(steps), "translate": image.affine[:-1, -1]}
+    return {"affine": image.affine}
+
+
+def _composes(parts: Mapping[str, Any], affine: Any) -> bool:
+    """Tell whether parts from a file make up its affine."""
+    try:
+        inner = Affine(**{key: parts[key] for key in _TRANSFORM[:-1]})
+        whole = parts["affine"] @ inner.affine_matrix
+    except (ValueError, TypeError, np.linalg.LinAlgError):
+        return False
+    return whole.shape == affine.shape and bool(np.allclose(whole, affine, rtol=1e-9, atol=1e-9))
+
+
+def _unit(unit: str) -> str:
+    """Return a unit that napari takes; one that it does not know becomes pixels."""
+    try:
+        registry: Any = pint.get_application_registry()  # type: ignore[no-untyped-call]
+        return str(registry.Unit(unit))
+    except (pint.PintError, ValueError, AttributeError, TypeError):
+        return "pixel"
+
+
+def _colormap(known: Any) -> Any:
+    """Return a colormap by name, as ``#rrggbb``, or from its colours."""
+    if isinstance(known, str):
+        is_hex = len(known) == 7 and known.startswith("#")
+        return known if is_hex or known in AVAILABLE_COLORMAPS else None
+    if not isinstance(known, Mapping):
+        return None
+    try:
+        return Colormap(
+            colors=np.asarray(known["colors"], dtype=np.float32),
+            name=str(known["name"]),
+            controls=np.asarray(known["controls"], dtype=np.float32),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,130 @@
+import json
+
+import numpy as np
+import pytest
+import tifffile
+from napari.layers import Image
+from napari_builtins.io import napari_get_reader
+
+from napari_dip_fusion.io import SpatialImage, write_image, write_images
+from napari_dip_fusion.plugin.readers import get_reader
+from napari_dip_fusion.record import SCHEMA, SCHEMA_VERSION, describe_source
+
+
+def test_what_belongs_to_others_is_left_to_them(tmp_path):
+    tifffile.imwrite(tmp_path / "foreign.ome.tif", np.zeros((4, 5), np.uint8), ome=True)
+    (tmp_path / "broken.ome.tif").write_bytes(b"II*\0broken")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.png").write_bytes(b"x" * 200)
+    (tmp_path / "a.json").write_text("{}")
+    for name in ("foreign.ome.tif", "broken.ome.tif", "pictures", "a.json", "a.tif", "a.png"):
+        assert get_reader(str(tmp_path / name)) is None
+    assert get_reader([str(tmp_path / "a.tif")] * 2) is None
+    assert get_reader([]) is None
+
+
+def test_oblique_image_has_an_affine_and_straight_one_a_scale(tmp_path):
+    affine = np.diag([3.0, 2, 1, 1])
+    affine[:3, 3] = (7, 8, 9)
+    image = SpatialImage(np.zeros((2, 3, 4), np.int16), affine=affine, units=("mm",) * 3)
+    _, straight, _ = read(write_image(tmp_path / "a.nii", image))
+    np.testing.assert_array_equal(straight["scale"], (3, 2, 1))
+    np.testing.assert_array_equal(straight["translate"], (7, 8, 9))
+    affine[0, 1] = 0.5
+    _, oblique, _ = read(write_image(tmp_path / "b.nii", image.replace(affine=affine)))
+    np.testing.assert_array_equal(oblique["affine"], affine)
+    layer = Image(image.data, **oblique)
+    np.testing.assert_array_equal(layer.data_to_world((1, 2, 3)), (affine @ (1, 2, 3, 1))[:3])
+
+
+def read(path):
+    (layer,) = get_reader(str(path))(str(path))
+    return layer
+
+
+@pytest.mark.parametrize(
+    "display",
+    [
+        {"colormap": "no such map"},
+        {"colormap": {"colors": "x"}},
+        {"colormap": 7},
+        {"transform": {"scale": 1}},
+        {"transform": {key: [9] for key in ("scale", "translate", "rotate", "shear", "affine")}},
+    ],
+)
+def test_strange_display_is_ignored(tmp_path, display):
+    image = SpatialImage(np.zeros((2, 3, 4)), units=("furlongg",) * 3, display=display)
+    with pytest.warns(UserWarning, match="not kept in the header"):
+        path = write_image(tmp_path / "a.nii", image)
+    data, arguments, _ = read(path)
+    layer = Image(data, **arguments)
+    assert {str(unit) for unit in layer.units} == {"pixel"}
+    np.testing.assert_array_equal(layer.scale, 1)
+
+
+def record_of(*sources):
+    return {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "config": {"seed": 3},
+        "sources": list(sources),
+        "metrics": {"piella": 0.8},
+    }
+
+
+def test_record_opens_sources_and_fused_image(tmp_path):
+    a = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    write_image(tmp_path / "ct.png", a)
+    write_image(tmp_path / "mr.png", a + 1)
+    write_image(tmp_path / "out.tif", a + 2)
+    record = record_of(
+        describe_source(a, (0, 255), name="ct", path=str(tmp_path / "ct.png")),
+        describe_source(a, (0, 255), name="mr", path="/moved/elsewhere/mr.png"),
+        describe_source(a, (0, 255), name="gone", path="gone.png"),
+    )
+    path = tmp_path / "out.record.json"
+    path.write_text(json.dumps(record))
+    with pytest.warns(UserWarning, match=r"source gone\.png is not found"):
+        layers = get_reader(str(path))(str(path))
+    assert [arguments["name"] for _, arguments, _ in layers] == ["ct", "mr", "out"]
+    assert layers[2][1]["metadata"]["dip_fusion"]["record"] == record
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "expected a run record"),
+        (json.dumps(record_of()), "none of its images is found"),
+        (json.dumps(record_of(7, {"name": "x"})), "none of its images is found"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*(is not found|came from no file)")
+def test_bad_record_is_explained(tmp_path, content, message):
+    path = tmp_path / "a.record.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        get_reader(str(path))(str(path))
+
+
+def test_bundle_tells_of_sources_that_are_not_those_fused(tmp_path):
+    a = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    record = record_of(describe_source(a, (0, 255), name="ct"))
+    fused = SpatialImage(a, name="fused", metadata={"dip_fusion": {"record": record}})
+    stack = SpatialImage(np.stack([a + 1, a]), name="ct")
+    path = write_images(tmp_path / "a.fusion.ome.tif", [stack, fused])
+    assert len(get_reader(str(path))(str(path))) == 2
+    write_images(path, [stack.replace(data=stack.data + 5), fused], overwrite=True)
+    with pytest.warns(UserWarning, match="ct is not what the run record says was fused"):
+        get_reader(str(path))(str(path))
+
+
+def test_bundle_is_sensible_images_to_others(tmp_path):
+    a = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    images = [SpatialImage(a, name="ct"), SpatialImage(np.zeros((3, 6, 7), np.float32), name="mr")]
+    path = write_images(tmp_path / "a.fusion.ome.tif", images)
+    with tifffile.TiffFile(path) as tif:
+        assert [series.name for series in tif.series] == ["ct", "mr"]
+        np.testing.assert_array_equal(tif.series[0].asarray(), a)
+    layers = napari_get_reader(str(path))(str(path))
+    np.testing.assert_array_equal(np.squeeze(layers[0][0]), a)
