@@ -17,8 +17,12 @@ def fuse_selected(viewer: Viewer) -> None:
     """Open the widget and fuse the layers that are selected."""
     selected = _selected(viewer)
     widget = _open(viewer)
-    if len(selected) >= 2:
-        widget.sources.set_sources(selected)
+    if len(selected) < 2:
+        widget.panel.show_message(
+            f"select two or more image layers in the layer list first (selected: {len(selected)})"
+        )
+        return
+    widget.sources.set_sources(selected)
     widget.fuse()
 
 
@@ -26,13 +30,13 @@ def fusion_metrics(viewer: Viewer) -> None:
     """Open the widget and score the selected fused layer against its sources.
 
     A layer that this plugin made knows its sources. Of three or more selected
-    layers of any origin, the one chosen last is the fused image.
+    layers of any origin, the topmost is taken for the fused image.
     """
     selected = _selected(viewer)
     widget = _open(viewer)
     fused = [layer for layer in selected if "dip_fusion" in layer.metadata]
-    if not fused and len(selected) >= 3 and isinstance(viewer.layers.selection.active, Image):
-        fused = [viewer.layers.selection.active]
+    if not fused and len(selected) >= 3:
+        fused = selected[-1:]
     sources = _recorded_sources(viewer, fused) or [x for x in selected if x not in fused]
     if len(sources) >= 2:
         widget.sources.set_sources(sources)

@@ -104,8 +104,8 @@ class MetricsTable(QWidget):
         try:
             # The file dialog has asked before it names a file that exists.
             write_text(path, text.getvalue(), overwrite=True)
-        except OSError as error:
-            self.status.setText(f"not saved: {error}; choose another folder")
+        except (OSError, ValueError) as error:
+            self.status.setText(f"not saved: {error}")
         else:
             self.status.setText(f"saved to {path}")
 

@@ -67,6 +67,7 @@ class SourceList(QWidget):
         self._follow_viewer()
         self._refresh()
         self._choose_at_first()
+        self.check()
 
     def sources(self) -> list[Image]:
         """Return the ticked layers, the lowest first as they are in the viewer."""

@@ -1,0 +1,96 @@
+"""The plugin as a user meets it: through napari's menus."""
+
+import pytest
+from npe2 import PluginManifest
+
+PLUGIN = "napari-dip-fusion"
+
+
+@pytest.fixture
+def viewer(npe2pm, viewer):
+    npe2pm.register(PluginManifest.from_distribution(PLUGIN))
+    return viewer
+
+
+def run(command):
+    from napari._app_model import get_app_model
+
+    get_app_model().commands.execute_command(f"{PLUGIN}.{command}").result()
+
+
+@pytest.fixture
+def opened(qtbot, viewer):
+    from qtpy.QtCore import QThreadPool
+
+    def find():
+        _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "DIP Fusion")
+        return widget
+
+    yield find
+    find().shutdown()
+    assert QThreadPool.globalInstance().waitForDone(20_000)
+    qtbot.wait(10)
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Make the fast preset tiny."""
+    from napari_dip_fusion.config import PRESETS
+
+    changes = {"iterations": 3, "width": 4, "depth": 2}
+    monkeypatch.setitem(PRESETS, "fast", changes)
+
+
+def test_the_widget_from_the_plugins_menu(viewer, opened):
+    run("widget")
+    assert [layer.name for layer in opened().sources.sources()] == ["CT", "MR"]
+
+
+def test_fuse_selected_layers(tiny, viewer, opened, until_idle, pair):
+    viewer.add_image(pair[0], name="PET")
+    viewer.layers.selection = {viewer.layers["CT"], viewer.layers["PET"]}
+    run("fuse_selected")
+    until_idle(opened())
+    assert "fused CT + PET" in viewer.layers
+
+
+def test_fuse_selected_says_what_is_missing(viewer, opened, pair):
+    viewer.add_image(pair[0], name="PET")
+    viewer.layers.selection = {viewer.layers["CT"]}
+    run("fuse_selected")
+    assert "select two or more image layers" in opened().panel.message.text()
+
+
+def test_metrics_of_a_layer_that_knows_its_sources(qtbot, tiny, viewer, opened, until_idle):
+    from napari_dip_fusion.plugin import fuse_layers
+
+    fuse_layers(viewer, ["MR", "CT"], gains=False)
+    viewer.layers.selection = {viewer.layers["fused MR + CT"]}
+    run("metrics")
+    widget = opened()
+    qtbot.waitUntil(lambda: len(widget.metrics.scores) == 4, timeout=20_000)
+    stored = viewer.layers["fused MR + CT"].metadata["dip_fusion"]["metrics"]
+    assert widget.metrics.scores["fused MR + CT"] == pytest.approx(stored)
+
+
+def test_metrics_of_a_layer_of_any_origin(qtbot, viewer, opened, pair):
+    viewer.add_image(pair[0] // 2 + pair[1] // 2, name="mine")
+    viewer.layers.selection = set(viewer.layers)
+    run("metrics")
+    widget = opened()
+    qtbot.waitUntil(lambda: len(widget.metrics.scores) == 4, timeout=20_000)
+    assert next(iter(widget.metrics.scores)) == "mine"
+    assert [layer.name for layer in widget.sources.sources()] == ["CT", "MR"]
+
+
+@pytest.mark.parametrize(
+    "key", [s.key for s in PluginManifest.from_distribution(PLUGIN).contributions.sample_data]
+)
+def test_samples_from_the_file_menu_can_be_fused(viewer, opened, key):
+    viewer.layers.clear()
+    viewer.open_sample(PLUGIN, key)
+    sources = [x for x in viewer.layers if x.metadata["role"] == "source"]
+    assert len(sources) >= 2
+    widget = opened()
+    widget.sources.set_sources(sources)
+    assert widget.sources.report.ok
