@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from napari_dip_fusion.events import Control, FusionResult
     from napari_dip_fusion.fusion import continue_fuse, fuse, iter_fuse
     from napari_dip_fusion.gains import consensus, gain_maps
+    from napari_dip_fusion.methods import fuse_with
     from napari_dip_fusion.metrics import evaluate
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "continue_fuse",
     "evaluate",
     "fuse",
+    "fuse_with",
     "gain_maps",
     "iter_fuse",
 ]
@@ -38,6 +40,7 @@ _HOMES = {
     "continue_fuse": "fusion",
     "evaluate": "metrics",
     "fuse": "fusion",
+    "fuse_with": "methods",
     "gain_maps": "gains",
     "iter_fuse": "fusion",
 }

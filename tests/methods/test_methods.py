@@ -1,0 +1,141 @@
+"""The registry, and what every method has to do."""
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_dip_fusion.methods import METHODS, fuse_prepared, fuse_with
+from napari_dip_fusion.sources import LUMA, prepare_sources
+
+CLASSICAL = [m.name for m in METHODS.values() if not m.needs_torch]
+RNG = np.random.default_rng(11)
+
+
+def images(count: int = 2, shape: tuple[int, ...] = (33, 47), dtype: Any = np.uint8) -> list[Any]:
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        return list(RNG.normal(2, 30, (count, *shape)).astype(kind))
+    return list(RNG.integers(0, np.iinfo(kind).max, (count, *shape), dtype=kind))
+
+
+@pytest.mark.parametrize("name", CLASSICAL)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32", "float64"])
+def test_any_real_type_gives_floats_in_the_unit_range(name: str, dtype: str) -> None:
+    sources = images(dtype=dtype)
+    before = [s.copy() for s in sources]
+    fused = fuse_with(name, sources)
+    assert fused.shape == (33, 47)
+    assert fused.dtype == np.float32
+    assert 0 <= fused.min() <= fused.max() <= 1
+    np.testing.assert_array_equal(sources, before)
+
+
+@pytest.mark.parametrize("name", CLASSICAL)
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (1, 40), (16, 16), (17, 64), (129, 31)])
+def test_any_size(name: str, shape: tuple[int, int]) -> None:
+    fused = fuse_with(name, images(shape=shape))
+    assert fused.shape == shape
+    assert np.isfinite(fused).all()
+
+
+@pytest.mark.parametrize("name", CLASSICAL)
+@pytest.mark.parametrize("count", [3, 4])
+def test_more_than_two_sources_in_any_order(name: str, count: int) -> None:
+    sources = images(count)
+    fused = fuse_with(name, sources)
+    np.testing.assert_allclose(fused, fuse_with(name, sources[::-1]), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CLASSICAL)
+def test_color_is_fused_by_luma(name: str) -> None:
+    grey, colored = images(1)[0], images(1, (33, 47, 3))[0]
+    prepared = prepare_sources([grey, colored])
+    fused = fuse_with(name, [grey, colored])
+    assert fused.shape == (33, 47, 3)
+    luma = fuse_with(name, list(prepared.images), intensity="dtype")
+    np.testing.assert_allclose(fused @ LUMA, luma, atol=1e-5)
+    np.testing.assert_array_equal(fused, fuse_prepared(name, prepared))
+
+
+@pytest.mark.parametrize("name", [n for n in CLASSICAL if n not in ("gmc", "l1")])
+def test_equal_sources_give_themselves(name: str) -> None:
+    image = images(1)[0]
+    np.testing.assert_allclose(fuse_with(name, [image, image]), image / 255, atol=1e-5)
+
+
+def test_simple_rules() -> None:
+    sources = images(3)
+    stack = np.stack(sources) / 255
+    np.testing.assert_allclose(fuse_with("average", sources), stack.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(fuse_with("maximum", sources), stack.max(axis=0), atol=1e-6)
+
+
+def test_consensus_takes_the_options_of_the_gains() -> None:
+    sources = images()
+    options = {"patch_size": 2, "window": "block", "scale": "unit-norm"}
+    assert np.any(fuse_with("consensus", sources) != fuse_with("consensus", sources, **options))
+
+
+@pytest.mark.parametrize("name", ["wavelet", "laplacian"])
+def test_details_come_from_the_source_that_has_them(name: str) -> None:
+    sharp = RNG.random((32, 32))
+    flat = np.full((32, 32), 0.5)
+    fused = fuse_with(name, [sharp, flat], intensity="dtype", levels=1)
+    assert fused.std() > 0.8 * sharp.std()  # the average keeps half of it
+    assert np.corrcoef(fused.ravel(), sharp.ravel())[0, 1] > 0.95
+
+
+def test_unknown_names_and_options_are_refused() -> None:
+    sources = images()
+    with pytest.raises(ValueError, match="unknown method 'magic'; the methods are average, max"):
+        fuse_with("magic", sources)
+    with pytest.raises(ValueError, match="unknown option 'gama' of method 'gmc'; its options are"):
+        fuse_with("gmc", sources, gama=1)
+    with pytest.raises(ValueError, match="'average'; it has no options"):
+        fuse_with("average", sources, levels=1)
+    with pytest.raises(ValueError, match="two or more sources, got 1"):
+        fuse_with("average", sources[:1])
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "message"),
+    [
+        ("wavelet", {"levels": 0}, "levels must be 1 or more, got 0"),
+        ("wavelet", {"basis": "mexh"}, "basis must be a discrete wavelet"),
+        ("laplacian", {"levels": 0}, "levels must be 1 or more, got 0"),
+        ("gmc", {"gamma": 1}, "gamma must be at least 0 and below 1, got 1"),
+        ("gmc", {"penalty": -1}, "penalty must be 0 or more, got -1"),
+        ("l1", {"iterations": 0}, "iterations must be 1 or more, got 0"),
+        ("consensus", {"patch_size": 4}, "patch_size must be positive, and odd"),
+    ],
+)
+def test_values_out_of_range_are_refused(name: str, option: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fuse_with(name, images(), **option)
+
+
+def test_methods_are_described() -> None:
+    for name, method in METHODS.items():
+        assert method.name == name
+        assert method.description.endswith(".")
+        documentation = method.load().__doc__ or ""
+        for section in ("Parameters", "Returns", "Notes", ".. math::"):
+            assert section in documentation, (name, section)
+        identifier = method.source.rpartition(":")[2]
+        assert identifier in documentation
+
+
+def test_classical_methods_do_not_load_torch() -> None:
+    code = (
+        "import numpy as np, sys\n"
+        "from napari_dip_fusion.methods import METHODS, fuse_with\n"
+        "a = np.eye(20)\n"
+        "for m in METHODS.values():\n"
+        "    m.needs_torch or fuse_with(m.name, [a, a])\n"
+        "print('torch' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert run.stdout.strip() == "False"
