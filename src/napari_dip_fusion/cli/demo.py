@@ -16,10 +16,11 @@ from napari_dip_fusion.cli.options import (
     Settings,
     build_config,
 )
-from napari_dip_fusion.cli.outputs import Outputs, refuse_existing
+from napari_dip_fusion.cli.outputs import Outputs, check_outputs
 from napari_dip_fusion.cli.run import run_fusion
 from napari_dip_fusion.figures import fusion_figure
-from napari_dip_fusion.io import replacing
+from napari_dip_fusion.grids import to_one_grid
+from napari_dip_fusion.io import SpatialImage, replacing
 from napari_dip_fusion.metrics import evaluate
 from napari_dip_fusion.samples import SAMPLES
 
@@ -42,13 +43,19 @@ def demo(
     config = build_config(preset, changes, None, settings)
     sample = SAMPLES["head"]()
     names = list(sample.source_names)
-    fused, record = output / "fused.png", output / "fused.record.json"
     figure = output / "figure.png"
-    gain_paths = [output / f"gain_{n}.tif" for n in names]
-    refuse_existing([fused, record, figure, *gain_paths], force)
+    outputs = Outputs(
+        fused=output / "fused.png",
+        record=output / "fused.record.json",
+        gains=[output / f"gain_{n}.tif" for n in names],
+        dtype="uint8",
+        overwrite=force,
+    )
     output.mkdir(parents=True, exist_ok=True)
-    result = run_fusion(list(sample.sources), names, config, quiet=quiet)
-    Outputs(fused, record, gain_paths, "uint8", None, force)(result)
+    check_outputs(outputs, [])
+    sources = to_one_grid([SpatialImage(a) for a in sample.sources])
+    result = run_fusion(sources.arrays, names, config, quiet=quiet)
+    outputs.write(result, sources, names)
     with replacing(figure, overwrite=force) as temporary:
         fusion_figure(result, names).savefig(temporary, format="png", dpi=110)
     if quiet:

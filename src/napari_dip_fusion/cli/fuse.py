@@ -1,5 +1,6 @@
 """dip-fusion fuse."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,37 +10,50 @@ from numpy.typing import NDArray
 
 from napari_dip_fusion.cli import console
 from napari_dip_fusion.cli.options import (
+    Channel,
+    Choice,
     Device,
     Force,
     IntensityOption,
+    Interpolation,
     Iterations,
+    Level,
     Preset,
     Quiet,
+    Reference,
     Seed,
     Settings,
+    Slice,
     build_config,
 )
 from napari_dip_fusion.cli.outputs import (
     Outputs,
-    check_folders,
+    check_outputs,
     gain_paths_in,
     output_kind,
-    refuse_existing,
-    refuse_sources_as_output,
+    record_beside,
 )
-from napari_dip_fusion.cli.run import check_count, read_arrays, run_fusion
+from napari_dip_fusion.cli.run import check_count, read_sources, run_fusion
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import FusionError
+from napari_dip_fusion.grids import GridSources
 from napari_dip_fusion.record import array_sha256, read_record
 
 
 def fuse(
     sources: Annotated[
-        list[Path] | None, typer.Argument(help="Two or more aligned images: PNG, JPEG or TIFF.")
+        list[Path] | None,
+        typer.Argument(help="Two or more images of one scene: files, or folders of DICOM."),
     ] = None,
     *,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Fused image: a .png or .tif file.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Fused image: .png, .tif, .ome.tif, .nii.gz, .ome.zarr, or all layers as "
+            ".fusion.ome.tif.",
+        ),
     ],
     preset: Preset = "fast",
     iterations: Iterations = None,
@@ -47,11 +61,16 @@ def fuse(
     device: Device = None,
     intensity: IntensityOption = None,
     settings: Settings = None,
+    channel: Channel = None,
+    plane: Slice = None,
+    level: Level = None,
+    reference: Reference = 0,
+    interpolation: Interpolation = "linear",
     dtype: Annotated[
         str | None,
         typer.Option(
-            help="Pixel type of the output: uint8, uint16 or float32 (TIFF only). By default "
-            "float32 in TIFF, and in PNG uint8 if all sources are, otherwise uint16."
+            help="Pixel type of the output: uint8, uint16 or float32 (not PNG). By default "
+            "float32, and in PNG uint8 if all sources are, otherwise uint16."
         ),
     ] = None,
     like: Annotated[
@@ -74,44 +93,69 @@ def fuse(
 ) -> None:
     """Fuse two or more aligned images into one, with its metrics and run record."""
     changes = {"iterations": iterations, "seed": seed, "device": device}
+    choice = Choice(
+        channel=tuple(channel or ()),
+        plane=plane,
+        level=level,
+        reference=reference,
+        interpolation=interpolation,
+    )
     if replay is not None:
-        if sources or iterations or seed is not None or intensity or settings:
+        if sources or iterations or seed is not None or intensity or settings or choice != Choice():
             raise ValueError("--replay takes sources and settings from the record; give only -o")
-        paths, config, hashes = _from_record(replay)
+        paths, config, choice, hashes = _from_record(replay)
         config = config if device is None else config.replace(device=device)
     else:
-        paths, hashes = list(sources or []), None
+        paths, hashes = list(sources or []), []
         config = build_config(preset, changes, intensity, settings)
     check_count(paths)
-    record = output.with_name(f"{output.stem}.record.json") if record is None else record
     kind = output_kind(output, dtype, like)
-    gain_paths = gain_paths_in(gains_dir, paths)
-    check_folders([output, record])
-    refuse_existing([output, record, *gain_paths], force)
-    refuse_sources_as_output([output, record, *gain_paths], paths)
-    arrays = read_arrays(paths)
-    _warn_of_changes(arrays, paths, hashes)
-    write = Outputs(output, record, gain_paths, kind, like, force)
+    outputs = Outputs(
+        fused=output,
+        record=record_beside(output) if record is None else record,
+        gains=gain_paths_in(gains_dir, paths),
+        dtype=kind,
+        like=like,
+        overwrite=force,
+    )
+    check_outputs(outputs, paths)
+    read = read_sources(paths, choice)
+    _warn_of_changes(read.arrays, paths, hashes)
+    _fuse_and_write(read, paths, config, choice, outputs, quiet=quiet)
+
+
+def _fuse_and_write(
+    read: GridSources,
+    paths: Sequence[Path],
+    config: FusionConfig,
+    choice: Choice,
+    outputs: Outputs,
+    *,
+    quiet: bool,
+) -> None:
+    names = [p.name for p in paths]
     try:
-        result = run_fusion(arrays, paths, config, quiet=quiet)
+        result = run_fusion(read.arrays, paths, config, quiet=quiet)
     except FusionError as error:
         if error.result is None:
             raise
-        write(error.result)
-        raise FusionError(f"{error}; the best image so far is in {output}") from error
-    write(result)
+        error.result.record["choice"] = dataclasses.asdict(choice)
+        outputs.write(error.result, read, names)
+        raise FusionError(f"{error}; the best image so far is in {outputs.fused}") from error
+    result.record["choice"] = dataclasses.asdict(choice)
+    outputs.write(result, read, names)
     if not quiet:
         console.print_metrics({"fused": result.metrics})
         console.out.print(
-            f"{output} after {len(result.losses)} iterations ({result.stop_reason}), "
-            f"{result.record['seconds']['total']:.1f} s; record in {record}",
+            f"{outputs.fused} after {len(result.losses)} iterations ({result.stop_reason}), "
+            f"{result.record['seconds']['total']:.1f} s; record in {outputs.record}",
             markup=False,
             soft_wrap=True,
         )
 
 
-def _from_record(path: Path) -> tuple[list[Path], FusionConfig, list[str]]:
-    """Return sources, settings and hashes of a run record."""
+def _from_record(path: Path) -> tuple[list[Path], FusionConfig, Choice, list[str]]:
+    """Return sources, settings, choice of images and hashes of a run record."""
     record = read_record(path)
     entries = record["sources"]
     missing = [str(e.get("name")) for e in entries if not e.get("path")]
@@ -123,12 +167,20 @@ def _from_record(path: Path) -> tuple[list[Path], FusionConfig, list[str]]:
     config = FusionConfig.from_dict(record["config"]).replace(
         iterations=record["iterations"], stop="iterations"
     )
-    return [Path(e["path"]) for e in entries], config, [e["sha256"] for e in entries]
+    choice = _choice(record.get("choice", {}), path)
+    return [Path(e["path"]) for e in entries], config, choice, [e["sha256"] for e in entries]
+
+
+def _choice(values: Any, path: Path) -> Choice:
+    try:
+        return Choice(**values)
+    except TypeError as error:
+        raise ValueError(f"{path} has a choice of images that is not known: {values}") from error
 
 
 def _warn_of_changes(
-    arrays: Sequence[NDArray[Any]], paths: Sequence[Path], hashes: Sequence[str] | None
+    arrays: Sequence[NDArray[Any]], paths: Sequence[Path], hashes: Sequence[str]
 ) -> None:
-    for array, path, expected in zip(arrays, paths, hashes or [], strict=False):
+    for array, path, expected in zip(arrays, paths, hashes, strict=False):
         if array_sha256(array) != expected:
             console.warn(f"{path} has changed since the record was written; the result will differ")

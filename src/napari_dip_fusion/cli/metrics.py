@@ -10,12 +10,18 @@ from numpy.typing import NDArray
 
 from napari_dip_fusion.cli import console
 from napari_dip_fusion.cli.options import (
+    Channel,
+    Choice,
     IntensityOption,
+    Level,
+    Reference,
+    Slice,
     Sources,
     parse_intensity,
 )
-from napari_dip_fusion.cli.run import check_count, read_arrays
+from napari_dip_fusion.cli.run import check_count, read_sources
 from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.io import read_plane
 from napari_dip_fusion.metrics import evaluate
 from napari_dip_fusion.sources import prepare_sources
 
@@ -29,6 +35,10 @@ def metrics(
         typer.Option(help="Metric to compute (repeatable), or all. By default those of the paper."),
     ] = None,
     intensity: IntensityOption = None,
+    channel: Channel = None,
+    plane: Slice = None,
+    level: Level = None,
+    reference: Reference = 0,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON in place of a table.")
     ] = False,
@@ -39,10 +49,11 @@ def metrics(
     divided by the largest of their type.
     """
     check_count(sources)
-    arrays = read_arrays([*sources, fused])
+    choice = Choice(channel=tuple(channel or ()), plane=plane, level=level, reference=reference)
+    arrays = read_sources(sources, choice).arrays
     windows = FusionConfig(intensity=parse_intensity(intensity)).intensity
-    prepared = prepare_sources(arrays[:-1], intensity=windows)
-    image = _prepared_fused(arrays[-1], fused, prepared.shape)
+    prepared = prepare_sources(arrays, intensity=windows)
+    image = _prepared_fused(read_plane(fused).to_numpy(), fused, prepared.shape)
     chosen = "all" if which == ["all"] else which
     values = evaluate(prepared.images, image, data_range=1.0, which=chosen)
     if as_json:

@@ -1,7 +1,7 @@
 """Options that commands share, and what they mean as settings."""
 
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +15,8 @@ def _help(name: str) -> str:
 
 
 Sources = Annotated[
-    list[Path], typer.Argument(help="Two or more aligned images: PNG, JPEG or TIFF.")
+    list[Path],
+    typer.Argument(help="Two or more images of one scene: files, or folders of DICOM."),
 ]
 Preset = Annotated[str, typer.Option(help=f"Settings to start from: {', '.join(PRESETS)}.")]
 Iterations = Annotated[int | None, typer.Option(help=_help("iterations"))]
@@ -34,8 +35,51 @@ Settings = Annotated[
         "--set", metavar="NAME=VALUE", help="Any other setting, for example --set width=64."
     ),
 ]
+Channel = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Image of a file that holds several: index or name; once for all sources or once each."
+    ),
+]
+Slice = Annotated[
+    str | None,
+    typer.Option(
+        "--slice", help="Plane of the reference where it holds several: 12, z=12 or t=0,z=12."
+    ),
+]
+Level = Annotated[
+    int | None, typer.Option(help="Resolution of multiscale files; 0 is the full one.")
+]
+Reference = Annotated[
+    int, typer.Option(help="Source whose grid the result takes (0 is the first).")
+]
+Interpolation = Annotated[
+    str, typer.Option(help="How other grids are resampled: linear or nearest.")
+]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Which images of the files are fused, and on whose grid."""
+
+    channel: Sequence[str] = ()
+    plane: str | None = None
+    level: int | None = None
+    reference: int = 0
+    interpolation: str = "linear"
+
+    def channels_of(self, count: int) -> list[str | None]:
+        """Return the channel of each of so many sources."""
+        if len(self.channel) <= 1:
+            return [*self.channel, None][:1] * count
+        if len(self.channel) != count:
+            raise ValueError(
+                f"--channel must be given once, or once for each of the {count} sources, got "
+                f"{len(self.channel)}"
+            )
+        return list(self.channel)
 
 
 def build_config(

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from napari_dip_fusion.align import SMALL_COVERAGE
 from napari_dip_fusion.cli import console
+from napari_dip_fusion.cli.options import Choice
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import Control, FusionResult, iter_fuse
+from napari_dip_fusion.grids import GridSources, to_one_grid
 from napari_dip_fusion.io import read_image
 
 
@@ -19,13 +21,35 @@ def check_count(paths: Sequence[Path]) -> None:
         raise ValueError(f"a fusion needs two or more source images, got {len(paths)}")
 
 
-def read_arrays(paths: Sequence[Path]) -> list[NDArray[Any]]:
-    """Read the pixels of image files."""
-    return [np.asarray(read_image(p).data) for p in paths]
+def read_sources(paths: Sequence[Path], choice: Choice) -> GridSources:
+    """Read image files and bring them to the grid of the reference, with warnings."""
+    channels = choice.channels_of(len(paths))
+    images = [
+        read_image(p, channel=c, level=choice.level) for p, c in zip(paths, channels, strict=True)
+    ]
+    sources = to_one_grid(
+        images,
+        reference=choice.reference,
+        plane=choice.plane,
+        interpolation=choice.interpolation,
+    )
+    for path, covered, resampled in zip(paths, sources.covered, sources.resampled, strict=True):
+        if resampled:
+            console.message(
+                f"{path}: resampled to the grid of {paths[choice.reference]} "
+                f"({choice.interpolation}), which it covers to {covered:.0%}"
+            )
+        if covered < SMALL_COVERAGE:
+            console.warn(f"{path} covers only {covered:.0%} of the reference's plane")
+    return sources
 
 
 def run_fusion(
-    arrays: list[NDArray[Any]], paths: Sequence[Path | str], config: FusionConfig, *, quiet: bool
+    arrays: Sequence[NDArray[Any]],
+    paths: Sequence[Path | str],
+    config: FusionConfig,
+    *,
+    quiet: bool,
 ) -> FusionResult:
     """Fuse arrays with a progress bar; Ctrl-C keeps the best so far.
 
