@@ -165,7 +165,7 @@ class FusionConfig:
         choices=("plateau", "iterations"),
     )
     patience: int = _setting(
-        50,
+        100,
         "Iterations over which the plateau rule compares the excess loss.",
         group="fit",
         minimum=2,
