@@ -193,6 +193,26 @@ def test_pickled_filter_of_zarr_2_is_refused(tmp_path):
         read_image(tmp_path / "a.zarr")
 
 
+@pytest.mark.parametrize("shards", [None, (4, 16, 16)])
+@pytest.mark.parametrize("where", [4, 8, 12])
+def test_blosc_chunk_that_lies_about_its_size(tmp_path, where, shards):
+    """The decoder would read beyond the chunk and end the process."""
+    path = write_image(tmp_path / "a.zarr", random_image((4, 16, 16)))
+    data = np.tile(np.arange(16, dtype=np.float32), (4, 16, 1))
+    group = zarr.open_group(str(path), mode="a")
+    blosc = zarr.codecs.BloscCodec(typesize=4)
+    group.create_array(
+        "0", data=data, chunks=(2, 16, 16), shards=shards, compressors=blosc, overwrite=True
+    )
+    np.testing.assert_array_equal(read_image(path).to_numpy(), data)
+    chunk = min(p for p in (path / "0" / "c").rglob("*") if p.is_file())
+    content = bytearray(chunk.read_bytes())
+    content[where : where + 4] = b"\xff\xff\xff\x7f"
+    chunk.write_bytes(content)
+    with pytest.raises(ImageFileError, match="is damaged"):
+        read_image(path).take("z", 0).to_numpy()
+
+
 def test_damaged_chunk(tmp_path):
     path = write_image(tmp_path / "a.zarr", random_image())
     for chunk in (path / "0" / "c").rglob("*"):

@@ -80,9 +80,7 @@ def choose_level(image: SpatialImage, level: int | None) -> SpatialImage:
     return image.replace(data=levels[level], affine=affine, pyramid=())
 
 
-def choose_plane(
-    image: SpatialImage, plane: int | str, *, keep: bool = False
-) -> SpatialImage:
+def choose_plane(image: SpatialImage, plane: int | str, *, keep: bool = False) -> SpatialImage:
     """Take the planes at the given indices.
 
     Parameters

@@ -18,6 +18,7 @@ from napari_dip_fusion.io.anatomy import NIFTI_TO_WORLD, rescale, rescaled_dtype
 from napari_dip_fusion.io.errors import ImageFileError
 from napari_dip_fusion.io.image import SpatialImage
 from napari_dip_fusion.io.limits import declared_bytes, refuse_memory, refuse_packed
+from napari_dip_fusion.io.quiet import quiet
 from napari_dip_fusion.io.units import LENGTHS, TIMES, symbol
 
 __all__ = ["read", "write"]
@@ -55,8 +56,9 @@ def read(path: Path) -> list[SpatialImage]:
     """
     header = _checked_header(path)
     try:
-        loaded: Any = nib.load(path)
-        image = _image(path, loaded)
+        with quiet("nibabel.global"):
+            loaded: Any = nib.load(path)
+            image = _image(path, loaded)
     except ImageFileError:
         raise
     # nibabel has several base classes of errors of its own.

@@ -117,7 +117,7 @@ class _Chunks:
     def __getitem__(self, where: Any) -> NDArray[Any]:
         try:
             return np.asarray(self.array[where])
-        except (OSError, MemoryError):
+        except (ImageFileError, OSError, MemoryError):
             raise
         except Exception as error:  # of any codec
             raise _damaged(self.path, error) from error
@@ -128,34 +128,46 @@ def _array(path: Path) -> Any:
     import dask.array as da
     import zarr
 
-    new, old = path / "zarr.json", path / ".zarray"
-    if new.is_file():
-        declared = _load_json(new)
-        _check_codecs(path, declared.get("codecs") or [])
-    elif old.is_file():
-        declared = _load_json(old)
-        _check_codecs(path, [declared.get("compressor"), *(declared.get("filters") or [])])
-    else:
-        raise ImageFileError(f"{path} holds neither zarr.json nor .zarray; the array is missing")
+    from napari_dip_fusion.io.zarr_store import CheckedStore
+
+    names = _codec_names(path)
+    for name in names:
+        if name not in _CODECS:
+            raise ImageFileError(f"{path} is packed by {name!r}, which is not trusted here")
     array = zarr.open_array(str(path), mode="r")
     if array.dtype.kind not in "iufb":
         raise ImageFileError(f"{path} holds {array.dtype} values; convert them to numbers")
     declared_bytes(path, array.shape, array.dtype.itemsize)
-    refuse_memory(path, declared_bytes(path, array.chunks, array.dtype.itemsize))
+    chunk_bytes = declared_bytes(path, array.chunks, array.dtype.itemsize)
+    refuse_memory(path, chunk_bytes)
+    if "blosc" in names:
+        folder = zarr.storage.LocalStore(path, read_only=True)
+        store = CheckedStore(folder, chunk_bytes, sharded="sharding_indexed" in names)
+        array = zarr.open_array(store, mode="r")
     lazy: Any = da
     meta = np.empty(0, array.dtype)
     return lazy.from_array(_Chunks(path, array), chunks=array.chunks, meta=meta)
 
 
-def _check_codecs(path: Path, codecs: list[Any]) -> None:
+def _codec_names(path: Path) -> list[str]:
+    """Return all that unpacks the chunks of an array."""
+    new, old = path / "zarr.json", path / ".zarray"
+    if new.is_file():
+        return _names(_load_json(new).get("codecs") or [])
+    if old.is_file():
+        declared = _load_json(old)
+        return _names([declared.get("compressor"), *(declared.get("filters") or [])])
+    raise ImageFileError(f"{path} holds neither zarr.json nor .zarray; the array is missing")
+
+
+def _names(codecs: list[Any]) -> list[str]:
+    found = []
     for codec in codecs:
-        if codec is None:
-            continue
-        name = str(codec.get("id") or codec.get("name")).removeprefix("numcodecs.")
-        if name not in _CODECS:
-            raise ImageFileError(f"{path} is packed by {name!r}, which is not trusted here")
-        inner = codec.get("configuration") or {}
-        _check_codecs(path, [*inner.get("codecs", []), *inner.get("index_codecs", [])])
+        if codec is not None:
+            found.append(str(codec.get("id") or codec.get("name")).removeprefix("numcodecs."))
+            inner = codec.get("configuration") or {}
+            found += _names([*inner.get("codecs", []), *inner.get("index_codecs", [])])
+    return found
 
 
 def _images(path: Path, attributes: Mapping[str, Any]) -> list[SpatialImage]:

@@ -19,6 +19,7 @@ from napari_dip_fusion.io.channels import split_channels
 from napari_dip_fusion.io.errors import ImageFileError
 from napari_dip_fusion.io.image import SpatialImage
 from napari_dip_fusion.io.limits import declared_bytes, refuse_memory, refuse_packed
+from napari_dip_fusion.io.quiet import quiet
 
 __all__ = ["opened", "read", "series_image", "write"]
 
@@ -31,6 +32,8 @@ _RATIO = {
     tifffile.COMPRESSION.ADOBE_DEFLATE: 1032,
     tifffile.COMPRESSION.DEFLATE: 1032,
     tifffile.COMPRESSION.PACKBITS: 64,
+    # Twelve bits are the least for 16 by 16 pixels of three samples.
+    tifffile.COMPRESSION.JPEG: 512,
 }
 _HELD = tuple(np.dtype(t) for t in (np.uint8, np.uint16, np.float32))
 
@@ -111,7 +114,7 @@ def opened(path: Path) -> Iterator[tifffile.TiffFile]:
         If the file is damaged.
     """
     try:
-        with tifffile.TiffFile(path) as tif:
+        with quiet("tifffile"), tifffile.TiffFile(path) as tif:
             yield tif
     except (ImageFileError, OSError, MemoryError):
         raise
@@ -213,6 +216,12 @@ def _check_size(path: Path, tif: tifffile.TiffFile, series: Any) -> None:
         packed = int(tif.filehandle.size)
         refuse_packed(
             path, total * page.bitspersample // (8 * itemsize), packed=packed, ratio=ratio
+        )
+    pieces = int(np.prod(page.chunked))
+    if len(page.dataoffsets) < pieces:
+        raise ImageFileError(
+            f"{path} declares {pieces} pieces of image but places {len(page.dataoffsets)}; "
+            "it is damaged"
         )
     # A tile may be larger than the image that it covers.
     refuse_memory(path, declared_bytes(path, page.chunks, itemsize))
