@@ -65,27 +65,31 @@ def test_missing_folder_is_named(tmp_path):
         write_text(tmp_path / "none" / "a.txt", "text")
 
 
-@pytest.mark.parametrize("ending", [".png", ".tif"])
-def test_full_disk_leaves_the_old_file(tmp_path, ending):
+def test_full_disk_leaves_the_old_files(tmp_path):
     """A limit on the size of files stands for a full disk: both fail in write()."""
-    path = write_image(tmp_path / f"a{ending}", np.zeros((4, 4), np.uint8))
+    pytest.importorskip("resource")
+    endings = (".png", ".tif", ".ome.tif", ".fusion.ome.tif", ".nii", ".nii.gz", ".ome.zarr")
+    paths = [write_image(tmp_path / f"a{n}", np.zeros((4, 4), np.uint8)) for n in endings]
     code = f"""
 import resource, signal, numpy as np
 from napari_dip_fusion.io import write_image, ImageFileError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 noise = np.random.default_rng(0).integers(0, 255, (300, 300), np.uint8)
-try:
-    write_image({str(path)!r}, noise, overwrite=True)
-except ImageFileError as error:
-    print(error)
+for path in {[str(path) for path in paths]}:
+    try:
+        write_image(path, noise, overwrite=True)
+    except ImageFileError as error:
+        print(error)
 """
-    pytest.importorskip("resource")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "could not write" in done.stdout
-    assert "nothing was changed" in done.stdout
-    assert os.listdir(tmp_path) == [path.name]
-    assert read_image(path).shape == (4, 4)
+    told = done.stdout.splitlines()
+    assert len(told) == len(paths)
+    for path, line in zip(paths, told, strict=True):
+        assert line.startswith(f"could not write {path}: ")
+        assert "nothing was changed" in line
+        assert not read_image(path).to_numpy().any()
+    assert sorted(os.listdir(tmp_path)) == sorted(path.name for path in paths)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")

@@ -1,4 +1,5 @@
 import gzip
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -160,6 +161,26 @@ def test_what_nifti_cannot_hold(tmp_path):
         write(tmp_path / "e.nii", np.zeros((2,) * 5))
     with pytest.raises(ImageFileError, match="got complex128"):
         write(tmp_path / "f.nii", np.zeros((3, 4), complex))
+
+
+def test_connectivity_matrix_is_no_image():
+    path = Path(nib.__file__).parent / "tests" / "data" / "row_major.dconn.nii"
+    if not path.exists():
+        pytest.skip("nibabel was installed without its examples")
+    with pytest.raises(ImageFileError, match="is Cifti2Image, not an image"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("name", ["anatomical.nii", "functional.nii", "example4d.nii.gz"])
+def test_examples_of_nibabel(name):
+    path = Path(nib.__file__).parent / "tests" / "data" / name
+    if not path.exists():
+        pytest.skip("nibabel was installed without its examples")
+    image, loaded = read_image(path), nib.load(path)
+    np.testing.assert_allclose(image.to_numpy(), loaded.get_fdata().T, rtol=1e-6)
+    x, y, z = nib.affines.apply_affine(loaded.affine, (3, 2, 1))
+    index = (0,) * (image.ndim - 3) + (1, 2, 3, 1)
+    np.testing.assert_allclose((image.affine @ index)[-4:-1], (z, -y, -x))
 
 
 def test_flat_affine_is_reported(tmp_path):

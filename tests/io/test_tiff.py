@@ -90,6 +90,16 @@ def test_absurd_declared_size_is_refused(tmp_path):
         read_image(path)
 
 
+def test_pages_that_lead_back_to_the_first_end(tmp_path):
+    path = write_image(tmp_path / "a.tif", np.arange(64, dtype=np.uint8).reshape(8, 8))
+    content = bytearray(path.read_bytes())
+    start = int.from_bytes(content[4:8], "little")
+    end = start + 2 + 12 * int.from_bytes(content[start : start + 2], "little")
+    content[end : end + 4] = start.to_bytes(4, "little")
+    path.write_bytes(content)
+    assert read_image(path).shape == (8, 8)
+
+
 def test_writing_refuses_other_types(tmp_path):
     with pytest.raises(ImageFileError, match=r"float32, got float64; convert it, or write OME"):
         write_image(tmp_path / "a.tif", np.zeros((4, 4)))

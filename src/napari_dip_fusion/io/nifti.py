@@ -58,6 +58,9 @@ def read(path: Path) -> list[SpatialImage]:
     try:
         with quiet("nibabel.global"):
             loaded: Any = nib.load(path)
+            if not isinstance(loaded, nib.Nifti1Pair):  # CIFTI, with the same ending
+                kind = type(loaded).__name__
+                raise ImageFileError(f"{path} is {kind}, not an image; convert it to NIfTI")
             image = _image(path, loaded)
     except ImageFileError:
         raise

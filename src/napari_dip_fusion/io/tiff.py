@@ -115,6 +115,9 @@ def opened(path: Path) -> Iterator[tifffile.TiffFile]:
     """
     try:
         with quiet("tifffile"), tifffile.TiffFile(path) as tif:
+            # Counting finds where the chain of pages ends, also if it leads back.
+            if len(tif.pages) < 1:
+                raise ImageFileError(f"{path} holds no pages; the file is damaged")
             yield tif
     except (ImageFileError, OSError, MemoryError):
         raise
