@@ -114,6 +114,17 @@ def test_time_stays_lazy(tmp_path, ending, monkeypatch):
     np.testing.assert_array_equal(read_plane(path, plane="t=5,z=1").data, data[5, 1])
 
 
+def test_large_volume_is_read_in_slabs(tmp_path, monkeypatch):
+    data = np.random.default_rng(0).random((6, 10, 20))
+    monkeypatch.setattr(nifti, "_EAGER_BYTES", 2 * 10 * 20 * 8)
+    slabs = read_image(write_image(tmp_path / "a.nii", data))
+    assert slabs.data.chunks[0] == (2, 2, 2)
+    np.testing.assert_array_equal(slabs.to_numpy(), data)
+    whole = read_image(write_image(tmp_path / "a.nii.gz", data))
+    assert whole.data.chunks[0] == (6,)
+    np.testing.assert_array_equal(whole.to_numpy(), data)
+
+
 def test_colours(tmp_path):
     data = np.random.default_rng(0).integers(0, 255, (3, 4, 5, 3), np.uint8)
     back = read_image(write_image(tmp_path / "a.nii", SpatialImage(data, rgb=True)))

@@ -48,7 +48,7 @@ class SpatialImage:
         If the axes, affine or units do not fit the data.
     """
 
-    data: Any
+    data: Any = field(repr=False)
     axes: tuple[str, ...] = ()
     affine: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
     units: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ class SpatialImage:
     metadata: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
     display: Mapping[str, Any] = field(default_factory=dict)
-    pyramid: tuple[Any, ...] = ()
+    pyramid: tuple[Any, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         ndim = self.ndim

@@ -175,8 +175,8 @@ def _pixels(path: Path, loaded: Any, shape: tuple[int, ...]) -> Any:
     nbytes = int(np.prod(shape)) * max(dtype.itemsize, stored.itemsize)
     if len(shape) <= 3 and nbytes <= _EAGER_BYTES:
         return _as_colours(scaled[(slice(None),) * 3], colours)
-    refuse_memory(path, int(np.prod(shape[:3])) * dtype.itemsize)
-    chunks = (1,) * (len(shape) - 3) + tuple(reversed(shape[:3]))
+    chunks = _chunks(path, shape, dtype.itemsize)
+    refuse_memory(path, int(np.prod(chunks)) * dtype.itemsize)
     lazy = da.from_array(scaled, chunks=chunks, lock=True, meta=np.empty(0, dtype))  # type: ignore[no-untyped-call]
     if colours:
         ends = (*lazy.chunks, (colours,))
@@ -184,6 +184,17 @@ def _pixels(path: Path, loaded: Any, shape: tuple[int, ...]) -> Any:
             _as_colours, colours, dtype=np.uint8, chunks=ends, new_axis=lazy.ndim
         )
     return lazy
+
+
+def _chunks(path: Path, shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Return the pieces to read: whole volumes, or slabs of large ones.
+
+    Gzip has to unpack all that lies before, so a packed volume is read once.
+    """
+    columns, rows, slices = shape[:3]
+    slab = max(_EAGER_BYTES // (rows * columns * itemsize), 1)
+    is_gzip = path.name.lower().endswith(".gz")
+    return (*(1,) * (len(shape) - 3), slices if is_gzip else min(slab, slices), rows, columns)
 
 
 def _as_colours(values: NDArray[Any], colours: int) -> NDArray[Any]:
