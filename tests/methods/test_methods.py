@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_dip_fusion.methods import METHODS, fuse_prepared, fuse_with
+from napari_dip_fusion.methods import METHODS, fuse_stack, fuse_with
 from napari_dip_fusion.sources import LUMA, prepare_sources
 
 CLASSICAL = [m.name for m in METHODS.values() if not m.needs_torch]
@@ -55,9 +55,9 @@ def test_color_is_fused_by_luma(name: str) -> None:
     prepared = prepare_sources([grey, colored])
     fused = fuse_with(name, [grey, colored])
     assert fused.shape == (33, 47, 3)
-    luma = fuse_with(name, list(prepared.images), intensity="dtype")
+    luma = fuse_stack(name, prepared.images)
     np.testing.assert_allclose(fused @ LUMA, luma, atol=1e-5)
-    np.testing.assert_array_equal(fused, fuse_prepared(name, prepared))
+    np.testing.assert_array_equal(fused, prepared.colored(luma))
 
 
 @pytest.mark.parametrize("name", [n for n in CLASSICAL if n not in ("gmc", "l1")])

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_dip_fusion.config import Intensity
-from napari_dip_fusion.sources import PreparedSources, prepare_sources
+from napari_dip_fusion.sources import prepare_sources
 
-__all__ = ["METHODS", "Method", "fuse_prepared", "fuse_with"]
+__all__ = ["METHODS", "Method", "fuse_stack", "fuse_with"]
 
 Floats = NDArray[np.float32]
 
@@ -91,6 +91,15 @@ _REGISTERED = (
         "Anantrasirichai et al. 2020, arXiv:1905.09645",
         "gmc:l1",
     ),
+    Method(
+        "base-detail",
+        "base and detail (VGG-19)",
+        "Mean of the smooth parts; details weighed by the features of a VGG-19.",
+        "Li, Wu, Kittler 2018, arXiv:1804.06992",
+        "base_detail:base_detail",
+        needs_torch=True,
+        needs_weights=True,
+    ),
 )
 
 METHODS: dict[str, Method] = {method.name: method for method in _REGISTERED}
@@ -137,14 +146,25 @@ def fuse_with(
     ((30, 41), dtype('float32'))
     """
     _checked(name, options)
-    return fuse_prepared(name, prepare_sources(sources, intensity=intensity), **options)
+    prepared = prepare_sources(sources, intensity=intensity)
+    return prepared.colored(fuse_stack(name, prepared.images, **options))
 
 
-def fuse_prepared(name: str, prepared: PreparedSources, **options: Any) -> Floats:
-    """Fuse sources that are prepared already; otherwise as :func:`fuse_with`."""
+def fuse_stack(name: str, images: Floats, **options: Any) -> Floats:
+    """Fuse prepared grey sources; otherwise as :func:`fuse_with`.
+
+    Parameters
+    ----------
+    name, **options
+        As for :func:`fuse_with`.
+    images : ndarray of shape (K, M, N), float32 in [0, 1]
+
+    Returns
+    -------
+    ndarray of shape (M, N), float32 in [0, 1]
+    """
     function = _checked(name, options)
-    fused = function(prepared.images, **options)
-    return prepared.colored(np.clip(fused, 0, 1).astype(np.float32, copy=False))
+    return np.clip(function(images, **options), 0, 1).astype(np.float32, copy=False)
 
 
 def _checked(name: str, options: dict[str, Any]) -> Callable[..., Floats]:

@@ -1,6 +1,8 @@
 """Sparse wavelet regression on the sensor gains, with a non-convex or an L1 penalty."""
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pywt
@@ -204,9 +206,15 @@ def _analysis(image: Doubles) -> Doubles:
 
 def _synthesis(theta: Doubles) -> Doubles:
     """W*, the inverse of W."""
-    rows, columns = theta.shape
-    slices = pywt.coeffs_to_array(
-        pywt.wavedec2(np.zeros((rows, columns)), "haar", mode="periodization", level=_LEVELS)
-    )[1]
+    slices = _layout(*theta.shape)
     coefficients = pywt.array_to_coeffs(theta, slices, output_format="wavedec2")
     return np.asarray(pywt.waverec2(coefficients, "haar", mode="periodization"))
+
+
+@lru_cache(maxsize=4)
+def _layout(rows: int, columns: int) -> list[Any]:
+    """Return where the coefficients of an image of this size lie in their array."""
+    coefficients = pywt.wavedec2(
+        np.zeros((rows, columns)), "haar", mode="periodization", level=_LEVELS
+    )
+    return list(pywt.coeffs_to_array(coefficients)[1])
