@@ -7,6 +7,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QWidget
 
 from napari_dip_fusion.config import INTENSITY_MODES, FusionConfig, Intensity, Window
+from napari_dip_fusion.plugin.rows import LABEL_WIDTH
 
 CONTRAST_LIMITS = "contrast limits"
 PER_SOURCE = "one by one"
@@ -95,7 +96,7 @@ class IntensityForm(QWidget):
     def _add_row(self, text: str, field: QWidget, tip: str) -> None:
         label = QLabel(text)
         label.setToolTip(tip)
-        label.setMinimumWidth(112)
+        label.setMinimumWidth(LABEL_WIDTH)
         self._layout.addRow(label, field)
 
     def _mode_changed(self) -> None:

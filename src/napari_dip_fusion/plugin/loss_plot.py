@@ -12,6 +12,16 @@ _COLORS = {"dark": ("#56b4e9", "#f0a13a"), "light": ("#0072b2", "#b85c00")}
 _SMALLEST = 1e-12
 
 
+class _LogAxis(pg.AxisItem):
+    """A logarithmic axis with labels at 1 and 3 of each decade, which never overlap."""
+
+    def logTickStrings(  # noqa: N802 - pyqtgraph's name
+        self, values: Sequence[float], scale: float, spacing: float
+    ) -> list[str]:
+        numbers = [10.0**v * scale for v in values]
+        return [f"{n:.0e}" if f"{n:.0e}"[0] in "13" else "" for n in numbers]
+
+
 class LossPlot(pg.PlotWidget):
     """Loss and excess against the iteration, on a logarithmic scale.
 
@@ -25,7 +35,7 @@ class LossPlot(pg.PlotWidget):
     """
 
     def __init__(self, theme: str = "dark", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+        super().__init__(parent, axisItems={"left": _LogAxis("left")})
         self._iterations: list[int] = []
         self._losses: list[float] = []
         self._floor = 0.0

@@ -2,6 +2,9 @@
 
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 
+LABEL_WIDTH = 128
+"""Of the labels of all settings, so that their fields begin at one place."""
+
 
 def button(text: str, tip: str) -> QPushButton:
     """Return a button with a tooltip."""

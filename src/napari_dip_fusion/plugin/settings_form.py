@@ -14,6 +14,7 @@ from superqt import QCollapsible
 from napari_dip_fusion.config import PRESET_HELP, PRESETS, FusionConfig, Window
 from napari_dip_fusion.plugin.intensity_form import IntensityForm
 from napari_dip_fusion.plugin.preferences import Preferences
+from napari_dip_fusion.plugin.rows import LABEL_WIDTH
 
 GROUPS = {
     "intensity": "Intensity",
@@ -26,7 +27,6 @@ GROUPS = {
 
 # These belong to the data and the machine: choosing a preset leaves them alone.
 _KEPT_GROUPS = ("intensity", "compute")
-_LABEL_WIDTH = 112
 _INTENSITY_FIELDS = ("intensity", "percentiles")
 
 
@@ -214,6 +214,6 @@ def _form(rows: Sequence[tuple[str, QWidget, str | None]]) -> QFormLayout:
     for text, field, tip in rows:
         label = QLabel(text)
         label.setToolTip(tip)
-        label.setMinimumWidth(_LABEL_WIDTH)
+        label.setMinimumWidth(LABEL_WIDTH)
         form.addRow(label, field)
     return form

@@ -1,0 +1,132 @@
+"""How long the window stands still while a fusion runs, and what the thread costs.
+
+Opens a viewer with a pair of the wanted size, fuses it from the widget, and measures the gaps
+between the ticks of a 20 ms timer on the GUI thread. Then times the same run without a window.
+
+    xvfb-run -a python benchmarks/gui_latency.py --size 512 --iterations 40
+"""
+
+import argparse
+import time
+from contextlib import contextmanager
+
+import napari
+import numpy as np
+from napari.layers import Image
+from qtpy.QtCore import QThreadPool, QTimer
+from qtpy.QtWidgets import QApplication
+
+from napari_dip_fusion import FusionConfig, fuse
+from napari_dip_fusion.plugin.session import State
+from napari_dip_fusion.samples import head_phantom
+
+TICK = 0.02
+
+
+class Ticks:
+    """Gaps between the ticks of a timer, those with drawing of layers apart."""
+
+    def __init__(self) -> None:
+        self.quiet: list[float] = []
+        self.drawing: list[float] = []
+        self._last = time.perf_counter()
+        self._drew = False
+        self._timer = QTimer()
+        self._timer.setInterval(int(TICK * 1000))
+        self._timer.timeout.connect(self._tick)
+        self._timer.start()
+
+    def stop(self) -> None:
+        self._timer.stop()
+
+    def drew(self) -> None:
+        self._drew = True
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        (self.drawing if self._drew else self.quiet).append(now - self._last)
+        self._last, self._drew = now, False
+
+
+@contextmanager
+def drawing_marked(ticks: Ticks):
+    """Tell the ticks when layer data are set or the canvas is drawn."""
+    original = Image.data.fset
+
+    def set_data(layer, data):
+        ticks.drew()
+        original(layer, data)
+
+    getter = Image.data.fget
+    Image.data = property(getter, set_data)
+    try:
+        yield
+    finally:
+        Image.data = property(getter, original)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--iterations", type=int, default=40)
+    parser.add_argument("--width", type=int, default=FusionConfig().width)
+    parser.add_argument("--headless-first", action="store_true")
+    arguments = parser.parse_args()
+    sources = head_phantom(shape=(arguments.size, arguments.size)).sources
+    config = FusionConfig(iterations=arguments.iterations, stop="iterations", width=arguments.width)
+    fuse(sources, config.replace(iterations=2))
+    alone = [_headless(sources, config)] if arguments.headless_first else []
+    ticks, seconds = _in_window(sources, config)
+    alone.append(_headless(sources, config))
+    for name, gaps in (("outside drawing", ticks.quiet), ("with drawing", ticks.drawing)):
+        if gaps:
+            milliseconds = np.array(gaps) * 1000
+            print(
+                f"{name}: {len(gaps)} gaps, longest {milliseconds.max():.0f} ms, "
+                f"99 % {np.percentile(milliseconds, 99):.0f} ms, "
+                f"median {np.median(milliseconds):.0f} ms"
+            )
+    print(f"widget: {seconds:.3f} s/iteration; headless: {min(alone):.3f} s/iteration")
+    print(f"the window costs {seconds / min(alone) - 1:+.0%}")
+
+
+def _headless(sources, config: FusionConfig) -> float:
+    result = fuse(sources, config)
+    return result.record["seconds"]["fit"] / len(result.losses)
+
+
+def _in_window(sources, config: FusionConfig) -> tuple[Ticks, float]:
+    viewer = napari.Viewer()
+    app = QApplication.instance()
+    for name, image in zip(("CT", "MR"), sources, strict=True):
+        viewer.add_image(image, name=name)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-dip-fusion", "DIP Fusion")
+    widget.settings.show_config(config)
+    _process(app, 1)
+    widget.panel.fuse_button.click()
+    while len(viewer.layers) < 3:
+        _process(app, 0.05)
+    ticks = Ticks()
+    with drawing_marked(ticks):
+        while widget.session.state is not State.IDLE:
+            # What the event loop of napari.run() does, from outside.
+            app.processEvents()
+            time.sleep(0.001)
+    ticks.stop()
+    result = widget.session.result
+    seconds = result.record["seconds"]["fit"] / len(result.losses)
+    QThreadPool.globalInstance().waitForDone()
+    widget.shutdown()
+    viewer.close()
+    return ticks, seconds
+
+
+def _process(app: QApplication, seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        app.processEvents()
+        time.sleep(0.01)
+
+
+if __name__ == "__main__":
+    main()
