@@ -15,6 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _app() -> typer.Typer:
+    from napari_dip_fusion.cli.compare import compare
     from napari_dip_fusion.cli.demo import demo
     from napari_dip_fusion.cli.fuse import fuse
     from napari_dip_fusion.cli.info import info
@@ -26,7 +27,7 @@ def _app() -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
-    for command in (fuse, metrics, demo, info):
+    for command in (fuse, compare, metrics, demo, info):
         app.command()(command)
     return app
 
