@@ -5,7 +5,7 @@ import numpy as np
 from napari_dip_fusion.io.errors import ImageFileError
 from napari_dip_fusion.io.image import SpatialImage
 
-__all__ = ["choose_image", "choose_level", "choose_plane", "only_plane"]
+__all__ = ["choose_image", "choose_level", "choose_plane", "only_plane", "without_single_axes"]
 
 
 def choose_image(images: list[SpatialImage], channel: int | str | None) -> SpatialImage:
@@ -129,14 +129,31 @@ def only_plane(image: SpatialImage) -> SpatialImage:
     ImageFileError
         If more than one plane is left; the message lists what there is.
     """
-    for axis in stacked_axes(image, longer_than=0):
-        if image.ndim > 2 and image.shape[image.axes.index(axis)] == 1:
-            image = image.take(axis, 0)
+    image = without_single_axes(image)
     if image.ndim != 2:
         held = ", ".join(
             f"{a}: 0 to {image.shape[image.axes.index(a)] - 1}" for a in stacked_axes(image)
         )
         raise ImageFileError(f"{image.path} holds more than one plane, choose one of {held}")
+    return image
+
+
+def without_single_axes(image: SpatialImage) -> SpatialImage:
+    """Drop axes of size one, down to two axes.
+
+    Parameters
+    ----------
+    image : SpatialImage
+        The image.
+
+    Returns
+    -------
+    SpatialImage
+        The image with fewer axes.
+    """
+    for axis in stacked_axes(image, longer_than=0):
+        if image.ndim > 2 and image.shape[image.axes.index(axis)] == 1:
+            image = image.take(axis, 0)
     return image
 
 

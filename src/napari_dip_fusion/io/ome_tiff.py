@@ -93,8 +93,7 @@ def images(path: Path, tif: tifffile.TiffFile) -> list[SpatialImage]:
     found = []
     for number in range(len(tif.series)):
         entry = entries[number] if number < len(entries) else _Entry()
-        image = _placed(series_image(path, tif, number), entry)
-        found += _restored(image, entry)
+        found += _restored(series_image(path, tif, number), entry)
     return found
 
 
@@ -124,10 +123,26 @@ def is_own(path: Path) -> bool:
 def _restored(image: SpatialImage, entry: _Entry) -> list[SpatialImage]:
     for text in entry.comments:
         found = description.parse(text)
-        if found is not None and found.get("shape") == list(image.shape):
-            return [description.restore(image, found, stored=_diagonal)]
-    named = image.replace(name=entry.name or image.name)
+        whole = None if found is None else _with_single_axes(image, found)
+        if whole is not None:
+            return [description.restore(_placed(whole, entry), found, stored=_diagonal)]
+    named = _placed(image, entry).replace(name=entry.name or image.name)
     return split_channels(named, entry.channels)
+
+
+def _with_single_axes(image: SpatialImage, found: dict[str, Any]) -> SpatialImage | None:
+    """Give back axes of size one, which tifffile drops; None if another image is described."""
+    shape, axes = found.get("shape"), found.get("axes")
+    if not isinstance(shape, list) or not isinstance(axes, list) or len(axes) != len(shape):
+        return None
+    if not 2 <= len(shape) <= 5 or [n for n in shape if n != 1] != [
+        n for n in image.shape if n != 1
+    ]:
+        return None
+    colours = image.data.shape[image.ndim :]
+    letters = tuple(_letters(tuple(str(axis) for axis in axes)).lower())
+    data = image.data.reshape(*shape, *colours)
+    return SpatialImage(data, letters, rgb=image.rgb, name=image.name, path=image.path)
 
 
 def _diagonal(affine: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -258,7 +273,7 @@ def _held_pixels(image: SpatialImage) -> NDArray[Any]:
 
 def _fields(image: SpatialImage) -> dict[str, Any]:
     """Return the metadata from which tifffile makes OME-XML."""
-    letters = _letters(image)
+    letters = _letters(image.axes)
     steps = image.affine[:-1, :-1]
     if not np.array_equal(steps, np.diag(np.diag(steps))) or (np.diag(steps) < 0).any():
         warnings.warn(
@@ -287,7 +302,7 @@ def _positions(image: SpatialImage, letters: str) -> dict[str, list[Any]]:
     if not image.affine[:-1, -1].any() or count > _MOST_PLANES:
         return {}
     indices = np.zeros((count, image.ndim + 1))
-    indices[:, : len(sizes)] = np.indices(sizes).reshape(len(sizes), -1).T
+    indices[:, : len(sizes)] = np.indices(sizes).reshape(len(sizes), count).T
     indices[:, -1] = 1
     world = indices @ image.affine.T
     planes: dict[str, list[Any]] = {}
@@ -315,9 +330,9 @@ def _size_fields(letter: str, step: float, unit: str) -> dict[str, Any]:
     return {key: step, f"{key}Unit": _ome_unit(unit)}
 
 
-def _letters(image: SpatialImage) -> str:
+def _letters(axes: tuple[str, ...]) -> str:
     """Return OME's letters of the axes; an axis of another name takes one that is free."""
-    names = image.axes[:-2]
+    names = axes[:-2]
     free = [letter for letter in "ZTC" if letter.lower() not in names]
     letters = [name.upper() if name in ("z", "t", "c") else free.pop(0) for name in names]
     return "".join(letters) + "YX"

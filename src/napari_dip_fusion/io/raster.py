@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dip_fusion.io.choice import without_single_axes
 from napari_dip_fusion.io.errors import ImageFileError
 from napari_dip_fusion.io.image import SpatialImage
 from napari_dip_fusion.io.limits import declared_bytes, refuse_memory, refuse_packed
@@ -71,6 +72,7 @@ def write(path: Path, image: SpatialImage) -> None:
     """
     import imagecodecs
 
+    image = without_single_axes(image)
     if image.ndim != 2:
         raise ImageFileError(
             f"PNG holds one plane, got axes {', '.join(image.axes)} of sizes {image.shape}; "

@@ -16,6 +16,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_dip_fusion.io.channels import split_channels
+from napari_dip_fusion.io.choice import without_single_axes
 from napari_dip_fusion.io.errors import ImageFileError
 from napari_dip_fusion.io.image import SpatialImage
 from napari_dip_fusion.io.limits import declared_bytes, refuse_memory, refuse_packed
@@ -80,6 +81,7 @@ def write(path: Path, image: SpatialImage) -> None:
     ImageFileError
         If the image is no plane or of another type.
     """
+    image = without_single_axes(image)
     if image.ndim != 2:
         raise ImageFileError(
             f"plain TIFF is written as one plane, got axes {', '.join(image.axes)} of sizes "
