@@ -55,7 +55,7 @@ def test_the_title_counts_what_differs(qtbot, form):
     with qtbot.waitSignal(form.changed):
         form.fields["width"].value = 16
     form.fields["learning_rate"].value = "0.02"
-    assert form.folded.text() == "Settings (2 differ from the preset)"
+    assert form.folded.text() == "Settings (2 not as in the preset)"
     form.preset.value = "paper"
     assert form.folded.text() == "Settings"
 

@@ -163,7 +163,8 @@ class SettingsForm(QWidget):
         """Say in the title how many settings differ from the preset."""
         preset = FusionConfig.preset(str(self.preset.value))
         count = sum(self._differs(name, preset) for name in self.fields)
-        self.folded.setText("Settings" + (f" ({count} differ from the preset)" if count else ""))
+        differ = f" ({count} not as in the preset)" if count else ""
+        self.folded.setText(f"Settings{differ}")
 
     def _differs(self, name: str, preset: FusionConfig) -> bool:
         if FusionConfig.describe(name)["group"] in _KEPT_GROUPS:
