@@ -63,9 +63,39 @@ def assert_same_layers(one, other):
     np.testing.assert_array_equal(one.colormap.colors, other.colormap.colors)
 
 
+def turned_plane():
+    return Image(
+        np.random.default_rng(0).integers(0, 65535, (4, 5)).astype(np.uint16),
+        scale=(0.7, 0.5),
+        translate=(12.25, -7),
+        rotate=30,
+        shear=(0.2,),
+        units=("um", "um"),
+        axis_labels=("y", "x"),
+        name="plane",
+    )
+
+
+def fused_in_volume():
+    data = np.random.default_rng(0).random((1, 4, 5, 3), dtype=np.float32)
+    return Image(
+        data,
+        rgb=True,
+        scale=(3, 0.7, 0.5),
+        translate=(9, 12.25, -7),
+        rotate=(10, 20, 30),
+        units=("mm", "mm", "mm"),
+        axis_labels=("z", "y", "x"),
+        name="fused",
+    )
+
+
 @pytest.mark.parametrize("ending", ["ome.tif", "nii", "nii.gz", "ome.zarr"])
-def test_layer_comes_back_as_it_was(tmp_path, ending):
-    layer = turned_layer()
+@pytest.mark.parametrize("make", [turned_layer, turned_plane, fused_in_volume])
+def test_layer_comes_back_as_it_was(tmp_path, ending, make):
+    layer = make()
+    if layer.rgb and ending.startswith("nii"):
+        pytest.skip("NIfTI holds colours of 8 bits only")
     path = str(tmp_path / f"a.{ending}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of fields that the format lacks

@@ -62,8 +62,6 @@ def layer_arguments(image: SpatialImage) -> dict[str, Any]:
     colormap = _colormap(image.display.get("colormap"))
     if colormap is not None and not image.rgb:
         arguments["colormap"] = colormap
-    if image.rgb:
-        arguments.pop("contrast_limits", None)
     return {
         **arguments,
         **_place(image),
