@@ -6,7 +6,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from napari_dip_fusion import cli
+from napari_dip_fusion import cli, comparison
 from napari_dip_fusion.cli.compare import find_sets
 
 RNG = np.random.default_rng(14)
@@ -99,6 +99,7 @@ def test_bad_calls_end_with_one_line(folder, tmp_path, capsys) -> None:
     assert "unknown method 'magic'" in refused(capsys, *sources, *out, "--methods", "magic")
     assert "unknown metric 'magic'" in refused(capsys, *sources, *out, "--which", "magic")
     assert "unknown setting 'a'" in refused(capsys, *sources, *out, "--set", "a=1")
+    assert "use --seeds" in refused(capsys, *sources, *out, "--set", "seed=3")
     assert "not both" in refused(capsys, *sources, "--pairs-from", folder, *out)
     assert "takes a folder" in refused(capsys, "--pairs-from", sources[0], *out)
     empty = tmp_path / "empty"
@@ -106,3 +107,21 @@ def test_bad_calls_end_with_one_line(folder, tmp_path, capsys) -> None:
     assert "has no sets of sources" in refused(capsys, "--pairs-from", empty, *out)
     assert "METHOD=FILE" in refused(capsys, *sources, *out, "--weights", "gmc=x")
     assert "does not exist" in refused(capsys, sources[0], tmp_path / "missing.png", *out)
+
+
+def test_interrupted_by_the_user(folder, tmp_path, capsys, monkeypatch) -> None:
+    real, calls = comparison.evaluate, []
+
+    def interrupted(*arguments: object, **options: object) -> object:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(comparison, "evaluate", interrupted)
+    call = ("--pairs-from", folder, "-o", tmp_path / "out", "--methods", "average,maximum")
+    assert run(*call) == 130
+    assert "the same command goes on from there" in capsys.readouterr().err
+    assert len(list((tmp_path / "out" / "results").glob("*.json"))) == 2
+    assert run(*call) == 0
+    assert len(calls) == 3 + 4

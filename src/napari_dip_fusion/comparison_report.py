@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.stats import rankdata
 
 from napari_dip_fusion.comparison import Row, method_labels
 from napari_dip_fusion.metrics import METRICS
@@ -102,9 +101,16 @@ def _ranks(rows: Sequence[Row]) -> dict[tuple[str, str], list[float]]:
                 for method in methods
             ]
             sign = -1 if METRICS[metric].higher_is_better else 1
-            for method, rank in zip(methods, rankdata(sign * np.array(means)), strict=True):
+            for method, rank in zip(methods, _ranked(sign * np.array(means)), strict=True):
                 ranks.setdefault((kind, method), []).append(float(rank))
     return ranks
+
+
+def _ranked(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Rank from 1 for the smallest; equal values share the mean of their ranks."""
+    others = values[:, np.newaxis]
+    below, equal = (others > values).sum(axis=1), (others == values).sum(axis=1)
+    return np.asarray(below + (equal + 1) / 2)
 
 
 def marks(summaries: Sequence[Summary], metric: str) -> list[int]:

@@ -53,6 +53,12 @@ from napari_dip_fusion.metrics import DEFAULT_METRICS, METRICS
 from napari_dip_fusion.sources import prepare_sources
 
 _DEFAULT = [name for name in method_labels() if name != "dip-paper"]
+_NOT_SET = {
+    "intensity": "use --intensity",
+    "percentiles": "use --intensity with a window LOW:HIGH for each source",
+    "seed": "use --seeds",
+    "preset_name": "choose the preset by the method's name",
+}
 _PARTNER = re.compile(r"(?P<set>.+)[-_](?P<source>[^-_]+)")
 
 
@@ -137,7 +143,11 @@ def compare(
         fresh=fresh,
     )
     draw = partial(_draw, sets=sets, folder=output, intensity=windows, force=force)
-    result = _watch(events, draw if figure else None, quiet)
+    try:
+        result = _watch(events, draw if figure else None, quiet)
+    except KeyboardInterrupt:
+        console.message(f"what is finished is in {output}; the same command goes on from there")
+        raise
     _report_failures(result)
     for path in written:
         text = to_csv(result.rows) if path.suffix == ".csv" else to_markdown(result.rows)
@@ -172,8 +182,11 @@ def _settings(changes: dict[str, Any], settings: list[str] | None) -> dict[str, 
     """Return what the options change in every preset."""
     changed = build_config("fast", changes, None, settings)
     named = [text.partition("=")[0] for text in settings or []]
+    for name, instead in _NOT_SET.items():
+        if name in named:
+            raise ValueError(f"--set {name} has no meaning for all methods; {instead}")
     named += [name for name, value in changes.items() if value is not None]
-    return {name: getattr(changed, name) for name in named if name != "seed"}
+    return {name: getattr(changed, name) for name in named}
 
 
 def _options(weights: list[str] | None, download: bool) -> dict[str, dict[str, Any]]:
