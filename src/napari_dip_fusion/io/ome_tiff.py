@@ -135,9 +135,8 @@ def _with_single_axes(image: SpatialImage, found: dict[str, Any]) -> SpatialImag
     shape, axes = found.get("shape"), found.get("axes")
     if not isinstance(shape, list) or not isinstance(axes, list) or len(axes) != len(shape):
         return None
-    if not 2 <= len(shape) <= 5 or [n for n in shape if n != 1] != [
-        n for n in image.shape if n != 1
-    ]:
+    same = [size for size in shape if size != 1] == [size for size in image.shape if size != 1]
+    if not same or not 2 <= len(shape) <= 5:
         return None
     colours = image.data.shape[image.ndim :]
     letters = tuple(_letters(tuple(str(axis) for axis in axes)).lower())
