@@ -1,5 +1,6 @@
 """Base and detail, with a small network in place of VGG-19 and with one of random weights."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,14 @@ from napari_dip_fusion.methods.vgg import URL, Vgg19Features, cached_weights
 
 RNG = np.random.default_rng(3)
 SHAPES = [(32, 40), (33, 47), (9, 12), (1, 5)]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def small(images: Tensor) -> list[Tensor]:

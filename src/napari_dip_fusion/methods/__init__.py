@@ -100,6 +100,14 @@ _REGISTERED = (
         needs_torch=True,
         needs_weights=True,
     ),
+    Method(
+        "densefuse",
+        "DenseFuse",
+        "Codes of a trained auto-encoder, weighed by their l1 norm and decoded.",
+        "Li, Wu 2019, arXiv:1804.08361",
+        "densefuse:densefuse",
+        needs_torch=True,
+    ),
 )
 
 METHODS: dict[str, Method] = {method.name: method for method in _REGISTERED}
