@@ -89,6 +89,14 @@ def test_layers_without_files_have_a_script_only(widget):
     assert "'CT' must be a layer of the viewer" in QApplication.clipboard().text()
 
 
+def test_resampled_layers_have_a_script_only(opened, make_widget):
+    widget = make_widget(opened)
+    opened.layers["MR"].translate = (1.5, 0)
+    widget.sources.check()
+    widget.copy_command()
+    assert "different grids" in widget.panel.message.text()
+
+
 RECIPE = Recipe(
     names=("CT", "MR"),
     paths=("/a/ct.png", "/a/mr.png"),
