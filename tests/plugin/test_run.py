@@ -27,7 +27,7 @@ def steps(count):
 
 def test_events_of_a_fusion_are_thinned_out(pair):
     control = RunControl()
-    events = list(relay(lambda: iter_fuse(pair, CONFIG, control=control), control, interval=9))
+    events = list(relay(lambda: iter_fuse(pair, CONFIG, control=control), control, interval=999))
     assert [type(e) for e in events] == [GainsReady, Progress, Preview, Progress, Done]
     iterations = [s.iteration for e in events if isinstance(e, Progress) for s in e.steps]
     assert iterations == [1, 2, 3, 4, 5, 6]

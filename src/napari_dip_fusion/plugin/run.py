@@ -148,16 +148,16 @@ def _thinned(
             steps.append(event)
             if time.perf_counter() - reported < interval:
                 continue
+        elif isinstance(event, Preview):
+            if control.preview_waiting:
+                continue
+            control.preview_waiting = True
         if steps:
             yield Progress(tuple(steps))
             steps = []
             reported = time.perf_counter()
         if isinstance(event, Done):
             return event
-        if isinstance(event, Preview):
-            if control.preview_waiting:
-                continue
-            control.preview_waiting = True
         if not isinstance(event, StepDone):
             yield event
     return Discarded()
