@@ -79,7 +79,8 @@ def find_pairs(folder: Path, first: str, second: str) -> Iterator[tuple[str, lis
 def fuse_pair(paths: Sequence[Path], output: Path, config: FusionConfig) -> FusionResult:
     images = [read_plane(path) for path in paths]
     sources = [on_first_grid(image, images[0]) for image in images]
-    result = fuse(sources, config, names=[path.stem for path in paths])
+    names, files = [p.stem for p in paths], [str(p.resolve()) for p in paths]
+    result = fuse(sources, config, names=names, paths=files)
     # The fused image in the type and units of the first source, in its place.
     fused = images[0].replace(data=result.rescaled(like=0), rgb=result.image.ndim == 3)
     write_image(output, fused, overwrite=True)

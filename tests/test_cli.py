@@ -293,3 +293,18 @@ def test_channels_are_given_once_or_once_each(pair, tmp_path, capsys) -> None:
     assert "--channel must be given once, or once for each of the 2 sources, got 3" in line
     line = refused(capsys, "fuse", *pair, "-o", tmp_path / "f.png", *QUICK, "--channel", "7")
     assert "has no channel '7'" in line
+
+
+def test_warnings_are_one_line_each(capsys) -> None:
+    import warnings
+
+    from napari_dip_fusion.cli.console import warnings_in_one_line
+
+    with warnings_in_one_line():
+        for name in ("ct", "mr"):
+            warnings.warn(f"{name}: the shear\nis dropped", stacklevel=1)
+        warnings.warn("something else", stacklevel=1)
+    assert capsys.readouterr().err.splitlines() == [
+        "dip-fusion: warning: ct: the shear is dropped",
+        "dip-fusion: warning: something else",
+    ]

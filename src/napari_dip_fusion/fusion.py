@@ -70,6 +70,7 @@ def fuse(
     config: FusionConfig | None = None,
     *,
     names: Sequence[str] | None = None,
+    paths: Sequence[str | None] | None = None,
     control: Control | None = None,
 ) -> FusionResult:
     """Fuse aligned images of one scene into one.
@@ -82,6 +83,8 @@ def fuse(
         The preset ``fast`` by default.
     names : sequence of str, optional
         Names of the sources for the run record.
+    paths : sequence of str or None, optional
+        Files of the sources for the run record, by which it can be replayed.
     control : Control, optional
         Stops or pauses the run from another thread.
 
@@ -105,7 +108,7 @@ def fuse(
     >>> result.image.shape, sorted(result.metrics)
     ((256, 256), ['cvejic', 'mutual_information', 'petrovic', 'piella'])
     """
-    for event in iter_fuse(sources, config, names=names, control=control):
+    for event in iter_fuse(sources, config, names=names, paths=paths, control=control):
         if isinstance(event, Done):
             return event.result
     raise AssertionError("iter_fuse ends with Done")
@@ -124,10 +127,8 @@ def iter_fuse(
 
     Parameters
     ----------
-    sources, config, names, control
+    sources, config, names, paths, control
         As for :func:`fuse`.
-    paths : sequence of str or None, optional
-        Files of the sources, for the run record.
     keep_state : bool
         Keep network and optimiser in the result, for :func:`continue_fuse`.
 

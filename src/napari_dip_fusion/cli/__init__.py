@@ -40,7 +40,10 @@ def _exit_code(arguments: list[str]) -> int:
     from napari_dip_fusion.cli import console
 
     try:
-        code = _app()(args=arguments or ["--help"], prog_name="dip-fusion", standalone_mode=False)
+        with console.warnings_in_one_line():
+            code = _app()(
+                args=arguments or ["--help"], prog_name="dip-fusion", standalone_mode=False
+            )
     except (typer.Abort, KeyboardInterrupt):
         return console.fail("given up", 130)
     except FusionError as error:

@@ -2,10 +2,11 @@
 
 import signal
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -28,6 +29,34 @@ def message(text: str) -> None:
 def warn(text: str) -> None:
     """Print a warning of one line to the error stream."""
     message(f"dip-fusion: warning: {text}")
+
+
+@contextmanager
+def warnings_in_one_line() -> Iterator[None]:
+    """Print Python's warnings as lines of this program, each text once.
+
+    A file of several images says the same of each, behind its name.
+    """
+    seen: set[str] = set()
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        text = " ".join(str(message).split())
+        about = text.partition(": ")[2] or text
+        if about not in seen:
+            seen.add(about)
+            warn(text)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield
 
 
 def watch(events: Iterator[Event], *, quiet: bool) -> FusionResult:
