@@ -309,18 +309,27 @@ def _draw(
 ) -> None:
     """Write the contact sheet of one set."""
     sources = next(s for s in sets if (s.kind, s.name) == (kind, name))
-    prepared = prepare_sources([np.asarray(a) for a in sources.read()], intensity=intensity).images
-    names = sources.source_names or tuple(f"source {i}" for i in range(len(prepared)))
+    shown = _as_seen([np.asarray(a) for a in sources.read()], intensity)
+    names = sources.source_names or tuple(f"source {i}" for i in range(len(shown)))
     labels = method_labels()
     fused = {labels[m]: e.image for m, e in finished.items() if e.image is not None}
     scores = {labels[m]: _scores(e.outcome) for m, e in finished.items()}
     sheet = contact_sheet(
-        dict(zip(names, prepared, strict=True)), fused, scores=scores, title=f"{kind}, {name}"
+        dict(zip(names, shown, strict=True)), fused, scores=scores, title=f"{kind}, {name}"
     )
     path = folder / "figures" / f"{kind}-{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, overwrite=force) as temporary:
         sheet.savefig(temporary, format="png", dpi=100)
+
+
+def _as_seen(arrays: list[NDArray[Any]], intensity: Intensity) -> list[NDArray[Any]]:
+    """Return the sources in [0, 1], those in colour and 8 bits in their colours."""
+    grey = prepare_sources(arrays, intensity=intensity).images
+    return [
+        a[..., :3] / 255 if a.ndim == 3 and a.dtype == np.uint8 else g
+        for a, g in zip(arrays, grey, strict=True)
+    ]
 
 
 def _scores(outcome: Any) -> str:
