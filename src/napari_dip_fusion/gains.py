@@ -260,15 +260,18 @@ def _leading(moments: Doubles, rounding: float) -> Doubles:
         twice_cross = 2 * moments[0, 1]
         angle = np.arctan2(twice_cross, difference) / 2
         angle[np.hypot(twice_cross, difference) <= rounding] = np.pi / 4
-        return np.abs(np.stack([np.cos(angle), np.sin(angle)]))
+        pair: Doubles = np.abs(np.stack([np.cos(angle), np.sin(angle)]))
+        return pair
     values, vectors = np.linalg.eigh(np.moveaxis(moments, (0, 1), (-2, -1)))
     leading = values >= values[..., -1:] - rounding
     projector = np.sum(np.square(vectors) * leading[..., None, :], axis=-1)
-    return np.moveaxis(np.sqrt(projector), -1, 0)
+    vector: Doubles = np.moveaxis(np.sqrt(projector), -1, 0)
+    return vector
 
 
 def _scaled(vector: Doubles, scale: str, sharpness: float) -> Doubles:
     if sharpness != 1:
         vector = (vector / vector.max(axis=0)) ** sharpness
     size = vector.max(axis=0) if scale == "unit-max" else np.linalg.norm(vector, axis=0)
-    return vector / size
+    scaled: Doubles = vector / size
+    return scaled

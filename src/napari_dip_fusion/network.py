@@ -1,6 +1,7 @@
 """The encoder-decoder with skip connections that serves as the image prior."""
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -66,12 +67,13 @@ class SkipNetwork(nn.Module):
 
     def forward(self, net_input: Tensor) -> Tensor:
         """Map an input of shape (1, C, M, N) to outputs in [0, 1], shape (1, n, M, N)."""
+        scales = cast("list[_Scale]", list(self.scales))
         skips = []
         features = net_input
-        for scale in self.scales:
+        for scale in scales:
             skips.append(scale.skip(features))
             features = scale.down(features)
-        for scale, skip in zip(reversed(self.scales), reversed(skips), strict=True):
+        for scale, skip in zip(reversed(scales), reversed(skips), strict=True):
             features = scale.up(torch.cat([skip, self._upsampled(features)], dim=1))
         return torch.sigmoid(self.head(features).float())
 

@@ -60,7 +60,8 @@ class PreparedSources:
         with np.errstate(divide="ignore", invalid="ignore"):
             allowed = np.where(offsets == 0, 1, room / np.abs(offsets))
         saturation = np.clip(allowed.min(axis=-1, keepdims=True), 0, 1)
-        return np.clip(luma[..., None] + saturation * offsets, 0, 1).astype(np.float32)
+        rgb: Floats = np.clip(luma[..., None] + saturation * offsets, 0, 1).astype(np.float32)
+        return rgb
 
     def rescaled(
         self, image: NDArray[Any], *, like: int, dtype: DTypeLike | None = None
@@ -219,8 +220,8 @@ def _mixed_chroma(colored: list[Floats]) -> Floats | None:
     chroma = np.stack([_chroma(c) for c in colored])
     weight = np.abs(chroma).sum(axis=1, keepdims=True)
     total = weight.sum(axis=0)
-    mixed = (weight * chroma).sum(axis=0) / np.where(total > 0, total, 1)
-    return mixed.astype(np.float32)
+    mixed: Floats = (weight * chroma).sum(axis=0) / np.where(total > 0, total, np.float32(1))
+    return mixed
 
 
 def _chroma(rgb: Floats) -> Floats:
