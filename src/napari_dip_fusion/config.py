@@ -219,6 +219,10 @@ class FusionConfig:
             _check_type(f, getattr(self, f.name))
             if f.name not in ("intensity", "percentiles"):
                 _check_range(f, getattr(self, f.name))
+        if self.preset_name not in PRESETS:
+            raise ValueError(
+                f"preset_name must be one of {', '.join(PRESETS)}, got {self.preset_name!r}"
+            )
         check_intensity(self.intensity)
         low, high = self.percentiles
         if not 0 <= low < high <= 100:

@@ -119,6 +119,15 @@ def test_a_plain_command():
     )
 
 
+def test_the_script_names_the_reader_of_our_own_formats(tmp_path):
+    import nibabel
+
+    path = tmp_path / "ct.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((9, 9, 3), np.float32), np.eye(4)), path)
+    text = as_script(changed(paths=(str(path), None)))
+    assert f"viewer.open({path.as_posix()!r}, name='CT', plugin='napari-dip-fusion')" in text
+
+
 def test_a_command_cannot_cut_slices():
     with pytest.raises(ValueError, match="copy the script instead"):
         as_command(changed(plain=False))

@@ -1,5 +1,6 @@
 from dataclasses import fields
 
+import numpy as np
 import pytest
 
 from napari_dip_fusion import FusionConfig
@@ -113,3 +114,21 @@ def test_a_device_that_is_not_there_is_kept_for_the_run_to_explain(stored, form)
 
 def test_without_the_plugin_the_preferences_are_the_defaults(plugin_settings):
     assert load_preferences() == Preferences()
+
+
+def test_settings_are_taken_from_the_record_of_a_layer(viewer, make_widget):
+    widget = make_widget(viewer)
+    config = FusionConfig.preset("paper", seed=9, width=24)
+    record = {"record": {"config": config.to_dict()}, "metrics": {}}
+    layer = viewer.add_image(np.eye(8), name="fused", metadata={"dip_fusion": record})
+    viewer.layers.selection = {layer}
+    widget.recall_settings()
+    assert widget.settings.config([]) == config
+    assert widget.panel.message.text() == "these are the settings of fused"
+    viewer.layers.selection = {viewer.layers["CT"]}
+    widget.recall_settings()
+    assert "select a fused layer" in widget.panel.message.text()
+    record["record"]["config"]["colour"] = 1
+    viewer.layers.selection = {layer}
+    widget.recall_settings()
+    assert "unknown setting 'colour'" in widget.panel.message.text()

@@ -7,6 +7,7 @@ from typing import Any
 
 from napari_dip_fusion.config import PRESETS, FusionConfig
 from napari_dip_fusion.fusion import FusionResult
+from napari_dip_fusion.plugin.readers import get_reader
 
 # Options of the command line; every other setting goes by --set.
 _OPTIONS = ("iterations", "seed", "device")
@@ -104,9 +105,11 @@ def as_command(recipe: Recipe) -> str:
 def _opened(name: str, path: str | None) -> list[str]:
     if path is None:
         return [f"# {name!r} must be a layer of the viewer"]
+    # napari's own reader claims some of our formats too, so the reader is named.
+    ours = ", plugin='napari-dip-fusion'" if get_reader(path) is not None else ""
     return [
         f"if {name!r} not in viewer.layers:",
-        f"    viewer.open({Path(path).as_posix()!r}, name={name!r})",
+        f"    viewer.open({Path(path).as_posix()!r}, name={name!r}{ours})",
     ]
 
 

@@ -39,6 +39,7 @@ from napari_dip_fusion.plugin.results import (
     fusion_metadata,
     gain_layer_kwargs,
     placement,
+    recorded_config,
     result_spatial,
 )
 
@@ -62,6 +63,7 @@ __all__ = [
     "layer_planes",
     "placement",
     "plane_readers",
+    "recorded_config",
     "result_spatial",
 ]
 

@@ -1,6 +1,6 @@
 """What becomes of fused images and gain maps: layers with names, places, colours, metadata."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from napari.layers import Image, Layer
 from napari.utils.naming import inc_name_count
 from numpy.typing import NDArray
 
+from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import FusionResult
 from napari_dip_fusion.plugin.planes import (
     layer_plane,
@@ -200,3 +201,24 @@ def add_fused_layer(
         place, fresh_name(viewer, name), rgb=image.ndim == 3, result=result
     )
     return viewer.add_image(place.array(image), **arguments)
+
+
+def recorded_config(layers: Iterable[Layer]) -> tuple[FusionConfig, str]:
+    """Return the settings in the run record of the first layer that has one, and its name.
+
+    Raises
+    ------
+    ValueError
+        If no layer has a run record, or its settings cannot be used.
+    """
+    for layer in layers:
+        known = layer.metadata.get("dip_fusion")
+        record = known.get("record") if isinstance(known, Mapping) else None
+        if isinstance(record, Mapping) and isinstance(record.get("config"), Mapping):
+            try:
+                return FusionConfig.from_dict(record["config"]), layer.name
+            except ValueError as error:
+                raise ValueError(
+                    f"the run record of {layer.name} cannot be used: {error}"
+                ) from error
+    raise ValueError("select a fused layer that carries its run record")

@@ -34,6 +34,7 @@ from napari_dip_fusion.plugin.layers import (
     layer_paths,
     placement,
     plane_readers,
+    recorded_config,
 )
 from napari_dip_fusion.plugin.metrics_table import MetricsTable
 from napari_dip_fusion.plugin.preferences import load_preferences
@@ -135,6 +136,16 @@ class DipFusionWidget(QWidget):
         """Put a command on the clipboard that repeats the last run, or would make the next."""
         self._copy(as_command)
 
+    def recall_settings(self) -> None:
+        """Show the settings that the selected layer was fused with."""
+        try:
+            config, name = recorded_config(self.viewer.layers.selection)
+            self.settings.show_config(config)
+        except ValueError as error:
+            self.panel.show_message(str(error))
+            return
+        self.panel.show_message(f"these are the settings of {name}")
+
     def shutdown(self) -> None:
         """End a run and stop following the viewer."""
         _close_all(self._closers)
@@ -150,9 +161,16 @@ class DipFusionWidget(QWidget):
             layout.addWidget(part)
         script = button("Copy as script", "Python code that repeats the last run in napari.")
         command = button("Copy as command", "A command that repeats the last run on the files.")
+        recall = button(
+            "Settings of the selected layer",
+            "Show the settings that the selected fused layer was made with, as its run record "
+            "has them.",
+        )
         script.clicked.connect(self.copy_script)
         command.clicked.connect(self.copy_command)
+        recall.clicked.connect(self.recall_settings)
         layout.addWidget(row(script, command))
+        layout.addWidget(recall)
         layout.addWidget(_line())
         self.folded_metrics = QCollapsible("Metrics", collapsedIcon="▶", expandedIcon="▼")
         self.folded_metrics.setDuration(0)
