@@ -3,6 +3,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pydicom.data
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -331,3 +332,18 @@ def test_examples_of_pydicom(name, shape, rgb):
 def test_bad_examples_of_pydicom(name):
     with pytest.raises(ImageFileError, match=r"damaged|holds no image"):
         read_image(EXAMPLES / name)
+
+
+def test_slices_without_a_number_of_their_own_are_no_copies(tmp_path):
+    for n, pixels in enumerate(DATA):
+        path = save(slice_header(pixels, n), tmp_path / f"{n}.dcm")
+        blank = pydicom.dcmread(path)
+        blank.SOPInstanceUID = ""
+        blank.save_as(path)
+    np.testing.assert_array_equal(read_image(tmp_path).data, DATA)
+
+
+def test_an_empty_value_in_a_window_is_no_window(tmp_path):
+    fields = {"WindowCenter": ["", "40"], "WindowWidth": "400"}
+    path = save(slice_header(DATA[0], **fields), tmp_path / "one.dcm")
+    assert read_image(path).display == {}

@@ -315,7 +315,9 @@ def _step(row: list[Slice | None], first: Slice) -> NDArray[np.float64]:
 def _window(first: Slice) -> dict[str, Any]:
     fields = first.metadata["dicom"]
     center, width = (np.ravel(fields.get(key, 0.0))[0] for key in ("WindowCenter", "WindowWidth"))
-    if first.colour or first.inverted or not isinstance(width, float) or width <= 0:
+    if not (isinstance(center, float) and isinstance(width, float)):
+        return {}  # text, where the header has an empty value among several
+    if first.colour or first.inverted or width <= 0:
         return {}
     low, high = float(center - width / 2), float(center + width / 2)
     return {"contrast_limits": [low, high]} if np.isfinite((low, high)).all() else {}

@@ -1,7 +1,6 @@
 """What the header of a DICOM file says about each of its planes, and their pixels."""
 
 import re
-import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from napari_dip_fusion.io.anatomy import rescale
 from napari_dip_fusion.io.dicom_privacy import kept_fields
 from napari_dip_fusion.io.errors import ImageFileError
 from napari_dip_fusion.io.limits import declared_bytes, refuse_memory, refuse_packed
+from napari_dip_fusion.io.quiet import no_warnings
 
 __all__ = ["Slice", "decode", "read_slices"]
 
@@ -203,8 +203,7 @@ def _installation(missing: list[str]) -> str:
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # many scanners bend the standard a little
+        with no_warnings():  # many scanners bend the standard a little
             yield
     except (ImageFileError, OSError, MemoryError):
         raise
@@ -292,7 +291,7 @@ def _slice(path: Path, header: Any, frame: int, frames: int, patient: bool) -> S
         frame=frame,
         frames=frames,
         series=str(header.get("SeriesInstanceUID", "")),
-        identity=str(header.get("SOPInstanceUID", path)),
+        identity=str(header.get("SOPInstanceUID") or path),
         number=float(header.get("InstanceNumber") or 0) + frame / frames,
         shape=(int(header.Rows), int(header.Columns)),
         colour=int(header.get("SamplesPerPixel", 1)) == 3 or photometric == "PALETTE COLOR",
