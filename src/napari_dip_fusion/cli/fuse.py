@@ -101,7 +101,8 @@ def fuse(
         interpolation=interpolation,
     )
     if replay is not None:
-        if sources or iterations or seed is not None or intensity or settings or choice != Choice():
+        given = [sources, intensity, settings, iterations is not None, seed is not None]
+        if any(given) or preset != "fast" or choice != Choice():
             raise ValueError("--replay takes sources and settings from the record; give only -o")
         paths, config, choice, hashes = _from_record(replay)
         config = config if device is None else config.replace(device=device)
@@ -157,18 +158,21 @@ def _fuse_and_write(
 def _from_record(path: Path) -> tuple[list[Path], FusionConfig, Choice, list[str]]:
     """Return sources, settings, choice of images and hashes of a run record."""
     record = read_record(path)
-    entries = record["sources"]
-    missing = [str(e.get("name")) for e in entries if not e.get("path")]
-    if missing:
-        raise ValueError(
-            f"{path} names no files for {', '.join(missing)}: it was run on arrays, not on files"
+    try:
+        entries = record["sources"]
+        missing = [str(e.get("name")) for e in entries if not e.get("path")]
+        if missing:
+            raise ValueError(
+                f"{path} names no files for {', '.join(missing)}: it was run on arrays, not files"
+            )
+        # Exactly the iterations that were run, whatever ended them.
+        config = FusionConfig.from_dict(record["config"]).replace(
+            iterations=record["iterations"], stop="iterations"
         )
-    # Exactly the iterations that were run, whatever ended them.
-    config = FusionConfig.from_dict(record["config"]).replace(
-        iterations=record["iterations"], stop="iterations"
-    )
-    choice = _choice(record.get("choice", {}), path)
-    return [Path(e["path"]) for e in entries], config, choice, [e["sha256"] for e in entries]
+        paths, hashes = [Path(e["path"]) for e in entries], [e["sha256"] for e in entries]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); use another record") from error
+    return paths, config, _choice(record.get("choice", {}), path), hashes
 
 
 def _choice(values: Any, path: Path) -> Choice:
