@@ -209,6 +209,37 @@ def test_a_folder_that_is_not_there_is_found_before_the_run(pair, tmp_path, caps
     assert "does not exist; make it first" in line
 
 
+def test_what_cannot_be_written_is_found_before_the_run(
+    pair, tmp_path, capsys, monkeypatch
+) -> None:
+    def run_in_vain(*arguments: object, **options: object) -> None:
+        raise AssertionError("the run was started")
+
+    monkeypatch.setattr("napari_dip_fusion.cli.fuse.run_fusion", run_in_vain)
+    monkeypatch.setattr("napari_dip_fusion.cli.demo.run_fusion", run_in_vain)
+    floats, colour, half = (tmp_path / n for n in ("float.tif", "pet.png", "half.tif"))
+    tifffile.imwrite(floats, RNG.random((33, 47), dtype=np.float32))
+    tifffile.imwrite(half, RNG.random((33, 47)).astype(np.float16))
+    iio.imwrite(colour, RNG.integers(0, 256, (33, 47, 3), dtype=np.uint8))
+    out, taken = tmp_path / "f.png", tmp_path / "taken"
+    taken.write_text("a file")
+    (tmp_path / "folder.png").mkdir()
+    for arguments, message in (
+        ([*pair, "-o", out, "--like", "2"], "like must be a source from 0 to 1, got 2"),
+        ([floats, pair[0], "-o", out, "--like", "0"], "f.png cannot hold the result: PNG holds"),
+        ([colour, pair[0], "-o", tmp_path / "f.nii"], "NIfTI holds colours of uint8"),
+        ([half, pair[0], "-o", tmp_path / "f.fusion.ome.tif"], "OME-TIFF holds"),
+        ([*pair, "-o", out, "--record", out], "is to hold two results"),
+        ([*pair, "-o", out, "--gains-dir", taken], "taken is a file"),
+        ([*pair, "-o", tmp_path / "folder.png", "--force"], "is a folder"),
+    ):
+        assert message in refused(capsys, "fuse", *arguments, *QUICK)
+    assert not out.exists()
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "figure.png").touch()
+    assert "figure.png exists" in refused(capsys, "demo", "-o", tmp_path / "demo", *QUICK)
+
+
 def test_bad_sources(pair, tmp_path, capsys) -> None:
     out = ("-o", tmp_path / "f.png")
     assert "two or more source images, got 1" in refused(capsys, "fuse", pair[0], *out)

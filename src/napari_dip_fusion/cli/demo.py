@@ -48,6 +48,7 @@ def demo(
         fused=output / "fused.png",
         record=output / "fused.record.json",
         gains=[output / f"gain_{n}.tif" for n in names],
+        figure=figure,
         dtype="uint8",
         overwrite=force,
     )

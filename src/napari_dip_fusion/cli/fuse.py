@@ -121,6 +121,7 @@ def fuse(
     )
     check_outputs(outputs, paths)
     read = read_sources(paths, choice)
+    outputs.rehearse(read, [p.name for p in paths])
     _warn_of_changes(read.arrays, paths, hashes)
     _fuse_and_write(read, paths, config, choice, outputs, quiet=quiet)
 

@@ -3,8 +3,9 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,20 @@ from numpy.typing import NDArray
 from napari_dip_fusion.events import FusionResult
 from napari_dip_fusion.grids import GridSources
 from napari_dip_fusion.io import (
+    ImageFileError,
     SpatialImage,
     write_image,
     write_images,
     write_text,
 )
 from napari_dip_fusion.io.formats import known_endings
+from napari_dip_fusion.io.quiet import no_warnings
+from napari_dip_fusion.sources import PreparedSources
 
 _FLAT = (".png", ".tif", ".tiff")  # formats that know no place in the world
 _BUNDLE = ".fusion.ome.tif"
+_FOLDERS = (".zarr",)
+_SMALL = 8  # pixels a side of what is written in a rehearsal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +37,36 @@ class Outputs:
     fused: Path
     record: Path
     gains: Sequence[Path] = ()
+    figure: Path | None = None
     dtype: str | None = None
     like: int | None = None
     overwrite: bool = False
+
+    @property
+    def paths(self) -> list[Path]:
+        """All files that a run writes."""
+        return [self.fused, self.record, *self.gains, *([self.figure] if self.figure else [])]
+
+    def rehearse(self, sources: GridSources, names: Sequence[str]) -> None:
+        """Raise an error now if the format cannot hold what a run on the sources would give.
+
+        Writes a small blank result to a temporary folder.
+
+        Raises
+        ------
+        ValueError
+            If pixel type, colours or axes do not fit the format, or ``like`` is no source.
+        """
+        with TemporaryDirectory() as folder, no_warnings():
+            elsewhere = replace(
+                self, fused=Path(folder, self.fused.name), record=Path(folder, "record"), gains=()
+            )
+            try:
+                elsewhere.write(*_blank(sources), names)
+            except ImageFileError as error:
+                raise ValueError(
+                    f"{self.fused.name} cannot hold the result: {error} (or choose --dtype)"
+                ) from error
 
     def write(self, result: FusionResult, sources: GridSources, names: Sequence[str]) -> None:
         """Write image, gains and record, each whole or not at all."""
@@ -61,6 +94,30 @@ class Outputs:
         kind = np.dtype(self.dtype or ("uint8" if all_bytes else "uint16"))
         pixels: NDArray[Any] = np.rint(result.image * np.iinfo(kind).max).astype(kind)
         return pixels
+
+
+def _blank(sources: GridSources) -> tuple[FusionResult, GridSources]:
+    """Return a result as of a run on the sources, and them, with few pixels."""
+    arrays = [a[:_SMALL, :_SMALL] for a in sources.arrays]
+    blank = np.zeros((len(arrays), *arrays[0].shape[:2]), np.float32)
+    data = np.zeros([min(size, _SMALL) for size in sources.place.shape], np.float32)
+    small = replace(
+        sources, arrays=arrays, place=sources.place.replace(data=data, rgb=False, pyramid=())
+    )
+    colored = any(a.ndim == 3 for a in arrays)
+    prepared = PreparedSources(blank, ((0.0, 1.0),) * len(arrays), tuple(a.dtype for a in arrays))
+    result = FusionResult(
+        image=np.stack([blank[0]] * 3, axis=-1) if colored else blank[0],
+        gains=blank,
+        consensus=blank[0],
+        losses=np.zeros(1),
+        floor=0.0,
+        metrics={},
+        record={},
+        sources=prepared,
+        stop_reason="",
+    )
+    return result, small
 
 
 def _beside(result: FusionResult, sources: GridSources, names: Sequence[str]) -> list[SpatialImage]:
@@ -125,14 +182,24 @@ def check_outputs(outputs: Outputs, sources: Sequence[Path]) -> None:
     FileExistsError
         If a file is there and may not be replaced.
     ValueError
-        If an output is a source, or its folder is missing or read-only.
+        If an output is a source, a folder or another output, or its folder is missing or
+        read-only.
     """
     read = {p.resolve() for p in sources}
-    for path in (outputs.fused, outputs.record, *outputs.gains):
+    written: set[Path] = set()
+    for path in outputs.paths:
         if path.exists() and not outputs.overwrite:
             raise FileExistsError(f"{path} exists; choose another name or add --force")
         if path.resolve() in read:
             raise ValueError(f"{path} is a source; choose another output")
+        if path.is_dir() and not path.name.lower().endswith(_FOLDERS):
+            raise ValueError(f"{path} is a folder; choose another output")
+        if path.resolve() in written:
+            raise ValueError(f"{path} is to hold two results; choose another output")
+        written.add(path.resolve())
+    for folder in {p.parent for p in outputs.gains}:
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"{folder} is a file; choose another folder for the gains")
     for folder in {outputs.fused.parent, outputs.record.parent}:
         if not folder.is_dir():
             raise ValueError(f"folder {folder} does not exist; make it first")
