@@ -98,6 +98,36 @@ def test_a_discarded_continuation_puts_the_image_back(qtbot, running, viewer, un
     assert not running.session.can_continue
 
 
+def test_a_continuation_that_fails_leaves_the_result(running, viewer, until_idle, monkeypatch):
+    from napari_dip_fusion.plugin import session
+
+    running.panel.stop_button.click()
+    until_idle(running)
+    layer = viewer.layers["fused CT + MR"]
+    before = layer.data.copy()
+
+    def broken(*args, **kwargs):
+        raise MemoryError
+
+    monkeypatch.setattr(session, "continue_fuse", broken)
+    running.panel.continue_button.click()
+    until_idle(running)
+    assert "Not enough memory" in running.panel.message.text()
+    assert layer in viewer.layers
+    np.testing.assert_array_equal(layer.data, before)
+    assert layer.metadata["dip_fusion"]["record"]["stop_reason"] == "stopped"
+    assert not running.session.can_continue
+
+
+def test_more_iterations_than_there_may_be_are_refused_at_once(running, viewer, until_idle):
+    running.panel.stop_button.click()
+    until_idle(running)
+    running.panel.more.setValue(100_000)
+    running.panel.continue_button.click()
+    assert "100,000 are the most; continue for at most" in running.panel.message.text()
+    assert running.session.can_continue
+
+
 def test_a_second_fusion_is_refused(running, make_widget, viewer):
     other = make_widget(viewer)
     other.sources.set_sources([viewer.layers["CT"], viewer.layers["MR"]])
@@ -160,6 +190,16 @@ def test_the_dock_closed_during_a_run(running, viewer):
     assert QThreadPool.globalInstance().waitForDone(10_000)
     viewer.layers.remove("CT")
     assert len(viewer.layers) == 2
+
+
+def test_the_widget_ends_when_its_qt_part_is_gone(running):
+    def gone():
+        raise RuntimeError("wrapped C/C++ object has been deleted")
+
+    running.session.state_changed.connect(gone)
+    running.session.close()
+    assert running.session.state is State.IDLE
+    assert QThreadPool.globalInstance().waitForDone(10_000)
 
 
 def test_a_torch_runtime_error_reaches_the_user(widget, until_idle, monkeypatch, capsys):

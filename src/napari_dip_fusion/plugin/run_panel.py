@@ -99,10 +99,11 @@ class RunPanel(QWidget):
             "Continue for", "Go on with the last run, from where it stopped."
         )
         self.more = QSpinBox()
-        self.more.setRange(1, FusionConfig.describe("iterations")["maximum"])
+        most = FusionConfig.describe("iterations")["maximum"]
+        self.more.setRange(1, most)
         self.more.setValue(100)
         self.more.setSuffix(" iterations")
-        self.more.setToolTip("Iterations to add to the last run.")
+        self.more.setToolTip(f"Iterations to add to the last run, to {most:,} in all.")
         self.need = label()
         self.message = label()
         self.speed = label()

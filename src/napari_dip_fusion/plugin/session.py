@@ -128,11 +128,18 @@ class FusionSession(QObject):
         Raises
         ------
         ValueError
-            If a fusion runs already, or there is nothing to continue.
+            If a fusion runs already, there is nothing to continue, or the
+            iterations would be too many.
         """
         self._refuse_second()
         if not self.can_continue or self.result is None:
             raise ValueError("there is no fusion to continue; press Fuse to start one")
+        made, most = len(self.result.losses), FusionConfig.describe("iterations")["maximum"]
+        if made + iterations > most:
+            raise ValueError(
+                f"{made:,} iterations were made and {most:,} are the most; continue for at most "
+                f"{most - made:,}"
+            )
         control = RunControl()
         self._run(partial(continue_fuse, self.result, iterations, control=control), control)
 
@@ -170,7 +177,8 @@ class FusionSession(QObject):
         """End a run without a result, and listen to nothing any more."""
         if self._control is not None:
             self._control.discard()
-        self._end()
+        # No signal: when the program exits, the Qt part may be gone already.
+        self._release()
         self.forget()
 
     # -- the run ------------------------------------------------------------
@@ -202,8 +210,8 @@ class FusionSession(QObject):
         if not isinstance(event, Discarded) and event.result is not None:
             self.fused.finish(event.result)
             self.result = event.result
-        elif isinstance(event, Discarded) and self.result is not None:
-            # A continuation was thrown away: its network has moved on, the image goes back.
+        elif self.result is not None:
+            # A continuation came to nothing: its network has moved on, the image goes back.
             if self.fused.there:
                 self.fused.finish(self.result)
             self.forget()
@@ -211,11 +219,15 @@ class FusionSession(QObject):
             self.fused.discard()
             self.forget()
 
-    def _end(self) -> None:
+    def _release(self) -> None:
         self._control = None
         self._running.discard(self)
         self._watch.close()
-        self._become(State.IDLE)
+        self.state = State.IDLE
+
+    def _end(self) -> None:
+        self._release()
+        self.state_changed.emit()
         if self.result is not None:
             self._watch.connect(self._viewer.layers.events.removed, self._forget_if_removed)
 
