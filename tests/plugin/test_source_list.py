@@ -51,6 +51,12 @@ def test_ticks_survive_what_happens_to_other_layers(sources, viewer, pair):
     assert sources.status.text().startswith("✗")
 
 
+def test_a_new_order_of_the_sources_is_a_change(qtbot, sources, viewer):
+    with qtbot.waitSignal(sources.changed):
+        viewer.layers.move(0, 2)
+    assert names(sources) == ["MR", "CT"]
+
+
 def test_a_tick_makes_a_source(qtbot, sources):
     with qtbot.waitSignal(sources.changed):
         sources.list.item(0).setCheckState(Qt.CheckState.Unchecked)

@@ -152,7 +152,10 @@ class SourceList(QWidget):
             "the memory."
         )
         self.level_box.currentIndexChanged.connect(self._changed)
-        self.interpolation_box = _box("How layers on other grids are resampled.")
+        self.interpolation_box = _box(
+            "How layers on other grids are resampled: linear mixes the pixels around, nearest "
+            "takes the closest one."
+        )
         self.interpolation_box.addItems(INTERPOLATIONS)
         self.interpolation_box.currentIndexChanged.connect(self._changed)
         self.status = QLabel()
@@ -196,18 +199,18 @@ class SourceList(QWidget):
 
     def _refresh(self) -> None:
         """Bring the rows in line with the viewer's layers."""
-        ticked = set(self.sources())
-        had = len(ticked)
+        before = self.sources()
         self._layers = [x for x in reversed(self._viewer.layers) if isinstance(x, Image)]
         with self._silent_list():
             self.list.clear()
             for layer in self._layers:
-                self.list.addItem(_item(layer, layer in ticked))
+                self.list.addItem(_item(layer, layer in before))
         rows = min(max(len(self._layers), 2), _ROWS_SHOWN)
         self.list.setFixedHeight(rows * _ROW_HEIGHT + 2 * self.list.frameWidth() + 4)
         self._follow_layers()
         self._selection_changed()
-        if had != len(self.sources()):
+        # A new order is a change too: settings are chosen source by source.
+        if before != self.sources():
             self._sources_changed()
         else:
             self._show_reference()
