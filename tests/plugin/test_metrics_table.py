@@ -88,6 +88,14 @@ def test_any_layer_can_be_compared(qtbot, widget, viewer, pair):
     scored(qtbot, widget, 3)
 
 
+def test_a_layer_named_like_a_rule_keeps_its_row(qtbot, widget, viewer, pair):
+    viewer.add_image(pair[0], name="average")
+    widget.metrics.compare(viewer.layers["average"])
+    widget.metrics.compute_button.click()
+    scored(qtbot, widget, 4)
+    assert list(widget.metrics.scores) == ["average (layer)", *RULES]
+
+
 def test_what_cannot_be_scored_is_explained(qtbot, widget, viewer):
     viewer.layers.clear()
     widget.metrics.compute_button.click()

@@ -43,7 +43,7 @@ def compare(
     images : mapping of row name to Reader
         On the grid of the sources. Floats in [0, 1] and 8-bit values are
         taken as they are, others by their own minimum and maximum; colour
-        counts by its luma.
+        counts by its luma. One named like a rule gets ``(layer)`` behind it.
     config : FusionConfig
         For the intensities of the sources, and their gains.
     which : sequence of str
@@ -55,7 +55,10 @@ def compare(
     """
     ready = estimate_gains([reader.read() for reader in sources], config)
     prepared = ready.sources.images
-    rows = {name: _unit_range(reader.read()) for name, reader in images.items()}
+    rows = {
+        f"{name} (layer)" if name in RULES else name: _unit_range(reader.read())
+        for name, reader in images.items()
+    }
     rules = (ready.consensus.clip(0, 1), prepared.mean(axis=0), prepared.max(axis=0))
     rows |= dict(zip(RULES, rules, strict=True))
     return {
