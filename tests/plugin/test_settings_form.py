@@ -43,6 +43,23 @@ def test_other_settings_can_be_shown(form):
     assert form.config(LIMITS) == config
 
 
+def test_numbers_with_many_decimals_are_shown_in_full(form):
+    config = FusionConfig(
+        min_improvement=0.005, sharpness=1.255, learning_rate=0.0012345678, percentiles=(0.125, 99)
+    )
+    form.show_config(config)
+    assert form.config(LIMITS) == config
+    assert form.intensity.high.native.text() == "99.00"
+
+
+def test_shown_settings_are_one_change(form):
+    changes = []
+    form.changed.connect(lambda: changes.append(form.config(LIMITS)))
+    config = FusionConfig.preset("paper", width=24)
+    form.show_config(config)
+    assert changes == [config]
+
+
 def test_a_preset_leaves_data_and_machine_alone(form):
     form.intensity.mode.value = "dtype"
     form.fields["threads"].value = 3

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from magicgui.widgets import ComboBox, FloatSpinBox
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QWidget
+from qtpy.QtWidgets import QAbstractSpinBox, QFormLayout, QHBoxLayout, QLabel, QWidget
 
 from napari_dip_fusion.config import INTENSITY_MODES, FusionConfig, Intensity, Window
-from napari_dip_fusion.plugin.rows import LABEL_WIDTH
+from napari_dip_fusion.plugin.rows import LABEL_WIDTH, show_number
 
 CONTRAST_LIMITS = "contrast limits"
 PER_SOURCE = "one by one"
@@ -48,7 +48,8 @@ class IntensityForm(QWidget):
         """
         if isinstance(config.intensity, str):
             self.mode.value = config.intensity
-        self.low.value, self.high.value = config.percentiles
+        for box, value in zip((self.low, self.high), config.percentiles, strict=True):
+            show_number(box, value)
 
     def set_sources(self, names: Sequence[str]) -> None:
         """Offer a choice for each of the sources with these names."""
@@ -89,6 +90,8 @@ class IntensityForm(QWidget):
         row = QHBoxLayout(self._pair)
         row.setContentsMargins(0, 0, 0, 0)
         for box in (self.low, self.high):
+            # Two buttons each would leave no room for the digits.
+            box.native.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
             row.addWidget(box.native)
             box.changed.connect(self._emit)
         self._add_row("Percentiles", self._pair, info["help"])

@@ -1,5 +1,8 @@
 """Small parts that every panel of the widget is made of."""
 
+from decimal import Decimal
+
+from magicgui.widgets import FloatSpinBox
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 
 LABEL_WIDTH = 128
@@ -18,6 +21,13 @@ def label(text: str = "") -> QLabel:
     made = QLabel(text)
     made.setWordWrap(True)
     return made
+
+
+def show_number(box: FloatSpinBox, value: float) -> None:
+    """Show a number with all its decimals, of which a spin box cuts those beyond the second."""
+    exponent = Decimal(repr(value)).normalize().as_tuple().exponent
+    box.native.setDecimals(max(2, -int(exponent)))
+    box.value = value
 
 
 def row(*parts: QWidget, stretch: int | None = None) -> QWidget:

@@ -14,7 +14,7 @@ from superqt import QCollapsible
 from napari_dip_fusion.config import PRESET_HELP, PRESETS, FusionConfig, Window
 from napari_dip_fusion.plugin.intensity_form import IntensityForm
 from napari_dip_fusion.plugin.preferences import Preferences
-from napari_dip_fusion.plugin.rows import LABEL_WIDTH
+from napari_dip_fusion.plugin.rows import LABEL_WIDTH, show_number
 
 GROUPS = {
     "intensity": "Intensity",
@@ -142,16 +142,19 @@ class SettingsForm(QWidget):
         widget = self.fields[name]
         if isinstance(widget, ComboBox) and value not in widget.choices:
             widget.choices = [*widget.choices, value]
-        widget.value = f"{value:g}" if isinstance(widget, LineEdit) else value
+        if isinstance(widget, FloatSpinBox):
+            show_number(widget, value)
+        else:
+            widget.value = f"{value:.12g}" if isinstance(widget, LineEdit) else value
 
     @contextmanager
     def _one_change(self) -> Iterator[None]:
         """Emit ``changed`` once, at the end, for all that happens inside."""
-        self._quiet = True
+        before, self._quiet = self._quiet, True
         try:
             yield
         finally:
-            self._quiet = False
+            self._quiet = before
         self._emit()
 
     def _emit(self) -> None:
