@@ -97,6 +97,47 @@ def test_resampled_layers_have_a_script_only(opened, make_widget):
     assert "different grids" in widget.panel.message.text()
 
 
+def test_the_script_goes_to_the_plane_that_was_fused(opened, make_widget, pair, until_idle):
+    paths = [layer.source.path for layer in opened.layers]
+    opened.layers.clear()
+    for path, name, image in zip(paths, ("CT", "MR"), pair, strict=True):
+        path = path.replace(".png", ".tif")
+        iio.imwrite(path, np.stack([image, image[::-1], image[:, ::-1]]))
+        opened.open(path, plugin="napari", name=name)
+    opened.dims.set_current_step(0, 2)
+    widget = make_widget(opened)
+    widget.sources.set_sources(opened.layers)
+    widget.panel.fuse_button.click()
+    until_idle(widget)
+    first = fused(opened).copy()
+    widget.copy_script()
+    code = QApplication.clipboard().text()
+    opened.layers.clear()
+    exec(code.replace("napari.current_viewer()", "_viewer"), {"_viewer": opened})
+    np.testing.assert_array_equal(fused(opened), first)
+    assert fused(opened).shape == (1, 32, 40)
+
+
+def test_the_script_takes_the_names_in_a_bundle(opened, make_widget, tmp_path, until_idle):
+    npe2 = pytest.importorskip("npe2")
+    npe2.PluginManager.instance().register(PluginManifest.from_distribution("napari-dip-fusion"))
+    path = tmp_path / "pair.fusion.ome.tif"
+    opened.layers.save(str(path), plugin="napari-dip-fusion")
+    opened.layers.clear()
+    opened.open(path, plugin="napari-dip-fusion")
+    widget = make_widget(opened)
+    widget.panel.fuse_button.click()
+    until_idle(widget)
+    first = fused(opened).copy()
+    widget.copy_command()
+    assert "share a file" in widget.panel.message.text()
+    widget.copy_script()
+    code = QApplication.clipboard().text()
+    opened.layers.clear()
+    exec(code.replace("napari.current_viewer()", "_viewer"), {"_viewer": opened})
+    np.testing.assert_array_equal(fused(opened), first)
+
+
 RECIPE = Recipe(
     names=("CT", "MR"),
     paths=("/a/ct.png", "/a/mr.png"),

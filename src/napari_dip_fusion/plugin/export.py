@@ -28,6 +28,9 @@ class Recipe:
         As for :func:`napari_dip_fusion.plugin.fuse_layers`.
     plain : bool
         Whether the files hold exactly what was fused: 2-D images on one grid.
+    point, order
+        Of the viewer's sliders and axes, which say what plane was fused; None
+        where all layers are 2-D.
     """
 
     names: tuple[str, ...]
@@ -37,6 +40,8 @@ class Recipe:
     interpolation: str
     level: int | str
     plain: bool
+    point: tuple[float, ...] | None = None
+    order: tuple[int, ...] | None = None
 
 
 def repeating(config: FusionConfig, result: FusionResult | None) -> FusionConfig:
@@ -63,7 +68,8 @@ def as_script(recipe: Recipe) -> str:
         "viewer = napari.current_viewer() or napari.Viewer()",
     ]
     for name, path in zip(recipe.names, recipe.paths, strict=True):
-        lines += _opened(name, path)
+        lines += _opened(name, path, several=recipe.paths.count(path) > 1)
+    lines += _shown(recipe)
     lines += ["fuse_layers(", "    viewer,", f"    {list(recipe.names)!r},"]
     lines += [f"    {k}={v!r}," for k, v in _arguments(recipe).items()]
     return "\n".join([*lines, ")", ""])
@@ -82,6 +88,12 @@ def as_command(recipe: Recipe) -> str:
         raise ValueError(
             f"{', '.join(missing)} came from no file, so no command can repeat this; save the "
             "layers and open them again, or copy the script"
+        )
+    paths = [Path(p) for p in recipe.paths if p is not None]
+    if len(set(paths)) < len(paths) or any(map(_holds_several, paths)):
+        raise ValueError(
+            "these layers share a file with others, which the command cannot repeat; copy the "
+            "script instead"
         )
     if not recipe.plain:
         raise ValueError(
@@ -102,15 +114,32 @@ def as_command(recipe: Recipe) -> str:
     return shlex.join(parts)
 
 
-def _opened(name: str, path: str | None) -> list[str]:
+def _opened(name: str, path: str | None, *, several: bool) -> list[str]:
     if path is None:
         return [f"# {name!r} must be a layer of the viewer"]
     # napari's own reader claims some of our formats too, so the reader is named.
     ours = ", plugin='napari-dip-fusion'" if get_reader(path) is not None else ""
+    # One name for all layers of a file would hide which of them is meant.
+    named = "" if several or _holds_several(Path(path)) else f", name={name!r}"
     return [
         f"if {name!r} not in viewer.layers:",
-        f"    viewer.open({Path(path).as_posix()!r}, name={name!r}{ours})",
+        f"    viewer.open({Path(path).as_posix()!r}{named}{ours})",
     ]
+
+
+def _holds_several(path: Path) -> bool:
+    """Tell whether opening a path may add several layers, each with a name of its own."""
+    several = path.name.lower().endswith((".fusion.ome.tif", ".record.json"))
+    return several or (path.is_dir() and path.suffix.lower() != ".zarr")
+
+
+def _shown(recipe: Recipe) -> list[str]:
+    lines = []
+    if recipe.order is not None and recipe.order != tuple(range(len(recipe.order))):
+        lines.append(f"viewer.dims.order = {recipe.order!r}")
+    if recipe.point is not None:
+        lines.append(f"viewer.dims.point = {recipe.point!r}")
+    return lines
 
 
 def _arguments(recipe: Recipe) -> dict[str, Any]:

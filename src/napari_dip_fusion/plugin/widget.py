@@ -331,7 +331,9 @@ class DipFusionWidget(QWidget):
 
     def _recipe_of(self, plan: _Plan) -> Recipe:
         level = plan.level if plan.reference.multiscale else "auto"
-        plain = all(x.ndim == 2 and not x.multiscale for x in plan.layers)
+        flat = all(x.ndim == 2 for x in plan.layers)
+        plain = flat and not any(x.multiscale for x in plan.layers)
+        dims = self.viewer.dims
         return Recipe(
             names=plan.names,
             paths=tuple(layer_paths(plan.layers)),
@@ -340,6 +342,8 @@ class DipFusionWidget(QWidget):
             interpolation=self.sources.interpolation(),
             level=level,
             plain=plain and "resampled" not in self.sources.report.message,
+            point=None if flat else tuple(float(x) for x in dims.point),
+            order=None if flat else tuple(int(i) for i in dims.order),
         )
 
     def _copy(self, write: Callable[[Recipe], str]) -> None:
