@@ -149,3 +149,16 @@ def test_settings_are_taken_from_the_record_of_a_layer(viewer, make_widget):
     viewer.layers.selection = {layer}
     widget.recall_settings()
     assert "unknown setting 'colour'" in widget.panel.message.text()
+
+
+def test_settings_of_the_topmost_layer_but_for_its_windows(viewer, make_widget):
+    widget = make_widget(viewer)
+    for seed in (3, 4):
+        config = FusionConfig(seed=seed, intensity=((0, 9), "auto")).to_dict()
+        metadata = {"dip_fusion": {"record": {"config": config}}}
+        viewer.add_image(np.eye(8), name=f"fused {seed}", metadata=metadata)
+    viewer.layers.selection = set(viewer.layers)
+    widget.recall_settings()
+    assert widget.settings.config([]) == FusionConfig(seed=4)
+    text = widget.panel.message.text()
+    assert text.startswith("these are the settings of fused 4, but for its intensity windows")

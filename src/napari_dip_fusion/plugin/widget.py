@@ -46,6 +46,10 @@ from napari_dip_fusion.plugin.settings_form import SettingsForm
 from napari_dip_fusion.plugin.source_list import SourceList
 from napari_dip_fusion.plugin.subscriptions import Subscriptions
 
+_WINDOWS_LEFT_OUT = (
+    ", but for its intensity windows, one for each source: set these by the layers' contrast limits"
+)
+
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
@@ -139,12 +143,15 @@ class DipFusionWidget(QWidget):
     def recall_settings(self) -> None:
         """Show the settings that the selected layer was fused with."""
         try:
-            config, name = recorded_config(self.viewer.layers.selection)
+            selection = self.viewer.layers.selection
+            topmost_first = [x for x in reversed(self.viewer.layers) if x in selection]
+            config, name = recorded_config(topmost_first)
             self.settings.show_config(config)
         except ValueError as error:
             self.panel.show_message(str(error))
             return
-        self.panel.show_message(f"these are the settings of {name}")
+        windows = "" if isinstance(config.intensity, str) else _WINDOWS_LEFT_OUT
+        self.panel.show_message(f"these are the settings of {name}{windows}")
 
     def shutdown(self) -> None:
         """End a run and stop following the viewer."""
