@@ -156,6 +156,9 @@ def test_metrics_equal_those_of_the_run(pair, tmp_path, capsys) -> None:
     assert "higher is better" in capsys.readouterr().out
     assert run("metrics", *pair, "--fused", out, "--which", "all") == 0
     assert "SSIM" in capsys.readouterr().out
+    odd = out.rename(tmp_path / "[red] f.tif")  # looks like mark-up
+    assert run("metrics", *pair, "--fused", odd) == 0
+    assert "[red] f.tif" in capsys.readouterr().out
 
 
 def test_demo(tmp_path, capsys) -> None:
@@ -333,7 +336,7 @@ def test_volumes_on_different_grids(tmp_path, capsys) -> None:
     again = tmp_path / "again.nii.gz"
     assert run("fuse", "--replay", tmp_path / "fused.record.json", "-o", again, "-q") == 0
     np.testing.assert_array_equal(nibabel.load(again).get_fdata(), fused.get_fdata())
-    assert "has changed" not in capsys.readouterr().err
+    assert not capsys.readouterr().err
     other = tmp_path / "other.nii.gz"
     assert run("fuse", ct, mr, "-o", other, "--slice", "3", "--reference", "1", "-q", *QUICK) == 0
     np.testing.assert_allclose(nibabel.load(other).header.get_zooms()[:2], [1.25, 1.25], atol=1e-5)

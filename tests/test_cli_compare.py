@@ -80,6 +80,15 @@ def test_sets_from_a_folder(folder, tmp_path, capsys) -> None:
     assert run("--pairs-from", folder / "focus", "-o", tmp_path / "b", "--methods", "average") == 0
 
 
+@pytest.mark.parametrize("inner", ["", "comparison"])
+def test_results_of_an_earlier_comparison_are_no_sources(folder, inner: str) -> None:
+    out = folder / inner
+    call = ("--pairs-from", folder, "-o", out, "--methods", "average,maximum", "--figure")
+    for _ in range(2):
+        assert run(*call, "--force", "-q") == 0
+        assert len(list((out / "results").glob("*.json"))) == 6
+
+
 def test_methods_that_cannot_run_are_left_out(folder, tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     call = ("--pairs-from", folder, "-o", tmp_path / "out")

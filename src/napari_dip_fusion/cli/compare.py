@@ -125,7 +125,7 @@ def compare(
     changes = {"iterations": iterations, "device": device}
     settings_of_dip = _settings(changes, settings)
     options = _options(weights, download)
-    sets = _sets(sources, pairs_from)
+    sets = _sets(sources, pairs_from, output, quiet)
     texts = {"comparison.csv": csv, "comparison.md": markdown}
     written = [output / name for name, wanted in texts.items() if wanted]
     sheets = [output / "figures" / f"{s.kind}-{s.name}.png" for s in sets] if figure else []
@@ -200,19 +200,24 @@ def _options(weights: list[str] | None, download: bool) -> dict[str, dict[str, A
     return options
 
 
-def _sets(sources: Sequence[Path] | None, folder: Path | None) -> list[SourceSet]:
+def _sets(
+    sources: Sequence[Path] | None, folder: Path | None, output: Path, quiet: bool
+) -> list[SourceSet]:
     if folder is None:
         paths = list(sources or [])
         check_count(paths)
         kind = paths[0].resolve().parent.name or "sources"
-        return [_source_set("-".join(p.stem for p in paths), kind, paths)]
+        return [_source_set("-".join(p.stem for p in paths), kind, paths, quiet)]
     if sources:
         raise ValueError("give source files or --pairs-from, not both")
     if not folder.is_dir():
         raise ValueError(f"--pairs-from takes a folder, got {folder}")
+    # What an earlier comparison wrote there are no sources.
+    written = [(output / name).resolve() for name in ("results", "figures")]
     found = [
-        _source_set(name, _kind(folder, inner), paths)
+        _source_set(name, _kind(folder, inner), paths, quiet)
         for inner in [folder, *sorted(p for p in folder.rglob("*") if p.is_dir())]
+        if inner.resolve() not in written
         for name, paths in find_sets(inner).items()
     ]
     if not found:
@@ -237,9 +242,9 @@ def find_sets(folder: Path) -> dict[str, list[Path]]:
     return {name: paths for name, paths in sets.items() if len(paths) > 1}
 
 
-def _source_set(name: str, kind: str, paths: Sequence[Path]) -> SourceSet:
+def _source_set(name: str, kind: str, paths: Sequence[Path], quiet: bool) -> SourceSet:
     def read() -> list[NDArray[Any]]:
-        return read_sources(paths, Choice()).arrays
+        return read_sources(paths, Choice(), quiet=quiet).arrays
 
     return SourceSet(name, kind, read, tuple(p.stem for p in paths))
 

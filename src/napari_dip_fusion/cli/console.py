@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Any, TextIO
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -129,11 +130,11 @@ def print_metrics(rows: Mapping[str, Mapping[str, float]]) -> None:
         for n in names:
             table.add_column(METRICS[n].label, justify="right")
         for image in rows:
-            table.add_row(image, *(cells[image, n] for n in names))
+            table.add_row(escape(image), *(cells[image, n] for n in names))
     else:
         table.add_column("metric")
         for image in rows:
-            table.add_column(image, justify="right")
+            table.add_column(escape(image), justify="right")
         for n in names:
             table.add_row(METRICS[n].label, *(cells[image, n] for image in rows))
     out.print(table)

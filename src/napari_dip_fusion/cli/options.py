@@ -57,7 +57,9 @@ Interpolation = Annotated[
     str, typer.Option(help="How other grids are resampled: linear or nearest.")
 ]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")
+]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,8 +21,11 @@ def check_count(paths: Sequence[Path]) -> None:
         raise ValueError(f"a fusion needs two or more source images, got {len(paths)}")
 
 
-def read_sources(paths: Sequence[Path], choice: Choice) -> GridSources:
-    """Read image files and bring them to the grid of the reference, with warnings."""
+def read_sources(paths: Sequence[Path], choice: Choice, *, quiet: bool = False) -> GridSources:
+    """Read image files and bring them to the grid of the reference, with warnings.
+
+    That a source was resampled is told unless `quiet`.
+    """
     channels = choice.channels_of(len(paths))
     images = [
         read_image(p, channel=c, level=choice.level) for p, c in zip(paths, channels, strict=True)
@@ -34,7 +37,7 @@ def read_sources(paths: Sequence[Path], choice: Choice) -> GridSources:
         interpolation=choice.interpolation,
     )
     for path, covered, resampled in zip(paths, sources.covered, sources.resampled, strict=True):
-        if resampled:
+        if resampled and not quiet:
             console.message(
                 f"{path}: resampled to the grid of {paths[choice.reference]} "
                 f"({choice.interpolation}), which it covers to {covered:.0%}"
