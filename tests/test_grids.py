@@ -74,6 +74,18 @@ def test_pictures_without_a_place_are_left_alone() -> None:
     assert grid.resampled == [False, False]
 
 
+def test_a_picture_without_a_place_is_not_laid_over_millimetres() -> None:
+    picture = SpatialImage(RNG.random((20, 20)))
+    placed = SpatialImage(RNG.random((20, 20)), affine=np.diag([0.5, 0.5, 1]), units=("mm",) * 2)
+    for images in ([placed, picture], [picture, placed]):
+        grid = to_one_grid(images)
+        assert grid.resampled == [False, False]
+        for array, image in zip(grid.arrays, images, strict=True):
+            np.testing.assert_array_equal(array, image.data)
+    level = picture.replace(data=picture.data[::2, ::2], affine=np.diag([2.0, 2, 1]))
+    assert to_one_grid([level, picture]).arrays[1].shape == (10, 10)
+
+
 def test_color_keeps_its_axis() -> None:
     rgb = SpatialImage(RNG.integers(0, 255, (9, 8, 3), dtype=np.uint8), rgb=True)
     grid = to_one_grid([rgb, SpatialImage(RNG.random((9, 8)))])

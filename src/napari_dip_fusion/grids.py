@@ -92,8 +92,9 @@ def to_one_grid(
 
     Notes
     -----
-    Images without a place in the world (pixels as units, the identity as
-    affine) are not resampled: they have to share their shape.
+    Pictures without a place in the world (pixels as units, the identity as
+    affine) are not resampled onto a plane in units of length, nor it onto
+    them, and not onto each other: they have to share their shape.
     """
     if not 0 <= reference < len(images):
         raise ValueError(f"reference must be a source from 0 to {len(images) - 1}, got {reference}")
@@ -115,7 +116,7 @@ def _on_place(
     """Return the pixels of one image on the place, its coverage, and whether it was resampled."""
     if image.ndim != place.ndim:
         image, place = only_plane(image), only_plane(place)
-    if image.ndim == 2 and _placeless(image) and _placeless(place):
+    if image.ndim == 2 and not _comparable(image, place):
         return image.to_numpy(), 1.0, False
     affine = _in_units(image, place.units)
     target, shape = _plane_matrix(place)
@@ -125,6 +126,14 @@ def _on_place(
     except ValueError as error:
         raise ValueError(f"{image.path or image.name}: {error}") from error
     return pixels, covered, not exact
+
+
+def _comparable(image: SpatialImage, place: SpatialImage) -> bool:
+    """Tell whether two images lie in one world: a pixel is no length."""
+    if not (_placeless(image) or _placeless(place)):
+        return True
+    in_pixels = set(image.units) | set(place.units) <= {"pixel"}
+    return in_pixels and not (_placeless(image) and _placeless(place))
 
 
 def _placeless(image: SpatialImage) -> bool:
