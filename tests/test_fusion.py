@@ -11,6 +11,7 @@ import torch
 from napari_dip_fusion import fusion
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import FusionError
+from napari_dip_fusion.estimate import estimate_memory
 from napari_dip_fusion.fusion import (
     Control,
     Done,
@@ -203,6 +204,23 @@ def test_a_run_that_cannot_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         ValueError, match=r"33x47 pixels with width 32 need about .* GB, but cpu has"
     ):
         fuse(PAIR, FusionConfig(device="cpu"))
+
+
+@pytest.mark.parametrize("free", [3e8, 9e8, 2e9])
+def test_what_is_advised_for_lack_of_memory_fits(
+    monkeypatch: pytest.MonkeyPatch, free: float
+) -> None:
+    monkeypatch.setattr(fusion, "available_memory", lambda device: int(free))
+    large = [np.random.default_rng(n).random((1000, 800)) for n in range(3)]
+    config = FusionConfig(device="cpu", width=48)
+    with pytest.raises(ValueError, match=r"images of at most \d+x\d+ pixels") as caught:
+        fuse(large, config)
+    words = str(caught.value).split("free; ")[1].replace(",", "").split()
+    rows, columns = map(int, words[-2].split("x"))
+    assert estimate_memory(config, (rows, columns), 3) <= free
+    if "width" in words:
+        width = int(words[words.index("width") + 1])
+        assert estimate_memory(config.replace(width=width), (1000, 800), 3) <= free
 
 
 @pytest.mark.parametrize(

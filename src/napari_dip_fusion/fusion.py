@@ -351,15 +351,30 @@ def _check_memory(config: FusionConfig, prepared: PreparedSources, device: str) 
     if needed <= free:
         return
     rows, columns = prepared.shape
-    width = config.width
-    while width > 4 and estimate_memory(replace(config, width=width), prepared.shape, 2) > free:
-        width //= 2
-    shrink = (free / needed) ** 0.5
     raise ValueError(
         f"{rows}x{columns} pixels with width {config.width} need about {needed / 1e9:.1f} GB, but "
-        f"{device} has {free / 1e9:.1f} GB free; use width {max(width, 4)}, or images of at most "
-        f"about {int(rows * shrink)}x{int(columns * shrink)} pixels"
+        f"{device} has {free / 1e9:.1f} GB free; {_what_fits(config, prepared, free)}"
     )
+
+
+def _what_fits(config: FusionConfig, prepared: PreparedSources, free: int) -> str:
+    """Return advice on a run that needs no more memory than is free."""
+    count, (rows, columns) = len(prepared.images), prepared.shape
+    widths = [config.width >> n for n in range(1, 8) if config.width >> n >= 4]
+    sizes = [(rows * n // 20, columns * n // 20) for n in range(19, 0, -1)]
+    width = next(
+        (
+            w
+            for w in widths
+            if estimate_memory(replace(config, width=w), (rows, columns), count) <= free
+        ),
+        None,
+    )
+    size = next((s for s in sizes if estimate_memory(config, s, count) <= free), None)
+    fits = [f"width {width}"] if width else []
+    if size and min(size) >= MIN_SIZE:
+        fits.append(f"images of at most {size[0]}x{size[1]} pixels")
+    return f"use {', or '.join(fits)}" if fits else "free memory, or use another machine"
 
 
 def _described(
