@@ -163,6 +163,14 @@ def test_bad_input(shape: tuple[int, ...], options: dict[str, object], message: 
         gain_maps(np.ones(shape), **options)
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_values_that_are_not_finite_are_refused(count: int) -> None:
+    sources = np.ones((count, 12, 12))
+    sources[1, 3, 3] = np.nan
+    with pytest.raises(ValueError, match="source 1 has NaN or infinite values"):
+        gain_maps(sources)
+
+
 def test_gains_that_do_not_fit() -> None:
     sources = np.ones((2, 4, 4))
     with pytest.raises(ValueError, match="gains must have the shape of the sources"):

@@ -111,6 +111,13 @@ def test_bad_sources_are_refused(sources: list[np.ndarray], message: str) -> Non
         prepare_sources(sources)
 
 
+def test_percentiles_that_meet_are_told_from_a_constant_image() -> None:
+    spot = np.zeros((40, 40))
+    spot[3, 3] = 1
+    with pytest.raises(ValueError, match=r"source 0 has its percentiles at one value \(0\)"):
+        prepare_sources([spot, spot], intensity="percentiles")
+
+
 def test_constant_images_work_where_the_window_is_known() -> None:
     black = np.zeros((4, 4), np.uint8)
     assert not prepare_sources([black, black]).images.any()

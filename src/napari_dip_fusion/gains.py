@@ -66,7 +66,8 @@ def gain_maps(
     ------
     ValueError
         If the sources are fewer than two, differ in shape, are not 2-D or are
-        smaller than a patch, or an option has no such value.
+        smaller than a patch, hold NaN or infinite values, or an option has no
+        such value.
 
     Notes
     -----
@@ -76,6 +77,12 @@ def gain_maps(
     stack = _as_stack(sources)
     _check_options(stack, patch_size, window, scale, sharpness)
     gains = np.empty(stack.shape, dtype=np.float32)
+    for i, s in enumerate(stack):
+        if not np.isfinite(s).all():
+            raise ValueError(
+                f"source {i} has NaN or infinite values; replace them first, for example with "
+                "numpy.nan_to_num"
+            )
     rounding = _ROUNDING * max(float(np.max(np.square(s, dtype=np.float64))) for s in stack)
     for rows, band in _bands(stack, patch_size, window):
         moments = _moments(band, patch_size, window, centered)[:, :, rows[2]]

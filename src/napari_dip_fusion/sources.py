@@ -199,8 +199,9 @@ def _window(array: NDArray[Any], mode: str | Window, percentiles: Window, index:
     else:
         raise ValueError(f"intensity must be one of {', '.join(INTENSITY_MODES)}, got {mode!r}")
     if not low < high:
+        what = "has its percentiles at one value" if mode == "percentiles" else "is constant"
         raise ValueError(
-            f"source {index} is constant ({low:g}), so its {mode} intensity window is empty; "
+            f"source {index} {what} ({low:g}), so its {mode} intensity window is empty; "
             "leave it out or give an explicit window (low, high)"
         )
     return low, high
