@@ -14,7 +14,7 @@ import tifffile
 
 from napari_dip_fusion import cli
 from napari_dip_fusion.errors import FusionError
-from napari_dip_fusion.io import read_image, read_images
+from napari_dip_fusion.io import read_image, read_images, write_image
 
 RNG = np.random.default_rng(4)
 QUICK = [
@@ -253,6 +253,9 @@ def test_bad_sources(pair, tmp_path, capsys) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(Path(pair[0]).read_bytes()[:60])
     assert "broken.png" in refused(capsys, "fuse", pair[0], broken, *out)
+    signed = tmp_path / "signed.ome.tif"
+    write_image(signed, np.ones((33, 47), np.int16))
+    assert "has no known range" in refused(capsys, "metrics", *pair, "--fused", signed)
     line = refused(capsys, "metrics", *pair, "--fused", small)
     assert "size of the sources, 33x47, got 20x20" in line
 
@@ -313,6 +316,17 @@ def test_ctrl_c_keeps_and_writes_the_best_so_far(pair, tmp_path) -> None:
     record = json.loads((tmp_path / "f.record.json").read_text())
     assert record["stop_reason"] == "stopped"
     assert iio.imread(out).shape == (33, 47)
+
+
+def test_lack_of_memory_is_told_in_one_line(pair, tmp_path, capsys, monkeypatch) -> None:
+    def too_large(*arguments: object, **options: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("napari_dip_fusion.cli.fuse.read_sources", too_large)
+    assert run("fuse", *pair, "-o", tmp_path / "f.png") == 1
+    assert capsys.readouterr().err == (
+        "dip-fusion: not enough memory; choose one plane, or a smaller image\n"
+    )
 
 
 def test_volumes_on_different_grids(tmp_path, capsys) -> None:

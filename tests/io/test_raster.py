@@ -102,3 +102,11 @@ def test_truncated_pictures_are_clean_errors(tmp_path, ending, kept):
     path.write_bytes(content[: int(len(content) * kept)])
     with pytest.raises(ImageFileError, match=r"cut short or damaged|ends before"):
         read_image(path)
+
+
+def test_a_picture_too_large_for_the_decoder_is_not_called_damaged(tmp_path, monkeypatch):
+    path = write_image(tmp_path / "a.png", random_pixels((30, 40), "uint8"))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    with pytest.raises(ImageFileError, match="more pixels than are read") as caught:
+        read_image(path)
+    assert "damaged" not in str(caught.value)

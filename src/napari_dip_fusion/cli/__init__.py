@@ -50,6 +50,8 @@ def _exit_code(arguments: list[str]) -> int:
         return console.fail(str(error), 1)
     except (ValueError, OSError) as error:
         return console.fail(str(error), 2)
+    except MemoryError:
+        return console.fail("not enough memory; choose one plane, or a smaller image", 1)
     except _UsageError as error:
         return console.fail(f"{error.format_message()} (dip-fusion --help says more)", 2)
     return code if isinstance(code, int) else 0

@@ -45,8 +45,8 @@ def metrics(
 ) -> None:
     """Print quality metrics of a fused image against its sources.
 
-    Sources are prepared as for a fusion; integers of the fused image are
-    divided by the largest of their type.
+    Sources are prepared as for a fusion; unsigned integers of the fused image are
+    divided by the largest of their type, floats are taken as they are.
     """
     check_count(sources)
     choice = Choice(channel=tuple(channel or ()), plane=plane, level=level, reference=reference)
@@ -68,6 +68,11 @@ def _prepared_fused(image: NDArray[Any], path: Path, shape: tuple[int, int]) -> 
         raise ValueError(
             f"the fused image must have the size of the sources, {shape[0]}x{shape[1]}, got "
             f"{image.shape[0]}x{image.shape[1]} in {path}"
+        )
+    if image.dtype.kind == "i":
+        raise ValueError(
+            f"a fused image of signed integers ({image.dtype}) has no known range, got {path}; "
+            "write it without --like, as unsigned integers or floats in [0, 1]"
         )
     if image.dtype.kind == "f" and not (image.min() >= 0 and image.max() <= 1):
         raise ValueError(

@@ -114,7 +114,12 @@ def _decode(path: Path, content: bytes) -> NDArray[Any]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the size is checked here
-        picture: Image.Image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "BMP"))
+        try:
+            picture: Image.Image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "BMP"))
+        except Image.DecompressionBombError as error:
+            raise ImageFileError(
+                f"{path} has more pixels than are read of a picture ({error}); convert it to TIFF"
+            ) from error
         nbytes = declared_bytes(path, picture.size, len(picture.getbands()))
         refuse_memory(path, 3 * nbytes)
         if picture.mode in ("P", "PA"):
