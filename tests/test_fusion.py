@@ -198,6 +198,20 @@ def test_failure_keeps_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(caught.value.result.losses) == 3
 
 
+def test_images_that_were_given_out_may_be_changed() -> None:
+    config = QUICK.replace(iterations=6, preview_rate=60, stop="iterations")
+    whole = fuse(PAIR, config)
+    for event in iter_fuse(PAIR, config.replace(iterations=3), keep_state=True):
+        if isinstance(event, Preview):
+            event.image[:] = 0
+        elif isinstance(event, Done):
+            first = event.result
+    first.image[:] = first.consensus[:] = 0
+    *_, done = continue_fuse(first, 3)
+    np.testing.assert_array_equal(done.result.image, whole.image)
+    np.testing.assert_array_equal(done.result.losses, whole.losses)
+
+
 def test_a_run_that_cannot_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fusion, "available_memory", lambda device: 10**6)
     with pytest.raises(

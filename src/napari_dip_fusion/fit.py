@@ -100,8 +100,9 @@ class Fit:
         self._noise = torch.Generator(self.device).manual_seed(config.seed + 1)
         self._network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._input = net_input.to(self.device, memory_format=torch.channels_last)
-        self._target = torch.from_numpy(target).to(self.device)
-        self._weight = torch.from_numpy(weight).to(self.device)
+        # Copies: the consensus image is part of the result, which may be changed.
+        self._target = torch.tensor(target, device=self.device)
+        self._weight = torch.tensor(weight, device=self.device)
         self._optimizer = torch.optim.Adam(self._network.parameters(), lr=config.learning_rate)
 
     @property
@@ -111,8 +112,8 @@ class Fit:
 
     @property
     def image(self) -> Floats | None:
-        """The best output so far, shape (M, N) in [0, 1]; None before the first iteration."""
-        return None if self._best is None else self._best.cpu().numpy()
+        """A copy of the best output so far, shape (M, N); None before the first iteration."""
+        return None if self._best is None else self._best.to("cpu", copy=True).numpy()
 
     def run(self, iterations: int) -> Iterator[Step]:
         """Yield one Step an iteration, `iterations` times.
