@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_dip_fusion.io import ImageFileError, read_image, write_image
+from napari_dip_fusion.io import ImageFileError, SpatialImage, read_image, write_image
 
 
 def random_pixels(shape, dtype, seed=0):
@@ -110,3 +110,12 @@ def test_a_picture_too_large_for_the_decoder_is_not_called_damaged(tmp_path, mon
     with pytest.raises(ImageFileError, match="more pixels than are read") as caught:
         read_image(path)
     assert "damaged" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+def test_a_place_is_not_dropped_in_silence(tmp_path, ending):
+    image = SpatialImage(
+        random_pixels((5, 6), "uint8"), affine=np.diag([0.5, 0.5, 1]), units=("mm", "mm")
+    )
+    with pytest.warns(UserWarning, match=r"the spacing \(0.5 mm, 0.5 mm\) and the position are"):
+        write_image(tmp_path / f"a{ending}", image)

@@ -1,5 +1,6 @@
 """An image and where it lies: pixels, axes, units and the way to world coordinates."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SpatialImage"]
+__all__ = ["SpatialImage", "warn_of_place"]
 
 _AXES = ("t", "z", "y", "x")
 
@@ -162,6 +163,19 @@ class SpatialImage:
         if not -size <= index < size:
             raise ValueError(f"index on axis {axis} must be 0 to {size - 1}, got {index}")
         return number, index % size
+
+
+def warn_of_place(image: SpatialImage, form: str) -> None:
+    """Warn that a format of bare pixels drops where an image lies, if that is known."""
+    if set(image.units) != {"pixel"} or not np.array_equal(image.affine, np.eye(image.ndim + 1)):
+        steps = ", ".join(
+            f"{step:g} {unit}" for step, unit in zip(image.spacing, image.units, strict=True)
+        )
+        warnings.warn(
+            f"{image.name or 'image'}: {form} holds pixels only; the spacing ({steps}) and the "
+            "position are dropped",
+            stacklevel=4,
+        )
 
 
 def _without(names: tuple[str, ...], number: int) -> tuple[str, ...]:

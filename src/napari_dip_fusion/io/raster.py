@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_dip_fusion.io.choice import without_single_axes
 from napari_dip_fusion.io.errors import ImageFileError
-from napari_dip_fusion.io.image import SpatialImage
+from napari_dip_fusion.io.image import SpatialImage, warn_of_place
 from napari_dip_fusion.io.limits import declared_bytes, refuse_memory, refuse_packed
 
 __all__ = ["read", "write"]
@@ -82,6 +82,7 @@ def write(path: Path, image: SpatialImage) -> None:
         raise ImageFileError(
             f"PNG holds uint8 or uint16, got {image.dtype}; convert it, or write TIFF"
         )
+    warn_of_place(image, "PNG")
     path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(image.to_numpy())))
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from napari_dip_fusion.io.channels import split_channels
 from napari_dip_fusion.io.choice import without_single_axes
 from napari_dip_fusion.io.errors import ImageFileError
-from napari_dip_fusion.io.image import SpatialImage
+from napari_dip_fusion.io.image import SpatialImage, warn_of_place
 from napari_dip_fusion.io.limits import declared_bytes, refuse_memory, refuse_packed
 from napari_dip_fusion.io.quiet import quiet
 
@@ -92,6 +92,7 @@ def write(path: Path, image: SpatialImage) -> None:
             f"plain TIFF is written as uint8, uint16 or float32, got {image.dtype}; "
             "convert it, or write OME-TIFF (.ome.tif)"
         )
+    warn_of_place(image, "plain TIFF")
     photometric = "rgb" if image.rgb else "minisblack"
     tifffile.imwrite(path, image.to_numpy(), photometric=photometric, metadata=None)
 
