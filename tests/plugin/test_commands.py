@@ -23,7 +23,8 @@ def opened(qtbot, viewer):
     from qtpy.QtCore import QThreadPool
 
     def find():
-        _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "DIP Fusion")
+        """Return the one widget that is docked."""
+        (widget,) = viewer.window.dock_widgets.values()
         return widget
 
     yield find
@@ -44,6 +45,16 @@ def tiny(monkeypatch):
 def test_the_widget_from_the_plugins_menu(viewer, opened):
     run("widget")
     assert [layer.name for layer in opened().sources.sources()] == ["CT", "MR"]
+
+
+@pytest.mark.parametrize(
+    "commands", [("widget", "metrics"), ("metrics", "widget"), ("metrics", "metrics")]
+)
+def test_there_is_one_widget_whatever_menu_opens_it(viewer, opened, commands):
+    run(commands[0])
+    first = opened()
+    run(commands[1])
+    assert opened() is first
 
 
 def test_fuse_selected_layers(tiny, viewer, opened, until_idle, pair):
@@ -91,6 +102,7 @@ def test_samples_from_the_file_menu_can_be_fused(viewer, opened, key):
     viewer.open_sample(PLUGIN, key)
     sources = [x for x in viewer.layers if x.metadata["role"] == "source"]
     assert len(sources) >= 2
+    run("widget")
     widget = opened()
     widget.sources.set_sources(sources)
     assert widget.sources.report.ok

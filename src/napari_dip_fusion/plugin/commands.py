@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING
 from napari.layers import Image, Layer
 from napari.viewer import Viewer
 
-from napari_dip_fusion.plugin.preferences import PLUGIN
-
 if TYPE_CHECKING:
     from napari_dip_fusion.plugin.widget import DipFusionWidget
 
-WIDGET = "DIP Fusion"
+DOCK = "DIP Fusion (DIP Fusion)"
+"""What napari's Plugins menu calls the dock, so that it finds the one opened here."""
 
 
 def fuse_selected(viewer: Viewer) -> None:
@@ -47,11 +46,18 @@ def fusion_metrics(viewer: Viewer) -> None:
 
 
 def _open(viewer: Viewer) -> "DipFusionWidget":
-    """Return the widget, opened and visible."""
-    dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    """Return the widget, visible; the one that is open, from whatever menu."""
+    from napari_dip_fusion.plugin.widget import DipFusionWidget
+
+    docked = viewer.window.dock_widgets.values()
+    widget = next((w for w in docked if isinstance(w, DipFusionWidget)), None)
+    if widget is None:
+        widget = DipFusionWidget(viewer)
+        viewer.window.add_dock_widget(widget, name=DOCK)
+    dock = widget.parent()
     dock.show()
     dock.raise_()
-    return widget  # type: ignore[no-any-return]
+    return widget
 
 
 def _selected(viewer: Viewer) -> list[Image]:
