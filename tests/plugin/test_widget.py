@@ -167,14 +167,26 @@ def test_previews_appear_before_the_end(qtbot, make_widget, viewer, until_idle):
     assert "stopped" in layer.metadata["dip_fusion"]["record"]["stop_reason"]
 
 
-def test_themes_and_activity(widget, viewer, until_idle):
+def test_a_run_that_ended_at_once_leaves_no_bar(widget):
     from napari.utils import progress
 
     before = len(progress._all_instances)
+    widget.panel.begin(3, afresh=True)
+    assert len(progress._all_instances) == before
+
+
+def test_themes_and_activity(make_widget, viewer, until_idle):
+    from napari.utils import progress
+    from napari.utils.theme import get_theme
+
+    widget = make_widget(viewer, iterations=100_000, patience=10_000)
+    before = len(progress._all_instances)
     for theme in ("light", "dark"):
         viewer.theme = theme
-        assert widget.panel.plot.backgroundBrush().color().name() != "#000000"
+        shown = widget.panel.plot.backgroundBrush().color().name()
+        assert shown == get_theme(theme).background.as_hex(format="long")
     widget.panel.fuse_button.click()
     assert len(progress._all_instances) == before + 1
+    widget.panel.stop_button.click()
     until_idle(widget)
     assert len(progress._all_instances) == before

@@ -69,6 +69,9 @@ class RunPanel(QWidget):
         self.speed.setText("preparing")
         self._close_bar()
         self._bar = ActivityBar(iterations, self._session.stop)
+        # napari lets Qt work while it makes the bar: a short run may have ended by now.
+        if self._session.state is State.IDLE:
+            self._close_bar()
 
     def report(self, event: RunEvent) -> None:
         """Show an event of the run."""
