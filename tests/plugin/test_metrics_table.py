@@ -36,7 +36,8 @@ def test_values_tooltips_and_the_best(table):
 def test_every_metric_says_its_direction(qtbot):
     for metric in METRICS.values():
         assert metric.label
-        assert metric.description
+        direction = "higher" if metric.higher_is_better else "lower"
+        assert f"{direction} is better" in metric.description
 
 
 def test_copy_and_save(table, tmp_path):
