@@ -42,6 +42,7 @@ def folder(tmp_path):
     return folder
 
 
+@pytest.mark.filterwarnings("ignore:.*plain TIFF holds pixels only")
 def test_batch(folder, tmp_path, capsys):
     output = tmp_path / "fused"
     batch = example("batch_folder")
@@ -65,6 +66,7 @@ def test_batch(folder, tmp_path, capsys):
     assert [source["name"] for source in record["sources"]] == ["one_ct", "one_mr"]
 
 
+@pytest.mark.filterwarnings("ignore:.*plain TIFF holds pixels only")
 def test_one_bad_pair_does_not_end_the_batch(folder, tmp_path, capsys):
     (folder / "bad_ct.png").write_bytes(b"not an image")
     write_image(folder / "bad_mr.png", np.zeros((32, 40), np.uint8))
