@@ -68,7 +68,7 @@ def test_too_little_memory_is_said_before_and_by_the_run(widget, until_idle, mon
     assert "smaller width" in widget.panel.need.text()
     widget.panel.fuse_button.click()
     until_idle(widget)
-    assert "use width 4, or images of at most" in widget.panel.message.text()
+    assert "0.0 GB free; free memory, or use" in widget.panel.message.text()
 
 
 def test_a_plane_of_a_stack_lands_on_its_slice(make_widget, viewer, pair, until_idle):
