@@ -42,7 +42,6 @@ def folder(tmp_path):
     return folder
 
 
-@pytest.mark.filterwarnings("ignore:.*plain TIFF holds pixels only")
 def test_batch(folder, tmp_path, capsys):
     output = tmp_path / "fused"
     batch = example("batch_folder")
@@ -51,22 +50,22 @@ def test_batch(folder, tmp_path, capsys):
     names = sorted(path.name for path in output.iterdir())
     assert names == [
         "metrics.csv",
+        "one_fused.ome.tif",
         "one_fused.record.json",
-        "one_fused.tif",
+        "two_fused.ome.tif",
         "two_fused.record.json",
-        "two_fused.tif",
     ]
     with (output / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["name"] for row in rows] == ["one", "two"]
     assert 0 < float(rows[0]["petrovic"]) < 1
-    fused = read_image(output / "two_fused.tif")
+    fused = read_image(output / "two_fused.ome.tif")
     assert (fused.shape, fused.dtype) == ((32, 40), np.uint8)
+    assert fused.units == ("mm", "mm")
     record = json.loads((output / "one_fused.record.json").read_text())
     assert [source["name"] for source in record["sources"]] == ["one_ct", "one_mr"]
 
 
-@pytest.mark.filterwarnings("ignore:.*plain TIFF holds pixels only")
 def test_one_bad_pair_does_not_end_the_batch(folder, tmp_path, capsys):
     (folder / "bad_ct.png").write_bytes(b"not an image")
     write_image(folder / "bad_mr.png", np.zeros((32, 40), np.uint8))
@@ -74,7 +73,7 @@ def test_one_bad_pair_does_not_end_the_batch(folder, tmp_path, capsys):
     options = ["--suffixes", "_ct", "_mr", "--iterations", "1"]
     assert example("batch_folder").main([str(folder), str(output), *options]) == 1
     assert "bad: " in capsys.readouterr().err
-    assert (output / "one_fused.tif").exists()
+    assert (output / "one_fused.ome.tif").exists()
 
 
 def test_a_folder_without_pairs(folder, tmp_path, capsys):

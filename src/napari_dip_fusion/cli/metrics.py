@@ -21,7 +21,7 @@ from napari_dip_fusion.cli.options import (
 )
 from napari_dip_fusion.cli.run import check_count, read_sources
 from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.io import read_plane
+from napari_dip_fusion.io import read_images, read_plane
 from napari_dip_fusion.metrics import evaluate
 from napari_dip_fusion.sources import prepare_sources
 
@@ -53,13 +53,20 @@ def metrics(
     arrays = read_sources(sources, choice).arrays
     windows = FusionConfig(intensity=parse_intensity(intensity)).intensity
     prepared = prepare_sources(arrays, intensity=windows)
-    image = _prepared_fused(read_plane(fused).to_numpy(), fused, prepared.shape)
+    image = _prepared_fused(_read_fused(fused), fused, prepared.shape)
     chosen = "all" if which == ["all"] else which
     values = evaluate(prepared.images, image, data_range=1.0, which=chosen)
     if as_json:
         typer.echo(json.dumps(values, indent=2))
     else:
         console.print_metrics({fused.name: values})
+
+
+def _read_fused(path: Path) -> NDArray[Any]:
+    """Read the one plane of a file, or the fused image of a bundle."""
+    names = [image.name for image in read_images(path)]
+    channel = "fused" if len(names) > 1 and names.count("fused") == 1 else None
+    return read_plane(path, channel=channel).to_numpy()
 
 
 def _prepared_fused(image: NDArray[Any], path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
