@@ -416,7 +416,9 @@ def _memory_line(plan: _Plan) -> str:
     needed = estimate_memory(plan.config, plan.readers[0].to_shape, len(plan.readers))
     free = available_memory(device)
     line = f"Needs about {_size(needed)}; {device} has {_size(free)} free"
-    return line if needed <= free else f"\N{WARNING SIGN} {line}: choose a smaller width, or smaller images"
+    if needed <= free:
+        return line
+    return f"\N{WARNING SIGN} {line}: choose a smaller width, or smaller images"
 
 
 def _size(count: float) -> str:
