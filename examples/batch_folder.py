@@ -64,7 +64,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--preset", default="fast", help="settings to start from (fast)")
     parser.add_argument("--iterations", type=int, help="largest number of iterations")
-    parser.add_argument("--ending", default=".ome.tif", help="format of the fused images (.ome.tif)")
+    parser.add_argument("--ending", default=".ome.tif", help="format of the results (.ome.tif)")
     return parser.parse_args(arguments)
 
 

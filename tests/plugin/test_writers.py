@@ -5,6 +5,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 from napari.utils.colormaps import Colormap
+from npe2 import PluginManifest
 
 from napari_dip_fusion.io import ImageFileError, read_image
 from napari_dip_fusion.plugin.readers import get_reader
@@ -130,6 +131,18 @@ def test_png(tmp_path, dtype):
     with pytest.raises(ImageFileError, match="got float64"):
         write_image(path, np.zeros((4, 5)), {})
     np.testing.assert_array_equal(read_image(path).data, layer.data)
+
+
+def test_the_default_ending_of_one_layer_restores_it(tmp_path):
+    layer = turned_layer(name="fused", metadata={"dip_fusion": {"record": {"seed": 3}}})
+    manifest = PluginManifest.from_distribution("napari-dip-fusion")
+    writers = [w for w in manifest.contributions.writers if w.command.endswith("write_image")]
+    path = str(tmp_path / f"a{writers[0].filename_extensions[0]}")
+    with pytest.warns(UserWarning, match="rotation, shear and flips are kept in a comment"):
+        write_image(path, *layer.as_layer_data_tuple()[:2])
+    (back,) = opened(path)
+    assert_same_layers(back, layer)
+    assert back.metadata["dip_fusion"] == {"record": {"seed": 3}}
 
 
 def test_bundle_restores_every_layer(tmp_path):
