@@ -13,11 +13,11 @@ from contextlib import contextmanager
 import napari
 import numpy as np
 from napari.layers import Image
-from qtpy.QtCore import QThreadPool, QTimer
+from qtpy.QtCore import QEventLoop, QThreadPool, QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_dip_fusion import FusionConfig, fuse
-from napari_dip_fusion.plugin.session import State
+from napari_dip_fusion.plugin.session import FusionSession, State
 from napari_dip_fusion.samples import head_phantom
 
 TICK = 0.02
@@ -108,10 +108,7 @@ def _in_window(sources, config: FusionConfig) -> tuple[Ticks, float]:
         _process(app, 0.05)
     ticks = Ticks()
     with drawing_marked(ticks):
-        while widget.session.state is not State.IDLE:
-            # What the event loop of napari.run() does, from outside.
-            app.processEvents()
-            time.sleep(0.001)
+        _run_until_idle(widget.session)
     ticks.stop()
     result = widget.session.result
     seconds = result.record["seconds"]["fit"] / len(result.losses)
@@ -119,6 +116,14 @@ def _in_window(sources, config: FusionConfig) -> tuple[Ticks, float]:
     widget.shutdown()
     viewer.close()
     return ticks, seconds
+
+
+def _run_until_idle(session: FusionSession) -> None:
+    """Run Qt's own event loop: a loop that polls would take the threads' time."""
+    loop = QEventLoop()
+    session.state_changed.connect(lambda: loop.quit() if session.state is State.IDLE else None)
+    if session.state is not State.IDLE:
+        loop.exec_()
 
 
 def _process(app: QApplication, seconds: float) -> None:
