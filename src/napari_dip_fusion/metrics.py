@@ -652,7 +652,9 @@ def _similarity_sum(tile: Stack) -> float:
     covariance = m.covariance / (n * (n - 1))
     spread = (m.source_variance + m.fused_variance) / (n * (n - 1))
     power = (m.source**2 + m.fused**2) / n**2
-    similarity = np.clip(covariance / (covariance.sum(axis=0) + _EPSILON), 0.0, 1.0)
+    total = covariance.sum(axis=0) + _EPSILON
+    total[total == 0] = _EPSILON  # a sum of minus epsilon, met in a real picture
+    similarity = np.clip(covariance / total, 0.0, 1.0)
     quality = 4 / n**2 * covariance * m.source * m.fused / (spread * power + _EPSILON)
     return float(np.vdot(similarity, quality))
 
