@@ -257,7 +257,7 @@ def _check_decoder(path: Path, syntax: Any) -> None:
         return
     try:
         decoder = get_decoder(syntax)
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # how pydicom says that it knows no such syntax
         raise ImageFileError(
             f"{path} is compressed as {syntax.name}, which cannot be read; export it uncompressed"
         ) from error
