@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QThreadPool
 
-from napari_dip_fusion.plugin.session import BUSY, State
+from napari_dip_fusion.plugin.session import State
+from napari_dip_fusion.plugin.turns import BUSY
 
 LONG = {"iterations": 100_000, "stop": "iterations", "patience": 10_000}
 

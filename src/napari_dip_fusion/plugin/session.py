@@ -5,7 +5,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from napari import Viewer
 from napari.layers import Image
@@ -23,12 +23,12 @@ from napari_dip_fusion.plugin.run import (
     release_memory,
     start_worker,
 )
+from napari_dip_fusion.plugin.source_watch import SourceWatch
 from napari_dip_fusion.plugin.subscriptions import Subscriptions
+from napari_dip_fusion.plugin.turns import end_turn, require_turn, take_turn
 
 if TYPE_CHECKING:
     from napari_dip_fusion.fusion import Event
-
-BUSY = "another fusion is running in this napari; wait for it, or stop it, and try again"
 
 
 class State(enum.Enum):
@@ -83,14 +83,13 @@ class FusionSession(QObject):
     reported = Signal(object)
     noted = Signal(str)
 
-    # Two networks at once would halve each other's speed and double the memory.
-    _running: ClassVar["weakref.WeakSet[FusionSession]"] = weakref.WeakSet()
-
     def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
         self._control: RunControl | None = None
         self._watch = Subscriptions()
+        self._sources = SourceWatch(viewer, self)
+        self._sources.noted.connect(self.noted)
         self.state = State.IDLE
         self.request: Request | None = None
         self.fused: FusedLayer | None = None
@@ -115,7 +114,7 @@ class FusionSession(QObject):
         ValueError
             If a fusion runs already.
         """
-        self._refuse_second()
+        require_turn()
         self.forget()
         self.request = request
         self.fused = FusedLayer(self._viewer, request.fused_name, request.place)
@@ -131,7 +130,7 @@ class FusionSession(QObject):
             If a fusion runs already, there is nothing to continue, or the
             iterations would be too many.
         """
-        self._refuse_second()
+        require_turn()
         if not self.can_continue or self.result is None:
             raise ValueError("there is no fusion to continue; press Fuse to start one")
         made, most = len(self.result.losses), FusionConfig.describe("iterations")["maximum"]
@@ -185,7 +184,7 @@ class FusionSession(QObject):
 
     def _run(self, events: "Callable[[], Iterator[Event]]", control: RunControl) -> None:
         self._control = control
-        self._running.add(self)
+        take_turn(self)
         self._watch_layers()
         self._become(State.RUNNING)
         # A run that was given up may still report; only the present one is heard.
@@ -221,8 +220,9 @@ class FusionSession(QObject):
 
     def _release(self) -> None:
         self._control = None
-        self._running.discard(self)
+        end_turn(self)
         self._watch.close()
+        self._sources.close()
         self.state = State.IDLE
 
     def _end(self) -> None:
@@ -233,40 +233,24 @@ class FusionSession(QObject):
 
     def _become(self, state: State) -> None:
         self.state = state
+        if state is State.ENDING:
+            self._sources.close()
         self.state_changed.emit()
-
-    def _refuse_second(self) -> None:
-        if self._running:
-            raise ValueError(BUSY)
 
     # -- the layers of the run ----------------------------------------------
 
     def _watch_layers(self) -> None:
         self._watch.close()
-        if self.request is None:
-            return
-        self._watch.connect(self._viewer.layers.events.removed, self._layer_removed)
-        for layer in self.request.layers:
-            self._watch.connect(layer.events.data, self._data_changed)
-            self._watch.connect(layer.events.name, self._layer_renamed)
+        if self.request is not None:
+            self._watch.connect(self._viewer.layers.events.removed, self._layer_removed)
+            self._sources.follow(self.request.layers, self.request.names)
 
     def _layer_removed(self) -> None:
-        if self.request is None or self.fused is None or self.state is State.ENDING:
-            return
-        for layer, name in zip(self.request.layers, self.request.names, strict=True):
-            if layer not in self._viewer.layers:
-                self.noted.emit(f"{name} was removed; the run goes on with its data")
-        if self.fused.removed:
+        if self.fused is not None and self.fused.removed and self.state is not State.ENDING:
             self.noted.emit(
                 "the fused layer was removed; the run goes on and adds its result at the end "
                 "(Discard ends it)"
             )
-
-    def _data_changed(self) -> None:
-        self.noted.emit("a source changed; the run goes on with the data it started with")
-
-    def _layer_renamed(self) -> None:
-        self.noted.emit("a source was renamed; the run record keeps the name it started with")
 
     def _forget_if_removed(self) -> None:
         if self.fused is not None and self.fused.removed:
