@@ -41,7 +41,7 @@ def ran(opened, make_widget, until_idle):
 
 
 def test_the_script_repeats_the_run(ran, opened, capsys):
-    ran.copy_script()
+    ran.fuse_tab.copy_script()
     code = QApplication.clipboard().text()
     compile(code, "script", "exec")
     first = fused(opened).copy()
@@ -52,7 +52,7 @@ def test_the_script_repeats_the_run(ran, opened, capsys):
 
 
 def test_the_script_opens_what_is_not_there(ran, opened):
-    ran.copy_script()
+    ran.fuse_tab.copy_script()
     code = QApplication.clipboard().text()
     first = fused(opened).copy()
     opened.layers.clear()
@@ -61,7 +61,7 @@ def test_the_script_opens_what_is_not_there(ran, opened):
 
 
 def test_the_command_repeats_the_run(ran, opened, tmp_path, monkeypatch):
-    ran.copy_command()
+    ran.fuse_tab.copy_command()
     monkeypatch.chdir(tmp_path)
     program, *arguments = shlex.split(QApplication.clipboard().text())
     assert program == "dip-fusion"
@@ -76,16 +76,16 @@ def test_a_stopped_run_is_repeated_as_long_as_it_was(qtbot, opened, make_widget,
     widget.panel.stop_button.click()
     until_idle(widget)
     made = len(widget.session.result.losses)
-    widget.copy_command()
+    widget.fuse_tab.copy_command()
     words = shlex.split(QApplication.clipboard().text())
     assert words[words.index("--iterations") + 1] == str(made)
     assert "stop=iterations" in words
 
 
 def test_layers_without_files_have_a_script_only(widget):
-    widget.copy_command()
+    widget.fuse_tab.copy_command()
     assert "came from no file" in widget.panel.message.text()
-    widget.copy_script()
+    widget.fuse_tab.copy_script()
     assert "'CT' must be a layer of the viewer" in QApplication.clipboard().text()
 
 
@@ -93,7 +93,7 @@ def test_resampled_layers_have_a_script_only(opened, make_widget):
     widget = make_widget(opened)
     opened.layers["MR"].translate = (1.5, 0)
     widget.sources.check()
-    widget.copy_command()
+    widget.fuse_tab.copy_command()
     assert "different grids" in widget.panel.message.text()
 
 
@@ -110,7 +110,7 @@ def test_the_script_goes_to_the_plane_that_was_fused(opened, make_widget, pair, 
     widget.panel.fuse_button.click()
     until_idle(widget)
     first = fused(opened).copy()
-    widget.copy_script()
+    widget.fuse_tab.copy_script()
     code = QApplication.clipboard().text()
     opened.layers.clear()
     exec(code.replace("napari.current_viewer()", "_viewer"), {"_viewer": opened})
@@ -129,9 +129,9 @@ def test_the_script_takes_the_names_in_a_bundle(opened, make_widget, tmp_path, u
     widget.panel.fuse_button.click()
     until_idle(widget)
     first = fused(opened).copy()
-    widget.copy_command()
+    widget.fuse_tab.copy_command()
     assert "share a file" in widget.panel.message.text()
-    widget.copy_script()
+    widget.fuse_tab.copy_script()
     code = QApplication.clipboard().text()
     opened.layers.clear()
     exec(code.replace("napari.current_viewer()", "_viewer"), {"_viewer": opened})

@@ -139,15 +139,15 @@ def test_settings_are_taken_from_the_record_of_a_layer(viewer, make_widget):
     record = {"record": {"config": config.to_dict()}, "metrics": {}}
     layer = viewer.add_image(np.eye(8), name="fused", metadata={"dip_fusion": record})
     viewer.layers.selection = {layer}
-    widget.recall_settings()
+    widget.fuse_tab.recall_settings()
     assert widget.settings.config([]) == config
     assert widget.panel.message.text() == "these are the settings of fused"
     viewer.layers.selection = {viewer.layers["CT"]}
-    widget.recall_settings()
+    widget.fuse_tab.recall_settings()
     assert "select a fused layer" in widget.panel.message.text()
     record["record"]["config"]["colour"] = 1
     viewer.layers.selection = {layer}
-    widget.recall_settings()
+    widget.fuse_tab.recall_settings()
     assert "unknown setting 'colour'" in widget.panel.message.text()
 
 
@@ -158,7 +158,7 @@ def test_settings_of_the_topmost_layer_but_for_its_windows(viewer, make_widget):
         metadata = {"dip_fusion": {"record": {"config": config}}}
         viewer.add_image(np.eye(8), name=f"fused {seed}", metadata=metadata)
     viewer.layers.selection = set(viewer.layers)
-    widget.recall_settings()
+    widget.fuse_tab.recall_settings()
     assert widget.settings.config([]) == FusionConfig(seed=4)
     text = widget.panel.message.text()
     assert text.startswith("these are the settings of fused 4, but for its intensity windows")

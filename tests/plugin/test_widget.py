@@ -60,7 +60,7 @@ def test_settings_that_do_not_go_together_are_explained(widget):
 
 def test_too_little_memory_is_said_before_and_by_the_run(widget, until_idle, monkeypatch):
     import napari_dip_fusion.fusion as core
-    from napari_dip_fusion.plugin import widget as module
+    from napari_dip_fusion.plugin import plan as module
 
     monkeypatch.setattr(module, "available_memory", lambda device: 1000)
     monkeypatch.setattr(core, "available_memory", lambda device: 1000)

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from magicgui.widgets import FloatSpinBox
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QWidget
 
 LABEL_WIDTH = 128
 """Of the labels of all settings, so that their fields begin at one place."""
@@ -45,3 +45,10 @@ def row(*parts: QWidget, stretch: int | None = None) -> QWidget:
     for i, part in enumerate(parts):
         layout.addWidget(part, 1 if stretch is None or stretch == i else 0)
     return box
+
+
+def line() -> QFrame:
+    """Return a horizontal line between two parts of the widget."""
+    made = QFrame()
+    made.setFrameShape(QFrame.Shape.HLine)
+    return made
