@@ -391,6 +391,18 @@ def test_auto_is_the_finest_level_that_fits(monkeypatch):
         chosen_level(layer, viewer.dims, level=3)
 
 
+def test_auto_counts_on_the_processor_s_memory_until_torch_is_there(monkeypatch):
+    viewer, (layer,) = viewer_with(pyramid(noise(64, 80)))
+    asked = []
+    planes = "napari_dip_fusion.plugin.planes"
+    monkeypatch.setattr(f"{planes}.resolve_device", lambda name: "cuda:0")
+    monkeypatch.setattr(f"{planes}.available_memory", lambda device: asked.append(device) or 10**12)
+    for imported in (False, True):
+        monkeypatch.setattr(f"{planes}.torch_is_imported", lambda imported=imported: imported)
+        chosen_level(layer, viewer.dims)
+    assert asked == ["cpu", "cuda:0"]
+
+
 def test_the_result_of_a_level_lies_over_the_full_layer():
     viewer, (layer,) = viewer_with(pyramid(noise(64, 80)), **SPATIAL_2D)
     place = placement(layer, viewer.dims, level=2)

@@ -50,6 +50,11 @@ def test_layers_themselves_and_a_config(viewer):
     assert FusionConfig.from_dict(result.record["config"]) == config.replace(seed=7)
 
 
+def test_a_missing_device_is_said_before_anything_is_read(viewer):
+    with pytest.raises(ValueError, match="device must be auto or one of cpu"):
+        fuse_layers(viewer, ["CT", "MR"], device="cuda:9", **TINY)
+
+
 def test_a_second_fusion_leaves_the_first_as_it_was(viewer):
     fuse_layers(viewer, ["CT", "MR"], gains=False, **TINY)
     first = viewer.layers["fused CT + MR"].data.copy()

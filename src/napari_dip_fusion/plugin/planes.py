@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.devices import available_memory, resolve_device
 from napari_dip_fusion.estimate import estimate_memory
+from napari_dip_fusion.plugin.torch_import import torch_is_imported
 
 Matrix = NDArray[np.float64]
 
@@ -59,7 +60,8 @@ def chosen_level(
     level : int or "auto"
         ``auto`` is the finest level whose plane has at most
         :data:`MOST_PIXELS` and fits the free memory; 0 for a layer without
-        levels.
+        levels. Until torch is imported, which is not done here, the memory is
+        that of the processor.
     count : int
         Number of sources.
     config : FusionConfig, optional
@@ -80,7 +82,8 @@ def chosen_level(
     if levels == 1:
         return 0
     config = FusionConfig() if config is None else config
-    free = available_memory(resolve_device(config.device))
+    device = resolve_device(config.device) if torch_is_imported() else "cpu"
+    free = available_memory(device)
     axes = [a - dims.ndim + reference.ndim for a in plane_axes([reference], dims)]
     for i, shape in enumerate(reference.level_shapes):
         rows, columns = (int(shape[a]) for a in axes)

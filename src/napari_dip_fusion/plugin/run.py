@@ -5,7 +5,6 @@ worker thread, and the events that it yields are what the widget shows.
 """
 
 import logging
-import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from napari.qt.threading import FunctionWorker, GeneratorWorker, create_worker
 
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.fusion import Control, Done, FusionResult, GainsReady, Preview, StepDone
+from napari_dip_fusion.plugin.torch_import import torch_is_imported
 
 if TYPE_CHECKING:
     from napari_dip_fusion.fusion import Event
@@ -195,8 +195,11 @@ def _origin(error: BaseException) -> str:
 
 def release_memory() -> None:
     """Give memory that nothing uses back to the GPU."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
+    if not torch_is_imported():
+        return
+    import torch
+
+    if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 

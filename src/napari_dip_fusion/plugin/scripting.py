@@ -9,6 +9,7 @@ from napari.layers import Layer
 from numpy.typing import NDArray
 
 from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.devices import resolve_device
 from napari_dip_fusion.fusion import Control, Done, FusionResult, iter_fuse
 from napari_dip_fusion.plugin.layers import (
     add_fused_layer,
@@ -104,6 +105,8 @@ def fuse_layers(
     for text in report.warnings:
         warnings.warn(text, stacklevel=2)
     target = chosen[0] if target is None else target
+    # Imports torch: the memory that level auto has to fit may be a GPU's.
+    resolve_device(settings.device)
     level = chosen_level(target, viewer.dims, level=level, count=len(chosen), config=settings)
     place = placement(target, viewer.dims, level=level)
     planes = layer_planes(chosen, target, viewer.dims, level=level, interpolation=interpolation)
