@@ -3,7 +3,9 @@
 from decimal import Decimal
 
 from magicgui.widgets import FloatSpinBox
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFrame, QHBoxLayout, QLabel, QPushButton, QWidget
+
+from napari_dip_fusion.metrics import DEFAULT_METRICS, METRICS
 
 LABEL_WIDTH = 128
 """Of the labels of all settings, so that their fields begin at one place."""
@@ -20,6 +22,31 @@ def label(text: str = "") -> QLabel:
     """Return a label that wraps its text."""
     made = QLabel(text)
     made.setWordWrap(True)
+    return made
+
+
+def line() -> QFrame:
+    """Return a horizontal line between two parts of the widget."""
+    made = QFrame()
+    made.setFrameShape(QFrame.Shape.HLine)
+    return made
+
+
+def metrics_box() -> QCheckBox:
+    """Return the choice of all metrics."""
+    made = QCheckBox("All metrics")
+    made.setToolTip(
+        f"All {len(METRICS)} metrics, in place of the {len(DEFAULT_METRICS)} of the paper."
+    )
+    return made
+
+
+def narrow_box(tip: str) -> QComboBox:
+    """Return a choice of layers that cuts long names, in place of widening the widget."""
+    made = QComboBox()
+    made.setToolTip(tip)
+    made.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    made.setMinimumContentsLength(8)
     return made
 
 
@@ -45,10 +72,3 @@ def row(*parts: QWidget, stretch: int | None = None) -> QWidget:
     for i, part in enumerate(parts):
         layout.addWidget(part, 1 if stretch is None or stretch == i else 0)
     return box
-
-
-def line() -> QFrame:
-    """Return a horizontal line between two parts of the widget."""
-    made = QFrame()
-    made.setFrameShape(QFrame.Shape.HLine)
-    return made
