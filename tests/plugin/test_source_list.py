@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QScrollArea
 
 from napari_dip_fusion.plugin.source_list import SourceList
 
@@ -123,3 +124,26 @@ def test_moves_of_layers_are_checked_once_they_settle(qtbot, sources, viewer):
 def test_long_names_do_not_widen_the_list(sources, viewer):
     viewer.layers["CT"].name = "a very long name of a layer " * 8
     assert sources.minimumSizeHint().width() < 340
+
+
+def test_the_list_grows_with_the_height_around(qtbot, viewer, pair):
+    for i in range(10):
+        viewer.add_image(pair[0], name=f"channel {i}")
+    area = QScrollArea()
+    qtbot.addWidget(area)
+    area.setWidgetResizable(True)
+    made = SourceList(viewer)
+    area.setWidget(made)
+
+    def shown(height):
+        area.resize(350, height)
+        qtbot.wait(1)
+        return made.list.height() // 22
+
+    area.show()
+    qtbot.waitExposed(area)
+    assert [shown(height) for height in (200, 530, 1000, 200)] == [5, 8, 12, 5]
+    while len(viewer.layers) > 1:
+        viewer.layers.pop()
+    assert shown(1000) == 2
+    made.close_subscriptions()

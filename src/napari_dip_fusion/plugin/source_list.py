@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 from napari import Viewer
 from napari.layers import Image, Layer
-from qtpy.QtCore import QSize, Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer, Signal
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -13,6 +14,7 @@ from qtpy.QtWidgets import (
     QListWidget,
     QListWidgetItem,
     QPushButton,
+    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -23,7 +25,8 @@ from napari_dip_fusion.plugin.layers import LayerReport, check_layers
 from napari_dip_fusion.plugin.subscriptions import Subscriptions
 
 _MOVES = ("name", "scale", "translate", "rotate", "shear", "affine", "units", "data")
-_ROWS_SHOWN = 5
+_ROWS_SHOWN = 5  # at least, where there are so many
+_SHARE = 1 / 3  # of the height around, that the rows may take
 _ROW_HEIGHT = 22
 _SETTLE_MS = 50
 
@@ -32,7 +35,8 @@ class SourceList(QWidget):
     """Choose the layers to fuse and the reference among them.
 
     Every image layer of the viewer has a row, the topmost first as in
-    napari's own list; a tick makes it a source.
+    napari's own list; a tick makes it a source. The list grows with the scroll
+    area that it is in.
 
     Emits ``changed`` when the choice changes, and ``checked`` when the report
     on it may have: after moves of layers and sliders too, once they settle.
@@ -59,6 +63,7 @@ class SourceList(QWidget):
         self.report = LayerReport(False, "")
         self._note = ""
         self._closed = False
+        self._area: QScrollArea | None = None
         self._build()
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -130,6 +135,21 @@ class SourceList(QWidget):
         for followed in self._following.values():
             followed.close()
         self._following.clear()
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
+        """Follow the height of the scroll area around, from now on."""
+        super().showEvent(event)
+        if self._area is None:
+            self._area = _scroll_area(self)
+            if self._area is not None:
+                self._area.installEventFilter(self)
+                self._fit_height()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        """Show more or fewer rows when the scroll area has another height."""
+        if event.type() == QEvent.Type.Resize and watched is self._area:
+            self._fit_height()
+        return False
 
     # -- building -----------------------------------------------------------
 
@@ -205,8 +225,7 @@ class SourceList(QWidget):
             self.list.clear()
             for layer in self._layers:
                 self.list.addItem(_item(layer, layer in before))
-        rows = min(max(len(self._layers), 2), _ROWS_SHOWN)
-        self.list.setFixedHeight(rows * _ROW_HEIGHT + 2 * self.list.frameWidth() + 4)
+        self._fit_height()
         self._follow_layers()
         self._selection_changed()
         # A new order is a change too: settings are chosen source by source.
@@ -215,6 +234,14 @@ class SourceList(QWidget):
         else:
             self._show_reference()
             self._settle()
+
+    def _fit_height(self) -> None:
+        """Show as many rows as there are and the height around allows."""
+        most = _ROWS_SHOWN
+        if self._area is not None:
+            most = max(most, int(self._area.height() * _SHARE) // _ROW_HEIGHT)
+        rows = min(max(len(self._layers), 2), most)
+        self.list.setFixedHeight(rows * _ROW_HEIGHT + 2 * self.list.frameWidth() + 4)
 
     def _follow_layers(self) -> None:
         for layer in [x for x in self._following if x not in self._layers]:
@@ -307,6 +334,14 @@ class SourceList(QWidget):
             yield
         finally:
             self.list.blockSignals(False)
+
+
+def _scroll_area(widget: QWidget) -> QScrollArea | None:
+    """Return the scroll area that a widget is in, if it is in any."""
+    parent = widget.parentWidget()
+    while parent is not None and not isinstance(parent, QScrollArea):
+        parent = parent.parentWidget()
+    return parent
 
 
 def _item(layer: Image, ticked: bool) -> QListWidgetItem:
