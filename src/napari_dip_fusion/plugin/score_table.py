@@ -210,7 +210,8 @@ class ScoreTable(QWidget):
             header.setSectionResizeMode(0, QHeaderView.ResizeMode.Interactive)
             table.setColumnWidth(0, 110)
         rows = sum(table.rowHeight(i) for i in range(table.rowCount()))
-        table.setFixedHeight(rows + header.sizeHint().height() + 18)
+        scroll_bar = 18 if table.columnCount() > _MOST_AT_ONCE else 4
+        table.setFixedHeight(rows + header.sizeHint().height() + scroll_bar)
 
 
 def _places(values: Sequence[float], higher_is_better: bool) -> list[int]:
