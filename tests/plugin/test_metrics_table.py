@@ -5,7 +5,7 @@ import pytest
 from qtpy.QtWidgets import QApplication
 
 from napari_dip_fusion.metrics import DEFAULT_METRICS, METRICS
-from napari_dip_fusion.plugin.comparison import RULES, _unit_range
+from napari_dip_fusion.plugin.comparison import RULES, unit_range
 from napari_dip_fusion.plugin.metrics_table import MetricsTable
 
 SCORES = {
@@ -113,7 +113,7 @@ def test_what_cannot_be_scored_is_explained(qtbot, widget, viewer):
         (np.full((8, 8, 3), 51, dtype=np.uint8), 0.2),
     ],
 )
-def test_compared_images_come_to_the_unit_range(image, largest):
-    grey = _unit_range(image)
+def test_compared_images_come_to_theunit_range(image, largest):
+    grey = unit_range(image)
     assert grey.shape == (8, 8)
     assert grey.max() == pytest.approx(largest)

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.config import FusionConfig, Window
 from napari_dip_fusion.fusion import estimate_gains
 from napari_dip_fusion.metrics import evaluate
 from napari_dip_fusion.sources import prepare_sources
@@ -56,7 +56,7 @@ def compare(
     ready = estimate_gains([reader.read() for reader in sources], config)
     prepared = ready.sources.images
     rows = {
-        f"{name} (layer)" if name in RULES else name: _unit_range(reader.read())
+        f"{name} (layer)" if name in RULES else name: unit_range(reader.read())
         for name, reader in images.items()
     }
     rules = (ready.consensus.clip(0, 1), prepared.mean(axis=0), prepared.max(axis=0))
@@ -66,10 +66,27 @@ def compare(
     }
 
 
-def _unit_range(image: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Bring an image of any origin to [0, 1], in grey."""
+def unit_range(
+    image: NDArray[np.generic],
+    *,
+    intensity: str | Window | None = None,
+    percentiles: Window = (0.5, 99.5),
+) -> NDArray[np.float32]:
+    """Bring an image of any origin to [0, 1], in grey.
+
+    Parameters
+    ----------
+    image : ndarray of shape (M, N), (M, N, 3) or (M, N, 4)
+    intensity, percentiles
+        As for :func:`~napari_dip_fusion.sources.prepare_sources`. By default
+        floats in [0, 1] and 8-bit values are taken as they are, others by
+        their own minimum and maximum.
+    """
     values = np.asarray(image)
-    inside = values.dtype.kind == "f" and values.min() >= 0 and values.max() <= 1
-    mode = "dtype" if inside or values.dtype == np.uint8 else "minmax"
-    grey: NDArray[np.float32] = prepare_sources([values, values], intensity=mode).images[0]
+    if intensity is None:
+        inside = values.dtype.kind == "f" and values.min() >= 0 and values.max() <= 1
+        intensity = "dtype" if inside or values.dtype == np.uint8 else "minmax"
+    mode = intensity if isinstance(intensity, str) else (intensity, intensity)
+    prepared = prepare_sources([values, values], intensity=mode, percentiles=percentiles)
+    grey: NDArray[np.float32] = prepared.images[0]
     return grey
