@@ -2,7 +2,9 @@
 
 import weakref
 
-BUSY = "another fusion is running in this napari; wait for it, or stop it, and try again"
+BUSY = (
+    "another fusion or comparison is running in this napari; wait for it, or stop it, and try again"
+)
 
 # Two networks at once would halve each other's speed and double the memory.
 _running: "weakref.WeakSet[object]" = weakref.WeakSet()
