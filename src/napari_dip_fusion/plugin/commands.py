@@ -46,7 +46,7 @@ def fusion_metrics(viewer: Viewer) -> None:
 
 
 def _open(viewer: Viewer) -> "DipFusionWidget":
-    """Return the widget, visible; the one that is open, from whatever menu."""
+    """Return the widget at its first tab, visible; the one that is open, from whatever menu."""
     from napari_dip_fusion.plugin.widget import DipFusionWidget
 
     docked = viewer.window.dock_widgets.values()
@@ -54,6 +54,7 @@ def _open(viewer: Viewer) -> "DipFusionWidget":
     if widget is None:
         widget = DipFusionWidget(viewer)
         viewer.window.add_dock_widget(widget, name=DOCK)
+    widget.show_tab(widget.fuse_tab)
     dock = widget.parent()
     dock.show()
     dock.raise_()

@@ -26,8 +26,6 @@ from napari_dip_fusion.plugin.rows import button, line, row
 from napari_dip_fusion.plugin.run import Failed, RunEvent
 from napari_dip_fusion.plugin.run_panel import RunPanel
 from napari_dip_fusion.plugin.session import FusionSession
-from napari_dip_fusion.plugin.settings_form import SettingsForm
-from napari_dip_fusion.plugin.source_list import SourceList
 from napari_dip_fusion.plugin.tasks import Tasks
 
 _WINDOWS_LEFT_OUT = (
@@ -41,26 +39,19 @@ class FuseTab(QWidget):
     Parameters
     ----------
     viewer : napari.Viewer
-    sources : SourceList
-    settings : SettingsForm
-        Becomes a part of this tab.
+    planner : Planner
+        Takes sources and settings; its form becomes a part of this tab.
     """
 
-    def __init__(
-        self,
-        viewer: Viewer,
-        sources: SourceList,
-        settings: SettingsForm,
-        parent: QWidget | None = None,
-    ) -> None:
+    def __init__(self, viewer: Viewer, planner: Planner, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._sources = sources
+        self._sources = planner.sources
         self._tasks = Tasks(self)
-        self._planner = Planner(viewer, sources, settings)
+        self._planner = planner
         self._torch_problem = ""
         self._recipe: Recipe | None = None
-        self.settings = settings
+        self.settings = planner.settings
         self.session = FusionSession(viewer)
         self.panel = RunPanel(self.session, viewer.theme)
         self.metrics = MetricsTable()

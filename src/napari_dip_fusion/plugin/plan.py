@@ -1,6 +1,5 @@
 """The sources and settings as they are now, taken for a run of any kind."""
 
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -24,6 +23,7 @@ from napari_dip_fusion.plugin.layers import (
 from napari_dip_fusion.plugin.session import Request
 from napari_dip_fusion.plugin.settings_form import SettingsForm
 from napari_dip_fusion.plugin.source_list import SourceList
+from napari_dip_fusion.plugin.torch_import import torch_is_imported
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,11 +167,6 @@ def memory_line(plan: Plan) -> str:
     if needed <= free:
         return line
     return f"\N{WARNING SIGN} {line}: choose a smaller width, or smaller images"
-
-
-def torch_is_imported() -> bool:
-    """Tell whether asking torch for its devices costs no import."""
-    return sys.modules.get("torch") is not None
 
 
 def _size(count: float) -> str:

@@ -5,22 +5,29 @@ from functools import partial
 
 from napari import Viewer
 from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QTabBar, QVBoxLayout, QWidget
 
 from napari_dip_fusion.devices import list_devices
+from napari_dip_fusion.plugin.compare_tab import CompareTab
 from napari_dip_fusion.plugin.fuse_tab import FuseTab
-from napari_dip_fusion.plugin.plan import torch_is_imported
+from napari_dip_fusion.plugin.method_list import lacking_weights
+from napari_dip_fusion.plugin.plan import Planner
 from napari_dip_fusion.plugin.preferences import load_preferences
-from napari_dip_fusion.plugin.rows import line
 from napari_dip_fusion.plugin.run import Failed
 from napari_dip_fusion.plugin.settings_form import SettingsForm
 from napari_dip_fusion.plugin.source_list import SourceList
 from napari_dip_fusion.plugin.subscriptions import Subscriptions
 from napari_dip_fusion.plugin.tasks import Tasks
+from napari_dip_fusion.plugin.torch_import import torch_is_imported
+
+_TABS = {
+    "Fuse": "Fuse the chosen layers by the Deep Image Prior, with all its settings.",
+    "Compare": "Fuse the chosen layers by several methods, and compare the results.",
+}
 
 
 class DipFusionWidget(QWidget):
-    """Choose layers, fuse them, watch, and compare the result.
+    """Choose layers, then fuse them, or compare what several methods make of them.
 
     Parameters
     ----------
@@ -36,7 +43,9 @@ class DipFusionWidget(QWidget):
         self._events = Subscriptions()
         self.sources = SourceList(napari_viewer)
         self.settings = SettingsForm(load_preferences())
-        self.fuse_tab = FuseTab(napari_viewer, self.sources, self.settings)
+        planner = Planner(napari_viewer, self.sources, self.settings)
+        self.fuse_tab = FuseTab(napari_viewer, planner)
+        self.compare_tab = CompareTab(napari_viewer, planner)
         self.session = self.fuse_tab.session
         self.panel = self.fuse_tab.panel
         self.metrics = self.fuse_tab.metrics
@@ -49,11 +58,17 @@ class DipFusionWidget(QWidget):
 
     def fuse(self) -> None:
         """Fuse the ticked layers."""
+        self.show_tab(self.fuse_tab)
         self.fuse_tab.fuse()
 
     def compute_metrics(self) -> None:
         """Score the compared layers against the ticked sources."""
+        self.show_tab(self.fuse_tab)
         self.fuse_tab.compute_metrics()
+
+    def show_tab(self, tab: QWidget) -> None:
+        """Show the tab of a fusion or that of a comparison."""
+        self.tabs.setCurrentIndex(self._pages.index(tab))
 
     def shutdown(self) -> None:
         """End a run and stop following the viewer."""
@@ -62,11 +77,19 @@ class DipFusionWidget(QWidget):
     # -- building -------------------------------------------------------------
 
     def _build(self) -> None:
+        # A tab bar and not a tab widget, which is as high as the highest of its pages.
+        self.tabs = QTabBar()
+        self.tabs.setExpanding(True)
+        self._pages: list[QWidget] = [self.fuse_tab, self.compare_tab]
+        for name, tip in _TABS.items():
+            self.tabs.setTabToolTip(self.tabs.addTab(name), tip)
+        self.tabs.currentChanged.connect(self._show_page)
+        self._show_page(0)
         content = QWidget()
         layout = QVBoxLayout(content)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.addWidget(QLabel("<b>Sources</b>"))
-        for part in (self.sources, line(), self.fuse_tab):
+        for part in (self.sources, self.tabs, *self._pages):
             layout.addWidget(part)
         layout.addStretch(1)
         self.scroll = QScrollArea()
@@ -79,6 +102,10 @@ class DipFusionWidget(QWidget):
         outer.addWidget(self.scroll)
         self.setMinimumWidth(350)
 
+    def _show_page(self, index: int) -> None:
+        for i, page in enumerate(self._pages):
+            page.setVisible(i == index)
+
     def _connect(self) -> None:
         self.sources.changed.connect(self._layers_changed)
         self.sources.checked.connect(self._update_ready)
@@ -89,6 +116,7 @@ class DipFusionWidget(QWidget):
         self._closers = (
             self._tasks.close,
             *self.fuse_tab.closers,
+            *self.compare_tab.closers,
             self.sources.close_subscriptions,
             self._events.close,
         )
@@ -110,6 +138,7 @@ class DipFusionWidget(QWidget):
 
     def _update_ready(self) -> None:
         self.fuse_tab.update_ready()
+        self.compare_tab.update_ready(self.sources.report.ok)
 
     def _theme_changed(self) -> None:
         self.panel.plot.set_theme(self.viewer.theme)
@@ -117,18 +146,26 @@ class DipFusionWidget(QWidget):
     # -- torch and devices --------------------------------------------------------
 
     def _probe_torch(self) -> None:
-        """Import torch outside the GUI thread, and learn which devices there are."""
+        """Import torch outside the GUI thread, and learn what there is for it."""
         if torch_is_imported():
-            self._show_devices(list_devices())
+            self._show_probe(_probe())
         else:
-            self._tasks.start(list_devices, DipFusionWidget._show_devices)
+            self._tasks.start(_probe, DipFusionWidget._show_probe)
 
-    def _show_devices(self, devices: list[str] | Failed) -> None:
-        if isinstance(devices, Failed):
-            self.fuse_tab.set_torch_problem(devices.message)
+    def _show_probe(self, found: tuple[list[str], list[str]] | Failed) -> None:
+        if isinstance(found, Failed):
+            self.fuse_tab.set_torch_problem(found.message)
+            self.compare_tab.methods.set_torch_problem(found.message)
         else:
+            devices, without_weights = found
+            self.compare_tab.methods.set_without_weights(without_weights)
             self.settings.set_devices(devices)
             self._update_ready()
+
+
+def _probe() -> tuple[list[str], list[str]]:
+    """Return the devices, and the methods whose weights are missing; imports torch."""
+    return list_devices(), lacking_weights()
 
 
 def _close_all(closers: Iterable[Callable[[], None]]) -> None:
