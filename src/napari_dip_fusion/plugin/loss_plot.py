@@ -88,3 +88,5 @@ class LossPlot(pg.PlotWidget):
         losses = np.array(self._losses)
         self.loss_curve.setData(self._iterations, np.maximum(losses, _SMALLEST))
         self.excess_curve.setData(self._iterations, np.maximum(losses - self._floor, _SMALLEST))
+        # Set the ranges now: done while painting, as is usual, it asks for a second paint.
+        self.scene().prepareForPaint()

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EVENT_INTERVAL = 0.1
-"""Smallest time in seconds between two reports of progress."""
+EVENT_INTERVAL = 0.25
+"""Smallest time in seconds between two reports of progress, each of which paints the window."""
 
 TORCH_HELP = (
     "PyTorch cannot be imported ({}). Install or repair it in napari's environment with "

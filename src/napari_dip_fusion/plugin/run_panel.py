@@ -64,11 +64,13 @@ class RunPanel(QWidget):
         self.show_message("")
         if afresh:
             self.plot.clear_data()
-        self.progress.setRange(0, 0)
+        # Not (0, 0): a bar that moves to and fro paints the window all the time.
+        self.progress.setRange(0, iterations)
+        self.progress.reset()
         self.progress.setFormat("")
         self.speed.setText("preparing")
         self._close_bar()
-        self._bar = ActivityBar(iterations, self._session.stop)
+        self._bar = ActivityBar(iterations, self._session.stop, self)
         # napari lets Qt work while it makes the bar: a short run may have ended by now.
         if self._session.state is State.IDLE:
             self._close_bar()
@@ -162,6 +164,14 @@ class RunPanel(QWidget):
             self.plot.show()
 
     def _show_progress(self, event: Progress) -> None:
+        # Painted once, not at each change: a paint makes Qt compose the whole window.
+        self.setUpdatesEnabled(False)
+        try:
+            self._show_steps(event)
+        finally:
+            self.setUpdatesEnabled(True)
+
+    def _show_steps(self, event: Progress) -> None:
         last = event.last
         self.progress.setRange(0, last.iterations)
         self.progress.setValue(last.iteration)
