@@ -56,12 +56,15 @@ def test_flicker_alternates_and_puts_all_back(qtbot, view, viewer):
     view.flicker_button.click()
     assert view.flicker_button.text() == "Stop flicker"
     assert visible(viewer) == ["a", "points"]
+    assert [letter.text() for letter in view.labels] == ["<b><u>A</u></b>", "B"]
     qtbot.waitUntil(lambda: visible(viewer) == ["b", "points"], timeout=2000)
+    assert [letter.text() for letter in view.labels] == ["A", "<b><u>B</u></b>"]
     qtbot.waitUntil(lambda: visible(viewer) == ["a", "points"], timeout=2000)
     view.flicker_button.click()
     assert visible(viewer) == ["CT", "a", "points"]
     assert view.flicker_button.text() == "Flicker"
     assert not view.flicker_button.isChecked()
+    assert [letter.text() for letter in view.labels] == ["A", "B"]
     qtbot.wait(250)
     assert visible(viewer) == ["CT", "a", "points"]
     assert points.visible

@@ -10,14 +10,15 @@ from napari_dip_fusion.plugin.subscriptions import Subscriptions
 class Flicker(QObject):
     """Alternates two image layers, and puts all others back when it stops.
 
-    Emits ``stopped`` when it ends, by :meth:`stop` or because one of the two
-    was removed.
+    Emits ``turned`` with whether the first of the two is shown now, and
+    ``stopped`` when it ends, by :meth:`stop` or because one of them was removed.
 
     Parameters
     ----------
     viewer : napari.Viewer
     """
 
+    turned = Signal(bool)
     stopped = Signal()
 
     def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:
@@ -105,6 +106,7 @@ class Flicker(QObject):
             shown, hidden = (first, second) if self._first else (second, first)
             shown.visible = True
             hidden.visible = False
+            self.turned.emit(self._first)
 
     def _hide_others(self) -> None:
         """Hide other images that are visible: what was hidden is no concern of the flicker."""

@@ -50,6 +50,7 @@ class PairView(QWidget):
         layers = viewer.layers.events
         for event in (layers.inserted, layers.removed, layers.reordered):
             self._events.connect(event, self._refresh)
+        self.flicker.turned.connect(self._show_turn)
         self.flicker.stopped.connect(self._show_state)
         self._refresh()
 
@@ -141,8 +142,10 @@ class PairView(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(QLabel("<b>Two images</b>"))
-        layout.addWidget(row(QLabel("A"), self.first_box, stretch=1))
-        layout.addWidget(row(QLabel("B"), self.second_box, stretch=1))
+        self.labels = (QLabel("A"), QLabel("B"))
+        for letter, box in zip(self.labels, (self.first_box, self.second_box), strict=True):
+            letter.setFixedWidth(14)
+            layout.addWidget(row(letter, box, stretch=1))
         layout.addWidget(row(self.flicker_button, self.rate, self.difference_button))
         layout.addWidget(self.message)
 
@@ -194,6 +197,16 @@ class PairView(QWidget):
         self.flicker_button.setText("Stop flicker" if running else "Flicker")
         self.flicker_button.setEnabled(running or enough)
         self.difference_button.setEnabled(enough)
+        if not running:
+            self._mark(None)
+
+    def _show_turn(self, first: bool) -> None:
+        self._mark(self.labels[0] if first else self.labels[1])
+
+    def _mark(self, shown: QLabel | None) -> None:
+        """Point at the letter of the image that the flicker shows."""
+        for letter, text in zip(self.labels, "AB", strict=True):
+            letter.setText(f"<b><u>{text}</u></b>" if letter is shown else text)
 
     def _show_difference(
         self, request: DifferenceRequest, difference: NDArray[np.float32] | Failed
