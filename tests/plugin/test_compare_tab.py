@@ -153,14 +153,53 @@ def test_sources_on_other_grids_and_in_color(make_widget, viewer, pair, until_do
         assert layer.data.shape == (32, 40, 3)
 
 
-def test_a_row_selects_and_shows_its_layer(tab, viewer, until_done):
+def test_results_of_a_plane_lie_on_their_slice(qtbot, make_widget, viewer, pair, until_done):
+    place = {"scale": (3, 0.5, 0.25), "translate": (1, 2, 3), "units": ("um", "um", "um")}
+    viewer.layers.clear()
+    for name, image in zip(("CT", "MR"), pair, strict=True):
+        viewer.add_image(np.stack([image, image[::-1], image]), name=name, **place)
+    viewer.dims.set_current_step(0, 1)
+    tab = make_widget(viewer).compare_tab
+    tab.methods.set_chosen(QUICK)
     tab.run_button.click()
     until_done(tab)
-    layer = viewer.layers["maximum: CT + MR"]
-    layer.visible = False
+    tab.pair.difference_button.click()
+    difference = "wavelet: CT + MR - maximum: CT + MR"
+    qtbot.waitUntil(lambda: difference in viewer.layers, timeout=10_000)
+    for layer in viewer.layers[2:]:
+        assert layer.data.shape == (1, 32, 40)
+        assert layer.scale.tolist() == [3, 0.5, 0.25]
+        assert layer.translate.tolist() == [4, 2, 3]
+        assert [f"{u}" for u in layer.units] == ["micrometer"] * 3
+    viewer.dims.set_current_step(0, 0)
+    tab.pair.difference_button.click()
+    assert "no data at this slice" in tab.pair.message.text()
+
+
+def test_the_menu_of_metrics_knows_the_sources_of_a_result(qtbot, tab, widget, viewer, until_done):
+    from napari_dip_fusion.plugin.commands import fusion_metrics
+
+    tab.run_button.click()
+    until_done(tab)
+    result = viewer.layers["wavelet: CT + MR"]
+    viewer.layers.selection = {result}
+    fusion_metrics(viewer)
+    assert not widget.fuse_tab.isHidden()
+    qtbot.waitUntil(lambda: "wavelet: CT + MR" in widget.metrics.scores, timeout=20_000)
+    assert widget.metrics.scores["wavelet: CT + MR"] == pytest.approx(
+        result.metadata["dip_fusion"]["metrics"]
+    )
+
+
+def test_a_row_shows_its_layer_in_place_of_the_others(tab, viewer, until_done):
+    tab.run_button.click()
+    until_done(tab)
+    tab.pair.flicker_button.click()
     tab.table.table.cellClicked.emit(1, 2)
+    assert not tab.pair.flicker.running
+    layer = viewer.layers["maximum: CT + MR"]
     assert viewer.layers.selection.active == layer
-    assert layer.visible
+    assert [x.name for x in viewer.layers if x.visible] == ["CT", "MR", "maximum: CT + MR"]
     viewer.layers.remove(layer)
     tab.table.table.cellClicked.emit(1, 2)
     assert len(tab.table.rows) == 3

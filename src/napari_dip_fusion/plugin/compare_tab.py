@@ -52,7 +52,7 @@ class CompareTab(QWidget):
         self.pair = PairView(viewer, self._intensities)
         self._build()
         self.methods.changed.connect(self._show_state)
-        self.table.row_clicked.connect(self.select_result)
+        self.table.row_clicked.connect(self.show_result)
         self.session.state_changed.connect(self._show_state)
         self.session.reported.connect(self._report)
         self.session.noted.connect(self._add_note)
@@ -76,20 +76,27 @@ class CompareTab(QWidget):
         self._say("")
         self.table.show_rows([])
         self.table.show_message("")
-        self.progress.setRange(0, 0)
+        # Not (0, 0): a bar that moves to and fro paints the window all the time.
+        self.progress.setRange(0, _STEPS * self._total)
+        self.progress.reset()
+        self.progress.setFormat("")
         self.running.setText("preparing the sources")
         self._close_bar()
-        self._bar = ActivityBar(_STEPS * self._total, self.session.stop)
+        self._bar = ActivityBar(_STEPS * self._total, self.session.stop, self)
         # napari lets Qt work while it makes the bar: a short run may have ended by now.
         if self.session.state is State.IDLE:
             self._close_bar()
 
-    def select_result(self, index: int) -> None:
-        """Select the layer of a row, and show it."""
-        layer = self.session.results[index].layer
-        if layer is not None:
-            self._viewer.layers.selection.active = layer
-            layer.visible = True
+    def show_result(self, index: int) -> None:
+        """Show and select the layer of a row, in place of those of the other rows."""
+        chosen = self.session.results[index].layer
+        if chosen is None:
+            return
+        self.pair.flicker.stop()
+        self._viewer.layers.selection.active = chosen
+        for result in self.session.results:
+            if result.layer is not None:
+                result.layer.visible = result.layer == chosen
 
     def update_ready(self, ok: bool) -> None:
         """Take note of whether the chosen layers can be fused."""
@@ -188,7 +195,7 @@ class CompareTab(QWidget):
                 result.entry.short,
                 result.metrics,
                 seconds=result.seconds,
-                tip=f"{result.entry.label}: click to select its layer",
+                tip=f"{result.entry.label}: click to show it in place of the other results",
                 key=result.entry.key,
             )
             for result in self.session.results
