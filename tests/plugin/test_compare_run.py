@@ -1,6 +1,7 @@
 """A comparison's worker part, without a window."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -79,6 +80,13 @@ def test_a_method_that_fails_does_not_end_the_comparison(pair, monkeypatch):
     assert failed.entry.key == "maximum"
     assert "shapes cannot be multiplied" in failed.reason
     assert [e.entry.key for e in events if isinstance(e, Compared)] == ["average", "wavelet"]
+
+
+def test_a_method_that_lacks_something_says_so(pair, tmp_path):
+    lacking = Entry("base-detail", "VGG", "base-detail", options={"weights": tmp_path / "none.pth"})
+    entries = replace(task(pair, "average"), entries=[lacking])
+    (failed,) = (e for e in run_methods(entries, RunControl()) if isinstance(e, LeftOut))
+    assert "none.pth" in failed.reason
 
 
 def test_stop_ends_a_method_that_iterates(pair):

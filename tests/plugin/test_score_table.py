@@ -1,5 +1,6 @@
 import pytest
 
+from napari_dip_fusion.plugin import score_table
 from napari_dip_fusion.plugin.score_table import Scored, ScoreTable
 
 
@@ -42,3 +43,15 @@ def test_a_click_says_the_row(qtbot, table):
     with qtbot.waitSignal(table.row_clicked) as blocker:
         table.table.cellClicked.emit(1, 0)
     assert blocker.args == [1]
+
+
+def test_the_file_is_asked_for(table, tmp_path, monkeypatch):
+    answers = [("", ""), (str(tmp_path / "scores.csv"), "")]
+    ask = staticmethod(lambda *args: answers.pop(0))
+    monkeypatch.setattr(score_table.QFileDialog, "getSaveFileName", ask)
+    table.show_rows([Scored("average", {"petrovic": 0.5})])
+    table.save_button.click()
+    assert not list(tmp_path.iterdir())
+    table.save_button.click()
+    assert (tmp_path / "scores.csv").read_text() == "method,petrovic\naverage,0.5\n"
+    assert "saved to" in table.status.text()
