@@ -144,7 +144,7 @@ class PairView(QWidget):
         layout.addWidget(QLabel("<b>Two images</b>"))
         self.labels = (QLabel("A"), QLabel("B"))
         for letter, box in zip(self.labels, (self.first_box, self.second_box), strict=True):
-            letter.setFixedWidth(14)
+            letter.setFixedWidth(20)
             layout.addWidget(row(letter, box, stretch=1))
         layout.addWidget(row(self.flicker_button, self.rate, self.difference_button))
         layout.addWidget(self.message)
