@@ -3,12 +3,14 @@
 import gc
 import importlib
 import sys
+import threading
 import weakref
 
 import numpy as np
 import pytest
 from qtpy.QtCore import QThreadPool
 
+from napari_dip_fusion.plugin.run import RunControl
 from napari_dip_fusion.plugin.session import State
 from napari_dip_fusion.plugin.turns import BUSY
 
@@ -48,16 +50,26 @@ def test_discard(running, viewer, until_idle):
     assert running.panel.continue_row.isHidden()
 
 
-def test_pause_and_resume(qtbot, running, until_idle):
+def test_pause_and_resume(qtbot, running, until_idle, monkeypatch):
+    held = threading.Event()
+    wait = RunControl.wait_while_paused
+
+    def waiting(control):
+        held.set()
+        wait(control)
+
+    monkeypatch.setattr(RunControl, "wait_while_paused", waiting)
     running.panel.pause_button.click()
     assert running.panel.pause_button.text() == "Resume"
+    # However slow an iteration is, the worker has sent its last report when it is held.
+    qtbot.waitUntil(held.is_set, timeout=30_000)
+    qtbot.wait(50)
+    made = iterations(running)
     qtbot.wait(300)
-    held = iterations(running)
-    qtbot.wait(300)
-    assert iterations(running) == held
+    assert iterations(running) == made
     assert running.session.state is State.PAUSED
     running.panel.pause_button.click()
-    qtbot.waitUntil(lambda: iterations(running) > held, timeout=10_000)
+    qtbot.waitUntil(lambda: iterations(running) > made, timeout=30_000)
     running.panel.pause_button.click()
     running.panel.stop_button.click()
     until_idle(running)
