@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_dip_fusion import FusionConfig
 from napari_dip_fusion.cli import _exit_code
-from napari_dip_fusion.plugin.export import Recipe, as_command, as_script
+from napari_dip_fusion.plugin.export import Recipe, as_command, as_script, described
 
 
 @pytest.fixture
@@ -158,6 +158,12 @@ def test_a_plain_command():
         "dip-fusion fuse /a/ct.png /a/mr.png -o fused.tif --preset fast "
         "--iterations 300 --seed 0 --device auto"
     )
+
+
+def test_a_recipe_says_which_run_it_is_of():
+    recipe = Recipe(("CT", "MR"), (None, None), FusionConfig(), "CT", "linear", "auto", True)
+    assert described(recipe, made=True) == "the last run, of CT + MR"
+    assert described(recipe, made=False) == "a run of CT + MR as set now"
 
 
 def test_the_script_names_the_reader_of_our_own_formats(tmp_path):

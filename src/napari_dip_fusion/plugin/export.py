@@ -53,6 +53,19 @@ def repeating(config: FusionConfig, result: FusionResult | None) -> FusionConfig
     return FusionConfig.from_dict(result.record["config"])
 
 
+def described(recipe: Recipe, *, made: bool) -> str:
+    """Say which run a script or command is for.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    made : bool
+        Whether the run was made, and is not just what the settings are now.
+    """
+    layers = " + ".join(recipe.names)
+    return f"the last run, of {layers}" if made else f"a run of {layers} as set now"
+
+
 def as_script(recipe: Recipe) -> str:
     """Return Python code that repeats a run on the layers of a napari session.
 
