@@ -30,6 +30,17 @@ def test_a_fusion_from_the_button_to_the_table(qtbot, widget, viewer, until_idle
     assert widget.metrics.scores["fused CT + MR"] == stored["metrics"]
 
 
+def test_a_run_that_ended_holds_no_sources(widget, until_idle):
+    widget.panel.fuse_button.click()
+    until_idle(widget)
+    request = widget.session.request
+    assert (request.layers, request.readers) == ((), ())
+    assert widget.session.can_continue
+    widget.panel.continue_button.click()
+    until_idle(widget)
+    assert "Done: 103 iterations" in widget.panel.message.text()
+
+
 def test_results_never_replace_a_layer(widget, viewer, until_idle):
     viewer.add_image(np.zeros((4, 4)), name="fused CT + MR")
     for _ in range(2):

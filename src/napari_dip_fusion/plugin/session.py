@@ -3,7 +3,7 @@
 import enum
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -203,6 +203,13 @@ class FusionSession(QObject):
             self._finish(event)
             self._end()
         self.reported.emit(event)
+        if self.state is State.IDLE:
+            self._drop_sources()
+
+    def _drop_sources(self) -> None:
+        """Hold no layers or pixels any more: what a continuation needs is in the result."""
+        if self.request is not None:
+            self.request = replace(self.request, layers=(), names=(), readers=())
 
     def _finish(self, event: Done | Failed | Discarded) -> None:
         assert self.fused is not None
