@@ -41,6 +41,18 @@ def test_a_run_that_ended_holds_no_sources(widget, until_idle):
     assert "Done: 103 iterations" in widget.panel.message.text()
 
 
+def test_the_copies_name_the_layers_of_the_run(widget, viewer, pair, until_idle):
+    tip = widget.fuse_tab.script_button.toolTip
+    assert tip() == "Python code for napari: a run of the ticked layers as set now."
+    widget.panel.fuse_button.click()
+    until_idle(widget)
+    viewer.add_image(pair[0], name="PET")
+    widget.sources.set_sources([viewer.layers["MR"], viewer.layers["PET"]])
+    assert tip() == "Python code for napari: the last run, of CT + MR."
+    widget.fuse_tab.copy_script()
+    assert widget.panel.message.text() == "copied to the clipboard: the last run, of CT + MR"
+
+
 def test_results_never_replace_a_layer(widget, viewer, until_idle):
     viewer.add_image(np.zeros((4, 4)), name="fused CT + MR")
     for _ in range(2):

@@ -12,7 +12,13 @@ from superqt import QCollapsible
 
 from napari_dip_fusion.fusion import Done, GainsReady, estimate_gains
 from napari_dip_fusion.plugin.comparison import compare
-from napari_dip_fusion.plugin.export import Recipe, as_command, as_script, repeating
+from napari_dip_fusion.plugin.export import (
+    Recipe,
+    as_command,
+    as_script,
+    described,
+    repeating,
+)
 from napari_dip_fusion.plugin.layers import (
     add_fused_layer,
     add_gain_layers,
@@ -77,6 +83,7 @@ class FuseTab(QWidget):
             self.panel.show_message(str(error))
             return
         self._recipe = self._planner.recipe(plan)
+        self._name_copies(described(self._recipe, made=True))
         self.panel.begin(plan.config.iterations, afresh=True)
 
     def add_gain_maps(self) -> None:
@@ -152,25 +159,32 @@ class FuseTab(QWidget):
     # -- building -------------------------------------------------------------
 
     def _build(self) -> None:
-        script = button("Copy as script", "Python code that repeats the last run in napari.")
-        command = button("Copy as command", "A command that repeats the last run on the files.")
+        self.script_button = button("Copy as script", "")
+        self.command_button = button("Copy as command", "")
+        self._name_copies("a run of the ticked layers as set now")
         recall = button(
             "Settings of the selected layer",
             "Show the settings that the selected fused layer was made with, as its run record "
             "has them.",
         )
-        script.clicked.connect(self.copy_script)
-        command.clicked.connect(self.copy_command)
+        self.script_button.clicked.connect(self.copy_script)
+        self.command_button.clicked.connect(self.copy_command)
         recall.clicked.connect(self.recall_settings)
         self.folded_metrics = QCollapsible("Metrics", collapsedIcon="▶", expandedIcon="▼")
         self.folded_metrics.setDuration(0)
         self.folded_metrics.layout().setContentsMargins(0, 0, 0, 0)
         self.folded_metrics.addWidget(self.metrics)
+        copies = row(self.script_button, self.command_button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        for part in (self.settings, line(), self.panel, row(script, command), recall, line()):
+        for part in (self.settings, line(), self.panel, copies, recall, line()):
             layout.addWidget(part)
         layout.addWidget(self.folded_metrics)
+
+    def _name_copies(self, run: str) -> None:
+        """Say in the tooltips what the buttons copy, whatever is ticked since."""
+        self.script_button.setToolTip(f"Python code for napari: {run}.")
+        self.command_button.setToolTip(f"A command for a terminal, on the files: {run}.")
 
     # -- results ----------------------------------------------------------------
 
@@ -215,7 +229,8 @@ class FuseTab(QWidget):
             self.panel.show_message(str(error))
             return
         QApplication.clipboard().setText(text)
-        self.panel.show_message("copied to the clipboard")
+        run = described(recipe, made=self._recipe is not None)
+        self.panel.show_message(f"copied to the clipboard: {run}")
 
 
 class _Array:
