@@ -18,7 +18,18 @@ MODULES = sorted(
     if "plugin" not in p.relative_to(PACKAGE).parts
 )
 WITHOUT_TORCH = ("metrics", "gains", "sources", "config", "io", "record", "samples", "cli")
-LEAVES = ("config", "gains", "metrics", "network", "stopping", "samples", "errors", "align")
+LEAVES = (
+    "align",
+    "config",
+    "denoising",
+    "errors",
+    "gains",
+    "metrics",
+    "network",
+    "noise",
+    "samples",
+    "stopping",
+)
 
 
 def loaded_after(code: str) -> set[str]:

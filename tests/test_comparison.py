@@ -61,7 +61,7 @@ def test_rows_are_those_of_the_methods() -> None:
 
 
 def test_every_method_and_preset_can_be_compared() -> None:
-    assert set(method_labels()) == {*METHODS, "dip-fast", "dip-paper"}
+    assert set(method_labels()) == {*METHODS, "dip-fast", "dip-quality", "dip-paper"}
 
 
 def test_color_options_metrics_and_eight_bits() -> None:

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from napari_dip_fusion.config import PRESET_HELP, PRESETS, FusionConfig
+from napari_dip_fusion.config import DIP, METHOD_NAMES, PRESET_HELP, PRESETS, FusionConfig
+from napari_dip_fusion.methods import METHODS
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -21,6 +22,12 @@ def test_the_paper_preset_is_the_paper() -> None:
     assert (c.channels, c.width, c.depth, c.skip_channels, c.iterations) == (10, 128, 5, 4, 2000)
     assert (c.net_input, c.upsampling, c.learning_rate) == ("random", "bilinear", 0.01)
     assert (c.window, c.patch_size, c.scale) == ("block", 2, "unit-norm")
+    assert (c.band_sigma, c.sharpness, c.noise, c.give_back) == (0, 1, "none", False)
+    assert (c.averaging, c.stop, c.input_noise) == (0, "iterations", 0)
+
+
+def test_every_method_is_a_choice() -> None:
+    assert (DIP, *METHODS) == METHOD_NAMES
 
 
 def test_every_setting_says_what_it_is() -> None:
@@ -38,7 +45,7 @@ def test_every_setting_says_what_it_is() -> None:
         ({"centered": 1}, "centered must be of the kind"),
         ({"learning_rate": float("nan")}, "learning_rate must lie between"),
         ({"window": "disc"}, "window must be one of box, gaussian, block, got 'disc'"),
-        ({"patch_size": 4}, "patch_size must be odd for the sliding window 'box', got 4"),
+        ({"patch_size": 4}, "patch_size must be odd for the sliding window 'gaussian', got 4"),
         ({"intensity": "bright"}, "intensity must be one of"),
         ({"intensity": ((3, 1), "auto")}, "low < high"),
         ({"intensity": 5}, "intensity must be of the kind"),
@@ -50,7 +57,7 @@ def test_every_setting_says_what_it_is() -> None:
 def test_values_that_are_not_allowed(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message.replace("(", r"\(").replace("<=", "<=")):
         FusionConfig.preset("fast", **changes)
-    with pytest.raises(ValueError, match="preset must be one of fast, paper"):
+    with pytest.raises(ValueError, match="preset must be one of fast, quality, paper"):
         FusionConfig.preset("slow")
 
 

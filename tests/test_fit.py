@@ -40,7 +40,7 @@ def test_value_and_gradient_equal_the_loss_of_the_paper() -> None:
 @pytest.mark.parametrize("net_input", ["sources", "random"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_excess_falls_and_the_best_is_kept(net_input: str, channels: int) -> None:
-    fit = make(net_input=net_input, channels=channels)
+    fit = make(net_input=net_input, channels=channels, averaging=0.0, precision="float32")
     assert fit.image is None
     excess = [step.excess for step in fit.run(30)]
     assert min(excess) < 0.8 * excess[0]
@@ -50,6 +50,34 @@ def test_the_excess_falls_and_the_best_is_kept(net_input: str, channels: int) ->
     if channels == 1:
         error = np.mean(WEIGHT * (fit.image - TARGET) ** 2)
         assert error == pytest.approx(min(excess), rel=1e-4)
+
+
+def test_the_mean_of_outputs_is_kept_with_the_latest_weighing_most() -> None:
+    fit = make(precision="float32", averaging=0.5)
+    outputs = []
+    train = fit._train
+
+    def recorded() -> tuple[torch.Tensor, torch.Tensor]:
+        loss, output = train()
+        outputs.append(output.numpy().copy())
+        return loss, output
+
+    fit._train = recorded
+    for _ in fit.run(3):
+        pass
+    # Two iterations in, the mean would reach further back than its decay of 0.1 and 2/11 allow.
+    first = outputs[0] + 0.9 * (outputs[1] - outputs[0])
+    np.testing.assert_allclose(fit.image, first + 9 / 11 * (outputs[2] - first), atol=1e-6)
+
+
+def test_bfloat16_is_close_to_float32() -> None:
+    images = []
+    for precision in ("float32", "bfloat16"):
+        fit = make(precision=precision)
+        for _ in fit.run(30):
+            pass
+        images.append(fit.image)
+    assert 0 < np.abs(images[0] - images[1]).mean() < 0.03
 
 
 @pytest.mark.parametrize("changes", [{}, {"net_input": "random"}, {"input_noise": 0.05}])

@@ -22,7 +22,8 @@ from napari_dip_fusion.fusion import (
     fuse,
     iter_fuse,
 )
-from napari_dip_fusion.gains import consensus
+from napari_dip_fusion.gains import consensus, split_bands
+from napari_dip_fusion.methods import fuse_with
 from napari_dip_fusion.metrics import evaluate
 from napari_dip_fusion.record import array_sha256, parse_record
 from napari_dip_fusion.sources import LUMA
@@ -46,7 +47,9 @@ def test_result(dtype: str, count: int) -> None:
     assert res.image.dtype == res.gains.dtype == res.consensus.dtype == np.float32
     assert 0 <= res.image.min() <= res.image.max() <= 1
     assert res.gains.shape == (count, 33, 47)
-    np.testing.assert_array_equal(res.consensus, consensus(res.sources.images, res.gains))
+    assert res.base_gains is not None
+    assert res.base_gains.shape == (count, 33, 47)
+    assert len(res.noise) == count
     assert len(res.losses) == 5
     assert (res.excess >= 0).all()
     assert res.metrics == evaluate(res.sources.images, res.image, data_range=1.0)
@@ -68,14 +71,16 @@ def test_color_result() -> None:
 
 def test_events_come_in_order() -> None:
     events = list(iter_fuse(PAIR, QUICK.replace(preview_rate=60.0)))
-    assert isinstance(events[0], GainsReady)
-    assert isinstance(events[1], StepDone)
-    assert isinstance(events[2], Preview)
+    assert isinstance(events[0], Preview)
+    assert events[0].iteration == 0
+    assert isinstance(events[1], GainsReady)
+    assert isinstance(events[2], StepDone)
+    assert isinstance(events[3], Preview)
     assert isinstance(events[-1], Done)
     steps = [e for e in events if isinstance(e, StepDone)]
     assert [s.iteration for s in steps] == [1, 2, 3, 4, 5]
     assert all(s.iterations == 5 and s.rate > 0 and s.remaining >= 0 for s in steps)
-    assert steps[2].excess == pytest.approx(steps[2].loss - events[0].floor)
+    assert steps[2].excess == pytest.approx(steps[2].loss - events[1].floor)
 
 
 def test_previews_are_throttled() -> None:
@@ -84,7 +89,8 @@ def test_previews_are_throttled() -> None:
         return sum(isinstance(e, Preview) for e in events)
 
     assert count(0.0) == 0
-    assert count(0.01) == 1
+    # The consensus image, and the first output.
+    assert count(0.01) == 2
 
 
 def test_stop_takes_effect_within_one_iteration() -> None:
@@ -130,6 +136,61 @@ def test_a_paused_run_can_be_stopped() -> None:
     control.pause()
     thread.join(30)
     assert not thread.is_alive()
+
+
+def test_without_noise_the_result_is_the_consensus_of_both_bands() -> None:
+    rows, columns = np.mgrid[:64, :64]
+    sources = [(128 + 100 * np.sin(rows / 9)).astype("u1"), (2 * rows + columns).astype("u1")]
+    res = fuse(sources, QUICK)
+    assert res.noise == (0.0, 0.0)
+    np.testing.assert_array_equal(res.image, res.consensus.clip(0, 1))
+    base, details = split_bands(res.sources.images, QUICK.band_sigma)
+    expected = consensus(base, res.base_gains) + consensus(details, res.gains)
+    np.testing.assert_allclose(res.consensus, expected, atol=1e-6)
+    own = fuse(sources, QUICK.replace(give_back=False))
+    assert np.abs(own.image - expected).mean() > 0.01
+
+
+def test_noise_is_found_and_taken_off() -> None:
+    rows, columns = np.mgrid[:96, :96] / 96
+    scene = 0.5 + 0.3 * np.sin(6 * rows) * np.cos(5 * columns)
+    clean = np.stack([scene, 0.8 * scene]).astype("f4")
+    noisy = (clean + np.random.default_rng(0).normal(0, 0.06, clean.shape)).clip(0, 1).astype("f4")
+    config = QUICK.replace(intensity="dtype", iterations=150, width=8, stop="noise", noise="auto")
+    truth = fuse(clean, config.replace(iterations=1)).image
+    res = fuse(noisy, config)
+    assert res.noise == pytest.approx((0.06, 0.06), rel=0.1)
+    assert res.record["noise"] == pytest.approx(res.noise, abs=1e-6)
+    plain = fuse(noisy, config.replace(noise="none", iterations=1)).image
+    assert np.square(res.image - truth).mean() < 0.1 * np.square(plain - truth).mean()
+
+
+def test_a_run_stops_at_the_noise() -> None:
+    rng = np.random.default_rng(5)
+    noisy = [(128 + rng.normal(0, 20, (64, 64))).clip(0, 255).astype("u1") for _ in range(2)]
+    res = fuse(noisy, QUICK.replace(iterations=300, width=8, stop="noise", patience=300))
+    assert res.stop_reason == "noise"
+    assert len(res.losses) < 300
+
+
+def test_time_budget_ends_a_run_in_time() -> None:
+    start = time.perf_counter()
+    res = fuse(PAIR, QUICK.replace(iterations=100_000, time_budget=1.0))
+    assert res.stop_reason == "time"
+    assert 0.3 < res.record["seconds"]["total"] < 3
+    assert time.perf_counter() - start < 10
+
+
+@pytest.mark.parametrize("method", ["average", "wavelet", "gmc"])
+def test_other_methods_run_in_its_place(method: str) -> None:
+    events = list(iter_fuse(PAIR, QUICK.replace(method=method)))
+    assert [type(e) for e in events] == [GainsReady, Done]
+    res = events[-1].result
+    np.testing.assert_array_equal(res.image, fuse_with(method, PAIR))
+    assert res.stop_reason == "closed form"
+    assert len(res.losses) == 0
+    assert res.record["config"]["method"] == method
+    assert parse_record(json.dumps(res.record))["iterations"] == 0
 
 
 def test_plateau_ends_a_run() -> None:

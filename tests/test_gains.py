@@ -76,12 +76,12 @@ def test_permuting_sources_permutes_gains(count: int, window: str, patch: int) -
 
 
 @pytest.mark.parametrize(("window", "patch"), WINDOWS)
-def test_bands_of_rows_change_nothing(
+def test_strips_of_rows_change_nothing(
     window: str, patch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sources = RNG.random((2, 61, 17))
     whole = gain_maps(sources, patch_size=patch, window=window)
-    monkeypatch.setattr(gains_module, "_BAND_BYTES", 1)
+    monkeypatch.setattr(gains_module, "_STRIP_BYTES", 1)
     np.testing.assert_allclose(
         gain_maps(sources, patch_size=patch, window=window), whole, atol=1e-6
     )

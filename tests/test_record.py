@@ -36,6 +36,7 @@ def test_losses_are_thinned_with_both_ends(count: int) -> None:
         sources=[describe_source(IMAGE, (0, 11), name="CT", path="/data/ct.tif")],
         losses=np.arange(count, dtype=float),
         floor=0.0,
+        noise=[0.0],
         stop_reason="iterations",
         seconds={"fit": 1.23456},
         metrics={"piella": 0.5},

@@ -16,6 +16,23 @@ Intensity = str | tuple[str | Window, ...]
 
 INTENSITY_MODES = ("auto", "minmax", "dtype", "percentiles")
 
+DIP = "dip"
+"""The method of this program: Deep Image Prior."""
+
+METHOD_NAMES = (
+    DIP,
+    "average",
+    "maximum",
+    "consensus",
+    "wavelet",
+    "laplacian",
+    "gmc",
+    "l1",
+    "base-detail",
+    "densefuse",
+)
+"""Every fusion method: the one of this program, and those of :mod:`napari_dip_fusion.methods`."""
+
 
 def _setting(
     default: Any,
@@ -60,6 +77,13 @@ class FusionConfig:
     preset_name: str = _setting(
         "fast", "Name of the preset that the other values started from.", group="preset"
     )
+    method: str = _setting(
+        DIP,
+        "Fusion method: dip (Deep Image Prior, which the other settings are for), or one of the "
+        "methods it is compared with, with that method's own settings.",
+        group="method",
+        choices=METHOD_NAMES,
+    )
     intensity: Intensity = _setting(
         "auto",
         "How source values become [0, 1]: auto (8-bit by 255, otherwise by the data's own "
@@ -84,8 +108,16 @@ class FusionConfig:
         minimum=1,
         maximum=255,
     )
+    band_sigma: float = _setting(
+        3.5,
+        "Standard deviation in pixels of the blur that splits each source into a base and its "
+        "details, with gains of their own; 0 for gains of the whole source, as published.",
+        group="gains",
+        minimum=0,
+        maximum=64,
+    )
     window: str = _setting(
-        "box",
+        "gaussian",
         "Patch weighting: box (sliding), gaussian (sliding, standard deviation patch size / 4.5) "
         "or block (non-overlapping).",
         group="gains",
@@ -102,11 +134,33 @@ class FusionConfig:
         False, "Subtract the patch mean before the principal component analysis.", group="gains"
     )
     sharpness: float = _setting(
-        1.0,
-        "Power applied to the gains before scaling; above 1 the stronger source weighs more.",
+        12.0,
+        "Power applied to the gains (of the details, in two bands) before scaling; above 1 the "
+        "stronger source weighs more.",
         group="gains",
         minimum=0.1,
-        maximum=16,
+        maximum=64,
+    )
+    noise: str = _setting(
+        "auto",
+        "Noise in the sources: auto (estimated for each; the gains are taken from denoised "
+        "sources, and the run stops at the noise) or none (sources are taken as they are).",
+        group="noise",
+        choices=("auto", "none"),
+    )
+    give_back: bool = _setting(
+        True,
+        "Give the network's image back the structure of the consensus image that noise cannot "
+        "explain; without noise the result is the consensus image itself.",
+        group="noise",
+    )
+    averaging: float = _setting(
+        0.97,
+        "Decay of the running mean of the network's outputs, of which the result is made; "
+        "0 keeps the output with the smallest loss, as published.",
+        group="noise",
+        minimum=0,
+        maximum=0.999,
     )
     channels: int = _setting(
         1,
@@ -153,19 +207,27 @@ class FusionConfig:
         maximum=1,
     )
     iterations: int = _setting(
-        300, "Largest number of iterations.", group="fit", minimum=1, maximum=100_000
+        120, "Largest number of iterations.", group="fit", minimum=1, maximum=100_000
     )
     learning_rate: float = _setting(
         0.01, "Learning rate of Adam.", group="fit", minimum=1e-6, maximum=1
     )
-    stop: str = _setting(
-        "plateau",
-        "When to stop: plateau (the excess loss no longer falls) or iterations (run them all).",
+    time_budget: float = _setting(
+        0.0,
+        "Stop before a run takes longer than this many seconds; 0 for no limit.",
         group="fit",
-        choices=("plateau", "iterations"),
+        minimum=0,
+        maximum=1e6,
+    )
+    stop: str = _setting(
+        "noise",
+        "When to stop: noise (the excess loss is down to what the estimated noise explains, or no "
+        "longer falls), plateau (it no longer falls) or iterations (run them all).",
+        group="fit",
+        choices=("noise", "plateau", "iterations"),
     )
     patience: int = _setting(
-        100,
+        40,
         "Iterations over which the plateau rule compares the excess loss.",
         group="fit",
         minimum=2,
@@ -192,10 +254,11 @@ class FusionConfig:
         group="compute",
     )
     precision: str = _setting(
-        "float32",
-        "Arithmetic of the convolutions: float32 or bfloat16 (faster on processors that have it).",
+        "auto",
+        "Arithmetic of the convolutions: auto (bfloat16 where the device computes with it), "
+        "float32 or bfloat16.",
         group="compute",
-        choices=("float32", "bfloat16"),
+        choices=("auto", "float32", "bfloat16"),
     )
     threads: int = _setting(
         0,
@@ -288,10 +351,16 @@ class FusionConfig:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {},
+    "quality": {"width": 64, "iterations": 400, "averaging": 0.99},
     "paper": {
         "patch_size": 2,
+        "band_sigma": 0.0,
         "window": "block",
         "scale": "unit-norm",
+        "sharpness": 1.0,
+        "noise": "none",
+        "give_back": False,
+        "averaging": 0.0,
         "channels": 10,
         "width": 128,
         "upsampling": "bilinear",
@@ -303,7 +372,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 """What each preset changes in the defaults of :class:`FusionConfig`."""
 
 PRESET_HELP = {
-    "fast": "Seconds on a laptop: a narrow network that sees the sources, stopped on a plateau.",
+    "fast": "Seconds on a laptop: gains in two bands, noise estimated, a narrow network that "
+    "sees the sources, structure given back.",
+    "quality": "A minute or two: the settings of fast with a wider network and more iterations; it "
+    "differs from fast on noisy sources only.",
     "paper": "The published settings: 128 channels, random input, 2000 iterations. "
     "Takes most of an hour for 256x256 on two processor cores.",
 }

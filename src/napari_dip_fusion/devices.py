@@ -38,6 +38,23 @@ def resolve_device(name: str) -> str:
     return wanted
 
 
+def resolve_precision(name: str, device: str) -> str:
+    """Return ``float32`` or ``bfloat16`` for a setting that may say ``auto``.
+
+    ``auto`` is bfloat16 on processors and GPUs that compute with it, which takes
+    a half to two thirds of the time on a processor, and float32 on others.
+    """
+    if name != "auto":
+        return name
+    import torch
+
+    if device.startswith("cuda"):
+        return "bfloat16" if torch.cuda.get_device_capability(device)[0] >= 8 else "float32"
+    if device == "cpu" and torch.cpu._is_avx512_bf16_supported():
+        return "bfloat16"
+    return "float32"
+
+
 def available_memory(device: str) -> int:
     """Return the free memory of a device in bytes (of the machine for ``cpu`` and ``mps``)."""
     if device.startswith("cuda"):

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 from napari_dip_fusion.sources import PreparedSources
 
 if TYPE_CHECKING:
-    from napari_dip_fusion.fit import Fit
+    from napari_dip_fusion.fusion import RunState
 
 Floats = NDArray[np.float32]
 
@@ -64,9 +64,14 @@ class FusionResult:
     image : ndarray of shape (M, N), or (M, N, 3) if a source is in colour
         The fused image, float32 in [0, 1].
     gains : ndarray of shape (K, M, N)
-        Sensor gain maps, float32.
+        Sensor gain maps, float32; in two bands, those of the details.
+    base_gains : ndarray of shape (K, M, N), or None in one band
+        Sensor gain maps of the base, float32.
     consensus : ndarray of shape (M, N)
-        The closed form T, float32.
+        The closed form T, float32; of the denoised sources where they are noisy.
+    noise : tuple of float
+        Standard deviation of the noise in each prepared source; 0 where there
+        is none, or it was not estimated.
     losses : ndarray of shape (iterations,)
         Mean over pixels of sum_i (X_i - beta_i X_0)^2 at each iteration.
     floor : float
@@ -78,8 +83,9 @@ class FusionResult:
     sources : PreparedSources
         The sources in [0, 1] and their intensity windows.
     stop_reason : str
-        ``iterations``, ``plateau`` or ``stopped``.
-    state : Fit or None
+        ``iterations``, ``noise``, ``plateau``, ``time``, ``stopped``, or
+        ``closed form`` for methods other than ``dip``.
+    state : RunState or None
         The network and optimiser, where the run was asked to keep them for
         :func:`continue_fuse`.
     """
@@ -93,7 +99,9 @@ class FusionResult:
     record: dict[str, Any]
     sources: PreparedSources
     stop_reason: str
-    state: "Fit | None" = field(default=None, repr=False)
+    base_gains: Floats | None = None
+    noise: tuple[float, ...] = ()
+    state: "RunState | None" = field(default=None, repr=False)
 
     @property
     def excess(self) -> NDArray[np.float64]:
@@ -110,12 +118,14 @@ class FusionResult:
 
 @dataclass(frozen=True, eq=False)
 class GainsReady:
-    """The gains are known, and with them the closed form T: a first fused image."""
+    """The gains are known, and with them the closed form T; see :class:`FusionResult`."""
 
     sources: PreparedSources
     gains: Floats
+    base_gains: Floats | None
     consensus: Floats
     floor: float
+    noise: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -151,7 +161,17 @@ class StepDone:
 
 @dataclass(frozen=True, eq=False)
 class Preview:
-    """The best image so far, as :attr:`FusionResult.image` will be."""
+    """An image to look at while the run goes on.
+
+    Attributes
+    ----------
+    iteration : int
+        0 for the consensus image of the sources as they are, which comes at
+        once; later, what the network explains after so many iterations.
+    image : ndarray of shape (M, N) or (M, N, 3)
+        In [0, 1]. The structure that the network missed is given back at the
+        end only.
+    """
 
     iteration: int
     image: Floats

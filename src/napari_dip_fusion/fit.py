@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +11,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_dip_fusion.allocator import kept_heap
 from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.devices import resolve_device
+from napari_dip_fusion.devices import resolve_device, resolve_precision
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.estimate import padded_size
 from napari_dip_fusion.network import SkipNetwork, random_input
 
 Floats = NDArray[np.float32]
+
+# Iterations before a CUDA graph is captured: Adam's state and cuDNN's choices must be there.
+_WARM_UP = 3
+# The running mean covers about the last ninth of the iterations while it is shorter than its decay.
+_MEMORY = 9
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,9 @@ class Fit:
     Per pixel, sum_i (X_i - beta_i x)^2 = w (x - T)^2 + floor, so that the loss
     of the paper (eq. (2)) is one weighted squared error to T, whatever the
     number of sources. Each of the n output channels has its own loss
-    (eq. (4)); their mean is the output, and the output with the smallest loss
-    is kept.
+    (eq. (4)); their mean is the output. What is kept is the running mean of
+    the outputs, or, with ``config.averaging`` 0, the output with the smallest
+    loss.
 
     Parameters
     ----------
@@ -54,35 +61,37 @@ class Fit:
         The consensus image T.
     weight : ndarray of shape (M, N)
         w = sum_i beta_i^2.
-    sources : ndarray of shape (K, M, N)
-        Sources in [0, 1]; with `target` the network's input when
-        ``config.net_input`` is ``sources``.
+    guides : ndarray of shape (C, M, N)
+        The network's input when ``config.net_input`` is ``sources``: the
+        (denoised) sources in [0, 1] and their consensus image.
     config : FusionConfig
 
     Notes
     -----
     Sizes that the network cannot halve are padded by reflection, inside; the
     loss sees the true pixels only. Randomness comes from generators of this
-    object, seeded with ``config.seed``.
+    object, seeded with ``config.seed``. On a CUDA device a step is captured as
+    one graph and replayed, unless the input has noise or the capture fails.
     """
 
     def __init__(
-        self, target: Floats, weight: Floats, sources: Floats, config: FusionConfig
+        self, target: Floats, weight: Floats, guides: Floats, config: FusionConfig
     ) -> None:
         self.config = config
         self.device = resolve_device(config.device)
         self.iteration = 0
         self._shape = target.shape
-        self._best: Tensor | None = None
+        self._kept: Tensor | None = None
         self._best_excess = math.inf
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._graphed: tuple[Tensor, Tensor] | None = None
         with _failures_explained(self):
-            self._build(target, weight, sources)
+            self._build(target, weight, guides)
 
-    def _build(self, target: Floats, weight: Floats, sources: Floats) -> None:
+    def _build(self, target: Floats, weight: Floats, guides: Floats) -> None:
         config = self.config
         generator = torch.Generator().manual_seed(config.seed)
-        layers = np.concatenate([sources, target[None]])
-        channels = len(layers) if config.net_input == "sources" else config.channels
+        channels = len(guides) if config.net_input == "sources" else config.channels
         network = SkipNetwork(
             channels,
             config.channels,
@@ -94,7 +103,7 @@ class Fit:
         )
         size = tuple(padded_size(n, config.depth) for n in self._shape)
         if config.net_input == "sources":
-            net_input = torch.from_numpy(_padded(layers, (size[0], size[1])))[None]
+            net_input = torch.from_numpy(_padded(guides, (size[0], size[1])))[None]
         else:
             net_input = random_input((channels, size[0], size[1]), generator)
         self._noise = torch.Generator(self.device).manual_seed(config.seed + 1)
@@ -103,7 +112,18 @@ class Fit:
         # Copies: the consensus image is part of the result, which may be changed.
         self._target = torch.tensor(target, device=self.device)
         self._weight = torch.tensor(weight, device=self.device)
-        self._optimizer = torch.optim.Adam(self._network.parameters(), lr=config.learning_rate)
+        kind = self._kind
+        self._bfloat16 = resolve_precision(config.precision, self.device) == "bfloat16"
+        self._optimizer = torch.optim.Adam(
+            self._network.parameters(),
+            lr=config.learning_rate,
+            fused=kind != "mps",
+            capturable=kind == "cuda",
+        )
+
+    @property
+    def _kind(self) -> str:
+        return torch.device(self.device).type
 
     @property
     def threads(self) -> int:
@@ -112,8 +132,8 @@ class Fit:
 
     @property
     def image(self) -> Floats | None:
-        """A copy of the best output so far, shape (M, N); None before the first iteration."""
-        return None if self._best is None else self._best.to("cpu", copy=True).numpy()
+        """A copy of what is kept, shape (M, N); None before the first iteration."""
+        return None if self._kept is None else self._kept.to("cpu", copy=True).numpy()
 
     def run(self, iterations: int) -> Iterator[Step]:
         """Yield one Step an iteration, `iterations` times.
@@ -121,43 +141,68 @@ class Fit:
         Raises
         ------
         FusionError
-            When torch fails or the loss is no longer finite; the best output
+            When torch fails or the loss is no longer finite; what was kept
             stays in :attr:`image`.
         """
-        for _ in range(iterations):
-            start = time.perf_counter()
-            with _thread_count(self.config.threads), _failures_explained(self):
-                excess = self._step()
-            self.iteration += 1
-            yield Step(self.iteration, excess, time.perf_counter() - start)
+        with kept_heap():
+            for _ in range(iterations):
+                start = time.perf_counter()
+                with _thread_count(self.config.threads), _failures_explained(self):
+                    excess = self._step()
+                self.iteration += 1
+                yield Step(self.iteration, excess, time.perf_counter() - start)
 
     def _step(self) -> float:
         """Make one iteration and return the excess before it."""
+        if self._kind == "cuda" and self.iteration == _WARM_UP and self.config.input_noise == 0:
+            self._capture()
+        if self._graph is not None and self._graphed is not None:
+            self._graph.replay()
+            loss, output = self._graphed
+        else:
+            loss, output = self._train()
+        excess = float(loss)
+        if not math.isfinite(excess):
+            raise FusionError(
+                f"the loss is no longer finite at iteration {self.iteration + 1}; use a smaller "
+                f"learning_rate than {self.config.learning_rate:g} or precision float32"
+            )
+        self._keep(output, excess)
+        return excess
+
+    def _train(self) -> tuple[Tensor, Tensor]:
+        """Make one step of Adam; return the loss and the output (M, N) before it."""
         net_input = self._input
         if self.config.input_noise > 0:
             noise = torch.empty_like(net_input).normal_(generator=self._noise)
             net_input = net_input + self.config.input_noise * noise
         self._optimizer.zero_grad(set_to_none=True)
         rows, columns = self._shape
-        kind = torch.device(self.device).type
-        with torch.autocast(
-            kind, dtype=torch.bfloat16, enabled=self.config.precision == "bfloat16"
-        ):
+        with torch.autocast(self._kind, dtype=torch.bfloat16, enabled=self._bfloat16):
             output = self._network(net_input)
         output = output[0, :, :rows, :columns]
         loss = weighted_error(output, self._target, self._weight)
-        excess = float(loss.detach())
-        if not math.isfinite(excess):
-            raise FusionError(
-                f"the loss is no longer finite at iteration {self.iteration + 1}; use a smaller "
-                f"learning_rate than {self.config.learning_rate:g} or precision float32"
-            )
-        if excess < self._best_excess:
-            self._best_excess = excess
-            self._best = output.detach().mean(dim=0)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
-        return excess
+        return loss.detach(), output.detach().mean(dim=0)
+
+    def _capture(self) -> None:
+        """Record a step as a CUDA graph; without one, steps go on as before."""
+        graph = torch.cuda.CUDAGraph()
+        with suppress(RuntimeError):
+            self._optimizer.zero_grad(set_to_none=True)
+            with torch.cuda.graph(graph):
+                self._graphed = self._train()
+            self._graph = graph
+
+    def _keep(self, output: Tensor, excess: float) -> None:
+        decay = self.config.averaging
+        if self._kept is None or decay == 0:
+            if excess < self._best_excess:
+                self._kept, self._best_excess = output.clone(), excess
+            return
+        grown = self.iteration / (self.iteration + _MEMORY)
+        self._kept.lerp_(output, 1 - min(decay, grown))
 
 
 def weighted_error(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.analysis import Analysis, analyze, quick_consensus
+from napari_dip_fusion.config import DIP, FusionConfig
 from napari_dip_fusion.devices import available_memory, resolve_device
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.estimate import estimate_memory
@@ -21,11 +22,11 @@ from napari_dip_fusion.events import (
     Preview,
     StepDone,
 )
-from napari_dip_fusion.gains import consensus, consensus_weight, gain_maps, loss_floor
+from napari_dip_fusion.methods import fuse_stack
 from napari_dip_fusion.metrics import evaluate
 from napari_dip_fusion.record import build_record, describe_source
 from napari_dip_fusion.sources import PreparedSources, prepare_sources
-from napari_dip_fusion.stopping import Plateau
+from napari_dip_fusion.stopping import Discrepancy, Plateau
 
 if TYPE_CHECKING:
     from napari_dip_fusion.fit import Fit
@@ -52,16 +53,14 @@ MIN_SIZE = 8
 
 
 @dataclass(frozen=True, eq=False)
-class _Run:
-    """What stays the same from the gains to the result."""
+class RunState:
+    """What stays the same from the gains to the result, and continues a run."""
 
     config: FusionConfig
     prepared: PreparedSources
-    gains: Floats
-    consensus: Floats
-    floor: float
+    analysis: Analysis
     described: list[dict[str, Any]]
-    fit: "Fit"
+    fit: "Fit | None"
     keep_state: bool
 
 
@@ -134,12 +133,13 @@ def iter_fuse(
 
     Yields
     ------
+    Preview
+        First the consensus image of the sources as they are, then at most
+        ``config.preview_rate`` times a second; none if that is 0.
     GainsReady
         Once.
     StepDone
         After each iteration.
-    Preview
-        At most ``config.preview_rate`` times a second.
     Done
         Once, at the end.
     """
@@ -152,16 +152,20 @@ def iter_fuse(
     device = resolve_device(config.device)
     _check_memory(config, prepared, device)
     described = _described(arrays, prepared, names, paths)
-    ready = _gains_ready(prepared, config)
-    gains, target, floor = ready.gains, ready.consensus, ready.floor
-    yield ready
+    if config.preview_rate > 0 and config.method == DIP:
+        yield Preview(0, prepared.colored(quick_consensus(prepared.images, config)))
+    analysis = analyze(prepared.images, config)
+    yield _gains_ready(prepared, analysis)
     seconds = {"gains": time.perf_counter() - start}
+    run = RunState(config, prepared, analysis, described, None, keep_state)
+    if config.method != DIP:
+        yield Done(_other_result(run, seconds))
+        return
 
     from napari_dip_fusion.fit import Fit
 
-    fit = Fit(target, consensus_weight(gains), prepared.images, config)
-    run = _Run(config, prepared, gains, target, floor, described, fit, keep_state)
-    yield from _iterate(run, config.iterations, np.empty(0), seconds, control)
+    fit = Fit(analysis.target, analysis.weight, analysis.guides, config)
+    yield from _iterate(replace(run, fit=fit), config.iterations, np.empty(0), seconds, control)
 
 
 def estimate_gains(sources: Sequence[ArrayLike], config: FusionConfig | None = None) -> GainsReady:
@@ -183,7 +187,7 @@ def estimate_gains(sources: Sequence[ArrayLike], config: FusionConfig | None = N
     config = FusionConfig() if config is None else config
     prepared = prepare_sources(sources, intensity=config.intensity, percentiles=config.percentiles)
     _check_size(prepared.shape)
-    return _gains_ready(prepared, config)
+    return _gains_ready(prepared, analyze(prepared.images, config))
 
 
 def continue_fuse(
@@ -215,60 +219,69 @@ def continue_fuse(
     if iterations < 1:
         raise ValueError(f"iterations must be 1 or more, got {iterations}")
     config = result.state.config.replace(
-        iterations=len(result.losses) + iterations, stop="iterations"
-    )
-    run = _Run(
-        config=config,
-        prepared=result.sources,
-        gains=result.gains,
-        consensus=result.consensus,
-        floor=result.floor,
-        described=result.record["sources"],
-        fit=result.state,
-        keep_state=True,
+        iterations=len(result.losses) + iterations, stop="iterations", time_budget=0.0
     )
     seconds = {k: result.record["seconds"][k] for k in ("gains", "fit")}
     control = Control() if control is None else control
+    run = replace(result.state, config=config)
     yield from _iterate(run, iterations, result.losses, seconds, control)
 
 
-def _gains_ready(prepared: PreparedSources, config: FusionConfig) -> GainsReady:
-    gains = gain_maps(
-        prepared.images,
-        patch_size=config.patch_size,
-        window=config.window,
-        scale=config.scale,
-        centered=config.centered,
-        sharpness=config.sharpness,
-    )
+def _gains_ready(prepared: PreparedSources, analysis: Analysis) -> GainsReady:
     return GainsReady(
         sources=prepared,
-        gains=gains,
-        consensus=consensus(prepared.images, gains),
-        floor=loss_floor(prepared.images, gains),
+        gains=analysis.model.gains,
+        base_gains=analysis.model.base_gains,
+        consensus=analysis.consensus,
+        floor=analysis.floor,
+        noise=analysis.noise,
     )
+
+
+class _Ending:
+    """Says whether a run has reached its end, and by which rule."""
+
+    def __init__(self, config: FusionConfig, noise: float, start: float) -> None:
+        self._config = config
+        self._plateau = Plateau(config.patience, config.min_improvement)
+        self._noise = Discrepancy(noise)
+        self._start = start
+
+    def reason(self, excess: float, seconds: float) -> str | None:
+        """Take the excess of an iteration and the seconds it took."""
+        budget = self._config.time_budget
+        if budget and time.perf_counter() - self._start + seconds > budget:
+            return "time"
+        if self._config.stop == "iterations":
+            return None
+        if self._config.stop == "noise" and self._noise.update(excess):
+            return "noise"
+        return "plateau" if self._plateau.update(excess) else None
 
 
 def _iterate(
-    run: _Run,
+    run: RunState,
     iterations: int,
     losses: NDArray[np.float64],
     seconds: dict[str, float],
     control: Control,
 ) -> Iterator[Event]:
     """Yield the events of a fit, from its first iteration here to Done."""
+    assert run.fit is not None
     made = list(losses)
     total = len(made) + iterations
     reason = "iterations"
     computing = 0.0
-    rule = Plateau(run.config.patience, run.config.min_improvement)
+    spent = time.perf_counter() - sum(seconds.values())
+    ending = _Ending(run.config, run.analysis.expected_excess, spent)
     clock = _PreviewClock(run.config.preview_rate)
+    floor = run.analysis.floor
     try:
         for step in run.fit.run(iterations):
-            made.append(step.excess + run.floor)
+            made.append(step.excess + floor)
             computing += step.seconds
             done = len(made) - len(losses)
-            yield StepDone(step.iteration, total, made[-1], run.floor, done / computing)
+            yield StepDone(step.iteration, total, made[-1], floor, done / computing)
             if clock.due():
                 assert run.fit.image is not None
                 yield Preview(step.iteration, run.prepared.colored(run.fit.image))
@@ -277,8 +290,9 @@ def _iterate(
             if control.stopped:
                 reason = "stopped"
                 break
-            if run.config.stop == "plateau" and rule.update(step.excess):
-                reason = "plateau"
+            ended = ending.reason(step.excess, step.seconds)
+            if ended:
+                reason = ended
                 break
     except FusionError as error:
         if run.fit.image is not None:
@@ -305,36 +319,64 @@ class _PreviewClock:
 
 
 def _result(
-    run: _Run, losses: NDArray[np.float64], reason: str, seconds: dict[str, float]
+    run: RunState, losses: NDArray[np.float64], reason: str, seconds: dict[str, float]
 ) -> FusionResult:
+    assert run.fit is not None
     fused = run.fit.image
     assert fused is not None
+    start = time.perf_counter()
+    if run.config.give_back:
+        fused = run.analysis.given_back(fused)
+    seconds = {**seconds, "fit": seconds["fit"] + time.perf_counter() - start}
+    return _completed(run, fused, losses, reason, seconds)
+
+
+def _other_result(run: RunState, seconds: dict[str, float]) -> FusionResult:
+    """Fuse with one of the methods beside ours."""
+    start = time.perf_counter()
+    fused = fuse_stack(run.config.method, run.prepared.images)
+    seconds = {**seconds, "fit": time.perf_counter() - start}
+    return _completed(run, fused, np.empty(0), "closed form", seconds)
+
+
+def _completed(
+    run: RunState,
+    fused: Floats,
+    losses: NDArray[np.float64],
+    reason: str,
+    seconds: dict[str, float],
+) -> FusionResult:
     start = time.perf_counter()
     metrics = evaluate(run.prepared.images, fused, data_range=1.0)
     seconds = {**seconds, "metrics": time.perf_counter() - start}
     seconds["total"] = sum(seconds.values())
+    gains = run.analysis.model
     record = build_record(
         config=run.config,
-        device=run.fit.device,
-        threads=run.fit.threads,
+        device=run.fit.device if run.fit else "cpu",
+        threads=run.fit.threads if run.fit else 1,
         sources=run.described,
         losses=losses,
-        floor=run.floor,
+        floor=run.analysis.floor,
+        noise=run.analysis.noise,
         stop_reason=reason,
         seconds=seconds,
         metrics=metrics,
     )
     return FusionResult(
         image=run.prepared.colored(fused),
-        gains=run.gains,
-        consensus=run.consensus,
+        # Copies: what is given out may be changed, and the run be continued.
+        gains=gains.gains.copy(),
+        base_gains=None if gains.base_gains is None else gains.base_gains.copy(),
+        consensus=run.analysis.consensus.copy(),
+        noise=run.analysis.noise,
         losses=losses,
-        floor=run.floor,
+        floor=run.analysis.floor,
         metrics=metrics,
         record=record,
         sources=run.prepared,
         stop_reason=reason,
-        state=run.fit if run.keep_state else None,
+        state=run if run.keep_state and run.fit else None,
     )
 
 

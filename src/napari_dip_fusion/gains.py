@@ -10,6 +10,7 @@ References
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,11 @@ from scipy import ndimage
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-_BAND_BYTES = 32 * 2**20
+_STRIP_BYTES = 32 * 2**20
 # Moments below this fraction of the brightest squared value are rounding, not image.
 _ROUNDING = 1e-12
+# Variance of a source in [0, 1] below which the guided filter takes it for flat.
+_FLAT = 1e-4
 
 
 def gain_maps(
@@ -76,17 +79,139 @@ def gain_maps(
     """
     stack = _as_stack(sources)
     _check_options(stack, patch_size, window, scale, sharpness)
-    gains = np.empty(stack.shape, dtype=np.float32)
     for i, s in enumerate(stack):
         if not np.isfinite(s).all():
             raise ValueError(
                 f"source {i} has NaN or infinite values; replace them first, for example with "
                 "numpy.nan_to_num"
             )
-    rounding = _ROUNDING * max(float(np.max(np.square(s, dtype=np.float64))) for s in stack)
-    for rows, band in _bands(stack, patch_size, window):
-        moments = _moments(band, patch_size, window, centered)[:, :, rows[2]]
-        gains[:, rows[0] : rows[1]] = _scaled(_leading(moments, rounding), scale, sharpness)
+    return _gains_of([stack], patch_size, window, scale, centered, sharpness)
+
+
+@dataclass(frozen=True, eq=False)
+class SensorModel:
+    """The gains of some sources, in one band or in two.
+
+    In two bands, each source is a base (its Gaussian blur) and the details
+    that remain, with gains of their own: X_i^b = beta_i^b X_0^b + N_i^b for
+    both bands b, and T is the sum of the bands' least-squares images.
+
+    Attributes
+    ----------
+    gains : ndarray of shape (K, M, N), float32
+        Gains of the details, or of the whole sources in one band.
+    base_gains : ndarray of shape (K, M, N), float32, or None
+        Gains of the base; None in one band.
+    band_sigma : float
+        Standard deviation of the blur in pixels; 0 in one band.
+    """
+
+    gains: Floats
+    base_gains: Floats | None
+    band_sigma: float
+
+    def consensus(self, sources: Sequence[ArrayLike] | ArrayLike) -> Floats:
+        """Return T of sources of shape (K, M, N), shape (M, N); see :func:`consensus`."""
+        if self.base_gains is None:
+            return consensus(sources, self.gains)
+        base, details = split_bands(sources, self.band_sigma)
+        total: Floats = consensus(base, self.base_gains) + consensus(details, self.gains)
+        return total
+
+    def loss_floor(self, sources: Sequence[ArrayLike] | ArrayLike) -> float:
+        """Return the loss that T leaves, summed over the bands; see :func:`loss_floor`."""
+        if self.base_gains is None:
+            return loss_floor(sources, self.gains)
+        base, details = split_bands(sources, self.band_sigma)
+        return loss_floor(base, self.base_gains) + loss_floor(details, self.gains)
+
+
+def sensor_model(
+    sources: Sequence[ArrayLike] | ArrayLike,
+    *,
+    band_sigma: float,
+    patch_size: int,
+    window: str,
+    scale: str,
+    centered: bool,
+    sharpness: float,
+) -> SensorModel:
+    """Estimate the gains of sources in one band (`band_sigma` 0) or in two.
+
+    Parameters
+    ----------
+    sources, patch_size, window, scale, centered, sharpness
+        As for :func:`gain_maps`. In two bands, `sharpness` applies to the gains
+        of the details, which are then smoothed between, not across, edges of
+        their source (a guided filter [2]_ of 3x3 pixels); those of the base
+        come, with sharpness 1, from the sum of both bands' moments: a source
+        bears on the base by its brightness and by the structure that it has
+        there.
+    band_sigma : float
+        Standard deviation in pixels of the blur that gives the base.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`gain_maps`.
+
+    References
+    ----------
+    .. [2] K. He, J. Sun, X. Tang, "Guided Image Filtering", IEEE PAMI 35(6), 2013,
+       doi:10.1109/TPAMI.2012.213.
+    """
+    options = {"patch_size": patch_size, "window": window, "scale": scale, "centered": centered}
+    if band_sigma == 0:
+        return SensorModel(gain_maps(sources, sharpness=sharpness, **options), None, 0.0)  # type: ignore[arg-type]
+    base, details = split_bands(sources, band_sigma)
+    gains = gain_maps(details, sharpness=sharpness, **options)  # type: ignore[arg-type]
+    guides = base + details
+    gains = np.stack([_guided(g, x) for g, x in zip(gains, guides, strict=True)]).clip(0, 1)
+    gains /= gains.max(axis=0) if scale == "unit-max" else np.linalg.norm(gains, axis=0)
+    base_gains = _gains_of([base, details], patch_size, window, scale, centered, 1.0)
+    return SensorModel(gains, base_gains, band_sigma)
+
+
+def split_bands(
+    sources: Sequence[ArrayLike] | ArrayLike, sigma: float
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return base (Gaussian blur) and details, which add up to the sources, each (K, M, N)."""
+    stack = _as_stack(sources)
+    base = np.stack([ndimage.gaussian_filter(s, sigma, mode="reflect") for s in stack])
+    return base, stack - base
+
+
+def _guided(image: Floats, guide: Floats) -> Floats:
+    """Smooth an image where its guide is flat: locally a line in the guide's values."""
+
+    def mean(values: Doubles) -> Doubles:
+        return np.asarray(ndimage.uniform_filter(values, 3, mode="reflect"))
+
+    p, x = image.astype(np.float64), guide.astype(np.float64)
+    mean_p, mean_x = mean(p), mean(x)
+    slope = (mean(x * p) - mean_x * mean_p) / (mean(x * x) - mean_x**2 + _FLAT)
+    smooth = mean(slope) * x + mean(mean_p - slope * mean_x)
+    return smooth.astype(np.float32)
+
+
+def _gains_of(
+    stacks: Sequence[NDArray[Any]],
+    patch_size: int,
+    window: str,
+    scale: str,
+    centered: bool,
+    sharpness: float,
+) -> Floats:
+    """Gains by the sum of the moments of some stacks, each (K, M, N)."""
+    gains = np.empty(stacks[0].shape, dtype=np.float32)
+    rounding = _ROUNDING * sum(float(np.max(np.square(s, dtype=np.float64))) for s in stacks)
+    for strips in zip(*(_strips(s, patch_size, window) for s in stacks), strict=True):
+        (start, stop, inside), _ = strips[0]
+        moments = np.sum(
+            [_moments(strip, patch_size, window, centered)[:, :, inside] for _, strip in strips],
+            axis=0,
+        )
+        gains[:, start:stop] = _scaled(_leading(moments, rounding), scale, sharpness)
     return gains
 
 
@@ -200,19 +325,19 @@ def _sigma(patch_size: int) -> float:
 
 
 def _halo(patch_size: int, window: str) -> int:
-    """Rows around a band that its windows reach into."""
+    """Rows around a strip that its windows reach into."""
     if window == "block":
         return 0
     return patch_size // 2 if window == "box" else int(4 * _sigma(patch_size) + 0.5)
 
 
-def _bands(
+def _strips(
     stack: NDArray[Any], patch_size: int, window: str
 ) -> Iterator[tuple[tuple[int, int, slice], Doubles]]:
-    """Yield (first row, last row, rows inside the band) and the band in float64."""
+    """Yield (first row, last row, rows inside the strip) and the strip in float64."""
     count, height, width = stack.shape
     halo = _halo(patch_size, window)
-    size = max(_BAND_BYTES // (8 * width * count * (count + 1)), 4 * halo, 1)
+    size = max(_STRIP_BYTES // (8 * width * count * (count + 1)), 4 * halo, 1)
     size = -(-size // patch_size) * patch_size
     for start in range(0, height, size):
         stop = min(start + size, height)
@@ -221,16 +346,16 @@ def _bands(
         yield (start, stop, inside), stack[:, top : stop + halo].astype(np.float64)
 
 
-def _moments(band: Doubles, patch_size: int, window: str, centered: bool) -> Doubles:
-    """Windowed second moments of a band, shape (K, K, rows, N)."""
-    count = len(band)
+def _moments(strip: Doubles, patch_size: int, window: str, centered: bool) -> Doubles:
+    """Windowed second moments of a strip, shape (K, K, rows, N)."""
+    count = len(strip)
     if centered:
-        band = band - band.mean(axis=(1, 2), keepdims=True)
-        means = [_window_mean(b, patch_size, window) for b in band]
-    moments = np.empty((count, *band.shape))
+        strip = strip - strip.mean(axis=(1, 2), keepdims=True)
+        means = [_window_mean(b, patch_size, window) for b in strip]
+    moments = np.empty((count, *strip.shape))
     for i in range(count):
         for j in range(i, count):
-            mean = _window_mean(band[i] * band[j], patch_size, window)
+            mean = _window_mean(strip[i] * strip[j], patch_size, window)
             if centered:
                 mean -= means[i] * means[j]
             moments[i, j] = moments[j, i] = mean

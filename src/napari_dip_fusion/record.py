@@ -53,6 +53,7 @@ def build_record(
     sources: Sequence[Mapping[str, Any]],
     losses: NDArray[np.float64],
     floor: float,
+    noise: Sequence[float],
     stop_reason: str,
     seconds: Mapping[str, float],
     metrics: Mapping[str, float],
@@ -72,6 +73,8 @@ def build_record(
         One loss per iteration; at most 200 of them are kept.
     floor : float
         The smallest value that the loss can take.
+    noise : sequence of float
+        Standard deviation of the noise that was found in each source.
     stop_reason : str
     seconds : dict
         Time of each stage.
@@ -93,6 +96,7 @@ def build_record(
         "iterations": len(losses),
         "stop_reason": stop_reason,
         "floor": floor,
+        "noise": [round(n, 6) for n in noise],
         "losses": _thinned(losses),
         "seconds": {k: round(v, 4) for k, v in seconds.items()},
         "metrics": dict(metrics),

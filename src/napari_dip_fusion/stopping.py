@@ -3,6 +3,34 @@
 from collections import deque
 
 
+class Discrepancy:
+    """Stop when the excess loss is down to what noise explains [1]_.
+
+    Parameters
+    ----------
+    noise : float
+        Excess loss of an image without noise; 0 never stops.
+
+    References
+    ----------
+    .. [1] T. Jahn, B. Jin, "On the Discrepancy Principle for Deep Image Prior", 2024,
+       arXiv:2402.04610.
+
+    Examples
+    --------
+    >>> rule = Discrepancy(0.5)
+    >>> [rule.update(excess) for excess in (1.0, 0.7, 0.49)]
+    [False, False, True]
+    """
+
+    def __init__(self, noise: float) -> None:
+        self._noise = noise
+
+    def update(self, excess: float) -> bool:
+        """Take the excess of one more iteration; return whether to stop."""
+        return excess < self._noise
+
+
 class Plateau:
     """Stop when the smallest excess loss has stopped falling.
 

@@ -17,8 +17,10 @@ from napari_dip_fusion.plugin.preferences import Preferences
 from napari_dip_fusion.plugin.rows import LABEL_WIDTH, show_number
 
 GROUPS = {
+    "method": "Method",
     "intensity": "Intensity",
     "gains": "Gains",
+    "noise": "Noise",
     "network": "Network",
     "fit": "Fit",
     "compute": "Computing",
