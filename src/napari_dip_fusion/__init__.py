@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from napari_dip_fusion.gains import consensus, gain_maps
     from napari_dip_fusion.methods import fuse_with
     from napari_dip_fusion.metrics import evaluate
+    from napari_dip_fusion.probe import estimate_run
 
 __all__ = [
     "Control",
@@ -24,6 +25,7 @@ __all__ = [
     "FusionResult",
     "consensus",
     "continue_fuse",
+    "estimate_run",
     "evaluate",
     "fuse",
     "fuse_with",
@@ -38,6 +40,7 @@ _HOMES = {
     "FusionResult": "events",
     "consensus": "gains",
     "continue_fuse": "fusion",
+    "estimate_run": "probe",
     "evaluate": "metrics",
     "fuse": "fusion",
     "fuse_with": "methods",
