@@ -1,6 +1,7 @@
 """Sources from files, and a run with its progress on the terminal."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ from napari_dip_fusion.align import SMALL_COVERAGE
 from napari_dip_fusion.cli import console
 from napari_dip_fusion.cli.options import Choice
 from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.fusion import Control, FusionResult, iter_fuse
 from napari_dip_fusion.grids import GridSources, to_one_grid
 from napari_dip_fusion.io import read_image
+from napari_dip_fusion.probe import estimate_run
+from napari_dip_fusion.sources import prepare_sources
 
 
 def check_count(paths: Sequence[Path]) -> None:
@@ -54,13 +58,24 @@ def run_fusion(
     *,
     quiet: bool,
 ) -> FusionResult:
-    """Fuse arrays with a progress bar; Ctrl-C keeps the best so far.
+    """Fuse arrays with a line on what that takes, and a progress bar; Ctrl-C keeps the best so far.
 
     `paths` are the files of the sources, or plain names where there are none.
     """
     control = Control()
     files = [str(p.resolve()) if isinstance(p, Path) else None for p in paths]
     names = [p.name if isinstance(p, Path) else p for p in paths]
+    if not quiet:
+        _announce(arrays, config)
     with console.interrupt_keeps_best(control):
         events = iter_fuse(arrays, config, names=names, paths=files, control=control)
         return console.watch(events, quiet=quiet)
+
+
+def _announce(arrays: Sequence[NDArray[Any]], config: FusionConfig) -> None:
+    """Say what time and memory the run will need, unless it cannot be run at all."""
+    with suppress(ValueError, FusionError):
+        prepared = prepare_sources(
+            arrays, intensity=config.intensity, percentiles=config.percentiles
+        )
+        console.message(str(estimate_run(config, prepared.shape, len(arrays))))
