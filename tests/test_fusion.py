@@ -144,8 +144,8 @@ def test_without_noise_the_result_is_the_consensus_of_both_bands() -> None:
     res = fuse(sources, QUICK)
     assert res.noise == (0.0, 0.0)
     np.testing.assert_array_equal(res.image, res.consensus.clip(0, 1))
-    base, details = split_bands(res.sources.images, QUICK.band_sigma)
-    expected = consensus(base, res.base_gains) + consensus(details, res.gains)
+    bands = split_bands(res.sources.images, QUICK.band_sigma)
+    expected = consensus(bands.base, res.base_gains) + consensus(bands.details, res.gains)
     np.testing.assert_allclose(res.consensus, expected, atol=1e-6)
     own = fuse(sources, QUICK.replace(give_back=False))
     assert np.abs(own.image - expected).mean() > 0.01

@@ -7,7 +7,13 @@ from numpy.typing import NDArray
 
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.denoising import denoise, wiener
-from napari_dip_fusion.gains import SensorModel, consensus_weight, sensor_model
+from napari_dip_fusion.gains import (
+    Bands,
+    SensorModel,
+    consensus_weight,
+    sensor_model,
+    split_bands,
+)
 from napari_dip_fusion.noise import clipped_mean, estimate_noise, is_clipped, unclipped
 
 Floats = NDArray[np.float32]
@@ -75,8 +81,10 @@ class Analysis:
             return self.target.clip(0, 1)
         beta = self.model.gains
         levels = np.asarray(self.noise, dtype=np.float32)
-        sigma = np.sqrt(np.einsum("k,kmn->mn", levels**2, beta**2)) / self.weight
-        return wiener(self.target, sigma, (image + self.consensus) / 2).clip(0, 1)
+        variance = np.einsum("k,kmn->mn", levels**2, beta**2)
+        sigma = np.asarray(np.sqrt(variance) / self.weight, dtype=np.float32)
+        pilot = np.asarray((image + self.consensus) / 2, dtype=np.float32)
+        return wiener(self.target, sigma, pilot).clip(0, 1)
 
 
 def analyze(images: Floats, config: FusionConfig) -> Analysis:
@@ -94,31 +102,40 @@ def analyze(images: Floats, config: FusionConfig) -> Analysis:
     """
     estimated = [estimate_noise(i) if config.noise == "auto" else 0.0 for i in images]
     cleaned = [_cleaned(i, s) for i, s in zip(images, estimated, strict=True)]
-    unbiased = np.stack([u for u, _ in cleaned])
     denoised = np.stack([d for _, d in cleaned])
-    model = sensor_model(
-        denoised,
-        band_sigma=config.band_sigma,
+    bands = split_bands(denoised, config.band_sigma)
+    model = _model(bands, config)
+    target = consensus = model.consensus(bands)
+    if any(estimated):
+        unbiased = np.stack([u for u, _ in cleaned])
+        target = model.consensus(split_bands(unbiased, config.band_sigma))
+        consensus = consensus.clip(0, 1)
+        bands = split_bands(images, config.band_sigma)
+    return Analysis(
+        noise=tuple(estimated),
+        denoised=denoised,
+        model=model,
+        target=target,
+        consensus=consensus,
+        floor=model.loss_floor(bands),
+    )
+
+
+def quick_consensus(images: Floats, config: FusionConfig) -> Floats:
+    """Return T of the sources as they are, in [0, 1], shape (M, N): a first image at once."""
+    bands = split_bands(images, config.band_sigma)
+    return _model(bands, config).consensus(bands).clip(0, 1)
+
+
+def _model(bands: Bands, config: FusionConfig) -> SensorModel:
+    return sensor_model(
+        bands,
         patch_size=config.patch_size,
         window=config.window,
         scale=config.scale,
         centered=config.centered,
         sharpness=config.sharpness,
     )
-    target = model.consensus(unbiased)
-    return Analysis(
-        noise=tuple(estimated),
-        denoised=denoised,
-        model=model,
-        target=target,
-        consensus=model.consensus(denoised).clip(0, 1) if any(estimated) else target,
-        floor=model.loss_floor(images),
-    )
-
-
-def quick_consensus(images: Floats, config: FusionConfig) -> Floats:
-    """Return T of the sources as they are, in [0, 1], shape (M, N): a first image at once."""
-    return analyze(images, config.replace(noise="none")).target.clip(0, 1)
 
 
 def _cleaned(image: Floats, sigma: float) -> tuple[Floats, Floats]:

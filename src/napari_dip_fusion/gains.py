@@ -9,8 +9,10 @@ References
    Using Deep Image Priors", ICIP 2022, arXiv:2110.09490.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -79,12 +81,7 @@ def gain_maps(
     """
     stack = _as_stack(sources)
     _check_options(stack, patch_size, window, scale, sharpness)
-    for i, s in enumerate(stack):
-        if not np.isfinite(s).all():
-            raise ValueError(
-                f"source {i} has NaN or infinite values; replace them first, for example with "
-                "numpy.nan_to_num"
-            )
+    _check_finite(stack)
     return _gains_of([stack], patch_size, window, scale, centered, sharpness)
 
 
@@ -102,53 +99,62 @@ class SensorModel:
         Gains of the details, or of the whole sources in one band.
     base_gains : ndarray of shape (K, M, N), float32, or None
         Gains of the base; None in one band.
-    band_sigma : float
-        Standard deviation of the blur in pixels; 0 in one band.
     """
 
     gains: Floats
     base_gains: Floats | None
-    band_sigma: float
 
-    def consensus(self, sources: Sequence[ArrayLike] | ArrayLike) -> Floats:
-        """Return T of sources of shape (K, M, N), shape (M, N); see :func:`consensus`."""
+    def consensus(self, bands: "Bands") -> Floats:
+        """Return T of sources in bands, shape (M, N); see :func:`consensus`."""
         if self.base_gains is None:
-            return consensus(sources, self.gains)
-        base, details = split_bands(sources, self.band_sigma)
-        total: Floats = consensus(base, self.base_gains) + consensus(details, self.gains)
+            return consensus(bands.details, self.gains)
+        assert bands.base is not None
+        total: Floats = consensus(bands.base, self.base_gains)
+        total += consensus(bands.details, self.gains)
         return total
 
-    def loss_floor(self, sources: Sequence[ArrayLike] | ArrayLike) -> float:
+    def loss_floor(self, bands: "Bands") -> float:
         """Return the loss that T leaves, summed over the bands; see :func:`loss_floor`."""
+        floor = loss_floor(bands.details, self.gains)
         if self.base_gains is None:
-            return loss_floor(sources, self.gains)
-        base, details = split_bands(sources, self.band_sigma)
-        return loss_floor(base, self.base_gains) + loss_floor(details, self.gains)
+            return floor
+        assert bands.base is not None
+        return floor + loss_floor(bands.base, self.base_gains)
+
+
+@dataclass(frozen=True, eq=False)
+class Bands:
+    """Sources as base and details, each of shape (K, M, N), which add up to them.
+
+    In one band the base is None and the details are the sources.
+    """
+
+    base: NDArray[Any] | None
+    details: NDArray[Any]
 
 
 def sensor_model(
-    sources: Sequence[ArrayLike] | ArrayLike,
+    bands: Bands,
     *,
-    band_sigma: float,
     patch_size: int,
     window: str,
     scale: str,
     centered: bool,
     sharpness: float,
 ) -> SensorModel:
-    """Estimate the gains of sources in one band (`band_sigma` 0) or in two.
+    """Estimate the gains of sources in one band or in two.
 
     Parameters
     ----------
-    sources, patch_size, window, scale, centered, sharpness
+    bands : Bands
+        From :func:`split_bands`.
+    patch_size, window, scale, centered, sharpness
         As for :func:`gain_maps`. In two bands, `sharpness` applies to the gains
         of the details, which are then smoothed between, not across, edges of
         their source (a guided filter [2]_ of 3x3 pixels); those of the base
         come, with sharpness 1, from the sum of both bands' moments: a source
         bears on the base by its brightness and by the structure that it has
         there.
-    band_sigma : float
-        Standard deviation in pixels of the blur that gives the base.
 
     Raises
     ------
@@ -160,38 +166,47 @@ def sensor_model(
     .. [2] K. He, J. Sun, X. Tang, "Guided Image Filtering", IEEE PAMI 35(6), 2013,
        doi:10.1109/TPAMI.2012.213.
     """
-    options = {"patch_size": patch_size, "window": window, "scale": scale, "centered": centered}
-    if band_sigma == 0:
-        return SensorModel(gain_maps(sources, sharpness=sharpness, **options), None, 0.0)  # type: ignore[arg-type]
-    base, details = split_bands(sources, band_sigma)
-    gains = gain_maps(details, sharpness=sharpness, **options)  # type: ignore[arg-type]
-    guides = base + details
-    gains = np.stack([_guided(g, x) for g, x in zip(gains, guides, strict=True)]).clip(0, 1)
-    gains /= gains.max(axis=0) if scale == "unit-max" else np.linalg.norm(gains, axis=0)
-    base_gains = _gains_of([base, details], patch_size, window, scale, centered, 1.0)
-    return SensorModel(gains, base_gains, band_sigma)
+    _check_options(bands.details, patch_size, window, scale, sharpness)
+    _check_finite(bands.details)
+    options = (patch_size, window, scale, centered)
+    if bands.base is None:
+        return SensorModel(_gains_of([bands.details], *options, sharpness), None)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        base_gains = beside.submit(_gains_of, [bands.base, bands.details], *options, 1.0)
+        gains = _gains_of([bands.details], *options, sharpness)
+        guides = bands.base + bands.details
+        gains = np.stack([_guided(g, x) for g, x in zip(gains, guides, strict=True)]).clip(0, 1)
+        gains /= gains.max(axis=0) if scale == "unit-max" else np.linalg.norm(gains, axis=0)
+        return SensorModel(gains, base_gains.result())
 
 
-def split_bands(
-    sources: Sequence[ArrayLike] | ArrayLike, sigma: float
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return base (Gaussian blur) and details, which add up to the sources, each (K, M, N)."""
+def split_bands(sources: Sequence[ArrayLike] | ArrayLike, sigma: float) -> Bands:
+    """Split sources into their Gaussian blur and the details that remain.
+
+    Parameters
+    ----------
+    sources : array of shape (K, M, N), or K arrays of shape (M, N)
+    sigma : float
+        Standard deviation of the blur in pixels; 0 for one band.
+    """
     stack = _as_stack(sources)
+    if sigma == 0:
+        return Bands(None, stack)
     base = np.stack([ndimage.gaussian_filter(s, sigma, mode="reflect") for s in stack])
-    return base, stack - base
+    return Bands(base, stack - base)
 
 
 def _guided(image: Floats, guide: Floats) -> Floats:
     """Smooth an image where its guide is flat: locally a line in the guide's values."""
 
-    def mean(values: Doubles) -> Doubles:
+    def mean(values: Floats) -> Floats:
         return np.asarray(ndimage.uniform_filter(values, 3, mode="reflect"))
 
-    p, x = image.astype(np.float64), guide.astype(np.float64)
-    mean_p, mean_x = mean(p), mean(x)
-    slope = (mean(x * p) - mean_x * mean_p) / (mean(x * x) - mean_x**2 + _FLAT)
-    smooth = mean(slope) * x + mean(mean_p - slope * mean_x)
-    return smooth.astype(np.float32)
+    mean_p, mean_x = mean(image), mean(guide)
+    variance = mean(guide * guide) - mean_x**2
+    slope = (mean(guide * image) - mean_x * mean_p) / (variance + np.float32(_FLAT))
+    smooth: Floats = mean(slope) * guide + mean(mean_p - slope * mean_x)
+    return smooth
 
 
 def _gains_of(
@@ -207,11 +222,8 @@ def _gains_of(
     rounding = _ROUNDING * sum(float(np.max(np.square(s, dtype=np.float64))) for s in stacks)
     for strips in zip(*(_strips(s, patch_size, window) for s in stacks), strict=True):
         (start, stop, inside), _ = strips[0]
-        moments = np.sum(
-            [_moments(strip, patch_size, window, centered)[:, :, inside] for _, strip in strips],
-            axis=0,
-        )
-        gains[:, start:stop] = _scaled(_leading(moments, rounding), scale, sharpness)
+        moments = _moments([strip for _, strip in strips], patch_size, window, centered)
+        gains[:, start:stop] = _scaled(_leading(moments[:, :, inside], rounding), scale, sharpness)
     return gains
 
 
@@ -299,6 +311,15 @@ def _matched(sources: Sequence[ArrayLike] | ArrayLike, gains: ArrayLike) -> tupl
     return x, beta
 
 
+def _check_finite(stack: NDArray[Any]) -> None:
+    for i, s in enumerate(stack):
+        if not np.isfinite(s).all():
+            raise ValueError(
+                f"source {i} has NaN or infinite values; replace them first, for example with "
+                "numpy.nan_to_num"
+            )
+
+
 def _check_options(
     stack: NDArray[Any], patch_size: int, window: str, scale: str, sharpness: float
 ) -> None:
@@ -346,20 +367,24 @@ def _strips(
         yield (start, stop, inside), stack[:, top : stop + halo].astype(np.float64)
 
 
-def _moments(strip: Doubles, patch_size: int, window: str, centered: bool) -> Doubles:
-    """Windowed second moments of a strip, shape (K, K, rows, N)."""
-    count = len(strip)
+def _moments(strips: Sequence[Doubles], patch_size: int, window: str, centered: bool) -> Doubles:
+    """Windowed second moments of strips, added up, shape (K, K, rows, N)."""
+    count = len(strips[0])
     if centered:
-        strip = strip - strip.mean(axis=(1, 2), keepdims=True)
-        means = [_window_mean(b, patch_size, window) for b in strip]
-    moments = np.empty((count, *strip.shape))
+        strips = [s - s.mean(axis=(1, 2), keepdims=True) for s in strips]
+        means = [[_window_mean(x, patch_size, window) for x in s] for s in strips]
+    moments = np.empty((count, *strips[0].shape))
     for i in range(count):
         for j in range(i, count):
-            mean = _window_mean(strip[i] * strip[j], patch_size, window)
+            total = _window_mean(np.sum([s[i] * s[j] for s in strips], axis=0), patch_size, window)
             if centered:
-                mean -= means[i] * means[j]
-            moments[i, j] = moments[j, i] = mean
+                total -= np.sum([m[i] * m[j] for m in means], axis=0)
+            moments[i, j] = moments[j, i] = total
     return moments
+
+
+def _added(terms: Iterable[Doubles]) -> Doubles:
+    return reduce(np.add, terms)
 
 
 def _window_mean(image: Doubles, patch_size: int, window: str) -> Doubles:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.methods import METHODS, fuse_stack, fuse_with
 from napari_dip_fusion.sources import LUMA, prepare_sources
 
@@ -139,3 +140,8 @@ def test_classical_methods_do_not_load_torch() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert run.stdout.strip() == "False"
+
+
+def test_the_consensus_has_the_gains_of_the_default_preset() -> None:
+    options = METHODS["consensus"].options()
+    assert options == {name: getattr(FusionConfig(), name) for name in options}
