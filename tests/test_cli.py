@@ -56,11 +56,22 @@ def test_fuse_writes_image_record_and_gains(pair, tmp_path, capsys) -> None:
     assert record["iterations"] == 3
     assert record["sources"][0]["path"] == pair[0]
     gains = sorted((tmp_path / "gains").iterdir())
-    assert [g.name for g in gains] == ["gain_0_ct.tif", "gain_1_mr.tif"]
+    assert [g.name for g in gains] == [
+        *("gain_0_ct.tif", "gain_0_ct_base.tif", "gain_1_mr.tif", "gain_1_mr_base.tif")
+    ]
+    assert [tifffile.imread(g).shape for g in gains] == [(33, 47)] * 4
     assert tifffile.imread(gains[0]).max() == 1
+    assert (tifffile.imread(gains[0]) != tifffile.imread(gains[1])).any()
     printed = capsys.readouterr()
     assert "Pe" in printed.out
     assert re.fullmatch(r"about .* at most, .*B\n", printed.err)
+
+
+def test_gains_in_one_band_are_one_file_a_source(pair, tmp_path) -> None:
+    options = ("--gains-dir", tmp_path / "gains", "--set", "band_sigma=0", "-q", *QUICK)
+    assert run("fuse", *pair, "-o", tmp_path / "f.png", *options) == 0
+    gains = sorted(g.name for g in (tmp_path / "gains").iterdir())
+    assert gains == ["gain_0_ct.tif", "gain_1_mr.tif"]
 
 
 @pytest.mark.parametrize(
@@ -167,7 +178,7 @@ def test_demo(tmp_path, capsys) -> None:
     assert run("demo", "-o", folder, *QUICK) == 0
     names = {p.name for p in folder.iterdir()}
     assert {"fused.png", "fused.record.json", "figure.png"} <= names
-    assert len(names) == 5
+    assert len(names) == 7
     assert "maximum" in capsys.readouterr().out
     assert "add --force" in refused(capsys, "demo", "-o", folder, *QUICK)
 
@@ -362,7 +373,8 @@ def test_a_bundle_holds_everything(pair, tmp_path) -> None:
     assert run("fuse", *pair, "-o", out, "-q", *QUICK) == 0
     assert (tmp_path / "all.record.json").exists()
     names = [image.name for image in read_images(out)]
-    assert names == ["ct.png", "mr.png", "ct.png gain", "mr.png gain", "consensus", "fused"]
+    gains = [f"{n} gain ({band})" for n in ("ct.png", "mr.png") for band in ("base", "details")]
+    assert names == ["ct.png", "mr.png", *gains, "consensus", "fused"]
     assert run("metrics", *pair, "--fused", out) == 0
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def fusion_figure(result: FusionResult, names: Sequence[str]) -> "Figure":
-    """Draw sources, gains, fused image and loss curve of one run.
+    """Draw sources, gains (in two bands, those of the base too), fused image and loss curve.
 
     Parameters
     ----------
@@ -30,16 +30,22 @@ def fusion_figure(result: FusionResult, names: Sequence[str]) -> "Figure":
 
     count = len(names)
     columns = max(count, 3)
-    figure = Figure(figsize=(3 * columns, 9), layout="constrained")
-    axes = figure.subplots(3, columns)
+    bands = {"gain": result.gains}
+    if result.base_gains is not None:
+        bands = {"gain (base)": result.base_gains, "gain (details)": result.gains}
+    rows = 2 + len(bands)
+    figure = Figure(figsize=(3 * columns, 3 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns)
     images: dict[str, NDArray[Any]] = dict(zip(names, result.sources.images, strict=True))
     for ax, (name, image) in zip(axes[0], images.items(), strict=False):
         _show(ax, image, name, "gray")
-    for ax, name, gain in zip(axes[1], names, result.gains, strict=False):
-        _show(ax, gain, f"gain of {name}", "viridis")
-    _show(axes[2, 0], result.consensus, "consensus T", "gray")
-    _show(axes[2, 1], result.image, "fused", "gray")
-    _plot_losses(axes[2, 2], result)
+    for line, (band, gains) in zip(axes[1:-1], bands.items(), strict=True):
+        for ax, name, gain in zip(line, names, gains, strict=False):
+            _show(ax, gain, f"{name} {band}", "viridis")
+    _show(axes[-1, 0], result.consensus, "consensus T", "gray")
+    _show(axes[-1, 1], result.image, "fused", "gray")
+    if len(result.losses):
+        _plot_losses(axes[-1, 2], result)
     for ax in figure.axes:
         if not ax.has_data():
             ax.set_axis_off()

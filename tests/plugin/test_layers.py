@@ -491,6 +491,18 @@ def test_gain_layers_can_be_compared():
         assert layer.data.shape == (1, 20, 30)
 
 
+def test_gain_layers_of_two_bands_are_told_apart():
+    viewer, layers = viewer_with(noise(20, 30), noise(20, 30))
+    place = placement(layers[0], viewer.dims)
+    base, details = noise(2, 20, 30), noise(2, 20, 30)
+    added = add_gain_layers(viewer, details, layers, place, base_gains=base)
+    assert [layer.name for layer in added] == [
+        *("L0 gain (base)", "L0 gain (details)", "L1 gain (base)", "L1 gain (details)")
+    ]
+    for layer, maps in zip(added, [base[0], details[0], base[1], details[1]], strict=True):
+        np.testing.assert_array_equal(layer.data, maps)
+
+
 def test_names_never_replace_a_layer():
     viewer, layers = viewer_with(noise(20, 30), noise(20, 30))
     assert fused_name(layers) == "fused L0 + L1"

@@ -64,6 +64,7 @@ def test_results_never_replace_a_layer(widget, viewer, until_idle):
 
 
 def test_gain_maps_and_consensus_come_at_once(qtbot, widget, viewer):
+    widget.settings.fields["band_sigma"].value = 0
     widget.panel.gains_button.click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 5, timeout=10_000)
     names = [layer.name for layer in viewer.layers]
@@ -73,6 +74,14 @@ def test_gain_maps_and_consensus_come_at_once(qtbot, widget, viewer):
     assert {tuple(g.contrast_limits) for g in gains} == {(0, 1)}
     np.testing.assert_allclose(np.max([g.data for g in gains], axis=0), 1)
     assert widget.panel.message.text() == ""
+
+
+def test_two_bands_have_gain_maps_of_their_own(qtbot, widget, viewer):
+    widget.panel.gains_button.click()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 7, timeout=10_000)
+    assert [layer.name for layer in viewer.layers][2:6] == [
+        *("CT gain (base)", "CT gain (details)", "MR gain (base)", "MR gain (details)")
+    ]
 
 
 def test_settings_that_do_not_go_together_are_explained(widget):

@@ -16,7 +16,7 @@ from napari_dip_fusion.cli.options import (
     Settings,
     build_config,
 )
-from napari_dip_fusion.cli.outputs import Outputs, check_outputs
+from napari_dip_fusion.cli.outputs import Outputs, base_gain_paths, check_outputs
 from napari_dip_fusion.cli.run import run_fusion
 from napari_dip_fusion.figures import fusion_figure
 from napari_dip_fusion.grids import to_one_grid
@@ -44,10 +44,12 @@ def demo(
     sample = SAMPLES["head"]()
     names = list(sample.source_names)
     figure = output / "figure.png"
+    gains = [output / f"gain_{n}.tif" for n in names]
     outputs = Outputs(
         fused=output / "fused.png",
         record=output / "fused.record.json",
-        gains=[output / f"gain_{n}.tif" for n in names],
+        gains=gains,
+        base_gains=base_gain_paths(gains, config),
         figure=figure,
         dtype="uint8",
         overwrite=force,

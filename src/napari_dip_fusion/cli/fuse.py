@@ -28,6 +28,7 @@ from napari_dip_fusion.cli.options import (
 )
 from napari_dip_fusion.cli.outputs import (
     Outputs,
+    base_gain_paths,
     check_outputs,
     gain_paths_in,
     output_kind,
@@ -78,7 +79,7 @@ def fuse(
         typer.Option(help="Write in the units and type of this source (0 is the first)."),
     ] = None,
     gains_dir: Annotated[
-        Path | None, typer.Option(help="Folder for the gain map of each source, as float32 TIFF.")
+        Path | None, typer.Option(help="Folder for the gain maps of each source, as float32 TIFF.")
     ] = None,
     record: Annotated[
         Path | None,
@@ -111,10 +112,12 @@ def fuse(
         config = build_config(preset, changes, intensity, settings)
     check_count(paths)
     kind = output_kind(output, dtype, like)
+    gains = gain_paths_in(gains_dir, paths)
     outputs = Outputs(
         fused=output,
         record=record_beside(output) if record is None else record,
-        gains=gain_paths_in(gains_dir, paths),
+        gains=gains,
+        base_gains=base_gain_paths(gains, config),
         dtype=kind,
         like=like,
         overwrite=force,

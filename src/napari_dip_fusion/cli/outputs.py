@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.events import FusionResult
 from napari_dip_fusion.grids import GridSources
 from napari_dip_fusion.io import (
@@ -37,6 +38,7 @@ class Outputs:
     fused: Path
     record: Path
     gains: Sequence[Path] = ()
+    base_gains: Sequence[Path] = ()
     figure: Path | None = None
     dtype: str | None = None
     like: int | None = None
@@ -45,7 +47,8 @@ class Outputs:
     @property
     def paths(self) -> list[Path]:
         """All files that a run writes."""
-        return [self.fused, self.record, *self.gains, *([self.figure] if self.figure else [])]
+        figure = [self.figure] if self.figure else []
+        return [self.fused, self.record, *self.gains, *self.base_gains, *figure]
 
     def rehearse(self, sources: GridSources, names: Sequence[str]) -> None:
         """Raise an error now if the format cannot hold what a run on the sources would give.
@@ -59,7 +62,11 @@ class Outputs:
         """
         with TemporaryDirectory() as folder, no_warnings():
             elsewhere = replace(
-                self, fused=Path(folder, self.fused.name), record=Path(folder, "record"), gains=()
+                self,
+                fused=Path(folder, self.fused.name),
+                record=Path(folder, "record"),
+                gains=(),
+                base_gains=(),
             )
             try:
                 elsewhere.write(*_blank(sources), names)
@@ -79,11 +86,16 @@ class Outputs:
             write_images(self.fused, layers, overwrite=self.overwrite)
         else:
             write_image(self.fused, fused, overwrite=self.overwrite)
-        for path, gain in zip(self.gains, result.gains, strict=False):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_image(path, gain, overwrite=self.overwrite)
+        self._write_gains(self.gains, result.gains)
+        if result.base_gains is not None:
+            self._write_gains(self.base_gains, result.base_gains)
         text = json.dumps(result.record, indent=1) + "\n"
         write_text(self.record, text, overwrite=self.overwrite)
+
+    def _write_gains(self, paths: Sequence[Path], gains: NDArray[Any]) -> None:
+        for path, gain in zip(paths, gains, strict=False):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_image(path, gain, overwrite=self.overwrite)
 
     def _pixels(self, result: FusionResult) -> NDArray[Any]:
         if self.like is not None:
@@ -123,6 +135,9 @@ def _blank(sources: GridSources) -> tuple[FusionResult, GridSources]:
 def _beside(result: FusionResult, sources: GridSources, names: Sequence[str]) -> list[SpatialImage]:
     """Return what a bundle holds besides the fused image."""
     gain = {"colormap": "viridis", "contrast_limits": (0.0, 1.0), "visible": False}
+    bands = {"gain": result.gains}
+    if result.base_gains is not None:
+        bands = {"gain (base)": result.base_gains, "gain (details)": result.gains}
     grey = {"contrast_limits": (0.0, 1.0), "visible": False}
     return [
         *(
@@ -130,8 +145,9 @@ def _beside(result: FusionResult, sources: GridSources, names: Sequence[str]) ->
             for a, n in zip(sources.arrays, names, strict=True)
         ),
         *(
-            sources.placed(g, flat=False, name=f"{n} gain", display=gain)
-            for g, n in zip(result.gains, names, strict=True)
+            sources.placed(maps[i], flat=False, name=f"{n} {band}", display=gain)
+            for i, n in enumerate(names)
+            for band, maps in bands.items()
         ),
         sources.placed(result.consensus, flat=False, name="consensus", display=grey),
     ]
@@ -172,6 +188,13 @@ def gain_paths_in(folder: Path | None, sources: Sequence[Path]) -> list[Path]:
     if folder is None:
         return []
     return [folder / f"gain_{i}_{p.stem}.tif" for i, p in enumerate(sources)]
+
+
+def base_gain_paths(paths: Sequence[Path], config: FusionConfig) -> list[Path]:
+    """Return where the gains of the base go, beside those of the details; nowhere in one band."""
+    if config.band_sigma == 0:
+        return []
+    return [p.with_name(f"{p.stem}_base{p.suffix}") for p in paths]
 
 
 def check_outputs(outputs: Outputs, sources: Sequence[Path]) -> None:

@@ -217,7 +217,8 @@ class FuseTab(QWidget):
             return
         self.panel.show_message("")
         image = consensus_image(ready.sources, ready.consensus)
-        add_gain_layers(self._viewer, ready.gains, plan.layers, plan.place)
+        maps, base = ready.gains, ready.base_gains
+        add_gain_layers(self._viewer, maps, plan.layers, plan.place, base_gains=base)
         add_fused_layer(self._viewer, image, consensus_name(plan.layers), plan.place)
 
     def _copy(self, write: Callable[[Recipe], str]) -> None:

@@ -178,13 +178,23 @@ def fusion_metadata(result: FusionResult, place: Placement) -> dict[str, Any]:
 
 
 def add_gain_layers(
-    viewer: ViewerModel, gains: NDArray[Any], layers: Sequence[Layer], place: Placement
+    viewer: ViewerModel,
+    gains: NDArray[Any],
+    layers: Sequence[Layer],
+    place: Placement,
+    *,
+    base_gains: NDArray[Any] | None = None,
 ) -> list[Image]:
-    """Add one layer for each gain map of shape (K, M, N), named after its source."""
+    """Add one layer for each gain map of shape (K, M, N), named after source and band."""
+    bands = {"": gains}
+    if base_gains is not None:
+        bands = {" (base)": base_gains, " (details)": gains}
     added = []
-    for gain, layer in zip(gains, layers, strict=True):
-        name = fresh_name(viewer, f"{layer.name} gain")
-        added.append(viewer.add_image(place.array(gain), **gain_layer_kwargs(place, name)))
+    for i, layer in enumerate(layers):
+        for band, maps in bands.items():
+            name = fresh_name(viewer, f"{layer.name} gain{band}")
+            image = place.array(maps[i])
+            added.append(viewer.add_image(image, **gain_layer_kwargs(place, name)))
     return added
 
 

@@ -59,7 +59,8 @@ def fuse_layers(
     level : int or "auto"
         Level of a multiscale reference; the finest that fits by default.
     gains, consensus : bool
-        Whether to add the gain maps, and the closed-form image T.
+        Whether to add the gain maps (of base and details, in two bands), and the
+        closed-form image T.
     control : Control, optional
         Stops or pauses the run from another thread.
     **changes
@@ -91,7 +92,7 @@ def fuse_layers(
     >>> viewer = ViewerModel()
     >>> for name, image in zip(("CT", "MR"), head_phantom(shape=(32, 32)).sources):
     ...     _ = viewer.add_image(image, name=name)
-    >>> result = fuse_layers(viewer, ["CT", "MR"], iterations=2, width=4)
+    >>> result = fuse_layers(viewer, ["CT", "MR"], iterations=2, width=4, band_sigma=0.0)
     >>> [layer.name for layer in viewer.layers]
     ['CT', 'MR', 'CT gain', 'MR gain', 'fused CT + MR']
     """
@@ -112,7 +113,7 @@ def fuse_layers(
     planes = layer_planes(chosen, target, viewer.dims, level=level, interpolation=interpolation)
     result = _run(planes, settings, chosen, control)
     if gains:
-        add_gain_layers(viewer, result.gains, chosen, place)
+        add_gain_layers(viewer, result.gains, chosen, place, base_gains=result.base_gains)
     if consensus:
         image = consensus_image(result.sources, result.consensus)
         add_fused_layer(viewer, image, consensus_name(chosen), place)
