@@ -1,5 +1,6 @@
 import numpy as np
 
+from napari_dip_fusion.fusion import Done, Preview
 from napari_dip_fusion.plugin.comparison import RULES
 
 
@@ -51,6 +52,33 @@ def test_the_copies_name_the_layers_of_the_run(widget, viewer, pair, until_idle)
     assert tip() == "Python code for napari: the last run, of CT + MR."
     widget.fuse_tab.copy_script()
     assert widget.panel.message.text() == "copied to the clipboard: the last run, of CT + MR"
+
+
+def test_the_consensus_image_is_shown_before_the_first_iteration(qtbot, widget, viewer):
+    shown = []
+
+    def note(event):
+        if isinstance(event, Preview):
+            value = widget.panel.progress.value()
+            shown.append((event.iteration, value, np.array(viewer.layers["fused CT + MR"].data)))
+
+    widget.session.reported.connect(note)
+    with qtbot.waitSignal(widget.session.reported, check_params_cb=lambda e: isinstance(e, Done)):
+        widget.panel.fuse_button.click()
+    iteration, progress, image = shown[0]
+    assert iteration == 0
+    assert progress <= 0
+    assert 0 <= image.min() < image.max() <= 1
+
+
+def test_a_method_without_iterations_has_no_plot(widget, viewer, until_idle):
+    widget.settings.fields["method"].value = "average"
+    widget.panel.fuse_button.click()
+    until_idle(widget)
+    assert widget.panel.message.text().startswith("Done in ")
+    assert widget.panel.plot.isHidden()
+    assert widget.panel.continue_row.isHidden()
+    assert viewer.layers["fused CT + MR"].data.shape == (32, 40)
 
 
 def test_results_never_replace_a_layer(widget, viewer, until_idle):

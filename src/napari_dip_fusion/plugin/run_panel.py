@@ -13,7 +13,9 @@ from napari_dip_fusion.plugin.session import FusionSession, State
 
 ENDINGS = {
     "iterations": "all iterations were made",
+    "noise": "what is left is noise",
     "plateau": "the excess no longer falls",
+    "time": "its time was used up",
     "stopped": "stopped, and the best image kept",
 }
 """How a run ended, by :attr:`FusionResult.stop_reason`."""
@@ -188,6 +190,7 @@ class RunPanel(QWidget):
         self._close_bar()
         if isinstance(event, Done):
             text = _ending(event)
+            self.plot.setVisible(len(event.result.losses) > 0)
         elif isinstance(event, Failed):
             kept = ".\nThe best image so far was kept." if event.result is not None else ""
             text = f"The fusion failed: {event.message}{kept}"
@@ -221,6 +224,8 @@ class RunPanel(QWidget):
 def _ending(event: Done) -> str:
     result = event.result
     seconds = result.record["seconds"]["total"]
+    if not len(result.losses):
+        return f"Done in {_duration(seconds)}, without iterations."
     return (
         f"Done: {len(result.losses)} iterations in {_duration(seconds)} "
         f"({ENDINGS.get(result.stop_reason, result.stop_reason)})."
