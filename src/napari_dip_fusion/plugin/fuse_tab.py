@@ -19,6 +19,7 @@ from napari_dip_fusion.plugin.export import (
     described,
     repeating,
 )
+from napari_dip_fusion.plugin.forecast import Forecast
 from napari_dip_fusion.plugin.layers import (
     add_fused_layer,
     add_gain_layers,
@@ -27,12 +28,13 @@ from napari_dip_fusion.plugin.layers import (
     recorded_config,
 )
 from napari_dip_fusion.plugin.metrics_table import MetricsTable
-from napari_dip_fusion.plugin.plan import Plan, Planner, memory_line
+from napari_dip_fusion.plugin.plan import Plan, Planner, need_line
 from napari_dip_fusion.plugin.rows import button, line, row
 from napari_dip_fusion.plugin.run import Failed, RunEvent
 from napari_dip_fusion.plugin.run_panel import RunPanel
 from napari_dip_fusion.plugin.session import FusionSession
 from napari_dip_fusion.plugin.tasks import Tasks
+from napari_dip_fusion.plugin.turns import turn_is_free
 
 _WINDOWS_LEFT_OUT = (
     ", but for its intensity windows, one for each source: set these by the layers' contrast limits"
@@ -61,13 +63,17 @@ class FuseTab(QWidget):
         self.session = FusionSession(viewer)
         self.panel = RunPanel(self.session, viewer.theme)
         self.metrics = MetricsTable()
+        self.forecast = Forecast()
         self._build()
         self.panel.fuse_wanted.connect(self.fuse)
         self.panel.gains_wanted.connect(self.add_gain_maps)
         self.metrics.wanted.connect(self.compute_metrics)
         self.session.reported.connect(self._report)
+        self.session.state_changed.connect(self.follow_turn)
+        self.forecast.changed.connect(self.update_ready)
         self.closers: tuple[Callable[[], None], ...] = (
             self._tasks.close,
+            self.forecast.close,
             self.session.close,
             self.panel.close_bar,
         )
@@ -139,17 +145,31 @@ class FuseTab(QWidget):
         self.metrics.set_candidates([x for x in self._viewer.layers if isinstance(x, Image)])
 
     def update_ready(self) -> None:
-        """Say whether a fusion can start, and what memory it needs."""
+        """Say whether a fusion can start, and what it needs."""
         if not self._sources.report.ok:
+            self.forecast.hold()
             self.panel.set_ready(False, False, "")
             return
         try:
             plan = self._planner.take()
         except (ValueError, ImportError) as error:
+            self.forecast.hold()
             self.panel.set_ready(False, False, str(error))
             return
-        need = self._torch_problem or memory_line(plan)
-        self.panel.set_ready(not self._torch_problem, True, need)
+        if self._torch_problem:
+            self.forecast.hold()
+            self.panel.set_ready(False, True, self._torch_problem)
+            return
+        free = turn_is_free()
+        expected = self.forecast.ask(plan.config, plan.shape, len(plan.readers)) if free else None
+        self.panel.set_ready(True, True, need_line(plan, expected))
+
+    def follow_turn(self) -> None:
+        """Estimate nothing while something runs."""
+        if turn_is_free():
+            self.update_ready()
+        else:
+            self.forecast.hold()
 
     def set_torch_problem(self, problem: str) -> None:
         """Say why there is no fusion at all; empty if there is one."""

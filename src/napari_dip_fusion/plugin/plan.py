@@ -24,6 +24,7 @@ from napari_dip_fusion.plugin.session import Request
 from napari_dip_fusion.plugin.settings_form import SettingsForm
 from napari_dip_fusion.plugin.source_list import SourceList
 from napari_dip_fusion.plugin.torch_import import torch_is_imported
+from napari_dip_fusion.probe import Estimate, readable_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +63,11 @@ class Plan:
     def names(self) -> tuple[str, ...]:
         """The names of the sources."""
         return tuple(layer.name for layer in self.layers)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The size of the images to fuse, in pixels."""
+        return self.readers[0].to_shape
 
     @property
     def paths(self) -> tuple[str | None, ...]:
@@ -158,16 +164,20 @@ class Planner:
         )
 
 
-def memory_line(plan: Plan) -> str:
-    """Say what memory a fusion needs, and warn if there is less."""
+def need_line(plan: Plan, expected: Estimate | None) -> str:
+    """Say what a fusion needs, and warn if there is less memory.
+
+    Parameters
+    ----------
+    plan : Plan
+    expected : Estimate or None
+        None as long as the time is not known.
+    """
     device = resolve_device(plan.config.device) if torch_is_imported() else "cpu"
-    needed = estimate_memory(plan.config, plan.readers[0].to_shape, len(plan.readers))
+    needed = estimate_memory(plan.config, plan.shape, len(plan.readers))
     free = available_memory(device)
-    line = f"Needs about {_size(needed)}; {device} has {_size(free)} free"
+    need = f"about {readable_bytes(needed)}" if expected is None else str(expected)
+    line = f"Needs {need}; {device} has {readable_bytes(free)} free"
     if needed <= free:
         return line
     return f"\N{WARNING SIGN} {line}: choose a smaller width, or smaller images"
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

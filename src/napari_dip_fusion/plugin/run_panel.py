@@ -10,6 +10,7 @@ from napari_dip_fusion.plugin.loss_plot import LossPlot
 from napari_dip_fusion.plugin.rows import button, label, row
 from napari_dip_fusion.plugin.run import Discarded, Failed, Progress, RunEvent
 from napari_dip_fusion.plugin.session import FusionSession, State
+from napari_dip_fusion.probe import readable_seconds
 
 ENDINGS = {
     "iterations": "all iterations were made",
@@ -179,9 +180,8 @@ class RunPanel(QWidget):
         self.progress.setValue(last.iteration)
         self.progress.setFormat(f"{last.iteration} / {last.iterations}")
         if self._session.state is State.RUNNING:
-            self.speed.setText(
-                f"{_rate(last.rate)}, {_duration(last.remaining)} left, excess {last.excess:.2g}"
-            )
+            left = readable_seconds(last.remaining)
+            self.speed.setText(f"{_rate(last.rate)}, {left} left, excess {last.excess:.2g}")
         self.plot.add([s.iteration for s in event.steps], [s.loss for s in event.steps], last.floor)
         if self._bar is not None:
             self._bar.show(last.iteration)
@@ -225,19 +225,12 @@ def _ending(event: Done) -> str:
     result = event.result
     seconds = result.record["seconds"]["total"]
     if not len(result.losses):
-        return f"Done in {_duration(seconds)}, without iterations."
+        return f"Done in {readable_seconds(seconds)}, without iterations."
     return (
-        f"Done: {len(result.losses)} iterations in {_duration(seconds)} "
+        f"Done: {len(result.losses)} iterations in {readable_seconds(seconds)} "
         f"({ENDINGS.get(result.stop_reason, result.stop_reason)})."
     )
 
 
 def _rate(rate: float) -> str:
     return f"{rate:.1f} iterations/s" if rate >= 1 else f"{1 / rate:.1f} s/iteration"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"

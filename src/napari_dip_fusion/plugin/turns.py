@@ -30,3 +30,8 @@ def take_turn(session: object) -> None:
 def end_turn(session: object) -> None:
     """Say that a session runs no more."""
     _running.discard(session)
+
+
+def turn_is_free() -> bool:
+    """Tell whether no run goes on."""
+    return not _running

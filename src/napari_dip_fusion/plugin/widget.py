@@ -110,6 +110,7 @@ class DipFusionWidget(QWidget):
         self.sources.changed.connect(self._layers_changed)
         self.sources.checked.connect(self._update_ready)
         self.settings.changed.connect(self._update_ready)
+        self.compare_tab.session.state_changed.connect(self.fuse_tab.follow_turn)
         self._events.connect(self.viewer.events.theme, self._theme_changed)
         for event in (self.viewer.layers.events.inserted, self.viewer.layers.events.removed):
             self._events.connect(event, self._layers_changed)
