@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_dip_fusion import comparison
+from napari_dip_fusion import Control, FusionConfig, comparison, fuse
 from napari_dip_fusion.comparison import (
     Comparison,
     Finished,
@@ -29,6 +29,7 @@ from napari_dip_fusion.comparison_report import (
 )
 from napari_dip_fusion.methods import METHODS, fuse_with
 from napari_dip_fusion.metrics import METRICS, evaluate
+from napari_dip_fusion.sources import prepare_sources
 
 RNG = np.random.default_rng(8)
 QUICK = {"iterations": 3, "width": 4, "depth": 2, "threads": 1, "device": "cpu"}
@@ -82,6 +83,49 @@ def test_seeds_repeat_what_has_one() -> None:
     assert result.rows[1].metrics != result.rows[2].metrics
 
 
+def test_seeds_can_be_named() -> None:
+    sources = pair()
+    result = compare([sources], ["average", "dip-fast"], seeds=[7, 1], settings=QUICK)
+    assert [r.seed for r in result.rows] == [None, 7, 1]
+    config = FusionConfig(**QUICK, seed=7)
+    assert result.rows[1].metrics == pytest.approx(fuse(sources.read(), config).metrics)
+
+
+def test_percentiles_are_those_of_the_sources() -> None:
+    sources, options = pair(), {"intensity": "percentiles", "percentiles": (20.0, 70.0)}
+    run = finished([sources], ["average", "dip-fast"], settings=QUICK, **options)
+    prepared = prepare_sources(sources.read(), **options).images
+    np.testing.assert_allclose(run[0].image, prepared.mean(axis=0), atol=1e-6)
+    expected = fuse(sources.read(), FusionConfig(**QUICK, **options))
+    np.testing.assert_allclose(run[1].image, expected.image, atol=1e-6)
+
+
+def test_another_window_is_another_result(tmp_path: Path) -> None:
+    sources, options = pair(), {"intensity": "percentiles", "folder": tmp_path}
+    finished([sources], ["average"], percentiles=(1.0, 99.0), **options)
+    assert not finished([sources], ["average"], percentiles=(20.0, 70.0), **options)[0].reused
+
+
+def test_a_control_stops_a_comparison_without_half_results(tmp_path: Path) -> None:
+    control = Control()
+    settings = {**QUICK, "iterations": 100_000, "stop": "iterations"}
+    options = {"settings": settings, "control": control, "folder": tmp_path}
+    seen = []
+    for event in iter_compare([pair()], ["average", "dip-fast", "maximum"], **options):
+        seen.append(event)
+        if isinstance(event, Running) and event.part > 0:
+            control.stop()
+    assert [e.outcome.method for e in seen if isinstance(e, Finished)] == ["average"]
+    assert seen[-1].method == "dip-fast"
+    assert len(list(tmp_path.rglob("*.json"))) == 1
+
+
+def test_a_stopped_control_starts_nothing() -> None:
+    control = Control()
+    control.stop()
+    assert list(iter_compare([pair()], ["average"], control=control)) == []
+
+
 def test_progress_counts_runs_and_iterations() -> None:
     events = list(iter_compare([pair()], ["average", "dip-fast"], settings=QUICK))
     assert [(e.done, e.total) for e in events if isinstance(e, Finished)] == [(1, 2), (2, 2)]
@@ -119,21 +163,33 @@ def test_stored_results_of_other_runs_are_not_taken(tmp_path: Path) -> None:
 
 def test_failures_do_not_end_a_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
     real = comparison.fuse_stack
+    failures = {
+        "wavelet": ValueError("no\nwavelets today"),
+        "gmc": RuntimeError("shapes cannot be multiplied"),
+        "l1": MemoryError(),
+        "maximum": ImportError("no module of that name"),
+    }
 
     def failing(name: str, images: Any, **options: Any) -> Any:
-        if name == "wavelet":
-            raise ValueError("no\nwavelets today")
+        if name in failures:
+            raise failures[name]
         return real(name, images, **options)
 
     monkeypatch.setattr(comparison, "fuse_stack", failing)
     unequal = SourceSet("unequal", "noise", lambda: [np.eye(16), np.eye(17)])
-    result = compare([pair(), unequal], ["wavelet", "average"])
+    result = compare([pair(), unequal], [*failures, "average"])
     assert [(r.name, r.method) for r in result.rows] == [("one", "average")]
     assert [(f.name, f.method) for f in result.failures] == [
-        *(("one", "wavelet"), ("unequal", "wavelet"), ("unequal", "average"))
+        *(("one", method) for method in failures),
+        *(("unequal", method) for method in [*failures, "average"]),
     ]
-    assert result.failures[0].reason == "no wavelets today"
-    assert "share one shape" in result.failures[1].reason
+    assert [f.reason for f in result.failures[:4]] == [
+        "no wavelets today",
+        "shapes cannot be multiplied",
+        "MemoryError",
+        "no module of that name",
+    ]
+    assert "share one shape" in result.failures[4].reason
 
 
 def test_bad_calls_are_refused() -> None:
@@ -145,8 +201,10 @@ def test_bad_calls_are_refused() -> None:
         compare([pair(), pair()], ["gmc"])
     with pytest.raises(ValueError, match="at least one set of sources and one method"):
         compare([], ["gmc"])
-    with pytest.raises(ValueError, match="seeds must be 1 or more, got 0"):
+    with pytest.raises(ValueError, match="needs one seed or more, got none"):
         compare([pair()], ["gmc"], seeds=0)
+    with pytest.raises(ValueError, match="each seed must be given once, got 3 more often"):
+        compare([pair()], ["gmc"], seeds=[3, 3])
     with pytest.raises(ValueError, match="unknown setting 'widht'"):
         compare([pair()], ["dip-fast"], settings={"widht": 8})
 

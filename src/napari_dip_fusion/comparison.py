@@ -6,6 +6,7 @@ interrupted goes on where it stopped. Tables and figures are in ``comparison_rep
 
 import hashlib
 import json
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_dip_fusion.config import PRESETS, FusionConfig, Intensity
+from napari_dip_fusion.config import DIP, PRESETS, FusionConfig, Intensity, Window
 from napari_dip_fusion.errors import FusionError
-from napari_dip_fusion.events import Done, StepDone
+from napari_dip_fusion.events import Control, Done, StepDone
 from napari_dip_fusion.fusion import iter_fuse
 from napari_dip_fusion.io import read_image, write_image, write_text
 from napari_dip_fusion.methods import METHODS, fuse_stack
@@ -42,7 +43,13 @@ __all__ = [
 
 Floats = NDArray[np.float32]
 
+log = logging.getLogger(__name__)
+
 _DIP = "dip-"
+_PERCENTILES: Window = FusionConfig().percentiles
+
+# What keeps a method from fusing some sources; the other methods go on.
+_FAILURES = (ValueError, FusionError, RuntimeError, MemoryError, ImportError, OSError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +143,7 @@ class _Run:
     seed: int | None
     options: dict[str, Any]
     intensity: Intensity
+    percentiles: Window
     which: tuple[str, ...]
     eight_bit: bool
 
@@ -179,14 +187,16 @@ def iter_compare(
     sets: Sequence[SourceSet],
     methods: Sequence[str],
     *,
-    seeds: int = 1,
+    seeds: int | Sequence[int] = 1,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     settings: Mapping[str, Any] | None = None,
     intensity: Intensity = "auto",
+    percentiles: Window = _PERCENTILES,
     which: Sequence[str] = DEFAULT_METRICS,
     eight_bit: bool = False,
     folder: Path | None = None,
     fresh: bool = False,
+    control: Control | None = None,
 ) -> Iterator[Running | Finished]:
     """Run methods on sets of sources, step by step.
 
@@ -195,12 +205,13 @@ def iter_compare(
     sets : sequence of SourceSet
     methods : sequence of str
         Names out of :func:`method_labels`.
-    seeds : int
-        Number of runs, with seeds 0, 1, ..., of each method that has a seed.
+    seeds : int or sequence of int
+        Seeds with which each method that has one is run; of a number n,
+        0, 1, ..., n - 1.
     options : mapping of method to its options, optional
     settings : mapping, optional
         Fields of :class:`~napari_dip_fusion.config.FusionConfig` that differ from the presets.
-    intensity : str or one entry per source
+    intensity, percentiles
         As for :func:`~napari_dip_fusion.sources.prepare_sources`.
     which : sequence of str
         Names of metrics, taken of the luma against the prepared sources.
@@ -210,6 +221,9 @@ def iter_compare(
         Where each result is written, and found again.
     fresh : bool
         Do not look for results there.
+    control : Control, optional
+        Stops or pauses the comparison between methods, and within those that
+        iterate; a method that was stopped gives no result.
 
     Yields
     ------
@@ -223,25 +237,40 @@ def iter_compare(
     ValueError
         If a name, an option or a set of sources cannot be used.
     """
+    seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    control = Control() if control is None else control
     _check(sets, methods, seeds)
     config = {"settings": dict(settings or {}), "options": dict(options or {})}
     runs = [
-        _Run(method, seed, _options(method, seed, **config), intensity, tuple(which), eight_bit)
+        _Run(
+            method,
+            seed,
+            _options(method, seed, **config),
+            intensity,
+            percentiles,
+            tuple(which),
+            eight_bit,
+        )
         for method in methods
-        for seed in (range(seeds) if method.startswith(_DIP) else [None])
+        for seed in (seeds if method.startswith(_DIP) else [None])
     ]
     store = _Store(folder, fresh)
     total = len(sets) * len(runs)
     for i, sources in enumerate(sets):
-        inputs = _Inputs.read(sources, intensity)
+        if control.stopped:
+            return
+        inputs = _Inputs.read(sources, intensity, percentiles)
         for done, run in enumerate(runs, start=i * len(runs)):
+            control.wait_while_paused()
+            if control.stopped:
+                return
             where = (sources.kind, sources.name, run.method)
             yield Running(done, total, *where)
             found = store.find(where, run, inputs)
             if found is not None:
                 yield Finished(done + 1, total, *found, reused=True)
                 continue
-            for part in _outcome(where, run, inputs):
+            for part in _outcome(where, run, inputs, control):
                 if isinstance(part, float):
                     yield Running(done, total, *where, part)
                 else:
@@ -258,10 +287,11 @@ class _Inputs:
     reason: str = ""
 
     @classmethod
-    def read(cls, sources: SourceSet, intensity: Intensity) -> "_Inputs":
+    def read(cls, sources: SourceSet, intensity: Intensity, percentiles: Window) -> "_Inputs":
         try:
             arrays = [np.asarray(a) for a in sources.read()]
-            return cls(arrays, prepare_sources(arrays, intensity=intensity))
+            prepared = prepare_sources(arrays, intensity=intensity, percentiles=percentiles)
+            return cls(arrays, prepared)
         except (ValueError, OSError) as error:
             return cls([], None, _one_line(error))
 
@@ -270,19 +300,24 @@ class _Inputs:
         return [array_sha256(a) for a in self.arrays]
 
 
-def _check(sets: Sequence[SourceSet], methods: Sequence[str], seeds: int) -> None:
+def _check(sets: Sequence[SourceSet], methods: Sequence[str], seeds: Sequence[int]) -> None:
     labels = method_labels()
     for method in methods:
         if method not in labels:
             raise ValueError(f"unknown method {method!r}; the methods are {', '.join(labels)}")
-    for what, names in (("method", [*methods]), ("set", [f"{s.kind} {s.name}" for s in sets])):
+    given = {
+        "method": [*methods],
+        "set": [f"{s.kind} {s.name}" for s in sets],
+        "seed": [str(seed) for seed in seeds],
+    }
+    for what, names in given.items():
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"each {what} must be given once, got {', '.join(twice)} more often")
     if not sets or not methods:
         raise ValueError("a comparison needs at least one set of sources and one method")
-    if seeds < 1:
-        raise ValueError(f"seeds must be 1 or more, got {seeds}")
+    if not seeds:
+        raise ValueError("a comparison needs one seed or more, got none")
 
 
 def _options(
@@ -292,23 +327,28 @@ def _options(
     if seed is None:
         return dict(options.get(method, {}))
     preset = method.removeprefix(_DIP)
-    return FusionConfig.preset(preset, **{**settings, "seed": seed}).to_dict()
+    return FusionConfig.preset(preset, **{**settings, "method": DIP, "seed": seed}).to_dict()
 
 
-def _outcome(where: _Where, run: _Run, inputs: _Inputs) -> Iterator[float | _Result]:
-    """Yield parts from 0 to 1, then what came out, with the image."""
+def _outcome(
+    where: _Where, run: _Run, inputs: _Inputs, control: Control
+) -> Iterator[float | _Result]:
+    """Yield parts from 0 to 1, then what came out, with the image; nothing if it was stopped."""
     if inputs.prepared is None:
         yield Failure(*where, inputs.reason), None
         return
     try:
-        for part in _fused(run, inputs.arrays, inputs.prepared):
+        for part in _fused(run, inputs.arrays, inputs.prepared, control):
             if isinstance(part, float):
                 yield part
             else:
                 luma, seconds = part
+        if control.stopped and run.seed is not None:
+            return
         scored = np.rint(luma * 255) / 255 if run.eight_bit else luma
         metrics = evaluate(inputs.prepared.images, scored, data_range=1.0, which=run.which)
-    except (ValueError, FusionError, MemoryError) as error:
+    except _FAILURES as error:
+        log.info("%s failed on %s", run.method, where[1], exc_info=True)
         yield Failure(*where, _one_line(error)), None
         return
     row = Row(*where, run.seed, round(seconds, 4), metrics)
@@ -320,7 +360,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def _fused(
-    run: _Run, arrays: list[NDArray[Any]], prepared: PreparedSources
+    run: _Run, arrays: list[NDArray[Any]], prepared: PreparedSources, control: Control
 ) -> Iterator[float | tuple[Floats, float]]:
     """Yield parts from 0 to 1, then the fused luma and the seconds that it took."""
     if run.seed is None:
@@ -329,8 +369,10 @@ def _fused(
         luma = fuse_stack(run.method, prepared.images, **run.options)
         yield luma, time.perf_counter() - start
         return
-    config = FusionConfig.from_dict(run.options).replace(intensity=run.intensity, preview_rate=0)
-    for event in iter_fuse(arrays, config):
+    config = FusionConfig.from_dict(run.options).replace(
+        intensity=run.intensity, percentiles=run.percentiles, preview_rate=0
+    )
+    for event in iter_fuse(arrays, config, control=control):
         if isinstance(event, StepDone):
             yield event.iteration / event.iterations
         elif isinstance(event, Done):

@@ -58,6 +58,7 @@ _NOT_SET = {
     "percentiles": "use --intensity with a window LOW:HIGH for each source",
     "seed": "use --seeds",
     "preset_name": "choose the preset by the method's name",
+    "method": "use --methods",
 }
 _PARTNER = re.compile(r"(?P<set>.+)[-_](?P<source>[^-_]+)")
 
