@@ -173,6 +173,15 @@ def test_a_run_stops_at_the_noise() -> None:
     assert len(res.losses) < 300
 
 
+def test_without_noise_a_run_ends_after_the_patience() -> None:
+    rows, columns = np.mgrid[:64, :64]
+    clean = [(2 * rows + columns).astype("u1"), (rows + 2 * columns).astype("u1")]
+    config = QUICK.replace(iterations=30, stop="noise", patience=7)
+    assert len(fuse(clean, config).losses) == 7
+    assert fuse(clean, config).stop_reason == "noise"
+    assert len(fuse(clean, config.replace(give_back=False, min_improvement=0.0)).losses) > 7
+
+
 def test_time_budget_ends_a_run_in_time() -> None:
     start = time.perf_counter()
     res = fuse(PAIR, QUICK.replace(iterations=100_000, time_budget=1.0))

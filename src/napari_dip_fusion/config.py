@@ -222,7 +222,8 @@ class FusionConfig:
     stop: str = _setting(
         "noise",
         "When to stop: noise (the excess loss is down to what the estimated noise explains, or no "
-        "longer falls), plateau (it no longer falls) or iterations (run them all).",
+        "longer falls; without noise, after the patience, if structure is given back), plateau "
+        "(it no longer falls) or iterations (run them all).",
         group="fit",
         choices=("noise", "plateau", "iterations"),
     )

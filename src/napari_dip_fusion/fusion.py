@@ -245,7 +245,10 @@ class _Ending:
         self._config = config
         self._plateau = Plateau(config.patience, config.min_improvement)
         self._noise = Discrepancy(noise)
+        # Without noise all that the network misses is given back: it cannot change the result.
+        self._idle = noise == 0 and config.give_back
         self._start = start
+        self._made = 0
 
     def reason(self, excess: float, seconds: float) -> str | None:
         """Take the excess of an iteration and the seconds it took."""
@@ -254,7 +257,9 @@ class _Ending:
             return "time"
         if self._config.stop == "iterations":
             return None
-        if self._config.stop == "noise" and self._noise.update(excess):
+        self._made += 1
+        idle = self._idle and self._made >= self._config.patience
+        if self._config.stop == "noise" and (idle or self._noise.update(excess)):
             return "noise"
         return "plateau" if self._plateau.update(excess) else None
 
