@@ -16,6 +16,7 @@ import tifffile
 from napari_dip_fusion import cli
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.io import read_image, read_images, write_image
+from napari_dip_fusion.methods import METHODS, fuse_with
 
 RNG = np.random.default_rng(4)
 QUICK = [
@@ -399,3 +400,23 @@ def test_warnings_are_one_line_each(capsys) -> None:
         "dip-fusion: warning: ct: the shear is dropped",
         "dip-fusion: warning: something else",
     ]
+
+
+def test_another_method_and_a_time_budget(pair, tmp_path) -> None:
+    out = tmp_path / "fused.tif"
+    assert run("fuse", *pair, "-o", out, "--method", "wavelet") == 0
+    record = json.loads((tmp_path / "fused.record.json").read_text())
+    assert record["config"]["method"] == "wavelet"
+    expected = fuse_with("wavelet", [iio.imread(p) for p in pair])
+    np.testing.assert_allclose(tifffile.imread(out), expected, atol=1e-6)
+    assert run("fuse", *pair, "-o", out, "-f", *QUICK[:-1], 90000, "--time-budget", 1) == 0
+    record = json.loads((tmp_path / "fused.record.json").read_text())
+    assert record["config"]["time_budget"] == 1
+    assert record["stop_reason"] in ("time", "noise", "plateau")
+    assert record["seconds"]["total"] < 3
+
+
+def test_help_names_every_method(capsys) -> None:
+    assert run("--help") == 0
+    printed = capsys.readouterr().out
+    assert all(f"{name}: " in printed for name in METHODS)

@@ -20,9 +20,12 @@ def _app() -> typer.Typer:
     from napari_dip_fusion.cli.fuse import fuse
     from napari_dip_fusion.cli.info import info
     from napari_dip_fusion.cli.metrics import metrics
+    from napari_dip_fusion.methods import METHODS
 
+    methods = "\n\n".join(f"{m.name}: {m.description}" for m in METHODS.values())
     app = typer.Typer(
         help="Fuse aligned images of one scene, without training data, by Deep Image Prior.",
+        epilog=f"Methods beside dip (fuse --method, compare --methods):\n\n{methods}",
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,

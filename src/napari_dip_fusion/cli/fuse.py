@@ -18,12 +18,14 @@ from napari_dip_fusion.cli.options import (
     Interpolation,
     Iterations,
     Level,
+    MethodOption,
     Preset,
     Quiet,
     Reference,
     Seed,
     Settings,
     Slice,
+    TimeBudget,
     build_config,
 )
 from napari_dip_fusion.cli.outputs import (
@@ -57,6 +59,8 @@ def fuse(
         ),
     ],
     preset: Preset = "fast",
+    method: MethodOption = None,
+    time_budget: TimeBudget = None,
     iterations: Iterations = None,
     seed: Seed = None,
     device: Device = None,
@@ -93,7 +97,13 @@ def fuse(
     quiet: Quiet = False,
 ) -> None:
     """Fuse two or more aligned images into one, with its metrics and run record."""
-    changes = {"iterations": iterations, "seed": seed, "device": device}
+    changes = {
+        "method": method,
+        "time_budget": time_budget,
+        "iterations": iterations,
+        "seed": seed,
+        "device": device,
+    }
     choice = Choice(
         channel=tuple(channel or ()),
         plane=plane,
@@ -102,7 +112,8 @@ def fuse(
         interpolation=interpolation,
     )
     if replay is not None:
-        given = [sources, intensity, settings, iterations is not None, seed is not None]
+        changed = [v is not None for name, v in changes.items() if name != "device"]
+        given = [sources, intensity, settings, *changed]
         if any(given) or preset != "fast" or choice != Choice():
             raise ValueError("--replay takes sources and settings from the record; give only -o")
         paths, config, choice, hashes = _from_record(replay)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_dip_fusion.config import PRESETS, FusionConfig, Intensity, Window
+from napari_dip_fusion.config import METHOD_NAMES, PRESETS, FusionConfig, Intensity, Window
 
 
 def _help(name: str) -> str:
@@ -19,6 +19,15 @@ Sources = Annotated[
     typer.Argument(help="Two or more images of one scene: files, or folders of DICOM."),
 ]
 Preset = Annotated[str, typer.Option(help=f"Settings to start from: {', '.join(PRESETS)}.")]
+MethodOption = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        help=f"Fusion method: {', '.join(METHOD_NAMES)}. dip, by default, is Deep Image Prior; "
+        "dip-fusion --help says what the others are.",
+    ),
+]
+TimeBudget = Annotated[float | None, typer.Option(help=_help("time_budget"))]
 Iterations = Annotated[int | None, typer.Option(help=_help("iterations"))]
 Seed = Annotated[int | None, typer.Option(help=_help("seed"))]
 Device = Annotated[str | None, typer.Option(help=_help("device"))]
