@@ -89,6 +89,26 @@ def test_a_method_that_lacks_something_says_so(pair, tmp_path):
     assert "none.pth" in failed.reason
 
 
+def test_an_entry_runs_with_its_own_seed(pair):
+    seeds = {}
+    for seed in (0, 5):
+        entry = Entry("own", "own", "dip-fast", {**TINY, "give_back": False}, seed=seed)
+        events = run_methods(replace(task(pair, "average"), entries=[entry]), RunControl())
+        (seeds[seed],) = (e for e in events if isinstance(e, Compared))
+        assert seeds[seed].record["seed"] == seeds[seed].record["config"]["seed"] == seed
+    assert seeds[0].metrics != seeds[5].metrics
+
+
+def test_a_discarded_comparison_ends_within_a_method(pair):
+    control = RunControl()
+    settings = {**TINY, "iterations": 100_000, "stop": "iterations"}
+    events = run_methods(task(pair, "dip-fast", "average", **settings), control)
+    for event in events:
+        if isinstance(event, Progressed) and event.part > 0:
+            control.discard()
+    assert event == Ended(stopped=True)
+
+
 def test_stop_ends_a_method_that_iterates(pair):
     control = RunControl()
     settings = {**TINY, "iterations": 100_000, "stop": "iterations"}

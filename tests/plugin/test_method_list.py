@@ -27,7 +27,7 @@ def test_every_method_has_a_row_that_says_what_it_is(methods):
 
 
 def test_all_but_the_slowest_are_ticked_at_first(methods):
-    assert set(method_labels()) - set(methods.chosen()) == {"dip-paper"}
+    assert set(method_labels()) - set(methods.chosen()) == {"dip-quality", "dip-paper"}
     assert OWN not in methods.chosen()
 
 
@@ -79,7 +79,7 @@ def test_without_torch_only_the_others_run(methods):
 
 
 def test_entries_take_the_machine_or_all_of_the_settings(methods):
-    config = FusionConfig.preset("paper", iterations=5, threads=2)
+    config = FusionConfig.preset("paper", iterations=5, threads=2, seed=9)
     methods.set_chosen(["average", "dip-fast", OWN])
     average, fast, own = methods.entries(config)
     assert not average.settings
@@ -88,6 +88,7 @@ def test_entries_take_the_machine_or_all_of_the_settings(methods):
     assert "iterations" not in fast.settings
     assert own.method == "dip-paper"
     assert own.settings["iterations"] == 5
+    assert (own.seed, fast.seed) == (9, 0)
 
 
 def test_weights_are_looked_for_where_torch_keeps_them(tmp_path, monkeypatch):

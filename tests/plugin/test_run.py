@@ -28,7 +28,7 @@ def steps(count):
 def test_events_of_a_fusion_are_thinned_out(pair):
     control = RunControl()
     events = list(relay(lambda: iter_fuse(pair, CONFIG, control=control), control, interval=999))
-    assert [type(e) for e in events] == [GainsReady, Progress, Preview, Progress, Done]
+    assert [type(e) for e in events] == [Preview, GainsReady, Progress, Done]
     iterations = [s.iteration for e in events if isinstance(e, Progress) for s in e.steps]
     assert iterations == [1, 2, 3, 4, 5, 6]
 
@@ -45,7 +45,16 @@ def test_a_preview_is_sent_only_when_the_last_was_shown():
     assert next(events).iteration == 1
     control.preview_waiting = False
     assert next(events).iteration == 2
-    assert isinstance(next(events), Discarded)
+    assert not list(events)
+
+
+def test_events_of_other_runs_are_passed_on():
+    assert list(relay(lambda: iter("abc"), RunControl())) == ["a", "b", "c"]
+    control = RunControl()
+    events = relay(lambda: iter("abc"), control)
+    assert next(events) == "a"
+    control.discard()
+    assert list(events) == [Discarded()]
 
 
 @pytest.mark.parametrize(

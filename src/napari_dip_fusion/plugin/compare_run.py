@@ -3,35 +3,34 @@
 Everything here is free of widgets and layers.
 """
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip_fusion.comparison import Failure, Finished, Row, Running, SourceSet, iter_compare
-from napari_dip_fusion.config import PRESETS, FusionConfig, Window
+from napari_dip_fusion.config import PRESETS, FusionConfig
 from napari_dip_fusion.plugin.comparison import Reader
 from napari_dip_fusion.plugin.run import (
     EVENT_INTERVAL,
+    Discarded,
+    Failed,
     FusionWorker,
+    Progress,
     RunControl,
-    explain,
     start_worker,
 )
 from napari_dip_fusion.record import describe_source
 from napari_dip_fusion.sources import PreparedSources, prepare_sources
 
-log = logging.getLogger(__name__)
-
 SCHEMA = "napari-dip-fusion/comparison-record"
 DIP = "dip-"
-_NOT_OF_A_PRESET = ("preset_name", "intensity", "percentiles", "seed")
+_NOT_OF_A_PRESET = ("preset_name", "method", "intensity", "percentiles", "seed")
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,8 @@ class Entry:
         For :func:`~napari_dip_fusion.comparison.iter_compare`.
     settings, options : mapping
         As there, for this method alone.
+    seed : int
+        Of methods that have one.
     """
 
     key: str
@@ -55,6 +56,7 @@ class Entry:
     method: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
 
     @property
     def short(self) -> str:
@@ -141,7 +143,9 @@ def machine_settings(config: FusionConfig) -> dict[str, Any]:
 
 
 def start_comparison(
-    task: Task, control: RunControl, receive: Callable[[Any], None]
+    task: Task,
+    control: RunControl,
+    receive: Callable[[CompareEvent | Progress | Failed | Discarded], None],
 ) -> FusionWorker:
     """Start a comparison in a worker thread; call from the GUI thread.
 
@@ -156,11 +160,10 @@ def start_comparison(
         with a Failed or Discarded.
     """
 
-    # The relay of a fusion passes on what it does not know, and reports failures.
-    def events() -> Iterator[Any]:
+    def events() -> Iterator[CompareEvent]:
         return run_methods(task, control)
 
-    return start_worker(events, control, cast(Any, receive))
+    return start_worker(events, control, receive)
 
 
 def run_methods(task: Task, control: RunControl) -> Iterator[CompareEvent]:
@@ -186,15 +189,17 @@ def run_methods(task: Task, control: RunControl) -> Iterator[CompareEvent]:
     for done, entry in enumerate(task.entries):
         yield Progressed(entry, done, 0.0)
         reported = time.perf_counter()
-        for event in _run(entry, done, sources, task.which):
-            if control.stopped or control.discarded:
-                yield Ended(stopped=True)
-                return
+        for event in _run(entry, done, sources, task.which, control):
+            if control.discarded:
+                break
             if isinstance(event, Progressed):
                 if time.perf_counter() - reported < EVENT_INTERVAL:
                     continue
                 reported = time.perf_counter()
             yield event
+        if control.stopped or control.discarded:
+            yield Ended(stopped=True)
+            return
     yield Ended(stopped=False)
 
 
@@ -205,7 +210,6 @@ class _Sources:
     arrays: list[NDArray[Any]]
     names: tuple[str, ...]
     config: FusionConfig
-    windows: tuple[Window, ...]
     described: list[dict[str, Any]]
 
     @classmethod
@@ -220,35 +224,35 @@ class _Sources:
                 arrays, prepared.windows, task.names, task.paths, strict=True
             )
         ]
-        return cls(arrays, task.names, task.config, prepared.windows, described)
+        return cls(arrays, task.names, task.config, described)
 
 
 def _run(
-    entry: Entry, done: int, sources: _Sources, which: Sequence[str]
+    entry: Entry, done: int, sources: _Sources, which: Sequence[str], control: RunControl
 ) -> Iterator[CompareEvent]:
-    try:
-        for event in _events(entry, sources, which):
-            if not isinstance(event, Finished):
-                yield Progressed(entry, done, event.part)
-            elif isinstance(event.outcome, Failure):
-                yield LeftOut(entry, done + 1, event.outcome.reason)
-            elif event.image is not None:
-                yield _compared(entry, done + 1, event.outcome, event.image, sources)
-    except Exception as error:
-        log.exception("%s failed in a comparison", entry.key)
-        yield LeftOut(entry, done + 1, explain(error))
+    for event in _events(entry, sources, which, control):
+        if not isinstance(event, Finished):
+            yield Progressed(entry, done, event.part)
+        elif isinstance(event.outcome, Failure):
+            yield LeftOut(entry, done + 1, event.outcome.reason)
+        elif event.image is not None:
+            yield _compared(entry, done + 1, event.outcome, event.image, sources)
 
 
-def _events(entry: Entry, sources: _Sources, which: Sequence[str]) -> Iterator[Running | Finished]:
+def _events(
+    entry: Entry, sources: _Sources, which: Sequence[str], control: RunControl
+) -> Iterator[Running | Finished]:
     scene = SourceSet(" + ".join(sources.names), "layers", lambda: sources.arrays, sources.names)
     return iter_compare(
         [scene],
         [entry.method],
+        seeds=[entry.seed],
         settings=entry.settings,
         options={entry.method: entry.options},
-        # The windows as they came out: percentiles are no part of a comparison's settings.
-        intensity=sources.windows,
+        intensity=sources.config.intensity,
+        percentiles=sources.config.percentiles,
         which=which,
+        control=control,
     )
 
 

@@ -27,7 +27,7 @@ OWN = "dip-own"
 NO_WEIGHTS = "weights missing"
 
 _ROW_HEIGHT = 22
-_LEFT_OUT_AT_FIRST = ("dip-paper", OWN)
+_LEFT_OUT_AT_FIRST = ("dip-quality", "dip-paper", OWN)
 _TIMES = {
     "average": "none",
     "maximum": "none",
@@ -60,7 +60,7 @@ def choices() -> list[Choice]:
     own = Choice(
         OWN,
         "Deep Image Prior, own settings",
-        "All settings of the Fuse tab but the seed, which is 0 in comparisons.",
+        "All settings of the Fuse tab, its seed among them.",
         needs_torch=True,
     )
     return [_method(name, label) for name, label in labels.items()] + [own]
@@ -155,7 +155,7 @@ class MethodList(QWidget):
     def _entry(self, choice: Choice, config: FusionConfig) -> Entry:
         if choice.key == OWN:
             method = f"{DIP}{config.preset_name}"
-            return Entry(OWN, choice.label, method, own_settings(config))
+            return Entry(OWN, choice.label, method, own_settings(config), seed=config.seed)
         if choice.key.removeprefix(DIP) in PRESETS:
             return Entry(choice.key, choice.label, choice.key, machine_settings(config))
         weights: Mapping[str, str] = (

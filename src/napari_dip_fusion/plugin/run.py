@@ -10,18 +10,17 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Event as Flag
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from napari.qt.threading import FunctionWorker, GeneratorWorker, create_worker
 
 from napari_dip_fusion.errors import FusionError
-from napari_dip_fusion.fusion import Control, Done, FusionResult, GainsReady, Preview, StepDone
+from napari_dip_fusion.fusion import Control, Done, Event, FusionResult, Preview, StepDone
 from napari_dip_fusion.plugin.torch_import import torch_is_imported
 
-if TYPE_CHECKING:
-    from napari_dip_fusion.fusion import Event
-
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 EVENT_INTERVAL = 0.25
 """Smallest time in seconds between two reports of progress, each of which paints the window."""
@@ -102,17 +101,17 @@ class Discarded:
     """The run ended because the user threw it away."""
 
 
-RunEvent = GainsReady | Progress | Preview | Done | Failed | Discarded
-"""What a run reports; the last one is Done, Failed or Discarded."""
+RunEvent = Event | Progress | Failed | Discarded
+"""What a run reports; the last one is Done, Failed or Discarded. StepDone comes in Progress."""
 
 
 def relay(
-    events: Callable[[], Iterator["Event"]],
+    events: Callable[[], Iterator[T]],
     control: RunControl,
     *,
     interval: float = EVENT_INTERVAL,
-) -> Generator[RunEvent, None, None]:
-    """Yield the events of a fusion, thinned out, and its failure as an event.
+) -> Generator[T | Progress | Failed | Discarded, None, None]:
+    """Yield the events of a run, those of a fusion thinned out, and its failure as an event.
 
     An exception never leaves this generator: napari's generator workers emit
     nothing at all when a RuntimeError does.
@@ -120,25 +119,29 @@ def relay(
     Parameters
     ----------
     events : callable
-        Returns the iterator of :func:`napari_dip_fusion.fusion.iter_fuse`;
+        Returns an iterator, like that of :func:`napari_dip_fusion.fusion.iter_fuse`;
         called in the worker thread.
     control : RunControl
     interval : float
         Smallest time in seconds between two Progress events.
     """
+    outcome: T | Failed | Discarded | None
     try:
         outcome = yield from _thinned(events, control, interval)
     except Exception as error:
         outcome = _failure(error)
     finally:
         release_memory()
-    yield Discarded() if control.discarded else outcome
+    if control.discarded:
+        yield Discarded()
+    elif outcome is not None:
+        yield outcome
 
 
 def _thinned(
-    events: Callable[[], Iterator["Event"]], control: RunControl, interval: float
-) -> Generator[RunEvent, None, RunEvent]:
-    """Yield all events but the last, which is returned."""
+    events: Callable[[], Iterator[T]], control: RunControl, interval: float
+) -> Generator[T | Progress, None, T | None]:
+    """Yield all events but the Done of a fusion, which is returned."""
     steps: list[StepDone] = []
     reported = time.perf_counter()
     for event in events():
@@ -160,7 +163,7 @@ def _thinned(
             return event
         if not isinstance(event, StepDone):
             yield event
-    return Discarded()
+    return None
 
 
 def explain(error: BaseException) -> str:
@@ -240,11 +243,11 @@ class FusionWorker(GeneratorWorker):
 
 
 def start_worker(
-    events: Callable[[], Iterator["Event"]],
+    events: Callable[[], Iterator[T]],
     control: RunControl,
-    receive: Callable[[RunEvent], None],
+    receive: Callable[[T | Progress | Failed | Discarded], None],
 ) -> FusionWorker:
-    """Start a fusion in a worker thread; call from the GUI thread.
+    """Start a fusion, or another run, in a worker thread; call from the GUI thread.
 
     Parameters
     ----------
