@@ -272,7 +272,7 @@ def test_memory_is_given_back(running, until_idle, qtbot):
 
     running.panel.stop_button.click()
     until_idle(running)
-    fit = weakref.ref(running.session.result.state)
+    fit = weakref.ref(running.session.result.state.fit)
     assert isinstance(fit(), Fit)
     running.viewer.layers.remove("fused CT + MR")
     assert running.session.result is None
