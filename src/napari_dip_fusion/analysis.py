@@ -65,8 +65,9 @@ class Analysis:
         """Return an image with the structure of the target that noise cannot explain.
 
         The mean of `image` and the denoised consensus image tells structure
-        from noise in an empirical Wiener filter of the target; without noise
-        that is the target itself.
+        from noise in an empirical Wiener filter of the target; the result is
+        the mean of the filtered target and the denoised consensus image, which
+        err in different ways. Without noise that is the target itself.
 
         Parameters
         ----------
@@ -84,7 +85,8 @@ class Analysis:
         variance = np.einsum("k,kmn->mn", levels**2, beta**2)
         sigma = np.asarray(np.sqrt(variance) / self.weight, dtype=np.float32)
         pilot = np.asarray((image + self.consensus) / 2, dtype=np.float32)
-        return wiener(self.target, sigma, pilot).clip(0, 1)
+        filtered = wiener(self.target, sigma, pilot).clip(0, 1)
+        return np.asarray((filtered + self.consensus) / 2, dtype=np.float32)
 
 
 def analyze(images: Floats, config: FusionConfig) -> Analysis:
@@ -146,4 +148,5 @@ def _cleaned(image: Floats, sigma: float) -> tuple[Floats, Floats]:
     if not is_clipped(image, smooth, sigma):
         return image, smooth.clip(0, 1)
     signal = unclipped(smooth, sigma)
-    return image - (clipped_mean(signal, sigma) - signal), signal.clip(0, 1)
+    unbiased = image - (clipped_mean(signal, sigma) - signal)
+    return unbiased, wiener(unbiased, sigma, signal).clip(0, 1)
