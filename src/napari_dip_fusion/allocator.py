@@ -7,9 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 # Numbers of mallopt's parameters in glibc's malloc.h.
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
-_KEEPING = {_TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 64 * 2**20, _MMAP_MAX: 0, _ARENA_MAX: 1}
-_DEFAULTS = {_TRIM_THRESHOLD: 128 * 2**10, _TOP_PAD: 128 * 2**10, _MMAP_MAX: 65536}
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8
+# The largest threshold that glibc takes. Larger blocks, of images beyond 512x512, stay apart:
+# kept in the heap, they would leave holes of their size.
+_LARGE = 32 * 2**20
+_KEEPING = {
+    _TRIM_THRESHOLD: 2**31 - 1,
+    _TOP_PAD: 16 * 2**20,
+    _MMAP_THRESHOLD: _LARGE,
+    _ARENA_MAX: 1,
+}
+_DEFAULTS = {_TRIM_THRESHOLD: 2**17, _TOP_PAD: 2**17, _MMAP_THRESHOLD: 2**17}
 
 _lock = threading.Lock()
 _users = 0
