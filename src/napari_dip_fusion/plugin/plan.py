@@ -24,7 +24,7 @@ from napari_dip_fusion.plugin.session import Request
 from napari_dip_fusion.plugin.settings_form import SettingsForm
 from napari_dip_fusion.plugin.source_list import SourceList
 from napari_dip_fusion.plugin.torch_import import torch_is_imported
-from napari_dip_fusion.probe import Estimate, readable_bytes
+from napari_dip_fusion.probe import Estimate, readable_bytes, readable_seconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,8 +176,9 @@ def need_line(plan: Plan, expected: Estimate | None) -> str:
     device = resolve_device(plan.config.device) if torch_is_imported() else "cpu"
     needed = estimate_memory(plan.config, plan.shape, len(plan.readers))
     free = available_memory(device)
-    need = f"about {readable_bytes(needed)}" if expected is None else str(expected)
-    line = f"Needs {need}; {device} has {readable_bytes(free)} free"
+    time = "" if expected is None else f"{readable_seconds(expected.seconds)} at most, "
+    # One line at the widget's least width, so that nothing moves when the time is known.
+    line = f"About {time}{readable_bytes(needed)} of {readable_bytes(free)} on {device}"
     if needed <= free:
         return line
     return f"\N{WARNING SIGN} {line}: choose a smaller width, or smaller images"

@@ -113,6 +113,9 @@ class RunPanel(QWidget):
         self.more.setSuffix(" iterations")
         self.more.setToolTip(f"Iterations to add to the last run, to {most:,} in all.")
         self.need = label()
+        self.need.setToolTip(
+            "Time, if the run does not end sooner, and memory, of what is free on the device."
+        )
         self.message = label()
         self.speed = label()
         self.progress = QProgressBar()
