@@ -178,7 +178,7 @@ def test_without_noise_a_run_ends_after_the_patience() -> None:
     clean = [(2 * rows + columns).astype("u1"), (rows + 2 * columns).astype("u1")]
     config = QUICK.replace(iterations=30, stop="noise", patience=7)
     assert len(fuse(clean, config).losses) == 7
-    assert fuse(clean, config).stop_reason == "noise"
+    assert fuse(clean, config).stop_reason == "clean"
     assert len(fuse(clean, config.replace(give_back=False, min_improvement=0.0)).losses) > 7
 
 

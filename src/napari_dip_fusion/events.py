@@ -83,7 +83,7 @@ class FusionResult:
     sources : PreparedSources
         The sources in [0, 1] and their intensity windows.
     stop_reason : str
-        ``iterations``, ``noise``, ``plateau``, ``time``, ``stopped``, or
+        ``iterations``, ``noise``, ``clean``, ``plateau``, ``time``, ``stopped``, or
         ``closed form`` for methods other than ``dip``.
     state : RunState or None
         The network and optimiser, where the run was asked to keep them for

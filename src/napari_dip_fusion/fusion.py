@@ -258,9 +258,11 @@ class _Ending:
         if self._config.stop == "iterations":
             return None
         self._made += 1
-        idle = self._idle and self._made >= self._config.patience
-        if self._config.stop == "noise" and (idle or self._noise.update(excess)):
-            return "noise"
+        if self._config.stop == "noise":
+            if self._idle and self._made >= self._config.patience:
+                return "clean"
+            if self._noise.update(excess):
+                return "noise"
         return "plateau" if self._plateau.update(excess) else None
 
 

@@ -15,6 +15,7 @@ from napari_dip_fusion.probe import readable_seconds
 ENDINGS = {
     "iterations": "all iterations were made",
     "noise": "what is left is noise",
+    "clean": "no noise: the rest is given back",
     "plateau": "the excess no longer falls",
     "time": "its time was used up",
     "stopped": "stopped, and the best image kept",
