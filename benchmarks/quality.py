@@ -34,7 +34,7 @@ from typing import Any
 
 import numpy as np
 from pairs import CLEAN, SIZE, Floats, Noise, Pair, Window, chosen, likeness, parse_noise
-from reference import stored
+from reference import FIGURES, stored
 
 from napari_dip_fusion.analysis import Analysis, analyze
 from napari_dip_fusion.config import FusionConfig
@@ -301,9 +301,11 @@ def marked(value: float, best: float) -> str:
     return f"**{value:.3f}**" if round(value, 3) == round(best, 3) else f"{value:.3f}"
 
 
-def published(kinds: Kinds, shape: tuple[int, int] | None) -> Iterator[tuple[Pair, str, Figures]]:
+def published(
+    reference: Figures, kinds: Kinds, shape: tuple[int, int] | None
+) -> Iterator[tuple[Pair, str, Figures]]:
     """Yield the stored figures of the published set-up for these pairs, at this size."""
-    for kind, noises in stored().items():
+    for kind, noises in reference.items():
         for noise, entries in noises.items():
             for pair in kinds.get(kind, []):
                 figures = entries.get(pair.name)
@@ -312,11 +314,11 @@ def published(kinds: Kinds, shape: tuple[int, int] | None) -> Iterator[tuple[Pai
 
 
 def published_tables(
-    results: Results, kinds: Kinds, shape: tuple[int, int] | None
+    results: Results, reference: Figures, kinds: Kinds, shape: tuple[int, int] | None
 ) -> Iterator[str]:
     """Compare pair by pair with the published set-up, each with the T of its own gains."""
     likenesses, metrics = [], []
-    for pair, noise, figures in published(kinds, shape):
+    for pair, noise, figures in published(reference, kinds, shape):
         if (pair.key, noise, FAST) not in results:
             continue
         ours, last = results[pair.key, noise, FAST], figures["last"]
@@ -398,9 +400,8 @@ def settings_of(compute: dict[str, Any], own_size: bool) -> Figures:
     return {"presets": presets, "compute": compute, "own_size": own_size}
 
 
-def selected(kinds: Kinds, count: int | None) -> Kinds:
+def selected(kinds: Kinds, count: int | None, reference: Figures) -> Kinds:
     """Take the first pairs of each kind, those with published figures before others."""
-    reference = stored()
 
     def rank(pair: Pair) -> int:
         return -sum(pair.name in e for e in reference.get(pair.kind, {}).values())
@@ -416,12 +417,14 @@ def main() -> None:
     parser.add_argument("--noise", default=",".join((CLEAN.name, *NOISES)), metavar="NAME,...")
     parser.add_argument("--quality", action="store_true", help="run the preset quality too")
     parser.add_argument("--own-size", action="store_true", help="not reduced to 256x256")
+    parser.add_argument("--reference", type=Path, default=FIGURES, metavar="FILE")
     parser.add_argument("--threads", type=int, default=0, help="0 leaves torch's own choice")
     parser.add_argument("--device", default="auto")
     parser.add_argument("-o", "--output", type=Path, default=Path("quality"), metavar="FOLDER")
     given = parser.parse_args()
     noises = [parse_noise(name) for name in given.noise.split(",")]
-    kinds = selected(chosen(given.data, given.kinds), given.pairs)
+    reference = stored(given.reference)
+    kinds = selected(chosen(given.data, given.kinds), given.pairs, reference)
     compute = {"threads": given.threads, "device": given.device}
     results = Results(given.output / "results.json", settings_of(compute, given.own_size))
     size = None if given.own_size else SIZE
@@ -436,7 +439,7 @@ def main() -> None:
         *clean_tables(results, kinds),
         *noisy_tables(results, kinds, names),
         *compared_tables(results, kinds),
-        *published_tables(results, kinds, shape),
+        *published_tables(results, reference, kinds, shape),
         *notes(results, kinds),
     ]
     text = "\n".join(parts)
