@@ -56,3 +56,16 @@ def test_noise_can_be_left_in() -> None:
     found = analyze(NOISY, CONFIG.replace(noise="none"))
     assert found.noise == (0, 0)
     np.testing.assert_array_equal(found.target, found.consensus)
+
+
+def test_speckle_on_one_source_is_taken_off() -> None:
+    clean = np.kron(CLEAN, np.ones((1, 2, 2), dtype=np.float32))
+    speckled = clean.copy()
+    speckled[0] *= 1 + RNG.normal(0, 0.2, clean[0].shape).astype(np.float32)
+    speckled = speckled.clip(0, 1)
+    found, truth = analyze(speckled, CONFIG), analyze(clean, CONFIG).consensus
+    assert found.noise[1] == 0 < found.noise[0]
+    assert found.variances.shape == clean.shape
+    noisy = np.square(quick_consensus(speckled, CONFIG) - truth).mean()
+    for image in (found.consensus, found.given_back(found.consensus)):
+        assert np.square(image - truth).mean() < 0.3 * noisy

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_dip_fusion import denoising
-from napari_dip_fusion.denoising import denoise, wiener
+from napari_dip_fusion.denoising import denoise, despeckle, wiener
 
 RNG = np.random.default_rng(9)
 ROWS, COLUMNS = np.mgrid[:70, :83] / 70
@@ -52,3 +52,14 @@ def test_groups_of_rows_change_nothing(
     whole = denoise(image, 0.1)
     monkeypatch.setattr(denoising, "_ROWS", 3)
     np.testing.assert_allclose(denoise(image, 0.1), whole, atol=1e-6)
+
+
+def test_speckle_goes_and_the_dark_stays_dark() -> None:
+    scene = np.where(COLUMNS < 0.4, np.float32(0), SCENE)
+    speckled = (scene * (1 + RNG.normal(0, 0.2, scene.shape))).astype(np.float32)
+    smooth = despeckle(speckled, 0.2)
+    inside = COLUMNS > 0.5
+    noise = np.square(speckled - scene)[inside].mean()
+    assert np.square(smooth - scene)[inside].mean() < 0.1 * noise
+    assert abs((smooth - scene)[inside].mean()) < 0.005
+    assert np.abs(smooth[:, :20]).max() < 0.01

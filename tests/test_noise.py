@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from napari_dip_fusion.noise import clipped_mean, estimate_noise, is_clipped, unclipped
+from napari_dip_fusion.noise import (
+    clipped_mean,
+    estimate_noise,
+    estimate_speckle,
+    is_clipped,
+    unclipped,
+)
 
 RNG = np.random.default_rng(8)
 ROWS, COLUMNS = np.mgrid[:160, :192] / 160
@@ -44,3 +50,17 @@ def test_unclipped_undoes_it() -> None:
     signal = np.linspace(0, 1, 101, dtype=np.float32)
     np.testing.assert_allclose(unclipped(clipped_mean(signal, 0.1), 0.1), signal, atol=2e-4)
     assert unclipped(np.zeros(3, dtype=np.float32), 0.1).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("proportion", [0.1, 0.25])
+@pytest.mark.parametrize("scene", [SCENE, HALF_DARK])
+def test_speckle_is_found_and_told_from_white_noise(proportion: float, scene: np.ndarray) -> None:
+    speckled = (scene * (1 + RNG.normal(0, proportion, scene.shape))).clip(0, 1)
+    assert estimate_speckle(speckled.astype(np.float32)) == pytest.approx(proportion, rel=0.15)
+    white = (scene + RNG.normal(0, proportion, scene.shape)).clip(0, 1)
+    assert estimate_speckle(white.astype(np.float32)) == 0
+
+
+@pytest.mark.parametrize("image", [SCENE, np.zeros((32, 32), "f4"), SCENE[:9, :8]])
+def test_clean_images_have_no_speckle(image: np.ndarray) -> None:
+    assert estimate_speckle(image) == 0

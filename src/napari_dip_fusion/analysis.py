@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.denoising import denoise, wiener
+from napari_dip_fusion.denoising import denoise, despeckle, wiener
 from napari_dip_fusion.gains import (
     Bands,
     SensorModel,
@@ -14,7 +14,13 @@ from napari_dip_fusion.gains import (
     sensor_model,
     split_bands,
 )
-from napari_dip_fusion.noise import clipped_mean, estimate_noise, is_clipped, unclipped
+from napari_dip_fusion.noise import (
+    clipped_mean,
+    estimate_noise,
+    estimate_speckle,
+    is_clipped,
+    unclipped,
+)
 
 Floats = NDArray[np.float32]
 
@@ -26,7 +32,10 @@ class Analysis:
     Attributes
     ----------
     noise : tuple of float
-        Standard deviation of each source's noise; 0 where there is none.
+        Standard deviation of each source's noise; 0 where there is none, the
+        root of the mean variance where it is in proportion to the signal.
+    variances : ndarray of shape (K, 1, 1) or (K, M, N)
+        Variance of each source's noise, everywhere or at each pixel.
     denoised : ndarray of shape (K, M, N)
         The sources without noise: the gains come from them.
     model : SensorModel
@@ -40,6 +49,7 @@ class Analysis:
     """
 
     noise: tuple[float, ...]
+    variances: Floats
     denoised: Floats
     model: SensorModel
     target: Floats
@@ -81,8 +91,7 @@ class Analysis:
         if not any(self.noise):
             return self.target.clip(0, 1)
         beta = self.model.gains
-        levels = np.asarray(self.noise, dtype=np.float32)
-        variance = np.einsum("k,kmn->mn", levels**2, beta**2)
+        variance = np.sum(self.variances * beta**2, axis=0)
         sigma = np.asarray(np.sqrt(variance) / self.weight, dtype=np.float32)
         pilot = np.asarray((image + self.consensus) / 2, dtype=np.float32)
         filtered = wiener(self.target, sigma, pilot).clip(0, 1)
@@ -102,19 +111,20 @@ def analyze(images: Floats, config: FusionConfig) -> Analysis:
     ValueError
         If the images are smaller than a patch.
     """
-    estimated = [estimate_noise(i) if config.noise == "auto" else 0.0 for i in images]
-    cleaned = [_cleaned(i, s) for i, s in zip(images, estimated, strict=True)]
-    denoised = np.stack([d for _, d in cleaned])
+    cleaned = [_cleaned(i, config.noise == "auto") for i in images]
+    denoised = np.stack([c.denoised for c in cleaned])
+    noise = tuple(float(np.sqrt(np.mean(c.variance))) for c in cleaned)
     bands = split_bands(denoised, config.band_sigma)
     model = _model(bands, config)
     target = consensus = model.consensus(bands)
-    if any(estimated):
-        unbiased = np.stack([u for u, _ in cleaned])
+    if any(noise):
+        unbiased = np.stack([c.unbiased for c in cleaned])
         target = model.consensus(split_bands(unbiased, config.band_sigma))
         consensus = consensus.clip(0, 1)
         bands = split_bands(images, config.band_sigma)
     return Analysis(
-        noise=tuple(estimated),
+        noise=noise,
+        variances=np.stack(np.broadcast_arrays(*(np.atleast_2d(c.variance) for c in cleaned))),
         denoised=denoised,
         model=model,
         target=target,
@@ -140,13 +150,27 @@ def _model(bands: Bands, config: FusionConfig) -> SensorModel:
     )
 
 
-def _cleaned(image: Floats, sigma: float) -> tuple[Floats, Floats]:
-    """Return an image without the mean of clipped noise, and without noise."""
+@dataclass(frozen=True, eq=False)
+class _Cleaned:
+    """A source without the mean of clipped noise, without noise, and the noise's variance."""
+
+    unbiased: Floats
+    denoised: Floats
+    variance: Floats
+
+
+def _cleaned(image: Floats, look: bool) -> _Cleaned:
+    proportion = estimate_speckle(image) if look else 0.0
+    if proportion > 0:
+        signal = despeckle(image, proportion).clip(0, 1)
+        return _Cleaned(image, signal, np.square(np.float32(proportion) * signal))
+    sigma = estimate_noise(image) if look else 0.0
+    variance = np.square(np.asarray(sigma, dtype=np.float32))
     if sigma == 0:
-        return image, image
+        return _Cleaned(image, image, variance)
     smooth = denoise(image, sigma)
     if not is_clipped(image, smooth, sigma):
-        return image, smooth.clip(0, 1)
+        return _Cleaned(image, smooth.clip(0, 1), variance)
     signal = unclipped(smooth, sigma)
     unbiased = image - (clipped_mean(signal, sigma) - signal)
-    return unbiased, wiener(unbiased, sigma, signal).clip(0, 1)
+    return _Cleaned(unbiased, wiener(unbiased, sigma, signal).clip(0, 1), variance)

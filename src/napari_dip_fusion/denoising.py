@@ -12,6 +12,8 @@ _SIDE = 8
 _THRESHOLD = 2.7
 # Rows of the image whose patches are transformed at once.
 _ROWS = 64
+# Signal below which noise in proportion to it does not matter.
+_DARK = np.float32(0.02)
 # Keeps 0 / 0 from the gain of flat patches without noise.
 _TINY = np.float32(1e-12)
 
@@ -47,6 +49,26 @@ def denoise(image: Floats, sigma: float) -> Floats:
         image, patch_size=5, patch_distance=6, h=0.8 * sigma, sigma=sigma, fast_mode=True
     )
     return wiener(image, sigma, (means + _thresholded(image, sigma)) / 2)
+
+
+def despeckle(image: Floats, proportion: float) -> Floats:
+    """Remove noise that is in proportion to the signal.
+
+    The logarithm makes such noise white; its mean there is below 0, which is
+    put right, and a :func:`wiener` filter of the image itself ends it.
+
+    Parameters
+    ----------
+    image : ndarray of shape (M, N), float32 in [0, 1]
+    proportion : float
+        Standard deviation of the noise in units of the signal.
+    """
+    logarithm = np.log1p(image / _DARK)
+    smooth = denoise(logarithm, proportion)
+    # E[log(c + x (1 + n))] = log(c + x) - (x s / (c + x))^2 / 2 + ...
+    share = -np.expm1(-smooth)
+    signal = _DARK * np.expm1(smooth + (share * np.float32(proportion)) ** 2 / 2)
+    return wiener(image, proportion * signal, signal)
 
 
 def wiener(image: Floats, sigma: float | Floats, pilot: Floats) -> Floats:

@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, special
+from scipy import ndimage, special, stats
 
 Floats = NDArray[np.float32]
 
@@ -13,6 +13,8 @@ from fine texture."""
 # Second differences across and down, of unit gain for white noise (Immerkaer 1996).
 _MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6
 _BLOCK = 16
+# Blocks from which a proportion can be told.
+_FEW = 16
 _MAD_TO_SIGMA = 1.4826
 # A quarter of all blocks is smoother than this; for pure noise it lies 3 % below the mean.
 _QUANTILE, _QUANTILE_BIAS = 0.25, 0.96
@@ -42,17 +44,48 @@ def estimate_noise(image: Floats) -> float:
     .. [1] J. Immerkaer, "Fast Noise Variance Estimation", Computer Vision and Image
        Understanding 64(2), 1996, doi:10.1006/cviu.1996.0060.
     """
+    sigmas, _ = _block_noise(image)
+    sigma = float(np.quantile(sigmas, _QUANTILE)) / _QUANTILE_BIAS
+    return sigma if sigma >= NEGLIGIBLE else 0.0
+
+
+def estimate_speckle(image: Floats) -> float:
+    """Return the standard deviation of noise that is in proportion to the signal.
+
+    Parameters
+    ----------
+    image : ndarray of shape (M, N), float32 in [0, 1]
+
+    Returns
+    -------
+    float
+        In units of the signal: 0.2 is noise of 20 %. 0 unless the noise of the
+        blocks of :func:`estimate_noise` grows with their brightness (rank
+        correlation above 0.6), and varies less in proportion to it than by
+        itself; below 0.05 speckle is not looked for.
+    """
+    sigmas, means = _block_noise(image)
+    if len(sigmas) < _FEW or not means.all():
+        return 0.0
+    low, median, high = np.quantile(sigmas / means, (0.25, 0.5, 0.75))
+    plain = np.quantile(sigmas, (0.25, 0.5, 0.75))
+    steadier = (high - low) * plain[1] < (plain[2] - plain[0]) * median
+    if median < 0.05 or not steadier or stats.spearmanr(means, sigmas).statistic < 0.6:
+        return 0.0
+    return float(median)
+
+
+def _block_noise(image: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return standard deviation of the noise, and mean, of the blocks with least clipping."""
     difference = np.abs(ndimage.convolve(image.astype(np.float64), _MASK, mode="reflect"))
     clipped = (image <= image.min()) | (image >= image.max())
     near = ndimage.uniform_filter(clipped.astype(np.float64), 3, mode="reflect")
-    blocks = _blocks(difference)
-    share = _blocks(near).mean(axis=-1)
+    blocks, share = _blocks(difference), _blocks(near).mean(axis=-1)
     few = max(4, len(blocks) // 50)
     # Ordered by what is clipped, so that the least clipped serve where all are.
     free = share <= max(0.02, np.sort(share)[min(few, len(share)) - 1])
-    sigmas = _MAD_TO_SIGMA * np.median(blocks[free], axis=-1) / _QUANTILE_BIAS
-    sigma = float(np.quantile(sigmas, _QUANTILE))
-    return sigma if sigma >= NEGLIGIBLE else 0.0
+    means = _blocks(image.astype(np.float64))[free].mean(axis=-1)
+    return _MAD_TO_SIGMA * np.median(blocks[free], axis=-1), means
 
 
 def _blocks(image: NDArray[np.float64]) -> NDArray[np.float64]:
