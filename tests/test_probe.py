@@ -76,12 +76,12 @@ def test_gains_and_count_are_measured_anew_and_the_end_is_not(counted) -> None:
 
 def test_large_images_are_tried_small(counted) -> None:
     config = FusionConfig(device="cpu", iterations=10)
-    assert estimate_run(config, (256, 256), 2).seconds == pytest.approx(0.5 * 4 + 10 * 0.1)
-    assert estimate_run(config, (512, 512), 2).seconds == pytest.approx(0.5 * 16 + 10 * 0.1 * 4)
-    assert counted == [("rest", (128, 128)), ("fit", (256, 256))]
+    assert estimate_run(config, (512, 512), 2).seconds == pytest.approx(0.5 * 16 + 10 * 0.1)
+    assert estimate_run(config, (1024, 1024), 2).seconds == pytest.approx(0.5 * 64 + 10 * 0.1 * 4)
+    assert counted == [("rest", (128, 128)), ("fit", (512, 512))]
     wide = config.replace(width=128)
-    assert estimate_run(wide, (256, 256), 2).seconds == pytest.approx(0.5 * 4 + 10 * 0.1 * 16)
-    assert counted[2:] == [("fit", (64, 64))]
+    assert estimate_run(wide, (256, 256), 2).seconds == pytest.approx(0.5 * 4 + 10 * 0.1 * 4)
+    assert counted[2:] == [("fit", (128, 128))]
 
 
 def test_small_sides_stay_large_enough(counted) -> None:

@@ -18,7 +18,7 @@ from napari_dip_fusion.events import Control, Done, StepDone
 Shape = tuple[int, int]
 
 # Pixels of the images that are tried: those of a network of the default width, and of the rest.
-_FIT_PIXELS, _FIT_WIDTH, _REST_PIXELS = 256 * 256, 32, 128 * 128
+_FIT_PIXELS, _FIT_WIDTH, _REST_PIXELS = 512 * 512, 32, 128 * 128
 # Iterations until the time of one is steady; on CUDA a graph is captured first.
 _WARM_UP, _WARM_UP_CUDA = 2, 5
 # Iterations are timed until there are enough of them, or they took long enough.
@@ -112,7 +112,7 @@ def estimate_run(
 
     Notes
     -----
-    A few iterations are timed on images of this size, or, above 256x256 pixels
+    A few iterations are timed on images of this size, or, above 512x512 pixels
     and for networks wider than the default, on smaller ones and scaled by the
     number of pixels; so is what comes before and after them. Times are
     remembered in the process, so that only the first estimate of its kind
