@@ -149,8 +149,8 @@ def iter_fuse(
     arrays = [np.asarray(s) for s in sources]
     prepared = prepare_sources(arrays, intensity=config.intensity, percentiles=config.percentiles)
     _check_size(prepared.shape)
-    device = resolve_device(config.device)
-    _check_memory(config, prepared, device)
+    if config.method == DIP:
+        _check_memory(config, prepared, resolve_device(config.device))
     described = _described(arrays, prepared, names, paths)
     if config.preview_rate > 0 and config.method == DIP:
         yield Preview(0, prepared.colored(quick_consensus(prepared.images, config)))
