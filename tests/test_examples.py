@@ -97,7 +97,7 @@ def test_scripted_session(files, folder, tmp_path, monkeypatch, make_napari_view
     output, screenshot = tmp_path / "fused.tif", tmp_path / "session.png"
     arguments = ["--output", str(output), "--screenshot", str(screenshot), "--iterations", "1"]
     example("scripted_session").main([*(str(folder / name) for name in files), *arguments])
-    assert len(viewers[0].layers) == 5
+    assert len(viewers[0].layers) == 7
     assert viewers[0].layers[-1].name.startswith("fused ")
     np.testing.assert_array_equal(read_image(output).shape, viewers[0].layers[0].data.shape)
     assert read_image(screenshot).rgb

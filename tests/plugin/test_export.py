@@ -156,7 +156,7 @@ def changed(**changes):
 def test_a_plain_command():
     assert as_command(RECIPE) == (
         "dip-fusion fuse /a/ct.png /a/mr.png -o fused.tif --preset fast "
-        "--iterations 300 --seed 0 --device auto"
+        "--iterations 120 --seed 0 --device auto"
     )
 
 
