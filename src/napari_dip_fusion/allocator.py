@@ -29,7 +29,7 @@ def kept_heap() -> Iterator[None]:
 
     Every iteration frees and allocates the same features. By default glibc
     returns blocks of that size to the system at once, and fetching them again,
-    page by page, took a quarter to a third of an iteration. On other C
+    page by page, took a sixth to a quarter of an iteration. On other C
     libraries nothing is changed.
     """
     global _users
