@@ -52,7 +52,8 @@ from napari_dip_fusion.methods import METHODS
 from napari_dip_fusion.metrics import DEFAULT_METRICS, METRICS
 from napari_dip_fusion.sources import prepare_sources
 
-_DEFAULT = [name for name in method_labels() if name != "dip-paper"]
+_SLOW = ("dip-quality", "dip-paper")
+_DEFAULT = [name for name in method_labels() if name not in _SLOW]
 _NOT_SET = {
     "intensity": "use --intensity",
     "percentiles": "use --intensity with a window LOW:HIGH for each source",
@@ -79,7 +80,7 @@ def compare(
         list[str] | None,
         typer.Option(
             help="Methods, with commas or repeated, or all. "
-            f"One of {', '.join(method_labels())}. By default all but dip-paper."
+            f"One of {', '.join(method_labels())}. By default all but {' and '.join(_SLOW)}."
         ),
     ] = None,
     output: Annotated[
