@@ -375,8 +375,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 PRESET_HELP = {
     "fast": "Seconds on a laptop: gains in two bands, noise estimated, a narrow network that "
     "sees the sources, structure given back.",
-    "quality": "A minute or two: the settings of fast with a wider network and more iterations; it "
-    "differs from fast on noisy sources only.",
+    "quality": "A minute or two: the settings of fast with a wider network and more iterations; "
+    "differs from fast on noisy sources only, and there by little.",
     "paper": "The published settings: 128 channels, random input, 2000 iterations. "
     "Takes most of an hour for 256x256 on two processor cores.",
 }
