@@ -27,6 +27,7 @@ LEAVES = (
     "metrics",
     "network",
     "noise",
+    "optimizer",
     "samples",
     "stopping",
 )

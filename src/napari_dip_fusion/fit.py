@@ -17,6 +17,7 @@ from napari_dip_fusion.devices import resolve_device, resolve_precision
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.estimate import padded_size
 from napari_dip_fusion.network import SkipNetwork, random_input
+from napari_dip_fusion.optimizer import Adam
 
 Floats = NDArray[np.float32]
 
@@ -112,13 +113,9 @@ class Fit:
         # Copies: the consensus image is part of the result, which may be changed.
         self._target = torch.tensor(target, device=self.device)
         self._weight = torch.tensor(weight, device=self.device)
-        kind = self._kind
         self._bfloat16 = resolve_precision(config.precision, self.device) == "bfloat16"
-        self._optimizer = torch.optim.Adam(
-            self._network.parameters(),
-            lr=config.learning_rate,
-            fused=kind != "mps",
-            capturable=kind == "cuda",
+        self._optimizer = Adam(
+            self._network.parameters(), config.learning_rate, fused=self._kind != "mps"
         )
 
     @property
@@ -176,7 +173,7 @@ class Fit:
         if self.config.input_noise > 0:
             noise = torch.empty_like(net_input).normal_(generator=self._noise)
             net_input = net_input + self.config.input_noise * noise
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
         rows, columns = self._shape
         with torch.autocast(self._kind, dtype=torch.bfloat16, enabled=self._bfloat16):
             output = self._network(net_input)
@@ -190,7 +187,7 @@ class Fit:
         """Record a step as a CUDA graph; without one, steps go on as before."""
         graph = torch.cuda.CUDAGraph()
         with suppress(RuntimeError):
-            self._optimizer.zero_grad(set_to_none=True)
+            self._optimizer.zero_grad()
             with torch.cuda.graph(graph):
                 self._graphed = self._train()
             self._graph = graph
