@@ -1,8 +1,10 @@
 """Comparisons without a terminal: runs, resumption, averages, ranks, tables, sheets."""
 
 import csv
+import itertools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -59,6 +61,12 @@ def test_rows_are_those_of_the_methods() -> None:
     expected = evaluate([a / 255 for a in arrays], fuse_with("wavelet", arrays), data_range=1)
     assert result.rows[1].metrics == pytest.approx(expected)
     assert all(r.seconds > 0 for r in result.rows)
+
+
+def test_a_method_of_microseconds_did_not_take_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(perf_counter=itertools.count(step=0.00001234567).__next__)
+    monkeypatch.setattr(comparison, "time", clock)
+    assert compare([pair()], ["average"]).rows[0].seconds == 0.00001235
 
 
 def test_every_method_and_preset_can_be_compared() -> None:

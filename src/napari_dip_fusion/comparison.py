@@ -351,7 +351,7 @@ def _outcome(
         log.info("%s failed on %s", run.method, where[1], exc_info=True)
         yield Failure(*where, _one_line(error)), None
         return
-    row = Row(*where, run.seed, round(seconds, 4), metrics)
+    row = Row(*where, run.seed, float(f"{seconds:.4g}"), metrics)
     yield row, inputs.prepared.colored(luma)
 
 
