@@ -30,14 +30,10 @@ import numpy as np
 import pydicom.data
 from PIL import Image
 
-from napari_dip_fusion.io import (
-    ImageFileError,
-    SpatialImage,
-    ome_zarr,
-    read_images,
-    write_image,
-    write_images,
-)
+from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.io import ome as ome_zarr
+from napari_dip_fusion.io import read_images, write_image, write_images
+from napari_dip_fusion.sources import Source
 
 SECONDS = 20
 MOST_BYTES = 2**28
@@ -59,7 +55,7 @@ def good_files(folder):
     rng = np.random.default_rng(0)
     grey = rng.integers(0, 255, (20, 24), np.uint8)
     colour = rng.integers(0, 255, (20, 24, 3), np.uint8)
-    volume = SpatialImage(
+    volume = Source(
         rng.random((4, 20, 24), dtype=np.float32),
         affine=np.array([[2, 0, 0, 1], [0, 0.8, 0.6, 2], [0, -0.6, 0.8, 3], [0, 0, 0, 1.0]]),
         units=("mm",) * 3,
@@ -74,13 +70,11 @@ def good_files(folder):
         write_image(folder / "volume.ome.tif", volume),
         write_images(
             folder / "all.fusion.ome.tif",
-            [volume, SpatialImage(grey), SpatialImage(colour, rgb=True)],
+            [volume, Source(grey), Source(colour, rgb=True)],
         ),
         write_image(folder / "volume.nii", volume),
         write_image(folder / "volume.nii.gz", volume),
-        write_image(
-            folder / "times.nii.gz", SpatialImage(rng.random((3, 4, 8, 9), dtype=np.float32))
-        ),
+        write_image(folder / "times.nii.gz", Source(rng.random((3, 4, 8, 9), dtype=np.float32))),
         write_image(folder / "volume.ome.zarr", volume),
         folder / "old.zarr",
     ]

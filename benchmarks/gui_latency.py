@@ -22,7 +22,7 @@ from qtpy.QtCore import QEventLoop, QThreadPool, QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_dip_fusion import FusionConfig, FusionResult, fuse
-from napari_dip_fusion.plugin.session import FusionSession, State
+from napari_dip_fusion.plugin.running.fusion_session import FusionSession, State
 from napari_dip_fusion.samples import head_phantom
 
 TICK = 0.02

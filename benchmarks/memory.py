@@ -13,8 +13,8 @@ from importlib import import_module
 import numpy as np
 
 from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.estimate import estimate_memory
 from napari_dip_fusion.fusion import iter_fuse
+from napari_dip_fusion.prior.memory import estimate_memory
 
 CASES = (
     (256, "fast", {}),
@@ -37,7 +37,7 @@ def peak() -> int:
 
 def measure(size: int, preset: str, changes: dict[str, object]) -> None:
     config = FusionConfig.preset(preset, device="cpu", iterations=2, **changes)
-    for library in ("napari_dip_fusion.fit", "skimage.restoration"):
+    for library in ("napari_dip_fusion.prior.fit", "skimage.restoration"):
         import_module(library)
     sources = np.random.default_rng(0).random((2, size, size), dtype=np.float32)
     before = peak()

@@ -13,7 +13,7 @@ from skimage.transform import resize
 
 from napari_dip_fusion.io import read_image
 from napari_dip_fusion.samples import SAMPLES
-from napari_dip_fusion.sources import prepare_sources
+from napari_dip_fusion.sources.prepare import prepare_sources
 
 Floats = NDArray[np.float32]
 Window = tuple[float, float]

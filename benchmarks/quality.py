@@ -36,11 +36,11 @@ import numpy as np
 from pairs import CLEAN, SIZE, Floats, Noise, Pair, Window, chosen, likeness, parse_noise
 from reference import FIGURES, stored
 
-from napari_dip_fusion.analysis import Analysis, analyze
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import Done, iter_fuse
 from napari_dip_fusion.methods import METHODS, fuse_stack
 from napari_dip_fusion.metrics import DEFAULT_METRICS, evaluate
+from napari_dip_fusion.sensor.analysis import Analysis, analyze
 
 HEADINGS = {"petrovic": "Pe", "mutual_information": "MI", "piella": "Q", "cvejic": "Cv"}
 NOISES = (

@@ -24,9 +24,9 @@ from typing import Any
 
 from pairs import SIZE, Floats, Noise, Pair, chosen, likeness, parse_noise
 
-from napari_dip_fusion.analysis import analyze
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.metrics import evaluate
+from napari_dip_fusion.sensor.analysis import analyze
 
 FIGURES = Path(__file__).parent / "figures" / "reference.json"
 EVERY = 50
@@ -34,7 +34,7 @@ EVERY = 50
 
 def outputs(noisy: Floats, config: FusionConfig) -> dict[int, Floats]:
     """Run the network and return its output (that with the smallest loss) at some iterations."""
-    from napari_dip_fusion.fit import Fit
+    from napari_dip_fusion.prior.fit import Fit
 
     analysis = analyze(noisy, config)
     fit = Fit(analysis.target, analysis.weight, analysis.guides, config)

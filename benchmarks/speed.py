@@ -33,13 +33,13 @@ import torch
 from pairs import SIZE, Floats, chosen, parse_noise
 from skimage.transform import resize
 
-from napari_dip_fusion import allocator
-from napari_dip_fusion.analysis import analyze
 from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.devices import resolve_device, resolve_precision
-from napari_dip_fusion.fit import Fit
 from napari_dip_fusion.fusion import Preview, fuse, iter_fuse
-from napari_dip_fusion.network import SkipNetwork, random_input
+from napari_dip_fusion.prior import allocator
+from napari_dip_fusion.prior.devices import resolve_device, resolve_precision
+from napari_dip_fusion.prior.fit import Fit
+from napari_dip_fusion.prior.network import SkipNetwork, random_input
+from napari_dip_fusion.sensor.analysis import analyze
 
 REFERENCE = "reference"
 PUBLISHED_ITERATIONS = 2000
@@ -112,7 +112,7 @@ class Runner:
 
     def turn(self) -> None:
         """Make some iterations and keep the time of all but the first."""
-        with self.heap(), mock.patch("napari_dip_fusion.fit.kept_heap", self.heap):
+        with self.heap(), mock.patch("napari_dip_fusion.prior.fit.kept_heap", self.heap):
             steps = self.steps(1 + self.count)
             next(steps)
             for _ in range(self.count):

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from skimage.transform import resize
 
 from napari_dip_fusion.cli.options import build_config
-from napari_dip_fusion.comparison import Comparison, Finished, Row, SourceSet, iter_compare
-from napari_dip_fusion.comparison import method_labels as labels
-from napari_dip_fusion.comparison_report import summarize
+from napari_dip_fusion.comparison.report import summarize
+from napari_dip_fusion.comparison.runs import Comparison, Finished, Row, SourceSet, iter_compare
+from napari_dip_fusion.comparison.runs import method_labels as labels
 from napari_dip_fusion.io import read_image
 from napari_dip_fusion.methods import METHODS
 from napari_dip_fusion.samples import noisy_head_phantom

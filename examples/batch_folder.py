@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from napari_dip_fusion import FusionConfig, FusionError, FusionResult, fuse
-from napari_dip_fusion.align import resample
-from napari_dip_fusion.io import SpatialImage, read_plane, write_image, write_text
+from napari_dip_fusion.io import read_plane, write_image, write_text
+from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.resample import resample
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,7 +90,7 @@ def fuse_pair(paths: Sequence[Path], output: Path, config: FusionConfig) -> Fusi
     return result
 
 
-def on_first_grid(image: SpatialImage, first: SpatialImage) -> Any:
+def on_first_grid(image: Source, first: Source) -> Any:
     # Places in other units cannot be compared: then the pixels must match as they are.
     if image.units != first.units:
         return image.data

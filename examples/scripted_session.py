@@ -12,9 +12,10 @@ from pathlib import Path
 
 import napari
 
-from napari_dip_fusion.io import SpatialImage, read_plane, write_image
+from napari_dip_fusion.io import read_plane, write_image
 from napari_dip_fusion.plugin import fuse_layers
 from napari_dip_fusion.samples import SAMPLES
+from napari_dip_fusion.sources import Source
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -56,15 +57,15 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def sample_pair() -> list[SpatialImage]:
+def sample_pair() -> list[Source]:
     sample = SAMPLES["head"]()
     return [
-        SpatialImage(source, name=name)
+        Source(source, name=name)
         for source, name in zip(sample.sources, sample.source_names, strict=True)
     ]
 
 
-def show(viewer: napari.Viewer, image: SpatialImage) -> napari.layers.Image:
+def show(viewer: napari.Viewer, image: Source) -> napari.layers.Image:
     return viewer.add_image(
         image.data,
         name=image.name or image.path.stem,

@@ -12,25 +12,150 @@ import pytest
 import napari_dip_fusion
 
 PACKAGE = Path(napari_dip_fusion.__file__).parent
-MODULES = sorted(
-    "napari_dip_fusion." + ".".join(p.relative_to(PACKAGE).with_suffix("").parts)
-    for p in PACKAGE.rglob("*.py")
-    if "plugin" not in p.relative_to(PACKAGE).parts
-)
-WITHOUT_TORCH = ("metrics", "gains", "sources", "config", "io", "record", "samples", "cli")
-LEAVES = (
-    "align",
-    "config",
-    "denoising",
+NAME = "napari_dip_fusion"
+FACES = ("__init__.py", "__init__.pyi")
+
+ROOMS = (
     "errors",
-    "gains",
+    "config",
+    "record",
+    "sources",
+    "sensor",
+    "prior",
     "metrics",
-    "network",
-    "noise",
-    "optimizer",
+    "methods",
+    "fusion",
     "samples",
-    "stopping",
+    "io",
+    "comparison",
+    "cli",
+    "plugin",
 )
+"""The rooms of the package in the order of ARCHITECTURE.md: each imports only what is before it."""
+
+PLUGIN_ROOMS = ("layers", "running", "forms", "tabs")
+"""The same inside the plugin, whose doors at the top may import all of them."""
+
+WITHOUT_TORCH = (
+    "cli",
+    "config",
+    "fusion",
+    "io.claimed",
+    "io.formats",
+    "metrics",
+    "record",
+    "samples",
+    "sensor.analysis",
+    "sources.grid",
+    "sources.prepare",
+)
+LEAVES = (
+    "config",
+    "errors",
+    "prior.network",
+    "prior.optimizer",
+    "prior.stopping",
+    "sensor.denoising",
+    "sensor.gains",
+    "sensor.noise",
+    "sources.resample",
+    "sources.source",
+    "sources.units",
+)
+LEAF_ROOMS = ("metrics", "samples")
+
+
+def module_name(file: Path) -> str:
+    """Return the dotted name of a module; of a package, for its two faces."""
+    parts = file.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join([NAME, *(p for p in parts if p != "__init__")])
+
+
+FILES = sorted([*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.pyi")])
+MODULES = {module_name(file) for file in FILES}
+
+
+def imports_of(file: Path) -> set[str]:
+    """Return the modules of the package that a file imports, wherever the import stands.
+
+    An import of a name counts as one of the module that holds it, and of the face of the
+    package that the module is in only where the face itself gives the name.
+    """
+    package = module_name(file) if file.name in FACES else module_name(file).rpartition(".")[0]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, *([base] if base else [])])
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                found.add(inner if inner in MODULES else base)
+    return (found & MODULES) - {module_name(file)}
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Return what each module of the package imports."""
+    graph: dict[str, set[str]] = {name: set() for name in MODULES}
+    for file in FILES:
+        graph[module_name(file)] |= imports_of(file)
+    return graph
+
+
+def reached_from(start: str, graph: dict[str, set[str]]) -> set[str]:
+    """Return the modules that a module imports, directly or through others."""
+    reached: set[str] = set()
+    waiting = list(graph[start])
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting += graph[name]
+    return reached
+
+
+def rank(name: str, rooms: tuple[str, ...]) -> int:
+    """Return the place of a module's room; what stands in no room comes after all of them."""
+    room = name.partition(".")[0]
+    return rooms.index(room) if room in rooms else len(rooms)
+
+
+def inside(package: str) -> dict[str, set[str]]:
+    """Return the import graph within a package, with names relative to it."""
+    start = f"{package}."
+    return {
+        name.removeprefix(start): {i.removeprefix(start) for i in found if i.startswith(start)}
+        for name, found in import_graph().items()
+        if name.startswith(start)
+    }
+
+
+def test_no_two_modules_import_each_other_directly_or_in_a_circle() -> None:
+    graph = import_graph()
+    assert sum(map(len, graph.values())) > 200  # the imports were found
+    assert [name for name in sorted(graph) if name in reached_from(name, graph)] == []
+
+
+@pytest.mark.parametrize(
+    ("package", "rooms"), [(NAME, ROOMS), (f"{NAME}.plugin", PLUGIN_ROOMS)], ids=["all", "plugin"]
+)
+def test_no_room_imports_one_that_stands_after_it(package: str, rooms: tuple[str, ...]) -> None:
+    wrong = [
+        f"{name} imports {other}"
+        for name, found in inside(package).items()
+        for other in found
+        if rank(other, rooms) > rank(name, rooms)
+    ]
+    assert wrong == []
+
+
+def test_every_module_stands_in_a_room() -> None:
+    assert {name.partition(".")[0] for name in inside(NAME)} == set(ROOMS)
+    in_plugin = {name.partition(".")[0] for name in inside(f"{NAME}.plugin") if "." in name}
+    assert in_plugin == set(PLUGIN_ROOMS)
 
 
 def loaded_after(code: str) -> set[str]:
@@ -41,7 +166,7 @@ def loaded_after(code: str) -> set[str]:
 
 
 def test_nothing_outside_the_plugin_loads_napari_or_qt() -> None:
-    names = [n.removesuffix(".__init__") for n in MODULES]
+    names = sorted(n for n in MODULES if not n.startswith(f"{NAME}.plugin"))
     loaded = loaded_after("\n".join(f"import {n}" for n in names))
     assert not loaded & {"napari", "qtpy", "magicgui", "superqt", "pyqtgraph", "PyQt6", "PySide6"}
 
@@ -68,16 +193,17 @@ def test_public_names_are_there() -> None:
     for name in napari_dip_fusion.__all__:
         assert getattr(napari_dip_fusion, name).__name__ == name
     assert napari_dip_fusion.__version__
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match="attribute nothing"):
         _ = napari_dip_fusion.nothing
 
 
 @pytest.mark.parametrize("leaf", LEAVES)
 def test_leaf_modules_import_no_other_module_of_the_package(leaf: str) -> None:
-    tree = ast.parse((PACKAGE / f"{leaf}.py").read_text(encoding="utf-8"))
-    imported = {
-        node.module
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("napari_dip_fusion")
-    }
-    assert not {n for n in imported if not n.startswith("napari_dip_fusion._")}
+    assert import_graph()[f"{NAME}.{leaf}"] == set()
+
+
+@pytest.mark.parametrize("room", LEAF_ROOMS)
+def test_leaf_rooms_import_no_other_room(room: str) -> None:
+    inner = (name for name in MODULES if f"{name}.".startswith(f"{NAME}.{room}."))
+    found = {other for name in inner for other in import_graph()[name]}
+    assert {other for other in found if not other.startswith(f"{NAME}.{room}")} == set()

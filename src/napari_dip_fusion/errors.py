@@ -1,4 +1,4 @@
-"""The one exception of a fusion that failed after its input had been accepted."""
+"""The errors of this package beside ValueError, which bad arguments raise."""
 
 from typing import Any
 
@@ -20,3 +20,10 @@ class FusionError(Exception):
     def __init__(self, message: str, result: Any = None) -> None:
         super().__init__(message)
         self.result = result
+
+
+class ImageFileError(ValueError):
+    """A file that cannot be read or written.
+
+    The message is one line: what was expected, what came and what to do.
+    """

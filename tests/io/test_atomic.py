@@ -7,7 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from napari_dip_fusion.io import ImageFileError, read_image, replacing, write_image, write_text
+from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.io import read_image, replacing, write_image, write_text
 
 
 def test_existing_file_is_refused_and_untouched(tmp_path):
@@ -72,7 +73,8 @@ def test_full_disk_leaves_the_old_files(tmp_path):
     paths = [write_image(tmp_path / f"a{n}", np.zeros((4, 4), np.uint8)) for n in endings]
     code = f"""
 import resource, signal, numpy as np
-from napari_dip_fusion.io import write_image, ImageFileError
+from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.io import write_image
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 noise = np.random.default_rng(0).integers(0, 255, (300, 300), np.uint8)

@@ -5,20 +5,16 @@ import sys
 import numpy as np
 import pytest
 
-from napari_dip_fusion.io import (
-    ImageFileError,
-    SpatialImage,
-    read_image,
-    read_plane,
-    write_image,
-)
+from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.io import read_image, read_plane, write_image
+from napari_dip_fusion.sources import Source
 
 ENDINGS = (".png", ".tif", ".jpg", ".bmp")
 
 
 def test_import_is_cheap():
     code = (
-        "import sys, napari_dip_fusion.io as io; io.read_image, io.SpatialImage;"
+        "import sys, napari_dip_fusion.io as io; io.read_image;"
         "print([m for m in ('torch', 'napari', 'qtpy', 'magicgui', 'tifffile', 'PIL')"
         " if m in sys.modules])"
     )
@@ -100,7 +96,7 @@ def test_axes_of_size_one_come_back(tmp_path, ending, shape, rgb):
     affine = np.diag([3.0, *range(2, ndim + 1), 1])
     affine[:-1, -1] = 7
     units = ("mm",) * ndim if ndim < 4 else ("s", "mm", "mm", "mm")
-    image = SpatialImage(data, affine=affine, units=units, rgb=rgb, metadata={"kept": 1})
+    image = Source(data, affine=affine, units=units, rgb=rgb, metadata={"kept": 1})
     back = read_image(write_image(tmp_path / f"a{ending}", image))
     np.testing.assert_array_equal(back.to_numpy(), data)
     np.testing.assert_array_equal(back.affine, affine)
@@ -110,5 +106,5 @@ def test_axes_of_size_one_come_back(tmp_path, ending, shape, rgb):
 @pytest.mark.parametrize("ending", [".png", ".tif"])
 def test_plane_of_a_volume_is_written_as_a_picture(tmp_path, ending):
     plane = np.arange(20, dtype=np.uint8).reshape(1, 4, 5)
-    back = read_image(write_image(tmp_path / f"a{ending}", SpatialImage(plane)))
+    back = read_image(write_image(tmp_path / f"a{ending}", Source(plane)))
     np.testing.assert_array_equal(back.data, plane[0])

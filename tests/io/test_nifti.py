@@ -5,15 +5,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from napari_dip_fusion.io import (
-    ImageFileError,
-    SpatialImage,
-    nifti,
-    read_image,
-    read_images,
-    read_plane,
-    write_image,
-)
+from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.io import nifti, read_image, read_images, read_plane, write_image
+from napari_dip_fusion.sources import Source
 
 DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8")
 
@@ -43,7 +37,7 @@ def test_every_type_comes_back_bit_for_bit(tmp_path, dtype):
 @pytest.mark.parametrize("shear", [0.0, 0.4])
 @pytest.mark.parametrize("unit", ["mm", "um", "pixel"])
 def test_round_trip_of_everything(tmp_path, ending, shear, unit):
-    image = SpatialImage(
+    image = Source(
         np.random.default_rng(0).random((3, 4, 5), dtype=np.float32),
         axes=("z", "row", "column"),
         affine=oblique(shear=shear),
@@ -60,7 +54,7 @@ def test_round_trip_of_everything(tmp_path, ending, shear, unit):
 
 
 def test_another_program_finds_the_same_places(tmp_path):
-    image = SpatialImage(np.zeros((3, 4, 5)), affine=oblique(shear=0.4), units=("mm",) * 3)
+    image = Source(np.zeros((3, 4, 5)), affine=oblique(shear=0.4), units=("mm",) * 3)
     loaded = nib.load(write_image(tmp_path / "a.nii", image))
     x, y, z = nib.affines.apply_affine(loaded.affine, (4, 3, 2))
     world = image.affine @ (2, 3, 4, 1)
@@ -70,7 +64,7 @@ def test_another_program_finds_the_same_places(tmp_path):
 
 
 def test_place_is_taken_from_the_header_where_another_program_changed_it(tmp_path):
-    path = write_image(tmp_path / "a.nii", SpatialImage(np.zeros((3, 4, 5)), affine=oblique()))
+    path = write_image(tmp_path / "a.nii", Source(np.zeros((3, 4, 5)), affine=oblique()))
     loaded = nib.load(path)
     moved = nib.Nifti1Image(loaded.get_fdata(), np.diag([2.0, 2, 2, 1]), loaded.header)
     moved.to_filename(tmp_path / "b.nii")
@@ -97,7 +91,7 @@ def test_time_stays_lazy(tmp_path, ending, monkeypatch):
     affine = np.eye(5)
     affine[0, 0], affine[0, -1], affine[1:, 1:] = 2.5, 10, oblique()
     units = ("s", "mm", "mm", "mm")
-    path = write_image(tmp_path / f"a{ending}", SpatialImage(data, affine=affine, units=units))
+    path = write_image(tmp_path / f"a{ending}", Source(data, affine=affine, units=units))
     read = []
     original = nifti._Scaled.__getitem__
     monkeypatch.setattr(
@@ -127,16 +121,16 @@ def test_large_volume_is_read_in_slabs(tmp_path, monkeypatch):
 
 def test_colours(tmp_path):
     data = np.random.default_rng(0).integers(0, 255, (3, 4, 5, 3), np.uint8)
-    back = read_image(write_image(tmp_path / "a.nii", SpatialImage(data, rgb=True)))
+    back = read_image(write_image(tmp_path / "a.nii", Source(data, rgb=True)))
     assert back.rgb
     np.testing.assert_array_equal(back.data, data)
     many = np.stack([data] * 2)
-    lazy = read_image(write_image(tmp_path / "b.nii", SpatialImage(many, rgb=True)))
+    lazy = read_image(write_image(tmp_path / "b.nii", Source(many, rgb=True)))
     np.testing.assert_array_equal(lazy.to_numpy(), many)
 
 
 def test_plane(tmp_path):
-    image = SpatialImage(
+    image = Source(
         np.arange(20.0).reshape(4, 5), affine=oblique(2), units=("mm", "mm"), name="plane"
     )
     back = read_image(write_image(tmp_path / "a.nii.gz", image))
@@ -159,7 +153,7 @@ def test_what_nifti_cannot_hold(tmp_path):
     with pytest.warns(UserWarning, match="no float16; it is written as float32"):
         write(tmp_path / "a.nii", np.zeros((3, 4), np.float16))
     with pytest.warns(UserWarning, match="units cm, mm are converted to mm"):
-        path = write(tmp_path / "b.nii", SpatialImage(np.zeros((3, 4)), units=("cm", "mm")))
+        path = write(tmp_path / "b.nii", Source(np.zeros((3, 4)), units=("cm", "mm")))
     np.testing.assert_allclose(read_image(path).spacing, (10, 1))
     assert read_image(path).units == ("mm", "mm")
     with pytest.raises(ImageFileError, match="colours of uint8, got uint16"):
@@ -167,7 +161,7 @@ def test_what_nifti_cannot_hold(tmp_path):
     turned = np.eye(5)
     turned[0, 1] = 1
     with pytest.raises(ImageFileError, match="cannot turn time into space"):
-        write(tmp_path / "d.nii", SpatialImage(np.zeros((2, 2, 2, 2)), affine=turned))
+        write(tmp_path / "d.nii", Source(np.zeros((2, 2, 2, 2)), affine=turned))
     with pytest.raises(ImageFileError, match="two to four axes"):
         write(tmp_path / "e.nii", np.zeros((2,) * 5))
     with pytest.raises(ImageFileError, match="got complex128"):

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_dip_fusion.io import ImageFileError, SpatialImage, read_image, write_image
+from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.io import read_image, write_image
+from napari_dip_fusion.sources import Source
 
 
 def random_pixels(shape, dtype, seed=0):
@@ -114,7 +116,7 @@ def test_a_picture_too_large_for_the_decoder_is_not_called_damaged(tmp_path, mon
 
 @pytest.mark.parametrize("ending", [".png", ".tif"])
 def test_a_place_is_not_dropped_in_silence(tmp_path, ending):
-    image = SpatialImage(
+    image = Source(
         random_pixels((5, 6), "uint8"), affine=np.diag([0.5, 0.5, 1]), units=("mm", "mm")
     )
     with pytest.warns(UserWarning, match=r"the spacing \(0.5 mm, 0.5 mm\) and the position are"):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_dip_fusion.gains import gain_maps
 from napari_dip_fusion.methods.gmc import ForwardBackward, gmc, l1
+from napari_dip_fusion.sensor.gains import gain_maps
 
 Doubles = NDArray[np.float64]
 

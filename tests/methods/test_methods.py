@@ -9,7 +9,7 @@ import pytest
 
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.methods import METHODS, fuse_stack, fuse_with
-from napari_dip_fusion.sources import LUMA, prepare_sources
+from napari_dip_fusion.sources.prepare import LUMA, prepare_sources
 
 CLASSICAL = [m.name for m in METHODS.values() if not m.needs_torch]
 RNG = np.random.default_rng(11)

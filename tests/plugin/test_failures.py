@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QThreadPool
 
-from napari_dip_fusion.plugin.run import RunControl
-from napari_dip_fusion.plugin.session import State
-from napari_dip_fusion.plugin.turns import BUSY
+from napari_dip_fusion.plugin.running.fusion_session import State
+from napari_dip_fusion.plugin.running.turns import BUSY
+from napari_dip_fusion.plugin.running.worker import RunControl
 
 LONG = {"iterations": 100_000, "stop": "iterations", "patience": 10_000}
 
@@ -112,7 +112,7 @@ def test_a_discarded_continuation_puts_the_image_back(qtbot, running, viewer, un
 
 
 def test_a_continuation_that_fails_leaves_the_result(running, viewer, until_idle, monkeypatch):
-    from napari_dip_fusion.plugin import session
+    from napari_dip_fusion.plugin.running import fusion_session as session
 
     running.panel.stop_button.click()
     until_idle(running)
@@ -216,7 +216,7 @@ def test_the_widget_ends_when_its_qt_part_is_gone(running):
 
 
 def test_a_torch_runtime_error_reaches_the_user(widget, until_idle, monkeypatch, capsys):
-    from napari_dip_fusion.fit import Fit
+    from napari_dip_fusion.prior.fit import Fit
 
     def broken(self):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
@@ -230,7 +230,7 @@ def test_a_torch_runtime_error_reaches_the_user(widget, until_idle, monkeypatch,
 
 def fail_later(monkeypatch, error):
     """Let the third iteration of every fit raise an error."""
-    from napari_dip_fusion.fit import Fit
+    from napari_dip_fusion.prior.fit import Fit
 
     step = Fit._step
 
@@ -258,7 +258,7 @@ def test_out_of_memory_keeps_the_best_image(widget, viewer, until_idle, monkeypa
 
 
 def test_a_loss_that_is_not_finite(widget, until_idle, monkeypatch):
-    from napari_dip_fusion import fit
+    from napari_dip_fusion.prior import fit
 
     monkeypatch.setattr(fit, "weighted_error", lambda output, *_: output.sum() * float("nan"))
     widget.panel.fuse_button.click()
@@ -268,7 +268,7 @@ def test_a_loss_that_is_not_finite(widget, until_idle, monkeypatch):
 
 
 def test_memory_is_given_back(running, until_idle, qtbot):
-    from napari_dip_fusion.fit import Fit
+    from napari_dip_fusion.prior.fit import Fit
 
     running.panel.stop_button.click()
     until_idle(running)
@@ -283,7 +283,7 @@ def test_memory_is_given_back(running, until_idle, qtbot):
 
 
 def test_memory_of_a_discarded_run_is_given_back(running, until_idle, monkeypatch):
-    from napari_dip_fusion.fit import Fit
+    from napari_dip_fusion.prior.fit import Fit
 
     running.panel.discard_button.click()
     until_idle(running)

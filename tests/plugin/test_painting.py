@@ -7,9 +7,9 @@ from qtpy.QtGui import QMovie
 from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_dip_fusion.fusion import StepDone
-from napari_dip_fusion.plugin.activity import ActivityBar
-from napari_dip_fusion.plugin.loss_plot import LossPlot
-from napari_dip_fusion.plugin.run import Progress
+from napari_dip_fusion.plugin.running.activity import ActivityBar
+from napari_dip_fusion.plugin.running.worker import Progress
+from napari_dip_fusion.plugin.tabs.loss_plot import LossPlot
 
 
 class Paints(QObject):

@@ -6,9 +6,10 @@ import tifffile
 from napari.layers import Image
 from napari_builtins.io import napari_get_reader
 
-from napari_dip_fusion.io import SpatialImage, write_image, write_images
+from napari_dip_fusion.io import write_image, write_images
 from napari_dip_fusion.plugin.readers import get_reader
 from napari_dip_fusion.record import SCHEMA, SCHEMA_VERSION, describe_source
+from napari_dip_fusion.sources import Source
 
 
 def test_what_belongs_to_others_is_left_to_them(tmp_path):
@@ -26,7 +27,7 @@ def test_what_belongs_to_others_is_left_to_them(tmp_path):
 def test_oblique_image_has_an_affine_and_straight_one_a_scale(tmp_path):
     affine = np.diag([3.0, 2, 1, 1])
     affine[:3, 3] = (7, 8, 9)
-    image = SpatialImage(np.zeros((2, 3, 4), np.int16), affine=affine, units=("mm",) * 3)
+    image = Source(np.zeros((2, 3, 4), np.int16), affine=affine, units=("mm",) * 3)
     _, straight, _ = read(write_image(tmp_path / "a.nii", image))
     np.testing.assert_array_equal(straight["scale"], (3, 2, 1))
     np.testing.assert_array_equal(straight["translate"], (7, 8, 9))
@@ -53,7 +54,7 @@ def read(path):
     ],
 )
 def test_strange_display_is_ignored(tmp_path, display):
-    image = SpatialImage(np.zeros((2, 3, 4)), units=("furlongg",) * 3, display=display)
+    image = Source(np.zeros((2, 3, 4)), units=("furlongg",) * 3, display=display)
     with pytest.warns(UserWarning, match="not kept in the header"):
         path = write_image(tmp_path / "a.nii", image)
     data, arguments, _ = read(path)
@@ -110,8 +111,8 @@ def test_bad_record_is_explained(tmp_path, content, message):
 def test_bundle_tells_of_sources_that_are_not_those_fused(tmp_path):
     a = np.arange(20, dtype=np.uint8).reshape(4, 5)
     record = record_of(describe_source(a, (0, 255), name="ct"))
-    fused = SpatialImage(a, name="fused", metadata={"dip_fusion": {"record": record}})
-    stack = SpatialImage(np.stack([a + 1, a]), name="ct")
+    fused = Source(a, name="fused", metadata={"dip_fusion": {"record": record}})
+    stack = Source(np.stack([a + 1, a]), name="ct")
     path = write_images(tmp_path / "a.fusion.ome.tif", [stack, fused])
     assert len(get_reader(str(path))(str(path))) == 2
     write_images(path, [stack.replace(data=stack.data + 5), fused], overwrite=True)
@@ -121,7 +122,7 @@ def test_bundle_tells_of_sources_that_are_not_those_fused(tmp_path):
 
 def test_bundle_is_sensible_images_to_others(tmp_path):
     a = np.arange(20, dtype=np.uint8).reshape(4, 5)
-    images = [SpatialImage(a, name="ct"), SpatialImage(np.zeros((3, 6, 7), np.float32), name="mr")]
+    images = [Source(a, name="ct"), Source(np.zeros((3, 6, 7), np.float32), name="mr")]
     path = write_images(tmp_path / "a.fusion.ome.tif", images)
     with tifffile.TiffFile(path) as tif:
         assert [series.name for series in tif.series] == ["ct", "mr"]

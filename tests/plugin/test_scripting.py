@@ -126,5 +126,5 @@ def test_an_unknown_public_name():
     import napari_dip_fusion.plugin as plugin
 
     assert "fuse_layers" in dir(plugin)
-    with pytest.raises(AttributeError, match="no attribute 'fuse_layer'"):
+    with pytest.raises(AttributeError, match="attribute fuse_layer"):
         _ = plugin.fuse_layer

@@ -5,14 +5,14 @@ import types
 
 import pytest
 
-from napari_dip_fusion.plugin.run import release_memory
-from napari_dip_fusion.plugin.torch_import import torch_is_imported
+from napari_dip_fusion.plugin.running.worker import release_memory
+from napari_dip_fusion.prior.devices import torch_is_imported
 
 LOOKS = """
 import sys
 import numpy as np
 from napari.components import ViewerModel
-from napari_dip_fusion.plugin.layers import chosen_level
+from napari_dip_fusion.plugin.layers.reading import chosen_level
 viewer = ViewerModel()
 image = np.zeros((64, 64))
 layer = viewer.add_image([image, image[::2, ::2]], multiscale=True)

@@ -1,7 +1,7 @@
 import numpy as np
 
 from napari_dip_fusion.fusion import Done, Preview
-from napari_dip_fusion.plugin.comparison import RULES
+from napari_dip_fusion.plugin.running.scores import RULES
 
 
 def scored(qtbot, widget, rows):
@@ -119,8 +119,8 @@ def test_settings_that_do_not_go_together_are_explained(widget):
 
 
 def test_too_little_memory_is_said_before_and_by_the_run(widget, until_idle, monkeypatch):
-    import napari_dip_fusion.fusion as core
-    from napari_dip_fusion.plugin import plan as module
+    import napari_dip_fusion.fusion.steps as core
+    from napari_dip_fusion.plugin.tabs import plan as module
 
     monkeypatch.setattr(module, "available_memory", lambda device: 1000)
     monkeypatch.setattr(core, "available_memory", lambda device: 1000)

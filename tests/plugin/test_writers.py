@@ -7,9 +7,10 @@ from napari.layers import Image
 from napari.utils.colormaps import Colormap
 from npe2 import PluginManifest
 
-from napari_dip_fusion.io import ImageFileError, read_image
+from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.io import read_image
 from napari_dip_fusion.plugin.readers import get_reader
-from napari_dip_fusion.plugin.writers import spatial_image, write_bundle, write_image
+from napari_dip_fusion.plugin.writers import layer_source, write_bundle, write_image
 
 pytestmark = pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
 
@@ -182,6 +183,6 @@ def test_units_of_the_viewer_survive_when_layers_agree(tmp_path):
 
 
 def test_bare_meta_is_enough():
-    image = spatial_image(np.zeros((4, 5)), {})
+    image = layer_source(np.zeros((4, 5)), {})
     assert image.axes == ("y", "x")
     np.testing.assert_array_equal(image.affine, np.eye(3))

@@ -27,16 +27,7 @@ from napari_dip_fusion.cli.options import (
     parse_intensity,
 )
 from napari_dip_fusion.cli.run import check_count, read_sources
-from napari_dip_fusion.comparison import (
-    Comparison,
-    Finished,
-    Row,
-    Running,
-    SourceSet,
-    iter_compare,
-    method_labels,
-)
-from napari_dip_fusion.comparison_report import (
+from napari_dip_fusion.comparison.report import (
     Summary,
     cell,
     contact_sheet,
@@ -45,12 +36,21 @@ from napari_dip_fusion.comparison_report import (
     to_csv,
     to_markdown,
 )
+from napari_dip_fusion.comparison.runs import (
+    Comparison,
+    Finished,
+    Row,
+    Running,
+    SourceSet,
+    iter_compare,
+    method_labels,
+)
 from napari_dip_fusion.config import Intensity
 from napari_dip_fusion.io import replacing, write_text
 from napari_dip_fusion.io.formats import known_endings
 from napari_dip_fusion.methods import METHODS
 from napari_dip_fusion.metrics import DEFAULT_METRICS, METRICS
-from napari_dip_fusion.sources import prepare_sources
+from napari_dip_fusion.sources.prepare import prepare_sources
 
 _SLOW = ("dip-quality", "dip-paper")
 _DEFAULT = [name for name in method_labels() if name not in _SLOW]

@@ -18,11 +18,12 @@ from napari_dip_fusion.cli.options import (
 )
 from napari_dip_fusion.cli.outputs import Outputs, base_gain_paths, check_outputs
 from napari_dip_fusion.cli.run import run_fusion
-from napari_dip_fusion.figures import fusion_figure
-from napari_dip_fusion.grids import to_one_grid
-from napari_dip_fusion.io import SpatialImage, replacing
+from napari_dip_fusion.fusion.figures import fusion_figure
+from napari_dip_fusion.io import replacing
 from napari_dip_fusion.metrics import evaluate
 from napari_dip_fusion.samples import SAMPLES
+from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.grid import to_one_grid
 
 
 def demo(
@@ -56,7 +57,7 @@ def demo(
     )
     output.mkdir(parents=True, exist_ok=True)
     check_outputs(outputs, [])
-    sources = to_one_grid([SpatialImage(a) for a in sample.sources])
+    sources = to_one_grid([Source(a) for a in sample.sources])
     result = run_fusion(sources.arrays, names, config, quiet=quiet)
     outputs.write(result, sources, names)
     with replacing(figure, overwrite=force) as temporary:

@@ -39,8 +39,8 @@ from napari_dip_fusion.cli.outputs import (
 from napari_dip_fusion.cli.run import check_count, read_sources, run_fusion
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import FusionError
-from napari_dip_fusion.grids import GridSources
 from napari_dip_fusion.record import array_sha256, read_record
+from napari_dip_fusion.sources.grid import GridSources
 
 
 def fuse(

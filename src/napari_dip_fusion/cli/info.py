@@ -4,7 +4,7 @@ import platform
 from importlib.metadata import version
 
 from napari_dip_fusion.cli import console
-from napari_dip_fusion.devices import available_memory, list_devices
+from napari_dip_fusion.prior.devices import available_memory, list_devices
 
 
 def info() -> None:

@@ -23,7 +23,7 @@ from napari_dip_fusion.cli.run import check_count, read_sources
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.io import read_images, read_plane
 from napari_dip_fusion.metrics import evaluate
-from napari_dip_fusion.sources import prepare_sources
+from napari_dip_fusion.sources.prepare import prepare_sources
 
 
 def metrics(

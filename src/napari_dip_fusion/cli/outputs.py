@@ -12,18 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.events import FusionResult
-from napari_dip_fusion.grids import GridSources
-from napari_dip_fusion.io import (
-    ImageFileError,
-    SpatialImage,
-    write_image,
-    write_images,
-    write_text,
-)
+from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.fusion import FusionResult
+from napari_dip_fusion.io import write_image, write_images, write_text
 from napari_dip_fusion.io.formats import known_endings
 from napari_dip_fusion.io.quiet import no_warnings
-from napari_dip_fusion.sources import PreparedSources
+from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.grid import GridSources
+from napari_dip_fusion.sources.prepare import PreparedSources
 
 _FLAT = (".png", ".tif", ".tiff")  # formats that know no place in the world
 _BUNDLE = ".fusion.ome.tif"
@@ -132,7 +128,7 @@ def _blank(sources: GridSources) -> tuple[FusionResult, GridSources]:
     return result, small
 
 
-def _beside(result: FusionResult, sources: GridSources, names: Sequence[str]) -> list[SpatialImage]:
+def _beside(result: FusionResult, sources: GridSources, names: Sequence[str]) -> list[Source]:
     """Return what a bundle holds besides the fused image."""
     gain = {"colormap": "viridis", "contrast_limits": (0.0, 1.0), "visible": False}
     bands = {"gain": result.gains}

@@ -7,16 +7,16 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from napari_dip_fusion.align import SMALL_COVERAGE
 from napari_dip_fusion.cli import console
 from napari_dip_fusion.cli.options import Choice
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.fusion import Control, FusionResult, iter_fuse
-from napari_dip_fusion.grids import GridSources, to_one_grid
+from napari_dip_fusion.fusion.timing import estimate_run
 from napari_dip_fusion.io import read_image
-from napari_dip_fusion.probe import estimate_run
-from napari_dip_fusion.sources import prepare_sources
+from napari_dip_fusion.sources.grid import GridSources, to_one_grid
+from napari_dip_fusion.sources.prepare import prepare_sources
+from napari_dip_fusion.sources.resample import SMALL_COVERAGE
 
 
 def check_count(paths: Sequence[Path]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from napari_dip_fusion.io.errors import ImageFileError
+from napari_dip_fusion.errors import ImageFileError
 
 __all__ = ["replacing", "write_text"]
 

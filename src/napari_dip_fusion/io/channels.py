@@ -3,21 +3,21 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from napari_dip_fusion.io.image import SpatialImage
+from napari_dip_fusion.sources import Source
 
 __all__ = ["split_channels"]
 
 
 def split_channels(
-    image: SpatialImage,
+    image: Source,
     names: Sequence[str | None] = (),
     displays: Sequence[Mapping[str, Any]] = (),
-) -> list[SpatialImage]:
+) -> list[Source]:
     """Return one image for each index of the axis ``"c"``.
 
     Parameters
     ----------
-    image : SpatialImage
+    image : Source
         The image, with or without such an axis.
     names : sequence of str or None
         Names of the channels, as far as they are known.
@@ -26,7 +26,7 @@ def split_channels(
 
     Returns
     -------
-    list of SpatialImage
+    list of Source
         In the order of the channels; several unnamed ones are numbered.
     """
     if "c" not in image.axes:

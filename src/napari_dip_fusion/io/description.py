@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip_fusion.io.image import SpatialImage
+from napari_dip_fusion.sources import Source
 
 __all__ = ["NAMESPACE", "describe", "parse", "restore"]
 
 NAMESPACE = "napari-dip-fusion/image/1"
 
 
-def describe(image: SpatialImage) -> dict[str, Any]:
+def describe(image: Source) -> dict[str, Any]:
     """Return all of an image but its pixels and path, as values that JSON holds.
 
     Parameters
     ----------
-    image : SpatialImage
+    image : Source
         The image.
 
     Returns
@@ -70,16 +70,16 @@ def parse(text: str | bytes | None) -> dict[str, Any] | None:
 
 
 def restore(
-    image: SpatialImage,
+    image: Source,
     found: Mapping[str, Any] | None,
     *,
     stored: Callable[[NDArray[np.float64]], NDArray[np.float64]] = np.asarray,
-) -> SpatialImage:
+) -> Source:
     """Give an image back what its description says.
 
     Parameters
     ----------
-    image : SpatialImage
+    image : Source
         As the format's own fields have it.
     found : mapping, optional
         From :func:`parse`.
@@ -88,7 +88,7 @@ def restore(
 
     Returns
     -------
-    SpatialImage
+    Source
         The image as it was written; unchanged where the description is
         damaged or of another image.
     """
@@ -109,7 +109,7 @@ def restore(
         return image
 
 
-def _fits(image: SpatialImage, found: Mapping[str, Any]) -> bool:
+def _fits(image: Source, found: Mapping[str, Any]) -> bool:
     try:
         affine = np.asarray(found["affine"], dtype=np.float64)
     except (KeyError, TypeError, ValueError):

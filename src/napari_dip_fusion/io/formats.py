@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io.atomic import replacing
-from napari_dip_fusion.io.errors import ImageFileError
-from napari_dip_fusion.io.image import SpatialImage
+from napari_dip_fusion.sources import Source
 
 __all__ = [
     "FORMATS",
@@ -61,23 +61,23 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # The first whose ending fits is taken: longer endings stand before shorter ones.
 FORMATS = (
     Format("NIfTI", "nifti", (".nii.gz", ".nii")),
-    Format("DICOM", "dicom", (".dcm", ".dicom"), writes=False),
-    Format("OME-Zarr", "ome_zarr", (".ome.zarr", ".zarr")),
-    Format("fusion bundle", "bundle", (".fusion.ome.tif",), _TIFF),
-    Format("OME-TIFF", "ome_tiff", (".ome.tif", ".ome.tiff"), _TIFF),
-    Format("TIFF", "tiff", (".tif", ".tiff"), _TIFF),
+    Format("DICOM", "dicom.series", (".dcm", ".dicom"), writes=False),
+    Format("OME-Zarr", "zarr.ome", (".ome.zarr", ".zarr")),
+    Format("fusion bundle", "tiff.bundle", (".fusion.ome.tif",), _TIFF),
+    Format("OME-TIFF", "tiff.ome", (".ome.tif", ".ome.tiff"), _TIFF),
+    Format("TIFF", "tiff.plain", (".tif", ".tiff"), _TIFF),
     Format("PNG", "raster", (".png",), (b"\x89PNG\r\n\x1a\n",)),
     Format("JPEG", "raster", (".jpg", ".jpeg"), (b"\xff\xd8\xff",), writes=False),
     Format("BMP", "raster", (".bmp",), (b"BM",), writes=False),
 )
 _BUNDLE, _DICOM, _ZARR = (
     next(form for form in FORMATS if form.module == module)
-    for module in ("bundle", "dicom", "ome_zarr")
+    for module in ("tiff.bundle", "dicom.series", "zarr.ome")
 )
 _ZARR_FILES = ("zarr.json", ".zgroup")
 
 
-def read_images(path: str | os.PathLike[str]) -> list[SpatialImage]:
+def read_images(path: str | os.PathLike[str]) -> list[Source]:
     """Read all images of a file or folder, large ones lazily.
 
     Parameters
@@ -87,7 +87,7 @@ def read_images(path: str | os.PathLike[str]) -> list[SpatialImage]:
 
     Returns
     -------
-    list of SpatialImage
+    list of Source
         One for every channel and series.
 
     Raises
@@ -97,7 +97,7 @@ def read_images(path: str | os.PathLike[str]) -> list[SpatialImage]:
     """
     path = Path(path)
     with _explained(path):
-        images: list[SpatialImage] = _identify(path).load("read")(path)
+        images: list[Source] = _identify(path).load("read")(path)
     return images
 
 
@@ -107,7 +107,7 @@ def read_image(
     channel: int | str | None = None,
     plane: int | str | None = None,
     level: int | None = None,
-) -> SpatialImage:
+) -> Source:
     """Read one image of a file or folder.
 
     Parameters
@@ -123,7 +123,7 @@ def read_image(
 
     Returns
     -------
-    SpatialImage
+    Source
         The image, with the chosen planes' axes dropped.
 
     Raises
@@ -131,7 +131,7 @@ def read_image(
     ImageFileError
         If it cannot be read, or holds several images and none was chosen.
     """
-    from napari_dip_fusion.io.choice import choose_image, choose_level, choose_plane
+    from napari_dip_fusion.sources.choosing import choose_image, choose_level, choose_plane
 
     image = choose_level(choose_image(read_images(path), channel), level)
     return image if plane is None else choose_plane(image, plane)
@@ -143,7 +143,7 @@ def read_plane(
     channel: int | str | None = None,
     plane: int | str | None = None,
     level: int | None = None,
-) -> SpatialImage:
+) -> Source:
     """Read one plane, in memory; axes of size one are dropped.
 
     Parameters
@@ -153,7 +153,7 @@ def read_plane(
 
     Returns
     -------
-    SpatialImage
+    Source
         Image with two axes.
 
     Raises
@@ -162,7 +162,7 @@ def read_plane(
         If it cannot be read, or more than one plane is left; the message lists
         what there is.
     """
-    from napari_dip_fusion.io.choice import only_plane
+    from napari_dip_fusion.sources.choosing import only_plane
 
     image = only_plane(read_image(path, channel=channel, plane=plane, level=level))
     with _explained(Path(path)):
@@ -171,7 +171,7 @@ def read_plane(
 
 def write_image(
     path: str | os.PathLike[str],
-    image: SpatialImage | NDArray[Any],
+    image: Source | NDArray[Any],
     *,
     overwrite: bool = False,
 ) -> Path:
@@ -181,7 +181,7 @@ def write_image(
     ----------
     path : path-like
         The file or folder; its ending says the format.
-    image : SpatialImage or ndarray
+    image : Source or ndarray
         An array of shape (M, N, 3) or (M, N, 4) is taken as colours.
     overwrite : bool
         Whether what exists may be replaced.
@@ -199,7 +199,7 @@ def write_image(
         If the format cannot hold the image, or the file cannot be written.
     """
     path = Path(path)
-    if not isinstance(image, SpatialImage):
+    if not isinstance(image, Source):
         image = _as_image(np.asarray(image))
     form = _by_ending(path.name, writing=True)
     if form is None:
@@ -213,7 +213,7 @@ def write_image(
 
 def write_images(
     path: str | os.PathLike[str],
-    images: Sequence[SpatialImage],
+    images: Sequence[Source],
     *,
     overwrite: bool = False,
 ) -> Path:
@@ -223,7 +223,7 @@ def write_images(
     ----------
     path : path-like
         File whose name ends in ``.fusion.ome.tif``.
-    images : sequence of SpatialImage
+    images : sequence of Source
         Sources, gains, consensus and fused image; the record lies in the metadata of
         the last.
     overwrite : bool
@@ -271,8 +271,8 @@ def _phrase(endings: tuple[str, ...]) -> str:
     return f"{', '.join(endings[:-1])} or {endings[-1]}"
 
 
-def _as_image(array: NDArray[Any]) -> SpatialImage:
-    return SpatialImage(array, rgb=array.ndim == 3 and array.shape[-1] in (3, 4))
+def _as_image(array: NDArray[Any]) -> Source:
+    return Source(array, rgb=array.ndim == 3 and array.shape[-1] in (3, 4))
 
 
 def _by_ending(name: str, *, writing: bool = False) -> Format | None:

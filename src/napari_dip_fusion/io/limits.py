@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from napari_dip_fusion.io.errors import ImageFileError
+from napari_dip_fusion.errors import ImageFileError
 
 # Deflate packs at most 1032 bytes into one.
 DEFLATE_RATIO = 1032

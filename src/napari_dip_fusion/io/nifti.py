@@ -13,13 +13,13 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import description
 from napari_dip_fusion.io.anatomy import NIFTI_TO_WORLD, rescale, rescaled_dtype
-from napari_dip_fusion.io.errors import ImageFileError
-from napari_dip_fusion.io.image import SpatialImage
 from napari_dip_fusion.io.limits import declared_bytes, refuse_memory, refuse_packed
 from napari_dip_fusion.io.quiet import quiet
-from napari_dip_fusion.io.units import LENGTHS, TIMES, symbol
+from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.units import LENGTHS, TIMES, symbol
 
 __all__ = ["read", "write"]
 
@@ -33,7 +33,7 @@ _GZIP = b"\x1f\x8b"
 _DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, ValueError, TypeError, OverflowError)
 
 
-def read(path: Path) -> list[SpatialImage]:
+def read(path: Path) -> list[Source]:
     """Read a NIfTI file; volumes over time and large volumes stay lazy.
 
     The world is that of :mod:`~napari_dip_fusion.io.anatomy`, in millimetres
@@ -46,7 +46,7 @@ def read(path: Path) -> list[SpatialImage]:
 
     Returns
     -------
-    list of SpatialImage
+    list of Source
         One, or one for each index of a fifth dimension.
 
     Raises
@@ -139,7 +139,7 @@ class _Scaled:
         return rescale(values, self.slope, self.intercept, self.dtype)
 
 
-def _image(path: Path, loaded: Any) -> SpatialImage:
+def _image(path: Path, loaded: Any) -> Source:
     header = loaded.header
     shape = tuple(header.get_data_shape())
     shape += (1,) * (3 - len(shape))
@@ -149,9 +149,7 @@ def _image(path: Path, loaded: Any) -> SpatialImage:
     names = (*(f"dim {n}" for n in range(ndim, 5, -1)), "c", "t", "z", "y", "x")[-ndim:]
     affine, units = _place(path, loaded, ndim)
     name = path.name.removesuffix(".gz").removesuffix(".nii")
-    return SpatialImage(
-        data, names, affine=affine, units=units, name=name, rgb=bool(colours), path=path
-    )
+    return Source(data, names, affine=affine, units=units, name=name, rgb=bool(colours), path=path)
 
 
 def _pixels(path: Path, loaded: Any, shape: tuple[int, ...]) -> Any:
@@ -238,7 +236,7 @@ def _description(header: Any) -> dict[str, Any] | None:
     return None
 
 
-def _split(image: SpatialImage) -> list[SpatialImage]:
+def _split(image: Source) -> list[Source]:
     """Return one image for each index of the fifth dimension."""
     if "c" not in image.axes:
         return [image]
@@ -251,14 +249,14 @@ def _split(image: SpatialImage) -> list[SpatialImage]:
     )
 
 
-def _flat(image: SpatialImage) -> SpatialImage:
+def _flat(image: Source) -> Source:
     """Drop the third axis of a plane that lies along the world's axes."""
     number = image.axes.index("z")
     coupled = np.delete(image.affine[number, :-1], number).any()
     return image if coupled else image.take("z", 0)
 
 
-def write(path: Path, image: SpatialImage) -> None:
+def write(path: Path, image: Source) -> None:
     """Write an image of space, or of space and time, as NIfTI.
 
     The header holds the affine (as sform, in float32) and a comment with the
@@ -269,7 +267,7 @@ def write(path: Path, image: SpatialImage) -> None:
     ----------
     path : Path
         ``.nii`` or ``.nii.gz`` file to write.
-    image : SpatialImage
+    image : Source
         Two to four axes, the last three of space.
 
     Raises
@@ -298,7 +296,7 @@ def _is_rigid(affine: NDArray[np.float64]) -> bool:
     return bool(np.allclose(steps.T @ steps, np.eye(3), atol=1e-6))
 
 
-def _header_pixels(image: SpatialImage) -> NDArray[Any]:
+def _header_pixels(image: Source) -> NDArray[Any]:
     """Return the pixels in NIfTI's order, of a type that it holds."""
     values = image.to_numpy()
     if image.rgb:
@@ -317,7 +315,7 @@ def _header_pixels(image: SpatialImage) -> NDArray[Any]:
     return values.T
 
 
-def _header_place(image: SpatialImage) -> tuple[NDArray[np.float64], tuple[str, str]]:
+def _header_place(image: Source) -> tuple[NDArray[np.float64], tuple[str, str]]:
     """Return the affine in NIfTI's order and world, and its units of space and time."""
     ndim = image.ndim
     if not 2 <= ndim <= 4:
@@ -352,7 +350,7 @@ def _header_length(units: list[str]) -> tuple[NDArray[np.float64], str]:
     return np.ones((3, 1)), "unknown"
 
 
-def _header_time(image: SpatialImage) -> str:
+def _header_time(image: Source) -> str:
     if image.ndim < 4:
         return "sec"
     unit = symbol(image.units[0])

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip_fusion.io.choice import without_single_axes
-from napari_dip_fusion.io.errors import ImageFileError
-from napari_dip_fusion.io.image import SpatialImage, warn_of_place
+from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io.limits import declared_bytes, refuse_memory, refuse_packed
+from napari_dip_fusion.sources.choosing import without_single_axes
+from napari_dip_fusion.sources.source import Source, warn_of_place
 
 __all__ = ["read", "write"]
 
@@ -22,7 +22,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 
 
-def read(path: Path) -> list[SpatialImage]:
+def read(path: Path) -> list[Source]:
     """Read a picture; palettes become colours, grey with alpha becomes RGBA.
 
     Parameters
@@ -32,7 +32,7 @@ def read(path: Path) -> list[SpatialImage]:
 
     Returns
     -------
-    list of SpatialImage
+    list of Source
         The one picture.
 
     Raises
@@ -52,17 +52,17 @@ def read(path: Path) -> list[SpatialImage]:
         raise ImageFileError(
             f"{path} cannot be decoded ({_line(error)}); the file is cut short or damaged"
         ) from error
-    return [SpatialImage(pixels, rgb=pixels.ndim == 3, name=path.stem, path=path)]
+    return [Source(pixels, rgb=pixels.ndim == 3, name=path.stem, path=path)]
 
 
-def write(path: Path, image: SpatialImage) -> None:
+def write(path: Path, image: Source) -> None:
     """Write a plane as PNG.
 
     Parameters
     ----------
     path : Path
         File to write.
-    image : SpatialImage
+    image : Source
         Plane of uint8 or uint16, grey, RGB or RGBA.
 
     Raises

@@ -4,16 +4,16 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from napari_dip_fusion.io.errors import ImageFileError
+from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io.formats import known_endings, read_images
-from napari_dip_fusion.io.image import SpatialImage
+from napari_dip_fusion.sources import Source
 
 __all__ = ["ENDING", "read"]
 
 ENDING = ".record.json"
 
 
-def read(path: Path) -> list[SpatialImage]:
+def read(path: Path) -> list[Source]:
     """Read the sources that a record names, and the fused image beside it.
 
     Parameters
@@ -23,7 +23,7 @@ def read(path: Path) -> list[SpatialImage]:
 
     Returns
     -------
-    list of SpatialImage
+    list of Source
         The sources in their order, then the fused image, whose metadata hold the
         record under ``"dip_fusion"``.
 
@@ -47,7 +47,7 @@ def read(path: Path) -> list[SpatialImage]:
     return images if fused is None else [*images, fused]
 
 
-def _source(record: Path, entry: Any) -> list[SpatialImage]:
+def _source(record: Path, entry: Any) -> list[Source]:
     name, stored = (
         (entry.get("name"), entry.get("path")) if isinstance(entry, dict) else (None, None)
     )
@@ -64,7 +64,7 @@ def _source(record: Path, entry: Any) -> list[SpatialImage]:
     return []
 
 
-def _read_or_warn(record: Path, path: Path) -> list[SpatialImage]:
+def _read_or_warn(record: Path, path: Path) -> list[Source]:
     try:
         return read_images(path)
     except ImageFileError as error:
@@ -72,7 +72,7 @@ def _read_or_warn(record: Path, path: Path) -> list[SpatialImage]:
         return []
 
 
-def _fused(record: Path, content: dict[str, Any]) -> SpatialImage | None:
+def _fused(record: Path, content: dict[str, Any]) -> Source | None:
     stem = record.name.removesuffix(ENDING)
     for ending in known_endings():
         path = record.with_name(stem + ending)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_dip_fusion.config import Intensity
-from napari_dip_fusion.sources import prepare_sources
+from napari_dip_fusion.sources.prepare import prepare_sources
 
 __all__ = ["METHODS", "Method", "fuse_stack", "fuse_with"]
 
@@ -131,7 +131,7 @@ def fuse_with(
         Any real type and any size; never modified. Colour is fused by its luma and keeps its
         chroma.
     intensity : str or one entry per source
-        How source values become [0, 1]; see :func:`~napari_dip_fusion.sources.prepare_sources`.
+        How source values become [0, 1]; see :func:`.prepare_sources`.
     **options
         Options of the method; ``METHODS[name].options()`` lists them.
 

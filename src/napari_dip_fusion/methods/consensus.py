@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip_fusion.gains import sensor_model, split_bands
+from napari_dip_fusion.sensor.gains import sensor_model, split_bands
 
 Floats = NDArray[np.float32]
 
@@ -31,7 +31,7 @@ def consensus_image(
         Standard deviation of the blur that gives the base, whose gains are its own; 0 for one
         band.
     patch_size, window, scale, centered, sharpness
-        As for :func:`napari_dip_fusion.gains.sensor_model`.
+        As for :func:`napari_dip_fusion.sensor.gains.sensor_model`.
 
     Returns
     -------

@@ -8,7 +8,7 @@ import numpy as np
 import pywt
 from numpy.typing import NDArray
 
-from napari_dip_fusion.gains import gain_maps
+from napari_dip_fusion.sensor.gains import gain_maps
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]

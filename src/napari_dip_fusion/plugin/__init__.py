@@ -1,19 +1,5 @@
 """The napari plugin: the only folder of the package that imports napari, Qt or magicgui."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-if TYPE_CHECKING:
-    from napari_dip_fusion.plugin.scripting import fuse_layers
-
-__all__ = ["fuse_layers"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return import_module(f"{__name__}.scripting").fuse_layers
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

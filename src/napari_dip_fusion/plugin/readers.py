@@ -13,8 +13,9 @@ import pint
 from napari.utils.colormaps import AVAILABLE_COLORMAPS, Colormap
 from napari.utils.transforms import Affine
 
-from napari_dip_fusion.io import SpatialImage, read_images
-from napari_dip_fusion.io.errors import ImageFileError
+from napari_dip_fusion.io import read_images, recorded
+from napari_dip_fusion.io.claimed import is_claimed
+from napari_dip_fusion.sources import Source
 
 __all__ = ["get_reader", "layer_arguments"]
 
@@ -40,17 +41,19 @@ def get_reader(path: str | Sequence[str]) -> Reader | None:
         None for what belongs to another reader: foreign OME-TIFF, folders of
         something else, lists of other files.
     """
+    from napari_dip_fusion.io.dicom.series import is_dicom
+
     if not isinstance(path, str):
-        return _read_series if path and all(_is_dicom(Path(p)) for p in path) else None
-    return _read if _is_ours(Path(path)) else None
+        return _read_series if path and all(is_dicom(Path(p)) for p in path) else None
+    return _read if is_claimed(Path(path)) else None
 
 
-def layer_arguments(image: SpatialImage) -> dict[str, Any]:
+def layer_arguments(image: Source) -> dict[str, Any]:
     """Return arguments of ``viewer.add_image`` besides the data.
 
     Parameters
     ----------
-    image : SpatialImage
+    image : Source
         The image.
 
     Returns
@@ -73,39 +76,7 @@ def layer_arguments(image: SpatialImage) -> dict[str, Any]:
     }
 
 
-def _is_ours(path: Path) -> bool:
-    from napari_dip_fusion.io import bundle, recorded
-
-    name = path.name.lower()
-    if name.endswith((".ome.tif", ".ome.tiff")):
-        return bundle.is_own(path)
-    if path.is_dir():
-        return _is_image_folder(path)
-    return name.endswith((".nii", ".nii.gz", ".dcm", ".dicom", recorded.ENDING))
-
-
-def _is_image_folder(path: Path) -> bool:
-    from napari_dip_fusion.io.dicom import holds_dicom
-
-    if path.suffix.lower() == ".zarr" or any(
-        (path / n).is_file() for n in ("zarr.json", ".zattrs")
-    ):
-        return True
-    try:
-        return holds_dicom(path)
-    except ImageFileError:
-        return False
-
-
-def _is_dicom(path: Path) -> bool:
-    from napari_dip_fusion.io.dicom import is_dicom
-
-    return is_dicom(path)
-
-
 def _read(path: str | Sequence[str]) -> list[LayerData]:
-    from napari_dip_fusion.io import recorded
-
     file = Path(path if isinstance(path, str) else path[0])
     is_record = file.name.lower().endswith(recorded.ENDING)
     images = recorded.read(file) if is_record else read_images(file)
@@ -113,20 +84,20 @@ def _read(path: str | Sequence[str]) -> list[LayerData]:
 
 
 def _read_series(path: str | Sequence[str]) -> list[LayerData]:
-    from napari_dip_fusion.io.dicom import read_files
+    from napari_dip_fusion.io.dicom.series import read_files
 
     paths = [path] if isinstance(path, str) else path
     return [_layer(image) for image in read_files([Path(p) for p in paths])]
 
 
-def _layer(image: SpatialImage) -> LayerData:
+def _layer(image: Source) -> LayerData:
     arguments = layer_arguments(image)
     if not image.pyramid:
         return image.data, arguments, "image"
     return [image.data, *image.pyramid], {**arguments, "multiscale": True}, "image"
 
 
-def _place(image: SpatialImage) -> dict[str, Any]:
+def _place(image: Source) -> dict[str, Any]:
     """Return the transform as it was set, or in the simplest form there is."""
     known = image.display.get("transform")
     if isinstance(known, Mapping) and set(known) == set(_TRANSFORM):

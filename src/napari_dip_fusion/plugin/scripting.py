@@ -9,9 +9,8 @@ from napari.layers import Layer
 from numpy.typing import NDArray
 
 from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.devices import resolve_device
 from napari_dip_fusion.fusion import Control, Done, FusionResult, iter_fuse
-from napari_dip_fusion.plugin.layers import (
+from napari_dip_fusion.plugin.layers.reading import (
     add_fused_layer,
     add_gain_layers,
     check_layers,
@@ -23,6 +22,7 @@ from napari_dip_fusion.plugin.layers import (
     layer_planes,
     placement,
 )
+from napari_dip_fusion.prior.devices import resolve_device
 
 
 def fuse_layers(

@@ -7,18 +7,17 @@ from napari import Viewer
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QTabBar, QVBoxLayout, QWidget
 
-from napari_dip_fusion.devices import list_devices
-from napari_dip_fusion.plugin.compare_tab import CompareTab
-from napari_dip_fusion.plugin.fuse_tab import FuseTab
-from napari_dip_fusion.plugin.method_list import lacking_weights
-from napari_dip_fusion.plugin.plan import Planner
-from napari_dip_fusion.plugin.preferences import load_preferences
-from napari_dip_fusion.plugin.run import Failed
-from napari_dip_fusion.plugin.settings_form import SettingsForm
-from napari_dip_fusion.plugin.source_list import SourceList
-from napari_dip_fusion.plugin.subscriptions import Subscriptions
-from napari_dip_fusion.plugin.tasks import Tasks
-from napari_dip_fusion.plugin.torch_import import torch_is_imported
+from napari_dip_fusion.plugin.forms.method_list import lacking_weights
+from napari_dip_fusion.plugin.forms.preferences import load_preferences
+from napari_dip_fusion.plugin.forms.settings import SettingsForm
+from napari_dip_fusion.plugin.forms.source_list import SourceList
+from napari_dip_fusion.plugin.layers.subscriptions import Subscriptions
+from napari_dip_fusion.plugin.running.tasks import Tasks
+from napari_dip_fusion.plugin.running.worker import Failed
+from napari_dip_fusion.plugin.tabs.compare_tab import CompareTab
+from napari_dip_fusion.plugin.tabs.fuse_tab import FuseTab
+from napari_dip_fusion.plugin.tabs.plan import Planner
+from napari_dip_fusion.prior.devices import list_devices, torch_is_imported
 
 _TABS = {
     "Fuse": "Fuse the chosen layers by the Deep Image Prior, with all its settings.",

@@ -7,11 +7,12 @@ import numpy as np
 from napari.utils.colormaps import AVAILABLE_COLORMAPS
 from napari.utils.transforms import Affine
 
-from napari_dip_fusion.io import SpatialImage, write_images
 from napari_dip_fusion.io import write_image as write_file
-from napari_dip_fusion.io.units import symbol
+from napari_dip_fusion.io import write_images
+from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.units import symbol
 
-__all__ = ["spatial_image", "write_bundle", "write_image"]
+__all__ = ["layer_source", "write_bundle", "write_image"]
 
 _DISPLAY = ("contrast_limits", "gamma", "opacity", "blending", "visible", "interpolation2d")
 
@@ -35,7 +36,7 @@ def write_image(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
     list of str
         What was written.
     """
-    return [str(write_file(path, spatial_image(data, meta), overwrite=True))]
+    return [str(write_file(path, layer_source(data, meta), overwrite=True))]
 
 
 def write_bundle(path: str, layers: Sequence[tuple[Any, Mapping[str, Any], str]]) -> list[str]:
@@ -53,11 +54,11 @@ def write_bundle(path: str, layers: Sequence[tuple[Any, Mapping[str, Any], str]]
     list of str
         What was written.
     """
-    images = [spatial_image(data, meta) for data, meta, _ in layers]
+    images = [layer_source(data, meta) for data, meta, _ in layers]
     return [str(write_images(path, images, overwrite=True))]
 
 
-def spatial_image(data: Any, meta: Mapping[str, Any]) -> SpatialImage:
+def layer_source(data: Any, meta: Mapping[str, Any]) -> Source:
     """Return what a layer shows as an image of ``io``.
 
     Parameters
@@ -69,7 +70,7 @@ def spatial_image(data: Any, meta: Mapping[str, Any]) -> SpatialImage:
 
     Returns
     -------
-    SpatialImage
+    Source
         With the whole transform of the layer as its affine, and its parts kept.
     """
     levels = list(data) if meta.get("multiscale") else [data]
@@ -77,7 +78,7 @@ def spatial_image(data: Any, meta: Mapping[str, Any]) -> SpatialImage:
     first = levels[0] if hasattr(levels[0], "shape") else np.asarray(levels[0])
     ndim = len(first.shape) - rgb
     transform = _transform(meta, ndim)
-    return SpatialImage(
+    return Source(
         first,
         tuple(str(label) for label in meta.get("axis_labels") or ()),
         affine=_whole(transform),

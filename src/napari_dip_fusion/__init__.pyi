@@ -1,0 +1,15 @@
+from .config import FusionConfig as FusionConfig
+from .errors import FusionError as FusionError
+from .fusion import Control as Control
+from .fusion import FusionResult as FusionResult
+from .fusion import continue_fuse as continue_fuse
+from .fusion import estimate_run as estimate_run
+from .fusion import fuse as fuse
+from .fusion import iter_fuse as iter_fuse
+from .methods import fuse_with as fuse_with
+from .metrics import evaluate as evaluate
+from .sensor.gains import consensus as consensus
+from .sensor.gains import gain_maps as gain_maps
+from .sources import Source as Source
+
+__version__: str

@@ -1,0 +1,237 @@
+"""What a comparison shows: averages, ranks and marks, as CSV, Markdown and contact sheets."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_dip_fusion.comparison.runs import Row, method_labels
+from napari_dip_fusion.metrics import METRICS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["Summary", "contact_sheet", "marks", "summarize", "to_csv", "to_markdown", "zoom_window"]
+
+Images = Mapping[str, NDArray[Any]]
+
+_DECIMALS = 4
+_PANELS = 6  # a row of a contact sheet
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One method on all sets of one kind."""
+
+    kind: str
+    method: str
+    label: str
+    sets: int
+    """Sets of sources that the averages are over."""
+    metrics: dict[str, float]
+    """Averages over the sets."""
+    spread: dict[str, float]
+    """Standard deviation of those averages over the seeds; empty for a single run."""
+    rank: float
+    """Mean rank over sets and metrics; 1 is the best of all methods."""
+    seconds: float
+    """Average time of a run."""
+
+
+def summarize(rows: Sequence[Row]) -> list[Summary]:
+    """Average the rows of a comparison over the sets of each kind.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+
+    Returns
+    -------
+    list of Summary
+        Kinds and methods in the order of the rows.
+
+    Notes
+    -----
+    Ranks are given within a set, metric by metric, to the means over the seeds; equal values
+    share the mean of their ranks.
+    """
+    ranks = _ranks(rows)
+    labels = method_labels()
+    summaries = []
+    for kind, method in dict.fromkeys((r.kind, r.method) for r in rows):
+        mine = [r for r in rows if (r.kind, r.method) == (kind, method)]
+        by_seed = [
+            {name: float(np.mean([r.metrics[name] for r in chosen])) for name in mine[0].metrics}
+            for seed in dict.fromkeys(r.seed for r in mine)
+            if (chosen := [r for r in mine if r.seed == seed])
+        ]
+        summaries.append(
+            Summary(
+                kind,
+                method,
+                labels.get(method, method),
+                sets=len({r.name for r in mine}),
+                metrics={n: float(np.mean([m[n] for m in by_seed])) for n in by_seed[0]},
+                spread={n: float(np.std([m[n] for m in by_seed], ddof=1)) for n in by_seed[0]}
+                if len(by_seed) > 1
+                else {},
+                rank=float(np.mean(ranks[kind, method])),
+                seconds=float(np.mean([r.seconds for r in mine])),
+            )
+        )
+    return summaries
+
+
+def _ranks(rows: Sequence[Row]) -> dict[tuple[str, str], list[float]]:
+    """Return the ranks of each method on the sets of a kind, for every set and metric."""
+    ranks: dict[tuple[str, str], list[float]] = {}
+    for kind, name in dict.fromkeys((r.kind, r.name) for r in rows):
+        here = [r for r in rows if (r.kind, r.name) == (kind, name)]
+        methods = list(dict.fromkeys(r.method for r in here))
+        for metric in here[0].metrics:
+            means = [
+                # Rounded, so that the rounding of a mean does not part equal values.
+                np.mean([r.metrics[metric] for r in here if r.method == method]).round(10)
+                for method in methods
+            ]
+            sign = -1 if METRICS[metric].higher_is_better else 1
+            for method, rank in zip(methods, _ranked(sign * np.array(means)), strict=True):
+                ranks.setdefault((kind, method), []).append(float(rank))
+    return ranks
+
+
+def _ranked(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Rank from 1 for the smallest; equal values share the mean of their ranks."""
+    others = values[:, np.newaxis]
+    below, equal = (others > values).sum(axis=1), (others == values).sum(axis=1)
+    return np.asarray(below + (equal + 1) / 2)
+
+
+def marks(summaries: Sequence[Summary], metric: str) -> list[int]:
+    """Return 1 for the best, 2 for the second best and 0 for the rest, as they are printed."""
+    sign = -1 if METRICS[metric].higher_is_better else 1
+    values = [sign * round(s.metrics[metric], _DECIMALS) for s in summaries]
+    places = sorted(set(values))[:2]
+    return [places.index(v) + 1 if v in places and len(values) > 1 else 0 for v in values]
+
+
+def cell(summary: Summary, metric: str) -> str:
+    """Return a metric's average, with its spread over the seeds where there is one."""
+    value = f"{summary.metrics[metric]:.{_DECIMALS}f}"
+    if metric in summary.spread:
+        value += f" ± {summary.spread[metric]:.{_DECIMALS}f}"
+    return value
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """Return every run as one line, with full precision."""
+    text = io.StringIO()
+    metrics = list(rows[0].metrics) if rows else []
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["kind", "set", "method", "seed", *metrics, "seconds"])
+    for r in rows:
+        seed = "" if r.seed is None else r.seed
+        writer.writerow([r.kind, r.name, r.method, seed, *r.metrics.values(), r.seconds])
+    return text.getvalue()
+
+
+def to_markdown(rows: Sequence[Row]) -> str:
+    """Return one table of averages for each kind; best in bold, second best in italics."""
+    summaries = summarize(rows)
+    return "\n".join(
+        _markdown_table([s for s in summaries if s.kind == kind])
+        for kind in dict.fromkeys(s.kind for s in summaries)
+    )
+
+
+def _markdown_table(summaries: Sequence[Summary]) -> str:
+    metrics = list(summaries[0].metrics)
+    heading = ["method", *(METRICS[m].label for m in metrics), "mean rank", "seconds"]
+    lines = [heading, ["---", *["---:"] * (len(heading) - 1)]]
+    marked = {m: marks(summaries, m) for m in metrics}
+    signs = ("", "**", "_")
+    most = max(s.sets for s in summaries)
+    for i, s in enumerate(summaries):
+        cells = [f"{(sign := signs[marked[m][i]])}{cell(s, m)}{sign}" for m in metrics]
+        name = s.label if s.sets == most else f"{s.label} ({s.sets} of {most} sets)"
+        lines.append([name, *cells, f"{s.rank:.1f}", f"{s.seconds:.2f}"])
+    count = f"{most} set{'s' if most > 1 else ''} of sources"
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"### {summaries[0].kind}: {count}\n\n{table}\n"
+
+
+def zoom_window(images: Sequence[NDArray[Any]]) -> tuple[slice, slice]:
+    """Return the quarter of the picture's sides where the images differ most.
+
+    Parameters
+    ----------
+    images : sequence of ndarray of shape (M, N) or (M, N, 3)
+    """
+    grey = np.stack([i if i.ndim == 2 else i.mean(axis=-1) for i in images])
+    rows, columns = grey.shape[1:]
+    height, width = (max(n // 4, min(n, 16)) for n in (rows, columns))
+    difference = ndimage.uniform_filter(grey.std(axis=0), (height, width), mode="constant")
+    # Only windows that lie inside the picture, by their centres.
+    inside = difference[height // 2 : rows - (height - 1) // 2, width // 2 :]
+    inside = inside[:, : columns - width + 1]
+    top, left = np.unravel_index(inside.argmax(), inside.shape)
+    return slice(int(top), int(top) + height), slice(int(left), int(left) + width)
+
+
+def contact_sheet(
+    sources: Images, fused: Images, *, scores: Mapping[str, str] | None = None, title: str = ""
+) -> "Figure":
+    """Draw sources and fused images, each with the same enlarged part below it.
+
+    Parameters
+    ----------
+    sources, fused : mapping of name to ndarray of shape (M, N) or (M, N, 3)
+        In [0, 1].
+    scores : mapping of name to str, optional
+        A second line for the title of a fused image.
+    title : str
+        Title of the sheet.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Save it with ``savefig``; no window is opened.
+    """
+    from matplotlib.figure import Figure
+
+    images = {**sources, **fused}
+    window = zoom_window(list(fused.values()))
+    columns = min(len(images), _PANELS)
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(2.6 * columns, 5.4 * rows + 0.4), layout="constrained")
+    figure.suptitle(title)
+    axes = figure.subplots(2 * rows, columns, squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for i, (name, image) in enumerate(images.items()):
+        row, column = divmod(i, columns)
+        heading = "\n".join(filter(None, [name, (scores or {}).get(name)]))
+        _draw(axes[2 * row, column], image, heading)
+        _draw(axes[2 * row + 1, column], image[window], "")
+        _outline(axes[2 * row, column], window)
+    return figure
+
+
+def _draw(ax: "Axes", image: NDArray[Any], heading: str) -> None:
+    ax.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    ax.set_title(heading, fontsize=8)
+
+
+def _outline(ax: "Axes", window: tuple[slice, slice]) -> None:
+    from matplotlib.patches import Rectangle
+
+    rows, columns = window
+    corner = (columns.start - 0.5, rows.start - 0.5)
+    size = (columns.stop - columns.start, rows.stop - rows.start)
+    ax.add_patch(Rectangle(corner, *size, fill=False, edgecolor="tab:red"))

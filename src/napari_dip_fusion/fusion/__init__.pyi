@@ -1,0 +1,13 @@
+from .control import Control as Control
+from .events import Done as Done
+from .events import Event as Event
+from .events import GainsReady as GainsReady
+from .events import Preview as Preview
+from .events import StepDone as StepDone
+from .result import FusionResult as FusionResult
+from .steps import MIN_SIZE as MIN_SIZE
+from .steps import continue_fuse as continue_fuse
+from .steps import estimate_gains as estimate_gains
+from .steps import fuse as fuse
+from .steps import iter_fuse as iter_fuse
+from .timing import estimate_run as estimate_run

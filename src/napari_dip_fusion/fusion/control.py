@@ -1,0 +1,43 @@
+"""How a run is held or stopped from outside."""
+
+import threading
+
+
+class Control:
+    """Stop, pause and resume a run from another thread or between its events.
+
+    Every call takes effect within one iteration.
+    """
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._running = threading.Event()
+        self._running.set()
+
+    def stop(self) -> None:
+        """End the run and keep its best output so far."""
+        self._stop.set()
+        self._running.set()
+
+    def pause(self) -> None:
+        """Hold the run before its next iteration."""
+        if not self.stopped:
+            self._running.clear()
+
+    def resume(self) -> None:
+        """Let a paused run go on."""
+        self._running.set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether :meth:`stop` was called."""
+        return self._stop.is_set()
+
+    @property
+    def paused(self) -> bool:
+        """Whether the run is held."""
+        return not self._running.is_set()
+
+    def wait_while_paused(self) -> None:
+        """Return at once, or when a paused run is resumed or stopped."""
+        self._running.wait()

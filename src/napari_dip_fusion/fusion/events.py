@@ -1,0 +1,82 @@
+"""What a run tells while it goes on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dip_fusion.fusion.result import FusionResult
+from napari_dip_fusion.sources.prepare import PreparedSources
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class GainsReady:
+    """The gains are known, and with them the closed form T; see :class:`FusionResult`."""
+
+    sources: PreparedSources
+    gains: Floats
+    base_gains: Floats | None
+    consensus: Floats
+    floor: float
+    noise: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """One iteration was made.
+
+    Attributes
+    ----------
+    iteration, iterations : int
+        Iterations made and the largest number that will be.
+    loss, floor : float
+        Loss of this iteration and the smallest value that it can take.
+    rate : float
+        Iterations a second of computing, pauses left out.
+    """
+
+    iteration: int
+    iterations: int
+    loss: float
+    floor: float
+    rate: float
+
+    @property
+    def excess(self) -> float:
+        """Loss above its floor."""
+        return self.loss - self.floor
+
+    @property
+    def remaining(self) -> float:
+        """Seconds left if all iterations are made."""
+        return (self.iterations - self.iteration) / self.rate
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """An image to look at while the run goes on.
+
+    Attributes
+    ----------
+    iteration : int
+        0 for the consensus image of the sources as they are, which comes at
+        once; later, what the network explains after so many iterations.
+    image : ndarray of shape (M, N) or (M, N, 3)
+        In [0, 1]. The structure that the network missed is given back at the
+        end only.
+    """
+
+    iteration: int
+    image: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Done:
+    """The run ended."""
+
+    result: FusionResult
+
+
+Event = GainsReady | StepDone | Preview | Done

@@ -1,0 +1,236 @@
+"""How long a run will take: a few iterations, and a run on small images, timed beforehand."""
+
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dip_fusion.config import DIP, FusionConfig
+from napari_dip_fusion.errors import FusionError
+from napari_dip_fusion.fusion.control import Control
+from napari_dip_fusion.fusion.events import Done, StepDone
+from napari_dip_fusion.fusion.steps import iter_fuse
+from napari_dip_fusion.prior.devices import resolve_device
+from napari_dip_fusion.prior.memory import estimate_memory, padded_size
+
+Shape = tuple[int, int]
+
+# Pixels of the images that are tried: those of a network of the default width, and of the rest.
+_FIT_PIXELS, _FIT_WIDTH, _REST_PIXELS = 512 * 512, 32, 128 * 128
+# Iterations until the time of one is steady; on CUDA a graph is captured first.
+_WARM_UP, _WARM_UP_CUDA = 2, 5
+# Iterations are timed until there are enough of them, or they took long enough.
+_MOST, _FEWEST, _SECONDS = 30, 3, 1.0
+
+# What makes no difference to the time of an iteration, or of the rest of a run.
+_FIT_GROUPS = ("network", "noise", "compute")
+_REST_GROUPS = ("method", "gains", "noise", "compute")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will need.
+
+    Attributes
+    ----------
+    seconds : float
+        Time if all iterations are made, or the time budget is used up; a run
+        that converges ends sooner.
+    memory : int
+        Bytes.
+    """
+
+    seconds: float
+    memory: int
+
+    def __str__(self) -> str:
+        return f"about {readable_seconds(self.seconds)} at most, {readable_bytes(self.memory)}"
+
+
+def readable_seconds(seconds: float) -> str:
+    """Return a time as a person would say it.
+
+    Examples
+    --------
+    >>> [readable_seconds(s) for s in (0.32, 9, 50, 130, 9000)]
+    ['0.3 s', '9 s', '50 s', '2 min', '2.5 h']
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 2 else f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def readable_bytes(count: float) -> str:
+    """Return a size in memory as a person would say it.
+
+    Examples
+    --------
+    >>> readable_bytes(280_400_000), readable_bytes(1_260_000_000)
+    ('280 MB', '1.3 GB')
+    """
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+_known: dict[tuple[str, FusionConfig, Shape, int], float] = {}
+
+
+def estimate_run(
+    config: FusionConfig,
+    shape: Shape,
+    count: int,
+    device: str | None = None,
+    *,
+    control: Control | None = None,
+) -> Estimate:
+    """Estimate time and memory of a run on this machine, as busy as it is now.
+
+    Parameters
+    ----------
+    config : FusionConfig
+    shape : (M, N)
+        Size of the images in pixels.
+    count : int
+        Number of sources K.
+    device : str, optional
+        In place of ``config.device``.
+    control : Control, optional
+        Gives up an estimate, within an iteration, when it is stopped.
+
+    Returns
+    -------
+    Estimate
+
+    Raises
+    ------
+    ValueError
+        If there is no such device.
+    FusionError
+        If the network cannot be run there, or the estimate was given up.
+
+    Notes
+    -----
+    A few iterations are timed on images of this size, or, above 512x512 pixels
+    and for networks wider than the default, on smaller ones and scaled by the
+    number of pixels; so is what comes before and after them. Times are
+    remembered in the process, so that only the first estimate of its kind
+    takes a second or two.
+    """
+    control = Control() if control is None else control
+    config = config if device is None else config.replace(device=device)
+    machine = config.replace(device=resolve_device(config.device), threads=_threads(config))
+    rest = _rest(machine, shape, count, control)
+    seconds = rest
+    if config.method == DIP:
+        seconds += config.iterations * _iteration(machine, shape, count, control)
+        if config.time_budget > 0:
+            seconds = min(seconds, max(config.time_budget, rest))
+    return Estimate(seconds, estimate_memory(config, shape, count))
+
+
+def forget() -> None:
+    """Measure anew from now on, as on a machine that has become less busy."""
+    _known.clear()
+
+
+def _iteration(config: FusionConfig, shape: Shape, count: int, control: Control) -> float:
+    """Return the seconds of one iteration."""
+    padded = (padded_size(shape[0], config.depth), padded_size(shape[1], config.depth))
+    most = _FIT_PIXELS * min(1.0, (_FIT_WIDTH / config.width) ** 2)
+    tried = _reduced(padded, most, least=padded_size(1, config.depth))
+    tried = (padded_size(tried[0], config.depth), padded_size(tried[1], config.depth))
+    relevant = _only(config, _FIT_GROUPS)
+
+    def measure() -> float:
+        return _timed_iteration(relevant, tried, count, control)
+
+    seconds = _remembered(("fit", relevant, tried, count), measure)
+    return seconds * math.prod(padded) / math.prod(tried)
+
+
+def _rest(config: FusionConfig, shape: Shape, count: int, control: Control) -> float:
+    """Return the seconds of a run without its iterations."""
+    tried = _reduced(shape, _REST_PIXELS, least=config.patch_size)
+    relevant = _only(config, _REST_GROUPS)
+
+    def measure() -> float:
+        return _timed_rest(relevant, tried, count, control)
+
+    return _remembered(("rest", relevant, tried, count), measure) * (
+        math.prod(shape) / math.prod(tried)
+    )
+
+
+def _remembered(key: tuple[str, FusionConfig, Shape, int], measure: Callable[[], float]) -> float:
+    if key not in _known:
+        _known[key] = measure()
+    return _known[key]
+
+
+def _timed_iteration(config: FusionConfig, shape: Shape, count: int, control: Control) -> float:
+    from napari_dip_fusion.prior.fit import Fit
+
+    images = _images(shape, count)
+    target = images.mean(axis=0)
+    fit = Fit(target, np.ones_like(target), np.concatenate([images, target[None]]), config)
+    warm_up = _WARM_UP_CUDA if config.device.startswith("cuda") else _WARM_UP
+    seconds: list[float] = []
+    start = time.perf_counter()
+    for step in fit.run(warm_up + _MOST):
+        _check(control)
+        if step.iteration > warm_up:
+            seconds.append(step.seconds)
+        if len(seconds) >= _FEWEST and time.perf_counter() - start > _SECONDS:
+            break
+    return statistics.median(seconds)
+
+
+def _timed_rest(config: FusionConfig, shape: Shape, count: int, control: Control) -> float:
+    once = config.replace(iterations=1, stop="iterations")
+    iteration = total = 0.0
+    for event in iter_fuse(list(_images(shape, count)), once):
+        _check(control)
+        if isinstance(event, StepDone):
+            iteration = 1 / event.rate
+        elif isinstance(event, Done):
+            total = event.result.record["seconds"]["total"]
+    return total - iteration
+
+
+def _images(shape: Shape, count: int) -> NDArray[np.float32]:
+    """Return ramps with noise: it takes no longer to fuse any other images."""
+    generator = np.random.default_rng(0)
+    ramp = np.linspace(0.2, 0.8, shape[1], dtype=np.float32)
+    noise = generator.normal(0, 0.05, (count, *shape)).astype(np.float32)
+    images: NDArray[np.float32] = np.clip(ramp + noise, 0, 1)
+    return images
+
+
+def _reduced(shape: Shape, pixels: float, *, least: int) -> Shape:
+    """Return a shape of about as many pixels at most, but no side below `least`."""
+    factor = min(1.0, math.sqrt(pixels / math.prod(shape)))
+    rows, columns = (max(int(n * factor), min(n, least)) for n in shape)
+    return rows, columns
+
+
+def _only(config: FusionConfig, groups: tuple[str, ...]) -> FusionConfig:
+    """Return the default settings but for these groups."""
+    kept = {
+        f.name: getattr(config, f.name) for f in fields(config) if f.metadata["group"] in groups
+    }
+    return FusionConfig(**kept)
+
+
+def _threads(config: FusionConfig) -> int:
+    import torch
+
+    return config.threads or torch.get_num_threads()
+
+
+def _check(control: Control) -> None:
+    if control.stopped:
+        raise FusionError("the estimate was given up")

@@ -1,0 +1,1 @@
+"""TIFF in and out: plain pages, OME-TIFF, and fusion bundles."""

@@ -1,0 +1,162 @@
+"""A fusion in one file: sources, gains, consensus and fused image with the run record.
+
+The file is an OME-TIFF that any program opens; the record and the metrics lie in
+the metadata of the fused image, under ``"dip_fusion"``.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.io.tiff import ome
+from napari_dip_fusion.sources import Source
+
+__all__ = ["hash_problems", "is_own", "read", "record_of", "write", "write_all"]
+
+# Planes of a stack that are compared with the record; more would take long.
+_MOST_PLANES = 512
+
+
+def read(path: Path) -> list[Source]:
+    """Read a bundle, every image as it was.
+
+    A source that is not what the record says was fused is warned of.
+
+    Parameters
+    ----------
+    path : Path
+        ``.fusion.ome.tif`` file.
+
+    Returns
+    -------
+    list of Source
+        In the order in which they were written.
+
+    Raises
+    ------
+    ImageFileError
+        If the file is damaged, or was not written by this program.
+    """
+    if not is_own(path):
+        raise ImageFileError(f"{path} was not written by this program; open it as .ome.tif")
+    images = ome.read(path)
+    for problem in hash_problems(images):
+        warnings.warn(f"{path.name}: {problem}", stacklevel=2)
+    return images
+
+
+def write(path: Path, image: Source) -> None:
+    """Write a bundle of one image; see :func:`write_all`."""
+    write_all(path, [image])
+
+
+def write_all(path: Path, images: Sequence[Source]) -> None:
+    """Write images that belong together.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    images : sequence of Source
+        In any order and of any sizes.
+
+    Raises
+    ------
+    ImageFileError
+        If there is none, or OME-TIFF cannot hold one.
+    """
+    if not images:
+        raise ImageFileError("a bundle needs at least one image, got none")
+    ome.write_all(path, images)
+
+
+def is_own(path: Path) -> bool:
+    """Tell whether an OME-TIFF was written by this program.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    bool
+        False also for a file that cannot be read.
+    """
+    try:
+        return ome.is_own(path)
+    except (ImageFileError, OSError):
+        return False
+
+
+def record_of(image: Source) -> dict[str, Any] | None:
+    """Return the run record in an image's metadata, if there is one.
+
+    Parameters
+    ----------
+    image : Source
+        Such as the fused image of a bundle.
+
+    Returns
+    -------
+    dict or None
+        The record.
+    """
+    known = image.metadata.get("dip_fusion")
+    record = known.get("record") if isinstance(known, dict) else None
+    return record if isinstance(record, dict) else None
+
+
+def hash_problems(images: Sequence[Source]) -> list[str]:
+    """Compare stored sources with the hashes in the record.
+
+    Parameters
+    ----------
+    images : sequence of Source
+        All images of a bundle.
+
+    Returns
+    -------
+    list of str
+        A line for each source that is stored under its name, but not as it was
+        fused.
+    """
+    problems = []
+    for record in filter(None, map(record_of, images)):
+        for source in _sources(record):
+            stored = [image for image in images if image.name == source.get("name")]
+            if stored and not any(_is_source(image, source) for image in stored):
+                problems.append(
+                    f"{source.get('name')} is not what the run record says was fused; it was "
+                    "changed since, or resampled for the fusion"
+                )
+    return problems
+
+
+def _sources(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the sources of a record, as far as they can be compared."""
+    sources = record.get("sources")
+    known = sources if isinstance(sources, list) else []
+    return [s for s in known if isinstance(s, dict) and isinstance(s.get("shape"), list)]
+
+
+def _is_source(image: Source, source: dict[str, Any]) -> bool:
+    from napari_dip_fusion.record import array_sha256
+
+    shape = tuple(source["shape"])
+    return any(array_sha256(plane) == source.get("sha256") for plane in _planes(image, shape))
+
+
+def _planes(image: Source, shape: tuple[int, ...]) -> Iterator[NDArray[Any]]:
+    """Return the parts of an image that have the shape, along its last axes."""
+    full = tuple(image.data.shape)
+    leading = full[: len(full) - len(shape)]
+    if not shape or full[len(leading) :] != shape or np.prod(leading) > _MOST_PLANES:
+        return
+    for index in np.ndindex(leading):
+        yield np.asarray(image.data[index])

@@ -1,0 +1,98 @@
+"""TIFF of any origin in, plain TIFF out.
+
+Every series becomes images without an axis of channels; what a series says
+about its place in the world is left to its dialect (ImageJ here, OME in
+:mod:`.ome`).
+"""
+
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.io.channels import split_channels
+from napari_dip_fusion.io.tiff import ome
+from napari_dip_fusion.io.tiff.pages import opened, series_image
+from napari_dip_fusion.sources.choosing import without_single_axes
+from napari_dip_fusion.sources.source import Source, warn_of_place
+
+__all__ = ["read", "write"]
+
+_HELD = tuple(np.dtype(t) for t in (np.uint8, np.uint16, np.float32))
+
+
+def read(path: Path) -> list[Source]:
+    """Read all images of a TIFF file, large ones lazily.
+
+    Parameters
+    ----------
+    path : Path
+        TIFF, BigTIFF, ImageJ or OME-TIFF file.
+
+    Returns
+    -------
+    list of Source
+        One for every series and channel.
+
+    Raises
+    ------
+    ImageFileError
+        If the file is damaged or holds what is no image.
+    """
+    with opened(path) as tif:
+        if tif.is_ome:
+            return ome.images(path, tif)
+        series = [_placed(series_image(path, tif, n), tif) for n in range(len(tif.series))]
+        return [image for one in series for image in split_channels(one)]
+
+
+def write(path: Path, image: Source) -> None:
+    """Write a plane as plain TIFF.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    image : Source
+        Plane of uint8, uint16 or float32, grey, RGB or RGBA.
+
+    Raises
+    ------
+    ImageFileError
+        If the image is no plane or of another type.
+    """
+    image = without_single_axes(image)
+    if image.ndim != 2:
+        raise ImageFileError(
+            f"plain TIFF is written as one plane, got axes {', '.join(image.axes)} of sizes "
+            f"{image.shape}; choose a plane, or write OME-TIFF (.ome.tif)"
+        )
+    if image.dtype not in _HELD:
+        raise ImageFileError(
+            f"plain TIFF is written as uint8, uint16 or float32, got {image.dtype}; "
+            "convert it, or write OME-TIFF (.ome.tif)"
+        )
+    warn_of_place(image, "plain TIFF")
+    photometric = "rgb" if image.rgb else "minisblack"
+    tifffile.imwrite(path, image.to_numpy(), photometric=photometric, metadata=None)
+
+
+def _placed(image: Source, tif: tifffile.TiffFile) -> Source:
+    """Give an ImageJ image its spacing; plain TIFF has none that can be trusted.
+
+    A resolution in dots an inch is a program's habit (72, 96, 300), not a size.
+    """
+    described = tif.imagej_metadata
+    unit = str((described or {}).get("unit", "")).replace("\\u00B5", "µ")
+    if not described or unit.lower() in ("", "pixel", "pixels", "inch", "in"):
+        return image
+    tags = tif.pages.first.tags
+    steps = dict.fromkeys(image.axes, 1.0)
+    for axis, tag in (("y", "YResolution"), ("x", "XResolution")):
+        over, under = tags[tag].value if tag in tags else (1, 1)
+        steps[axis] = under / over if over and under else 1.0
+    steps["z"] = float(described.get("spacing", 1.0)) or 1.0
+    units = tuple(unit if axis in "zyx" else "pixel" for axis in image.axes)
+    diagonal = [steps[axis] for axis in image.axes]
+    return image.replace(affine=np.diag([*diagonal, 1.0]), units=units)

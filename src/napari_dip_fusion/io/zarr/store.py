@@ -1,0 +1,89 @@
+"""A Zarr store that lets no broken Blosc chunk through.
+
+The decoder of Blosc believes what a chunk says of its own size: a damaged one has
+it read beyond the chunk and ends the process. So the header is compared with the
+chunk before.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from zarr.abc.store import ByteRequest, RangeByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import LocalStore, WrapperStore
+
+from napari_dip_fusion.errors import ImageFileError
+
+__all__ = ["CheckedStore", "is_sound_blosc"]
+
+_HEADER = 16
+_METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
+# Filters before Blosc may widen values.
+_WIDENING = 8
+
+
+class CheckedStore(WrapperStore[LocalStore]):
+    """A folder of one array whose chunks are packed by Blosc, to be read only.
+
+    Parameters
+    ----------
+    store : LocalStore
+        The folder.
+    chunk_bytes : int
+        Bytes of an unpacked chunk.
+    sharded : bool
+        Whether a file holds many chunks and their index.
+    """
+
+    def __init__(self, store: LocalStore, chunk_bytes: int = 0, sharded: bool = False) -> None:
+        super().__init__(store)
+        self._chunk_bytes = chunk_bytes
+        self._sharded = sharded
+
+    def _with_store(self, store: LocalStore) -> "CheckedStore":
+        return CheckedStore(store, self._chunk_bytes, self._sharded)
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Return the bytes of a file, unless they are a broken chunk."""
+        found = await super().get(key, prototype, byte_range)
+        if found is None or key.rpartition("/")[2] in _METADATA:
+            return found
+        is_chunk = isinstance(byte_range, RangeByteRequest) if self._sharded else byte_range is None
+        if is_chunk and not is_sound_blosc(found[:_HEADER].to_bytes(), len(found), self._most):
+            raise ImageFileError(f"chunk {key} of {Path(self._store.root)} is damaged")
+        return found
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Any
+    ) -> list[Buffer | None]:
+        """Return parts of files, each of them checked."""
+        return [await self.get(key, prototype, part) for key, part in key_ranges]
+
+    @property
+    def _most(self) -> int:
+        return _WIDENING * self._chunk_bytes + _HEADER
+
+
+def is_sound_blosc(header: bytes, size: int, most: int) -> bool:
+    """Tell whether a Blosc header fits the chunk that it stands before.
+
+    Parameters
+    ----------
+    header : bytes
+        The first 16 bytes.
+    size : int
+        Bytes of the chunk.
+    most : int
+        The most that it may unpack to.
+
+    Returns
+    -------
+    bool
+        Whether decoding stays within the chunk.
+    """
+    if len(header) < _HEADER:
+        return False
+    unpacked, block, packed = (int.from_bytes(header[n : n + 4], "little") for n in (4, 8, 12))
+    return packed == size and unpacked <= most and (0 < block <= max(unpacked, 1) or unpacked == 0)

@@ -1,0 +1,1 @@
+from .scripting import fuse_layers as fuse_layers

@@ -1,0 +1,1 @@
+"""The parts of the widget in which something is chosen."""

@@ -1,0 +1,70 @@
+"""The layer that shows a fusion while it runs, and keeps its result."""
+
+from typing import Any
+
+from napari import Viewer
+from napari.layers import Image
+from numpy.typing import NDArray
+
+from napari_dip_fusion.fusion import FusionResult
+from napari_dip_fusion.plugin.layers.reading import Placement, add_fused_layer, fusion_metadata
+
+
+class FusedLayer:
+    """A layer that appears with the first image and is updated in place.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    name : str
+        Wish for a name; the layer takes a fresh one.
+    place : Placement
+
+    Attributes
+    ----------
+    layer : napari.layers.Image or None
+        None before the first image.
+    """
+
+    def __init__(self, viewer: Viewer, name: str, place: Placement) -> None:
+        self._viewer = viewer
+        self._name = name
+        self._place = place
+        self.layer: Image | None = None
+
+    @property
+    def there(self) -> bool:
+        """Whether the layer is in the viewer."""
+        return self.layer is not None and self.layer in self._viewer.layers
+
+    @property
+    def removed(self) -> bool:
+        """Whether the layer was in the viewer and is no longer."""
+        return self.layer is not None and not self.there
+
+    def preview(self, image: NDArray[Any]) -> None:
+        """Show an image; one that the user has removed stays away."""
+        if not self.removed:
+            self._show(image, None)
+
+    def finish(self, result: FusionResult) -> None:
+        """Show the result with its record, in a new layer if the old one was removed."""
+        if self.removed:
+            self.layer = None
+        self._show(result.image, result)
+
+    def discard(self) -> None:
+        """Remove the layer."""
+        if self.there:
+            self._viewer.layers.remove(self.layer)
+        self.layer = None
+
+    def _show(self, image: NDArray[Any], result: FusionResult | None) -> None:
+        if self.layer is None:
+            self.layer = add_fused_layer(
+                self._viewer, image, self._name, self._place, result=result
+            )
+            return
+        self.layer.data = self._place.array(image)
+        if result is not None:
+            self.layer.metadata.update(fusion_metadata(result, self._place))

@@ -1,0 +1,84 @@
+"""What the next run would take, estimated in a worker thread while nothing runs."""
+
+from functools import partial
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.fusion import Control
+from napari_dip_fusion.fusion.timing import Estimate, estimate_run
+from napari_dip_fusion.plugin.running.tasks import Tasks
+from napari_dip_fusion.plugin.running.turns import turn_is_free
+from napari_dip_fusion.plugin.running.worker import Failed
+from napari_dip_fusion.prior.devices import torch_is_imported
+
+DELAY = 500
+"""Milliseconds for which settings must stay as they are before they are tried."""
+
+Question = tuple[FusionConfig, tuple[int, int], int]
+"""Settings, size of the images and number of sources."""
+
+
+class Forecast(QObject):
+    """Estimates one run after the other, and remembers what came of it.
+
+    Emits ``changed`` when the estimate that was asked for last is there. An
+    estimate that nobody asks for any more, or that a run would slow down, is
+    given up.
+    """
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tasks = Tasks(self)
+        self._asked: Question | None = None
+        self._control: Control | None = None
+        # None for runs that cannot be tried: the run itself says why.
+        self._known: dict[Question, Estimate | None] = {}
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(DELAY)
+        self._timer.timeout.connect(self._start)
+
+    def ask(self, config: FusionConfig, shape: tuple[int, int], count: int) -> Estimate | None:
+        """Return the estimate of a run if it is known; otherwise it will be."""
+        question = (config, shape, count)
+        if question != self._asked:
+            self.hold()
+            self._asked = question
+        if question not in self._known:
+            self._timer.start()
+        return self._known.get(question)
+
+    def hold(self) -> None:
+        """Estimate nothing until the next question."""
+        self._asked = None
+        self._timer.stop()
+        if self._control is not None:
+            self._control.stop()
+
+    def close(self) -> None:
+        """End the estimate that goes on, and receive nothing any more."""
+        self.hold()
+        self._tasks.close()
+
+    def _start(self) -> None:
+        if self._asked is None or self._asked in self._known:
+            return
+        if not torch_is_imported() or not turn_is_free():
+            return
+        if self._control is not None:
+            self._timer.start()  # one that was given up has not returned yet
+            return
+        self._control = control = Control()
+        call = partial(estimate_run, *self._asked, control=control)
+        self._tasks.start(call, Forecast._receive, self._asked, control)
+
+    def _receive(self, question: Question, control: Control, found: Estimate | Failed) -> None:
+        self._control = None
+        if control.stopped:
+            return
+        self._known[question] = None if isinstance(found, Failed) else found
+        if question == self._asked:
+            self.changed.emit()

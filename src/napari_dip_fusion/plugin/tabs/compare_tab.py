@@ -1,0 +1,239 @@
+"""The tab that runs several methods on the chosen layers and shows them side by side."""
+
+from collections.abc import Callable
+from typing import Any
+
+from napari import Viewer
+from napari.layers import Image
+from napari.utils.notifications import show_error
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
+
+from napari_dip_fusion.metrics import DEFAULT_METRICS, METRICS
+from napari_dip_fusion.plugin.forms.method_list import MethodList
+from napari_dip_fusion.plugin.forms.rows import button, label, line, metrics_box, row
+from napari_dip_fusion.plugin.running.activity import ActivityBar
+from napari_dip_fusion.plugin.running.comparison_run import (
+    Compared,
+    Ended,
+    LeftOut,
+    Progressed,
+    Task,
+)
+from napari_dip_fusion.plugin.running.comparison_session import Comparison, ComparisonSession
+from napari_dip_fusion.plugin.running.fusion_session import State
+from napari_dip_fusion.plugin.running.worker import Discarded, Failed
+from napari_dip_fusion.plugin.tabs.pair_view import PairView
+from napari_dip_fusion.plugin.tabs.plan import Plan, Planner
+from napari_dip_fusion.plugin.tabs.score_table import LEGEND, Scored, ScoreTable
+
+_STEPS = 100
+"""Of the progress bar, for each method."""
+
+
+class CompareTab(QWidget):
+    """Tick methods, run them, and compare their results.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    planner : Planner
+        Takes the sources, and of the settings what says how to read and to
+        compute.
+    """
+
+    def __init__(self, viewer: Viewer, planner: Planner, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._planner = planner
+        self._notes: list[str] = []
+        self._names: tuple[str, ...] = ()
+        self._total = 0
+        self._sources_ok = False
+        self._bar: ActivityBar | None = None
+        self.session = ComparisonSession(viewer)
+        self.methods = MethodList()
+        self.table = ScoreTable("Method", "comparison.csv")
+        self.table.table.setTextElideMode(Qt.TextElideMode.ElideRight)
+        self.pair = PairView(viewer, self._intensities)
+        self._build()
+        self.methods.changed.connect(self._show_state)
+        self.table.row_clicked.connect(self.show_result)
+        self.session.state_changed.connect(self._show_state)
+        self.session.reported.connect(self._report)
+        self.session.noted.connect(self._add_note)
+        self._show_state()
+        self.closers: tuple[Callable[[], None], ...] = (
+            self.session.close,
+            self.pair.close_subscriptions,
+            self._close_bar,
+        )
+
+    def compare(self) -> None:
+        """Run the ticked methods on the chosen sources."""
+        try:
+            plan = self._planner.take()
+            comparison = self._comparison(plan)
+            self.session.start(comparison)
+        except ValueError as error:
+            self._say(str(error))
+            return
+        self._names, self._total, self._notes = plan.names, len(comparison.task.entries), []
+        self._say("")
+        self.table.show_rows([])
+        self.table.show_message("")
+        # Not (0, 0): a bar that moves to and fro paints the window all the time.
+        self.progress.setRange(0, _STEPS * self._total)
+        self.progress.reset()
+        self.progress.setFormat("")
+        self.running.setText("preparing the sources")
+        self._close_bar()
+        self._bar = ActivityBar(_STEPS * self._total, self.session.stop, self)
+        # napari lets Qt work while it makes the bar: a short run may have ended by now.
+        if self.session.state is State.IDLE:
+            self._close_bar()
+
+    def show_result(self, index: int) -> None:
+        """Show and select the layer of a row, in place of those of the other rows."""
+        chosen = self.session.results[index].layer
+        if chosen is None:
+            return
+        self.pair.flicker.stop()
+        self._viewer.layers.selection.active = chosen
+        for result in self.session.results:
+            if result.layer is not None:
+                result.layer.visible = result.layer == chosen
+
+    def update_ready(self, ok: bool) -> None:
+        """Take note of whether the chosen layers can be fused."""
+        self._sources_ok = ok
+        self._show_state()
+
+    # -- building -------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.all_metrics = metrics_box()
+        self.run_button = button(
+            "Compare",
+            "Fuse the chosen layers by each ticked method; each result is a new layer. "
+            "Intensity and computing are as set under Fuse.",
+        )
+        self.run_button.clicked.connect(self.compare)
+        self.stop_button = button("Stop", "Run no more methods; the results so far are kept.")
+        self.stop_button.clicked.connect(self.session.stop)
+        self.progress = QProgressBar()
+        self.running = label()
+        self.message = label()
+        self.message.hide()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for part in (
+            self.methods,
+            row(self.all_metrics, self.run_button),
+            self.progress,
+            row(self.running, self.stop_button, stretch=0),
+            self.message,
+            self.table,
+            line(),
+            self.pair,
+        ):
+            layout.addWidget(part)
+
+    def _comparison(self, plan: Plan) -> Comparison:
+        entries = self.methods.entries(plan.config)
+        if not entries:
+            raise ValueError("tick one method or more")
+        which = list(METRICS) if self.all_metrics.isChecked() else DEFAULT_METRICS
+        task = Task(plan.readers, plan.names, plan.paths, plan.config, entries, which)
+        return Comparison(task, plan.layers, plan.place)
+
+    def _intensities(self) -> dict[Image, dict[str, Any]]:
+        """Return how the chosen sources become [0, 1]."""
+        try:
+            plan = self._planner.take()
+        except ValueError:
+            return {}
+        given, percentiles = plan.config.intensity, plan.config.percentiles
+        modes = [given] * len(plan.layers) if isinstance(given, str) else given
+        return {
+            layer: {"intensity": mode, "percentiles": percentiles}
+            for layer, mode in zip(plan.layers, modes, strict=True)
+        }
+
+    # -- showing --------------------------------------------------------------
+
+    def _show_state(self) -> None:
+        state = self.session.state
+        idle = state is State.IDLE
+        self.methods.setEnabled(idle)
+        self.all_metrics.setEnabled(idle)
+        self.run_button.setEnabled(idle and self._sources_ok and bool(self.methods.chosen()))
+        for part in (self.progress, self.running, self.stop_button):
+            part.setVisible(not idle)
+        self.stop_button.setEnabled(state is State.RUNNING)
+        if state is State.ENDING:
+            self.running.setText("ending as soon as this method can be left")
+
+    def _report(self, event: Any) -> None:
+        if isinstance(event, Progressed):
+            self._show_progress(event)
+        elif isinstance(event, Compared):
+            self._show_results()
+        elif isinstance(event, LeftOut):
+            self._add_note(f"{event.entry.label} left out: {event.reason}")
+        elif isinstance(event, Ended | Failed | Discarded):
+            self._show_end(event)
+
+    def _show_progress(self, event: Progressed) -> None:
+        value = round(_STEPS * (event.done + event.part))
+        self.progress.setRange(0, _STEPS * self._total)
+        self.progress.setValue(value)
+        self.progress.setFormat(f"{event.done + 1} of {self._total}")
+        if self.session.state is State.RUNNING:
+            part = f", {event.part:.0%}" if event.part else ""
+            self.running.setText(f"{event.entry.label}{part}")
+        if self._bar is not None:
+            self._bar.show(value)
+
+    def _show_results(self) -> None:
+        rows = [
+            Scored(
+                result.entry.short,
+                result.metrics,
+                seconds=result.seconds,
+                tip=f"{result.entry.label}: click to show it in place of the other results",
+                key=result.entry.key,
+            )
+            for result in self.session.results
+        ]
+        self.table.show_rows(rows)
+        self.table.show_message(f"against {', '.join(self._names)}; higher is better, {LEGEND}")
+
+    def _show_end(self, event: Ended | Failed | Discarded) -> None:
+        self._close_bar()
+        done = len(self.session.results)
+        if isinstance(event, Failed):
+            show_error(f"DIP Fusion: {event.message}")
+            text = f"The comparison failed: {event.message}"
+        elif isinstance(event, Ended) and not event.stopped:
+            text = f"Done: {done} of {self._total} methods."
+        else:
+            text = f"Stopped: {done} of {self._total} methods were finished."
+        self._say("\n".join([text, *self._notes]))
+        layers = [r.layer for r in self.session.results if r.layer is not None]
+        if len(layers) > 1:
+            self.pair.suggest_pair(layers[-1], layers[-2])
+
+    def _add_note(self, text: str) -> None:
+        if text not in self._notes:
+            self._notes.append(text)
+            self._say("\n".join(self._notes))
+
+    def _say(self, text: str) -> None:
+        self.message.setText(text)
+        self.message.setVisible(bool(text))
+
+    def _close_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

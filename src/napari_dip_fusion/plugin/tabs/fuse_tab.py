@@ -1,0 +1,268 @@
+"""The tab that makes a fusion: its settings, its run, its code and its metrics."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from napari import Viewer
+from napari.layers import Image
+from napari.utils.notifications import show_error
+from qtpy.QtWidgets import QApplication, QVBoxLayout, QWidget
+from superqt import QCollapsible
+
+from napari_dip_fusion.fusion import Done, GainsReady, estimate_gains
+from napari_dip_fusion.plugin.forms.rows import button, line, row
+from napari_dip_fusion.plugin.layers.reading import (
+    add_fused_layer,
+    add_gain_layers,
+    consensus_image,
+    consensus_name,
+    recorded_config,
+)
+from napari_dip_fusion.plugin.running.export import (
+    Recipe,
+    as_command,
+    as_script,
+    described,
+    repeating,
+)
+from napari_dip_fusion.plugin.running.forecast import Forecast
+from napari_dip_fusion.plugin.running.fusion_session import FusionSession
+from napari_dip_fusion.plugin.running.scores import compare
+from napari_dip_fusion.plugin.running.tasks import Tasks
+from napari_dip_fusion.plugin.running.turns import turn_is_free
+from napari_dip_fusion.plugin.running.worker import Failed, RunEvent
+from napari_dip_fusion.plugin.tabs.metrics_table import MetricsTable
+from napari_dip_fusion.plugin.tabs.plan import Plan, Planner, need_line
+from napari_dip_fusion.plugin.tabs.run_panel import RunPanel
+
+_WINDOWS_LEFT_OUT = (
+    ", but for its intensity windows, one for each source: set these by the layers' contrast limits"
+)
+
+
+class FuseTab(QWidget):
+    """Fuse the chosen layers, watch, and score the result.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    planner : Planner
+        Takes sources and settings; its form becomes a part of this tab.
+    """
+
+    def __init__(self, viewer: Viewer, planner: Planner, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._sources = planner.sources
+        self._tasks = Tasks(self)
+        self._planner = planner
+        self._torch_problem = ""
+        self._recipe: Recipe | None = None
+        self.settings = planner.settings
+        self.session = FusionSession(viewer)
+        self.panel = RunPanel(self.session, viewer.theme)
+        self.metrics = MetricsTable()
+        self.forecast = Forecast()
+        self._build()
+        self.panel.fuse_wanted.connect(self.fuse)
+        self.panel.gains_wanted.connect(self.add_gain_maps)
+        self.metrics.wanted.connect(self.compute_metrics)
+        self.session.reported.connect(self._report)
+        self.session.state_changed.connect(self.follow_turn)
+        self.forecast.changed.connect(self.update_ready)
+        self.closers: tuple[Callable[[], None], ...] = (
+            self._tasks.close,
+            self.forecast.close,
+            self.session.close,
+            self.panel.close_bar,
+        )
+
+    # -- what the buttons do --------------------------------------------------
+
+    def fuse(self) -> None:
+        """Fuse the chosen layers."""
+        try:
+            plan = self._planner.take()
+            self.session.start(plan.request())
+        except ValueError as error:
+            self.panel.show_message(str(error))
+            return
+        self._recipe = self._planner.recipe(plan)
+        self._name_copies(described(self._recipe, made=True))
+        self.panel.begin(plan.config.iterations, afresh=True)
+
+    def add_gain_maps(self) -> None:
+        """Add the gain maps and the consensus image of the chosen layers."""
+        try:
+            plan = self._planner.take()
+        except ValueError as error:
+            self.panel.show_message(str(error))
+            return
+        self.panel.show_message("computing the gain maps")
+        self._tasks.start(partial(_gains, plan), FuseTab._show_gains, plan)
+
+    def compute_metrics(self) -> None:
+        """Score the compared layers against the chosen sources."""
+        try:
+            plan = self._planner.take()
+            compared = self.metrics.compared()
+            readers = self._planner.readers(compared, plan)
+        except ValueError as error:
+            self.metrics.show_message(str(error))
+            return
+        self.metrics.show_message("computing")
+        images = dict(zip((layer.name for layer in compared), readers, strict=True))
+        call = partial(compare, plan.readers, images, plan.config, self.metrics.which())
+        self._tasks.start(call, FuseTab._show_scores, plan.names)
+
+    def copy_script(self) -> None:
+        """Put a script on the clipboard that repeats the last run, or would make the next."""
+        self._copy(as_script)
+
+    def copy_command(self) -> None:
+        """Put a command on the clipboard that repeats the last run, or would make the next."""
+        self._copy(as_command)
+
+    def recall_settings(self) -> None:
+        """Show the settings that the selected layer was fused with."""
+        try:
+            selection = self._viewer.layers.selection
+            topmost_first = [x for x in reversed(self._viewer.layers) if x in selection]
+            config, name = recorded_config(topmost_first)
+            self.settings.show_config(config)
+        except ValueError as error:
+            self.panel.show_message(str(error))
+            return
+        windows = "" if isinstance(config.intensity, str) else _WINDOWS_LEFT_OUT
+        self.panel.show_message(f"these are the settings of {name}{windows}")
+
+    # -- following the widget -------------------------------------------------
+
+    def update_layers(self) -> None:
+        """Take note of the sources and images that there are now."""
+        self.settings.intensity.set_sources([layer.name for layer in self._sources.sources()])
+        self.metrics.set_candidates([x for x in self._viewer.layers if isinstance(x, Image)])
+
+    def update_ready(self) -> None:
+        """Say whether a fusion can start, and what it needs."""
+        if not self._sources.report.ok:
+            self.forecast.hold()
+            self.panel.set_ready(False, False, "")
+            return
+        try:
+            plan = self._planner.take()
+        except (ValueError, ImportError) as error:
+            self.forecast.hold()
+            self.panel.set_ready(False, False, str(error))
+            return
+        if self._torch_problem:
+            self.forecast.hold()
+            self.panel.set_ready(False, True, self._torch_problem)
+            return
+        free = turn_is_free()
+        expected = self.forecast.ask(plan.config, plan.shape, len(plan.readers)) if free else None
+        self.panel.set_ready(True, True, need_line(plan, expected))
+
+    def follow_turn(self) -> None:
+        """Estimate nothing while something runs."""
+        if turn_is_free():
+            self.update_ready()
+        else:
+            self.forecast.hold()
+
+    def set_torch_problem(self, problem: str) -> None:
+        """Say why there is no fusion at all; empty if there is one."""
+        self._torch_problem = problem
+        self.update_ready()
+
+    # -- building -------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.script_button = button("Copy as script", "")
+        self.command_button = button("Copy as command", "")
+        self._name_copies("a run of the ticked layers as set now")
+        recall = button(
+            "Settings of the selected layer",
+            "Show the settings that the selected fused layer was made with, as its run record "
+            "has them.",
+        )
+        self.script_button.clicked.connect(self.copy_script)
+        self.command_button.clicked.connect(self.copy_command)
+        recall.clicked.connect(self.recall_settings)
+        self.folded_metrics = QCollapsible("Metrics", collapsedIcon="▶", expandedIcon="▼")
+        self.folded_metrics.setDuration(0)
+        self.folded_metrics.layout().setContentsMargins(0, 0, 0, 0)
+        self.folded_metrics.addWidget(self.metrics)
+        copies = row(self.script_button, self.command_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for part in (self.settings, line(), self.panel, copies, recall, line()):
+            layout.addWidget(part)
+        layout.addWidget(self.folded_metrics)
+
+    def _name_copies(self, run: str) -> None:
+        """Say in the tooltips what the buttons copy, whatever is ticked since."""
+        self.script_button.setToolTip(f"Python code for napari: {run}.")
+        self.command_button.setToolTip(f"A command for a terminal, on the files: {run}.")
+
+    # -- results ----------------------------------------------------------------
+
+    def _report(self, event: RunEvent) -> None:
+        if isinstance(event, Failed):
+            show_error(f"DIP Fusion: {event.message}")
+        if isinstance(event, Done):
+            self._score_result()
+
+    def _score_result(self) -> None:
+        """Fill the metrics table for the run that ended, with its own sources."""
+        request, fused, result = self.session.request, self.session.fused, self.session.result
+        if request is None or fused is None or fused.layer is None or result is None:
+            return
+        self.metrics.compare(fused.layer)
+        self.folded_metrics.expand(animate=False)
+        images = {fused.layer.name: _Array(result.image)}
+        call = partial(compare, request.readers, images, request.config, self.metrics.which())
+        self._tasks.start(call, FuseTab._show_scores, request.names)
+
+    def _show_scores(self, names: tuple[str, ...], scores: Any) -> None:
+        if isinstance(scores, Failed):
+            self.metrics.show_message(scores.message)
+        else:
+            self.metrics.show_scores(scores, names)
+
+    def _show_gains(self, plan: Plan, ready: GainsReady | Failed) -> None:
+        if isinstance(ready, Failed):
+            self.panel.show_message(ready.message)
+            return
+        self.panel.show_message("")
+        image = consensus_image(ready.sources, ready.consensus)
+        maps, base = ready.gains, ready.base_gains
+        add_gain_layers(self._viewer, maps, plan.layers, plan.place, base_gains=base)
+        add_fused_layer(self._viewer, image, consensus_name(plan.layers), plan.place)
+
+    def _copy(self, write: Callable[[Recipe], str]) -> None:
+        try:
+            recipe = self._recipe or self._planner.recipe(self._planner.take())
+            config = repeating(recipe.config, self.session.result if self._recipe else None)
+            text = write(Recipe(**{**vars(recipe), "config": config}))
+        except ValueError as error:
+            self.panel.show_message(str(error))
+            return
+        QApplication.clipboard().setText(text)
+        run = described(recipe, made=self._recipe is not None)
+        self.panel.show_message(f"copied to the clipboard: {run}")
+
+
+class _Array:
+    """An image in memory in place of one to read."""
+
+    def __init__(self, image: Any) -> None:
+        self._image = image
+
+    def read(self) -> Any:
+        return self._image
+
+
+def _gains(plan: Plan) -> GainsReady:
+    return estimate_gains([reader.read() for reader in plan.readers], plan.config)

@@ -1,0 +1,250 @@
+"""A table of quality metrics: rows are images, the best of each column is marked."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QApplication,
+    QFileDialog,
+    QHeaderView,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_dip_fusion.io import write_text
+from napari_dip_fusion.metrics import METRICS
+from napari_dip_fusion.plugin.forms.rows import button, label, row
+
+LEGEND = "bold is best, underlined second best"
+
+_DECIMALS = 3
+_PLACES = ("", ", the best of this column", ", the second best of this column")
+_MOST_AT_ONCE = 6
+"""Columns that the narrowest widget shows without scrolling."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A row: one image.
+
+    Attributes
+    ----------
+    name : str
+        As it is shown.
+    metrics : mapping of metric name to value
+        The same names in each row.
+    seconds : float, optional
+        What the image took to make, in all rows or in none.
+    tip : str
+        Tooltip of the name.
+    key : str
+        Name in copies and files; that shown if empty.
+    """
+
+    name: str
+    metrics: Mapping[str, float]
+    seconds: float | None = None
+    tip: str = ""
+    key: str = ""
+
+
+class ScoreTable(QWidget):
+    """Shows scores, and gives them out as text.
+
+    Emits ``row_clicked`` with the index of a row.
+
+    Parameters
+    ----------
+    heading : str
+        Of the first column.
+    file_name : str
+        Offered for saving.
+    more_buttons : sequence of QPushButton
+        To stand before those for copying and saving.
+    """
+
+    row_clicked = Signal(int)
+
+    def __init__(
+        self,
+        heading: str,
+        file_name: str,
+        *,
+        more_buttons: Sequence[QPushButton] = (),
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._heading = heading
+        self._file_name = file_name
+        self.rows: list[Scored] = []
+        self._build(more_buttons)
+        self.show_rows([])
+
+    def show_rows(self, rows: Sequence[Scored]) -> None:
+        """Show these rows in place of what was shown."""
+        self.rows = list(rows)
+        self._fill()
+        self._fit()
+        for part in (self.table, self.copy_button, self.save_button):
+            part.setVisible(bool(self.rows))
+
+    def show_message(self, text: str) -> None:
+        """Show a line under the table."""
+        self.status.setText(text)
+        self.status.setVisible(bool(text))
+
+    def as_rows(self) -> list[list[str]]:
+        """Return the table with its headings, values with six digits."""
+        metrics, timed = self._columns()
+        lines = [[self._heading.lower(), *metrics, *(["seconds"] if timed else [])]]
+        for scored in self.rows:
+            values = [scored.metrics[name] for name in metrics]
+            values += [scored.seconds] if timed and scored.seconds is not None else []
+            lines.append([scored.key or scored.name, *(f"{value:.6g}" for value in values)])
+        return lines
+
+    def copy(self) -> None:
+        """Put the table on the clipboard, with tabs as spreadsheets take it."""
+        QApplication.clipboard().setText("\n".join("\t".join(r) for r in self.as_rows()))
+        self.show_message("copied")
+
+    def save(self) -> None:
+        """Ask for a file and write the table to it."""
+        name, _ = QFileDialog.getSaveFileName(
+            self, "Save table", self._file_name, "Comma-separated values (*.csv)"
+        )
+        if name:
+            self.save_to(Path(name))
+
+    def save_to(self, path: Path) -> None:
+        """Write the table as CSV, whole or not at all."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(self.as_rows())
+        try:
+            # The file dialog has asked before it names a file that exists.
+            write_text(path, text.getvalue(), overwrite=True)
+        except (OSError, ValueError) as error:
+            self.show_message(f"not saved: {error}")
+        else:
+            self.show_message(f"saved to {path}")
+
+    # -- building -----------------------------------------------------------
+
+    def _build(self, more_buttons: Sequence[QPushButton]) -> None:
+        self.table = QTableWidget()
+        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.verticalHeader().hide()
+        self.table.verticalHeader().setDefaultSectionSize(22)
+        self.table.setWordWrap(False)
+        self.table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.table.cellClicked.connect(self._clicked)
+        self.copy_button = button("Copy", "Put the table on the clipboard.")
+        self.copy_button.clicked.connect(self.copy)
+        self.save_button = button("Save as CSV", "Write the table to a file.")
+        self.save_button.clicked.connect(self.save)
+        self.status = label()
+        self.status.hide()
+        self.parts = QVBoxLayout(self)
+        self.parts.setContentsMargins(0, 0, 0, 0)
+        buttons = row(*more_buttons, self.copy_button, self.save_button)
+        for part in (self.table, self.status, buttons):
+            self.parts.addWidget(part)
+
+    def _clicked(self, index: int, _column: int) -> None:
+        self.row_clicked.emit(index)
+
+    # -- showing ------------------------------------------------------------
+
+    def _columns(self) -> tuple[list[str], bool]:
+        """Return the metrics, and whether there are times."""
+        if not self.rows:
+            return [], False
+        return list(self.rows[0].metrics), self.rows[0].seconds is not None
+
+    def _fill(self) -> None:
+        metrics, timed = self._columns()
+        table = self.table
+        table.clear()
+        table.setRowCount(len(self.rows))
+        table.setColumnCount(1 + len(metrics) + timed)
+        table.setHorizontalHeaderItem(0, QTableWidgetItem(self._heading))
+        for i, scored in enumerate(self.rows):
+            table.setItem(i, 0, _name_item(scored))
+        for column, name in enumerate(metrics, start=1):
+            metric = METRICS[name]
+            heading = QTableWidgetItem(metric.label.split(" (")[0])
+            heading.setToolTip(f"{metric.label}: {metric.description}")
+            table.setHorizontalHeaderItem(column, heading)
+            values = [scored.metrics[name] for scored in self.rows]
+            marked = zip(values, _places(values, metric.higher_is_better), strict=True)
+            for i, (value, place) in enumerate(marked):
+                table.setItem(i, column, _value_item(value, place))
+        if timed:
+            self._fill_times(1 + len(metrics))
+
+    def _fill_times(self, column: int) -> None:
+        heading = QTableWidgetItem("s")
+        heading.setToolTip("Seconds that the fusion took, without reading and metrics.")
+        self.table.setHorizontalHeaderItem(column, heading)
+        for i, scored in enumerate(self.rows):
+            if scored.seconds is not None:
+                item = _number_item(_seconds(scored.seconds), f"{scored.seconds:.4g} s")
+                self.table.setItem(i, column, item)
+
+    def _fit(self) -> None:
+        table, header = self.table, self.table.horizontalHeader()
+        header.setMinimumSectionSize(24)
+        table.resizeColumnsToContents()
+        if table.columnCount() <= _MOST_AT_ONCE:
+            header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        else:
+            header.setSectionResizeMode(0, QHeaderView.ResizeMode.Interactive)
+            table.setColumnWidth(0, 110)
+        rows = sum(table.rowHeight(i) for i in range(table.rowCount()))
+        scroll_bar = 18 if table.columnCount() > _MOST_AT_ONCE else 4
+        table.setFixedHeight(rows + header.sizeHint().height() + scroll_bar)
+
+
+def _places(values: Sequence[float], higher_is_better: bool) -> list[int]:
+    """Return 1 for the best, 2 for the second best and 0 for the rest, as they are shown."""
+    sign = -1 if higher_is_better else 1
+    shown = [sign * round(value, _DECIMALS) for value in values]
+    best = sorted(set(shown))[:2]
+    return [best.index(value) + 1 if value in best else 0 for value in shown]
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 0.095:
+        return f"{seconds:.2f}"
+    return f"{seconds:.1f}" if seconds < 9.95 else f"{seconds:.0f}"
+
+
+def _name_item(scored: Scored) -> QTableWidgetItem:
+    item = QTableWidgetItem(scored.name)
+    item.setToolTip(scored.tip or scored.name)
+    return item
+
+
+def _value_item(value: float, place: int) -> QTableWidgetItem:
+    item = _number_item(f"{value:.{_DECIMALS}f}", f"{value:.6g}{_PLACES[place]}")
+    font = item.font()
+    font.setBold(place == 1)
+    font.setUnderline(place == 2)
+    item.setFont(font)
+    return item
+
+
+def _number_item(text: str, tip: str) -> QTableWidgetItem:
+    item = QTableWidgetItem(text)
+    item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+    item.setToolTip(tip)
+    return item

@@ -1,0 +1,77 @@
+"""Which devices torch can use here, and how much memory they have free."""
+
+import sys
+
+import psutil
+
+
+def torch_is_imported() -> bool:
+    """Tell whether torch can be used at once.
+
+    A module that another thread is importing stands in ``sys.modules`` too:
+    to import it again waits for that thread, and it may still be half empty.
+    """
+    torch = sys.modules.get("torch")
+    spec = getattr(torch, "__spec__", None)
+    return torch is not None and not getattr(spec, "_initializing", False)
+
+
+def list_devices() -> list[str]:
+    """Return the names of the devices that are there, ``cpu`` first."""
+    import torch
+
+    names = ["cpu"]
+    if torch.cuda.is_available():
+        names += [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    return names
+
+
+def resolve_device(name: str) -> str:
+    """Return the device that a setting names.
+
+    Parameters
+    ----------
+    name : str
+        ``auto`` (the first GPU, or else the CPU), ``cuda`` (the first one) or
+        a name of :func:`list_devices`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device; the message names those that are.
+    """
+    there = list_devices()
+    if name == "auto":
+        return there[1] if len(there) > 1 else "cpu"
+    wanted = "cuda:0" if name == "cuda" else name
+    if wanted not in there:
+        raise ValueError(f"device must be auto or one of {', '.join(there)} here, got {name!r}")
+    return wanted
+
+
+def resolve_precision(name: str, device: str) -> str:
+    """Return ``float32`` or ``bfloat16`` for a setting that may say ``auto``.
+
+    ``auto`` is bfloat16 on processors and GPUs that compute with it, which takes
+    a half to two thirds of the time on a processor, and float32 on others.
+    """
+    if name != "auto":
+        return name
+    import torch
+
+    if device.startswith("cuda"):
+        return "bfloat16" if torch.cuda.get_device_capability(device)[0] >= 8 else "float32"
+    if device == "cpu" and torch.cpu._is_avx512_bf16_supported():
+        return "bfloat16"
+    return "float32"
+
+
+def available_memory(device: str) -> int:
+    """Return the free memory of a device in bytes (of the machine for ``cpu`` and ``mps``)."""
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)

@@ -1,0 +1,143 @@
+"""The encoder-decoder with skip connections that serves as the image prior."""
+
+import math
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class SkipNetwork(nn.Module):
+    """Encoder-decoder with skip connections: X_0 = net(I), eq. (3) of the paper [1]_.
+
+    The `skip` network of Deep Image Prior [2]_ in its super-resolution setting:
+    at each scale a stride-2 and a plain 3x3 convolution go down, a 1x1
+    convolution skips across, and a 3x3 and a 1x1 convolution go up, each with
+    batch normalisation (always by the statistics of the image itself) and
+    LeakyReLU 0.2; reflection padding; sigmoid output.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    width : int
+        Feature channels at each scale.
+    depth : int
+        Number of scales; height and width of the input must be multiples of
+        ``2 ** depth`` and at least twice that (see :func:`.padded_size`).
+    skip_channels : int
+        Channels of each skip connection.
+    upsampling : {"nearest", "bilinear"}
+    generator : torch.Generator
+        Source of the initial weights; torch's global state is not used.
+
+    Notes
+    -----
+    With 10 channels in and out and the default options it has the 2,193,302
+    parameters of the published network.
+
+    References
+    ----------
+    .. [1] X. Ma et al., arXiv:2110.09490.
+    .. [2] D. Ulyanov, A. Vedaldi, V. Lempitsky, "Deep Image Prior", IJCV 128
+       (2020), doi:10.1007/s11263-020-01303-4.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        width: int = 128,
+        depth: int = 5,
+        skip_channels: int = 4,
+        upsampling: str = "bilinear",
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        # Built without memory, so that no default initialisation draws from torch's global state.
+        with torch.device("meta"):
+            self.scales = nn.ModuleList(
+                _Scale(in_channels if i == 0 else width, width, skip_channels) for i in range(depth)
+            )
+            self.head = nn.Conv2d(width, out_channels, 1)
+        self.upsampling = upsampling
+        self.to_empty(device="cpu")
+        self._initialize(generator)
+
+    def forward(self, net_input: Tensor) -> Tensor:
+        """Map an input of shape (1, C, M, N) to outputs in [0, 1], shape (1, n, M, N)."""
+        scales = cast("list[_Scale]", list(self.scales))
+        skips = []
+        features = net_input
+        for scale in scales:
+            skips.append(scale.skip(features))
+            features = scale.down(features)
+        for scale, skip in zip(reversed(scales), reversed(skips), strict=True):
+            features = scale.up(torch.cat([skip, self._upsampled(features)], dim=1))
+        return torch.sigmoid(self.head(features).float())
+
+    def _upsampled(self, features: Tensor) -> Tensor:
+        if self.upsampling == "nearest":
+            return functional.interpolate(features, scale_factor=2, mode="nearest")
+        return functional.interpolate(
+            features, scale_factor=2, mode="bilinear", align_corners=False
+        )
+
+    def _initialize(self, generator: torch.Generator) -> None:
+        """Draw torch's default initialisation of convolutions from `generator`."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                assert module.bias is not None
+                fan_in = module.weight[0].numel()
+                nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
+                bound = 1 / math.sqrt(fan_in)
+                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+            elif isinstance(module, nn.BatchNorm2d):
+                nn.init.ones_(module.weight)
+                nn.init.zeros_(module.bias)
+
+
+class _Scale(nn.Module):
+    """The three paths of one scale."""
+
+    def __init__(self, in_channels: int, width: int, skip_channels: int) -> None:
+        super().__init__()
+        self.skip = _block(in_channels, skip_channels, kernel=1)
+        self.down = nn.Sequential(
+            _block(in_channels, width, kernel=3, stride=2), _block(width, width, kernel=3)
+        )
+        self.up = nn.Sequential(
+            _normalization(skip_channels + width),
+            _block(skip_channels + width, width, kernel=3),
+            _block(width, width, kernel=1),
+        )
+
+
+def _block(in_channels: int, out_channels: int, *, kernel: int, stride: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(
+        in_channels, out_channels, kernel, stride, padding=kernel // 2, padding_mode="reflect"
+    )
+    return nn.Sequential(convolution, _normalization(out_channels), nn.LeakyReLU(0.2, inplace=True))
+
+
+def _normalization(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, track_running_stats=False)
+
+
+def random_input(
+    shape: tuple[int, int, int], generator: torch.Generator, *, amplitude: float = 0.1
+) -> Tensor:
+    """Return the fixed input of the published method: uniform noise in [0, amplitude).
+
+    Parameters
+    ----------
+    shape : (channels, M, N)
+    generator : torch.Generator
+    amplitude : float
+
+    Returns
+    -------
+    Tensor of shape (1, channels, M, N)
+    """
+    return amplitude * torch.rand((1, *shape), generator=generator)

@@ -1,0 +1,262 @@
+"""Arrays of any real type, grey or colour, to sources in [0, 1], and the way back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from napari_dip_fusion.config import INTENSITY_MODES, Intensity, Window, check_intensity
+
+Floats = NDArray[np.float32]
+
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+"""Weights of red, green and blue in the luma of ITU-R BT.601."""
+
+# Scale of (B - Y) and (R - Y) in the chroma Cb and Cr of ITU-R BT.601, full range.
+_CB, _CR = 1.772, 1.402
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedSources:
+    """Sources as the method takes them, and what leads back to the user's units.
+
+    Attributes
+    ----------
+    images : ndarray of shape (K, M, N), float32
+        Grey values, or the luma of coloured sources, in [0, 1].
+    windows : tuple of (low, high)
+        For each source the values that became 0 and 1, in the source's units.
+    dtypes : tuple of numpy.dtype
+        The type of each source.
+    chroma : ndarray of shape (2, M, N) or None
+        Cb and Cr in [-0.5, 0.5]; None when all sources are grey.
+    """
+
+    images: Floats
+    windows: tuple[Window, ...]
+    dtypes: tuple[np.dtype[Any], ...]
+    chroma: Floats | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.images.shape[1], self.images.shape[2]
+
+    def colored(self, luma: Floats) -> Floats:
+        """Give a luma image of shape (M, N) the chroma of the sources.
+
+        Returns
+        -------
+        ndarray of shape (M, N, 3) or (M, N)
+            In [0, 1]. Chroma that leaves the range is reduced, so that the
+            luma of the result is exactly `luma`. Grey sources: `luma` itself.
+        """
+        if self.chroma is None:
+            return luma
+        offsets = _chroma_to_rgb_offsets(self.chroma)
+        room = np.where(offsets > 0, 1 - luma[..., None], luma[..., None])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            allowed = np.where(offsets == 0, 1, room / np.abs(offsets))
+        saturation = np.clip(allowed.min(axis=-1, keepdims=True), 0, 1)
+        rgb: Floats = np.clip(luma[..., None] + saturation * offsets, 0, 1).astype(np.float32)
+        return rgb
+
+    def rescaled(
+        self, image: NDArray[Any], *, like: int, dtype: DTypeLike | None = None
+    ) -> NDArray[Any]:
+        """Map an image in [0, 1] to the units of one of the sources.
+
+        Parameters
+        ----------
+        image : ndarray
+            Values in [0, 1].
+        like : int
+            Index of the source.
+        dtype : dtype, optional
+            Type of the result; that of the source by default. Integers are
+            rounded and clipped to the type's range.
+
+        Raises
+        ------
+        ValueError
+            If there is no such source.
+        """
+        if not 0 <= like < len(self.windows):
+            raise ValueError(f"like must be a source from 0 to {len(self.windows) - 1}, got {like}")
+        low, high = self.windows[like]
+        values = low + image.astype(np.float64) * (high - low)
+        kind = np.dtype(self.dtypes[like] if dtype is None else dtype)
+        if kind.kind in "iu":
+            limits = np.iinfo(kind)
+            # The float64 nearest to the limit of a 64-bit integer lies beyond it.
+            top = np.nextafter(float(limits.max), 0) if kind.itemsize == 8 else limits.max
+            values = np.clip(np.rint(values), limits.min, top)
+        return values.astype(kind)
+
+
+def prepare_sources(
+    sources: Sequence[ArrayLike],
+    *,
+    intensity: Intensity = "auto",
+    percentiles: Window = (0.5, 99.5),
+) -> PreparedSources:
+    """Bring aligned images of any real type to single-channel sources in [0, 1].
+
+    Parameters
+    ----------
+    sources : sequence of K >= 2 arrays of shape (M, N), (M, N, 3) or (M, N, 4)
+        Integers or floats of any range. Colour is reduced to luma, with the
+        chroma kept apart; a fourth channel (alpha) is ignored. Never modified.
+    intensity : str or one entry per source
+        ``auto`` (8-bit unsigned by 255, otherwise minimum and maximum of the
+        data), ``minmax``, ``dtype`` (the full range of an integer type; [0, 1]
+        for floats), ``percentiles``, or a window ``(low, high)`` in the
+        source's units. Values outside the window are clipped.
+    percentiles : (float, float)
+        For ``intensity="percentiles"``.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two sources, shapes that differ, types that are not
+        real numbers, NaN or infinite values, or a constant image whose window
+        would be empty.
+    """
+    arrays = [_checked(np.asarray(s), i) for i, s in enumerate(sources)]
+    if len(arrays) < 2:
+        raise ValueError(f"a fusion needs two or more sources, got {len(arrays)}")
+    first = arrays[0].shape[:2]
+    for i, a in enumerate(arrays):
+        if a.shape[:2] != first:
+            raise ValueError(
+                f"sources must share one shape, got {first} for source 0 and {a.shape[:2]} for "
+                f"source {i}; resample them to one grid first"
+            )
+    modes = _per_source(intensity, len(arrays))
+    windows = tuple(
+        _window(a, m, percentiles, i) for i, (a, m) in enumerate(zip(arrays, modes, strict=True))
+    )
+    scaled = [_scale(a, w) for a, w in zip(arrays, windows, strict=True)]
+    return PreparedSources(
+        images=np.stack([s @ LUMA if s.ndim == 3 else s for s in scaled]),
+        windows=windows,
+        dtypes=tuple(a.dtype for a in arrays),
+        chroma=_mixed_chroma([s for s in scaled if s.ndim == 3]),
+    )
+
+
+def unit_range(
+    image: NDArray[Any],
+    *,
+    intensity: str | Window | None = None,
+    percentiles: Window = (0.5, 99.5),
+) -> Floats:
+    """Bring an image of any origin to [0, 1], in grey.
+
+    Parameters
+    ----------
+    image : ndarray of shape (M, N), (M, N, 3) or (M, N, 4)
+    intensity, percentiles
+        As for :func:`prepare_sources`. By default
+        floats in [0, 1] and 8-bit values are taken as they are, others by
+        their own minimum and maximum.
+    """
+    values = np.asarray(image)
+    if intensity is None:
+        inside = values.dtype.kind == "f" and values.min() >= 0 and values.max() <= 1
+        intensity = "dtype" if inside or values.dtype == np.uint8 else "minmax"
+    mode = intensity if isinstance(intensity, str) else (intensity, intensity)
+    prepared = prepare_sources([values, values], intensity=mode, percentiles=percentiles)
+    grey: Floats = prepared.images[0]
+    return grey
+
+
+def _checked(array: NDArray[Any], index: int) -> NDArray[Any]:
+    if array.dtype.kind not in "iuf":
+        raise ValueError(
+            f"source {index} must hold integers or floats, got {array.dtype}; "
+            "convert masks with .astype('uint8')"
+        )
+    if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        raise ValueError(
+            f"source {index} must have shape (M, N), (M, N, 3) or (M, N, 4), got {array.shape}; "
+            "choose one plane of a stack"
+        )
+    if array.size == 0:
+        raise ValueError(f"source {index} is empty: its shape is {array.shape}")
+    array = array[..., :3] if array.ndim == 3 else array
+    if array.dtype.kind == "f":
+        bad = array.size - np.count_nonzero(np.isfinite(array))
+        if bad:
+            raise ValueError(
+                f"source {index} has {bad} NaN or infinite values of {array.size}; replace them "
+                "first, for example with numpy.nan_to_num"
+            )
+    return array
+
+
+def _per_source(intensity: Intensity, count: int) -> tuple[str | Window, ...]:
+    check_intensity(intensity)
+    if isinstance(intensity, str):
+        return (intensity,) * count
+    if len(intensity) != count:
+        raise ValueError(
+            f"intensity must have one entry for each of the {count} sources, got {len(intensity)}"
+        )
+    return intensity
+
+
+def _window(array: NDArray[Any], mode: str | Window, percentiles: Window, index: int) -> Window:
+    if not isinstance(mode, str):
+        return float(mode[0]), float(mode[1])
+    if mode == "auto":
+        mode = "dtype" if array.dtype == np.uint8 else "minmax"
+    if mode == "dtype":
+        if array.dtype.kind == "f":
+            return 0.0, 1.0
+        limits = np.iinfo(array.dtype)
+        return float(limits.min), float(limits.max)
+    if mode == "minmax":
+        low, high = float(array.min()), float(array.max())
+    elif mode == "percentiles":
+        low, high = map(float, np.percentile(array, percentiles))
+    else:
+        raise ValueError(f"intensity must be one of {', '.join(INTENSITY_MODES)}, got {mode!r}")
+    if not low < high:
+        what = "has its percentiles at one value" if mode == "percentiles" else "is constant"
+        raise ValueError(
+            f"source {index} {what} ({low:g}), so its {mode} intensity window is empty; "
+            "leave it out or give an explicit window (low, high)"
+        )
+    return low, high
+
+
+def _scale(array: NDArray[Any], window: Window) -> Floats:
+    low, high = window
+    # float64 keeps 32-bit integers and large offsets exact before the subtraction.
+    scaled = (array.astype(np.float64) - low) / (high - low)
+    return np.clip(scaled, 0, 1).astype(np.float32)
+
+
+def _mixed_chroma(colored: list[Floats]) -> Floats | None:
+    """Mean chroma of the coloured sources, weighted by distance from grey."""
+    if not colored:
+        return None
+    chroma = np.stack([_chroma(c) for c in colored])
+    weight = np.abs(chroma).sum(axis=1, keepdims=True)
+    total = weight.sum(axis=0)
+    mixed: Floats = (weight * chroma).sum(axis=0) / np.where(total > 0, total, np.float32(1))
+    return mixed
+
+
+def _chroma(rgb: Floats) -> Floats:
+    luma = rgb @ LUMA
+    return np.stack([(rgb[..., 2] - luma) / _CB, (rgb[..., 0] - luma) / _CR])
+
+
+def _chroma_to_rgb_offsets(chroma: Floats) -> Floats:
+    blue, red = _CB * chroma[0], _CR * chroma[1]
+    green = -(LUMA[0] * red + LUMA[2] * blue) / LUMA[1]
+    return np.stack([red, green, blue], axis=-1)

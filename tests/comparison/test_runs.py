@@ -1,0 +1,285 @@
+"""Comparisons without a terminal: runs, resumption, averages, ranks, tables, sheets."""
+
+import csv
+import itertools
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_dip_fusion import Control, FusionConfig, fuse
+from napari_dip_fusion.comparison import runs as comparison
+from napari_dip_fusion.comparison.report import (
+    contact_sheet,
+    marks,
+    summarize,
+    to_csv,
+    to_markdown,
+    zoom_window,
+)
+from napari_dip_fusion.comparison.runs import (
+    Comparison,
+    Finished,
+    Row,
+    Running,
+    SourceSet,
+    compare,
+    iter_compare,
+    method_labels,
+)
+from napari_dip_fusion.methods import METHODS, fuse_with
+from napari_dip_fusion.metrics import METRICS, evaluate
+from napari_dip_fusion.sources.prepare import prepare_sources
+
+RNG = np.random.default_rng(8)
+QUICK = {"iterations": 3, "width": 4, "depth": 2, "threads": 1, "device": "cpu"}
+
+
+def pair(name: str = "one", kind: str = "noise", shape: tuple[int, ...] = (33, 40)) -> SourceSet:
+    arrays = RNG.integers(0, 256, (2, *shape), dtype=np.uint8)
+    return SourceSet(name, kind, lambda: arrays)
+
+
+def finished(*arguments: Any, **options: Any) -> list[Finished]:
+    return [e for e in iter_compare(*arguments, **options) if isinstance(e, Finished)]
+
+
+def row(method: str, values: list[float], name: str = "one", seed: int | None = None) -> Row:
+    metrics = dict(zip(("petrovic", "piella"), values, strict=True))
+    return Row("kind", name, method, seed, 1.0, metrics)
+
+
+def test_rows_are_those_of_the_methods() -> None:
+    sources = pair()
+    result = compare([sources], ["maximum", "wavelet", "dip-fast"], settings=QUICK)
+    assert [r.method for r in result.rows] == ["maximum", "wavelet", "dip-fast"]
+    assert [r.seed for r in result.rows] == [None, None, 0]
+    assert not result.failures
+    arrays = list(sources.read())
+    expected = evaluate([a / 255 for a in arrays], fuse_with("wavelet", arrays), data_range=1)
+    assert result.rows[1].metrics == pytest.approx(expected)
+    assert all(r.seconds > 0 for r in result.rows)
+
+
+def test_a_method_of_microseconds_did_not_take_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(perf_counter=itertools.count(step=0.00001234567).__next__)
+    monkeypatch.setattr(comparison, "time", clock)
+    assert compare([pair()], ["average"]).rows[0].seconds == 0.00001235
+
+
+def test_every_method_and_preset_can_be_compared() -> None:
+    assert set(method_labels()) == {*METHODS, "dip-fast", "dip-quality", "dip-paper"}
+
+
+def test_color_options_metrics_and_eight_bits() -> None:
+    sources = pair(shape=(33, 40, 3))
+    options = {"gmc": {"iterations": 2}}
+    run = finished([sources], ["gmc", "dip-fast"], options=options, settings=QUICK, which=["ssim"])
+    assert [e.image.shape for e in run if e.image is not None] == [(33, 40, 3)] * 2
+    assert [list(e.outcome.metrics) for e in run if isinstance(e.outcome, Row)] == [["ssim"]] * 2
+    exact, rounded = (compare([sources], ["gmc"], eight_bit=b).rows[0] for b in (False, True))
+    assert exact.metrics != rounded.metrics
+
+
+def test_seeds_repeat_what_has_one() -> None:
+    result = compare([pair()], ["average", "dip-fast"], seeds=2, settings=QUICK)
+    assert [(r.method, r.seed) for r in result.rows] == [
+        *(("average", None), ("dip-fast", 0), ("dip-fast", 1))
+    ]
+    assert result.rows[1].metrics != result.rows[2].metrics
+
+
+def test_seeds_can_be_named() -> None:
+    sources = pair()
+    result = compare([sources], ["average", "dip-fast"], seeds=[7, 1], settings=QUICK)
+    assert [r.seed for r in result.rows] == [None, 7, 1]
+    config = FusionConfig(**QUICK, seed=7)
+    assert result.rows[1].metrics == pytest.approx(fuse(sources.read(), config).metrics)
+
+
+def test_percentiles_are_those_of_the_sources() -> None:
+    sources, options = pair(), {"intensity": "percentiles", "percentiles": (20.0, 70.0)}
+    run = finished([sources], ["average", "dip-fast"], settings=QUICK, **options)
+    prepared = prepare_sources(sources.read(), **options).images
+    np.testing.assert_allclose(run[0].image, prepared.mean(axis=0), atol=1e-6)
+    expected = fuse(sources.read(), FusionConfig(**QUICK, **options))
+    np.testing.assert_allclose(run[1].image, expected.image, atol=1e-6)
+
+
+def test_another_window_is_another_result(tmp_path: Path) -> None:
+    sources, options = pair(), {"intensity": "percentiles", "folder": tmp_path}
+    finished([sources], ["average"], percentiles=(1.0, 99.0), **options)
+    assert not finished([sources], ["average"], percentiles=(20.0, 70.0), **options)[0].reused
+
+
+def test_a_control_stops_a_comparison_without_half_results(tmp_path: Path) -> None:
+    control = Control()
+    settings = {**QUICK, "iterations": 100_000, "stop": "iterations"}
+    options = {"settings": settings, "control": control, "folder": tmp_path}
+    seen = []
+    for event in iter_compare([pair()], ["average", "dip-fast", "maximum"], **options):
+        seen.append(event)
+        if isinstance(event, Running) and event.part > 0:
+            control.stop()
+    assert [e.outcome.method for e in seen if isinstance(e, Finished)] == ["average"]
+    assert seen[-1].method == "dip-fast"
+    assert len(list(tmp_path.rglob("*.json"))) == 1
+
+
+def test_a_stopped_control_starts_nothing() -> None:
+    control = Control()
+    control.stop()
+    assert list(iter_compare([pair()], ["average"], control=control)) == []
+
+
+def test_progress_counts_runs_and_iterations() -> None:
+    events = list(iter_compare([pair()], ["average", "dip-fast"], settings=QUICK))
+    assert [(e.done, e.total) for e in events if isinstance(e, Finished)] == [(1, 2), (2, 2)]
+    parts = [e.part for e in events if isinstance(e, Running)]
+    np.testing.assert_allclose(parts, [0, 0, 1 / 3, 2 / 3, 1])
+
+
+def test_an_interrupted_comparison_goes_on(tmp_path: Path) -> None:
+    sets, methods = [pair("a"), pair("b")], ["average", "maximum"]
+    for count, _ in enumerate(iter_compare(sets, methods, folder=tmp_path)):
+        if count == 4:  # in the middle of the third run
+            break
+    again = finished(sets, methods, folder=tmp_path)
+    assert [e.reused for e in again] == [True, True, False, False]
+    whole = finished(sets, methods, folder=tmp_path)
+    assert all(e.reused for e in whole)
+    for old, new in zip(again, whole, strict=True):
+        assert old.outcome == new.outcome
+        np.testing.assert_array_equal(old.image, new.image)
+    assert not any(e.reused for e in finished(sets, methods, folder=tmp_path, fresh=True))
+
+
+def test_stored_results_of_other_runs_are_not_taken(tmp_path: Path) -> None:
+    sources = pair()
+    finished([sources], ["gmc"], folder=tmp_path)
+    other = {"options": {"gmc": {"gamma": 0.5}}}
+    assert not finished([sources], ["gmc"], folder=tmp_path, **other)[0].reused
+    assert finished([sources], ["gmc"], folder=tmp_path, **other)[0].reused
+    assert not finished([pair()], ["gmc"], folder=tmp_path, **other)[0].reused
+    record = next(tmp_path.rglob("*.json"))
+    record.write_text(record.read_text()[:40])
+    assert not finished([sources], ["gmc"], folder=tmp_path)[0].reused
+    assert json.loads(record.read_text())["row"]["method"] == "gmc"
+
+
+def test_failures_do_not_end_a_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = comparison.fuse_stack
+    failures = {
+        "wavelet": ValueError("no\nwavelets today"),
+        "gmc": RuntimeError("shapes cannot be multiplied"),
+        "l1": MemoryError(),
+        "maximum": ImportError("no module of that name"),
+    }
+
+    def failing(name: str, images: Any, **options: Any) -> Any:
+        if name in failures:
+            raise failures[name]
+        return real(name, images, **options)
+
+    monkeypatch.setattr(comparison, "fuse_stack", failing)
+    unequal = SourceSet("unequal", "noise", lambda: [np.eye(16), np.eye(17)])
+    result = compare([pair(), unequal], [*failures, "average"])
+    assert [(r.name, r.method) for r in result.rows] == [("one", "average")]
+    assert [(f.name, f.method) for f in result.failures] == [
+        *(("one", method) for method in failures),
+        *(("unequal", method) for method in [*failures, "average"]),
+    ]
+    assert [f.reason for f in result.failures[:4]] == [
+        "no wavelets today",
+        "shapes cannot be multiplied",
+        "MemoryError",
+        "no module of that name",
+    ]
+    assert "share one shape" in result.failures[4].reason
+
+
+def test_bad_calls_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"unknown method 'gcm'; the methods are .*dip-paper"):
+        compare([pair()], ["gcm"])
+    with pytest.raises(ValueError, match="each method must be given once, got gmc more often"):
+        compare([pair()], ["gmc", "gmc"])
+    with pytest.raises(ValueError, match="each set must be given once, got noise one more often"):
+        compare([pair(), pair()], ["gmc"])
+    with pytest.raises(ValueError, match="at least one set of sources and one method"):
+        compare([], ["gmc"])
+    with pytest.raises(ValueError, match="needs one seed or more, got none"):
+        compare([pair()], ["gmc"], seeds=0)
+    with pytest.raises(ValueError, match="each seed must be given once, got 3 more often"):
+        compare([pair()], ["gmc"], seeds=[3, 3])
+    with pytest.raises(ValueError, match="unknown setting 'widht'"):
+        compare([pair()], ["dip-fast"], settings={"widht": 8})
+
+
+def test_averages_ranks_and_spread() -> None:
+    rows = [
+        *(row("average", [0.1, 0.9]), row("average", [0.3, 0.5], "two")),
+        *(row("gmc", [0.2, 0.8]), row("gmc", [0.2, 0.6], "two")),
+        *(row("dip-fast", [0.4, 0.6], seed=0), row("dip-fast", [0.2, 0.4], "two", 0)),
+        *(row("dip-fast", [0.6, 0.6], seed=1), row("dip-fast", [0.4, 0.4], "two", 1)),
+    ]
+    average, gmc, dip = summarize(rows)
+    assert average.metrics == pytest.approx({"petrovic": 0.2, "piella": 0.7})
+    assert dip.metrics == pytest.approx({"petrovic": 0.4, "piella": 0.5})
+    assert dip.spread == pytest.approx({"petrovic": 0.2 / 2**0.5, "piella": 0.0}, abs=1e-12)
+    assert average.spread == {}
+    # Petrovic: dip, gmc, average on one; dip 0.3 ties with average on two, before gmc.
+    assert average.rank == pytest.approx((3 + 1 + 1.5 + 2) / 4)
+    assert gmc.rank == pytest.approx((2 + 2 + 3 + 1) / 4)
+    assert dip.rank == pytest.approx((1 + 3 + 1.5 + 3) / 4)
+    assert average.sets == 2
+
+
+def test_best_and_second_best_are_marked() -> None:
+    rows = [row("a", [0.1, 0.5]), row("b", [0.3, 0.5]), row("c", [0.2, 0.4])]
+    summaries = summarize(rows)
+    assert marks(summaries, "petrovic") == [0, 1, 2]
+    assert marks(summaries, "piella") == [1, 1, 2]
+    text = to_markdown(rows)
+    assert "| a | 0.1000 | **0.5000** |" in text
+    assert "| c | _0.2000_ | _0.4000_ |" in text
+    assert METRICS["petrovic"].label in text
+    assert "### kind: 1 set of sources" in text
+
+
+def test_missing_sets_are_named() -> None:
+    rows = [row("a", [0.1, 0.5]), row("a", [0.1, 0.5], "two"), row("b", [0.3, 0.5])]
+    assert "| b (1 of 2 sets) |" in to_markdown(rows)
+
+
+def test_csv_has_every_run() -> None:
+    rows = [row("average", [1 / 3, 0.5]), row("dip-fast", [0.4, 0.6], seed=0)]
+    lines = list(csv.DictReader(to_csv(rows).splitlines()))
+    assert [line["seed"] for line in lines] == ["", "0"]
+    assert float(lines[0]["petrovic"]) == 1 / 3
+    assert lines[1]["set"] == "one"
+    assert to_csv([]).startswith("kind,set,method,seed")
+    assert Comparison().rows == []
+
+
+@pytest.mark.parametrize("shape", [(64, 80), (33, 41), (9, 200)])
+def test_zoom_is_where_the_images_differ(shape: tuple[int, int]) -> None:
+    images = np.zeros((3, *shape))
+    row, column = shape[0] - 3, shape[1] // 2
+    images[1, row, column] = 1
+    rows, columns = zoom_window([*images[:2], np.repeat(images[2][..., None], 3, axis=2)])
+    assert rows.start <= row < rows.stop <= shape[0]
+    assert columns.start <= column < columns.stop <= shape[1]
+    assert rows.stop - rows.start == max(shape[0] // 4, min(shape[0], 16))
+
+
+def test_contact_sheet() -> None:
+    grey, colored = RNG.random((32, 40)), RNG.random((32, 40, 3))
+    fused = {f"method {i}": grey for i in range(5)}
+    sheet = contact_sheet({"a": grey, "b": colored}, fused, scores={"method 1": "Pe 0.5"})
+    shown = [ax for ax in sheet.axes if ax.images]
+    assert len(shown) == 2 * 7
+    assert "method 1\nPe 0.5" in [ax.get_title() for ax in shown]
+    sheet.canvas.draw()

@@ -1,0 +1,329 @@
+"""The whole run: events, control, result, record."""
+
+import json
+import threading
+import time
+from importlib.metadata import version
+
+import numpy as np
+import pytest
+
+from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.errors import FusionError
+from napari_dip_fusion.fusion import (
+    Control,
+    Done,
+    GainsReady,
+    Preview,
+    StepDone,
+    continue_fuse,
+    fuse,
+    iter_fuse,
+)
+from napari_dip_fusion.fusion import steps as fusion
+from napari_dip_fusion.methods import fuse_with
+from napari_dip_fusion.metrics import evaluate
+from napari_dip_fusion.prior.memory import estimate_memory
+from napari_dip_fusion.record import array_sha256, parse_record
+from napari_dip_fusion.sensor.gains import consensus, split_bands
+from napari_dip_fusion.sources.prepare import LUMA
+
+RNG = np.random.default_rng(3)
+PAIR = [RNG.integers(0, 256, (33, 47), dtype=np.uint8) for _ in range(2)]
+QUICK = FusionConfig(width=4, depth=2, iterations=5, threads=1, device="cpu", stop="iterations")
+
+
+def result_of(events: object) -> fusion.FusionResult:
+    return next(e for e in events if isinstance(e, Done)).result
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32", "float64"])
+@pytest.mark.parametrize("count", [2, 3])
+def test_result(dtype: str, count: int) -> None:
+    sources = [RNG.integers(0, 256, (33, 47)).astype(dtype) for _ in range(count)]
+    before = [s.copy() for s in sources]
+    res = fuse(sources, QUICK)
+    assert res.image.shape == (33, 47)
+    assert res.image.dtype == res.gains.dtype == res.consensus.dtype == np.float32
+    assert 0 <= res.image.min() <= res.image.max() <= 1
+    assert res.gains.shape == (count, 33, 47)
+    assert res.base_gains is not None
+    assert res.base_gains.shape == (count, 33, 47)
+    assert len(res.noise) == count
+    assert len(res.losses) == 5
+    assert (res.excess >= 0).all()
+    assert res.metrics == evaluate(res.sources.images, res.image, data_range=1.0)
+    assert list(res.metrics) == ["petrovic", "mutual_information", "piella", "cvejic"]
+    assert res.rescaled(like=0).dtype == np.dtype(dtype)
+    for a, b in zip(sources, before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_color_result() -> None:
+    color = RNG.integers(0, 256, (33, 47, 3), dtype=np.uint8)
+    res = fuse([color, PAIR[1]], QUICK)
+    assert res.image.shape == (33, 47, 3)
+    luma = res.image @ LUMA
+    assert evaluate(res.sources.images, luma, data_range=1.0)["piella"] == pytest.approx(
+        res.metrics["piella"], abs=1e-4
+    )
+
+
+def test_events_come_in_order() -> None:
+    events = list(iter_fuse(PAIR, QUICK.replace(preview_rate=60.0)))
+    assert isinstance(events[0], Preview)
+    assert events[0].iteration == 0
+    assert isinstance(events[1], GainsReady)
+    assert isinstance(events[2], StepDone)
+    assert isinstance(events[3], Preview)
+    assert isinstance(events[-1], Done)
+    steps = [e for e in events if isinstance(e, StepDone)]
+    assert [s.iteration for s in steps] == [1, 2, 3, 4, 5]
+    assert all(s.iterations == 5 and s.rate > 0 and s.remaining >= 0 for s in steps)
+    assert steps[2].excess == pytest.approx(steps[2].loss - events[1].floor)
+
+
+def test_previews_are_throttled() -> None:
+    def count(rate: float) -> int:
+        events = iter_fuse(PAIR, QUICK.replace(iterations=20, preview_rate=rate))
+        return sum(isinstance(e, Preview) for e in events)
+
+    assert count(0.0) == 0
+    # The consensus image, and the first output.
+    assert count(0.01) == 2
+
+
+def test_stop_takes_effect_within_one_iteration() -> None:
+    control = Control()
+    seen = 0
+    for event in iter_fuse(PAIR, QUICK.replace(iterations=1000), control=control):
+        if isinstance(event, StepDone):
+            seen = event.iteration
+            if seen == 3:
+                control.stop()
+    assert seen == 3
+    assert event.result.stop_reason == "stopped"
+    assert len(event.result.losses) == 3
+
+
+def test_pause_holds_and_resume_goes_on() -> None:
+    control = Control()
+    steps: list[int] = []
+
+    def work() -> None:
+        for event in iter_fuse(PAIR, QUICK.replace(iterations=8), control=control):
+            if isinstance(event, StepDone):
+                steps.append(event.iteration)
+                if event.iteration == 2:
+                    control.pause()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    time.sleep(0.5)
+    assert steps == [1, 2]
+    assert control.paused
+    control.resume()
+    thread.join(30)
+    assert steps == list(range(1, 9))
+
+
+def test_a_paused_run_can_be_stopped() -> None:
+    control = Control()
+    control.pause()
+    thread = threading.Thread(target=lambda: fuse(PAIR, QUICK, control=control))
+    thread.start()
+    control.stop()
+    control.pause()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_without_noise_the_result_is_the_consensus_of_both_bands() -> None:
+    rows, columns = np.mgrid[:64, :64]
+    sources = [(128 + 100 * np.sin(rows / 9)).astype("u1"), (2 * rows + columns).astype("u1")]
+    res = fuse(sources, QUICK)
+    assert res.noise == (0.0, 0.0)
+    np.testing.assert_array_equal(res.image, res.consensus.clip(0, 1))
+    bands = split_bands(res.sources.images, QUICK.band_sigma)
+    expected = consensus(bands.base, res.base_gains) + consensus(bands.details, res.gains)
+    np.testing.assert_allclose(res.consensus, expected, atol=1e-6)
+    own = fuse(sources, QUICK.replace(give_back=False))
+    assert np.abs(own.image - expected).mean() > 0.01
+
+
+def test_noise_is_found_and_taken_off() -> None:
+    rows, columns = np.mgrid[:96, :96] / 96
+    scene = 0.5 + 0.3 * np.sin(6 * rows) * np.cos(5 * columns)
+    clean = np.stack([scene, 0.8 * scene]).astype("f4")
+    noisy = (clean + np.random.default_rng(0).normal(0, 0.06, clean.shape)).clip(0, 1).astype("f4")
+    config = QUICK.replace(intensity="dtype", iterations=150, width=8, stop="noise", noise="auto")
+    truth = fuse(clean, config.replace(iterations=1)).image
+    res = fuse(noisy, config)
+    assert res.noise == pytest.approx((0.06, 0.06), rel=0.1)
+    assert res.record["noise"] == pytest.approx(res.noise, abs=1e-6)
+    plain = fuse(noisy, config.replace(noise="none", iterations=1)).image
+    assert np.square(res.image - truth).mean() < 0.1 * np.square(plain - truth).mean()
+
+
+def test_a_run_stops_at_the_noise() -> None:
+    rng = np.random.default_rng(5)
+    noisy = [(128 + rng.normal(0, 20, (64, 64))).clip(0, 255).astype("u1") for _ in range(2)]
+    res = fuse(noisy, QUICK.replace(iterations=300, width=8, stop="noise", patience=300))
+    assert res.stop_reason == "noise"
+    assert len(res.losses) < 300
+
+
+def test_without_noise_a_run_ends_after_the_patience() -> None:
+    rows, columns = np.mgrid[:64, :64]
+    clean = [(2 * rows + columns).astype("u1"), (rows + 2 * columns).astype("u1")]
+    config = QUICK.replace(iterations=30, stop="noise", patience=7)
+    assert len(fuse(clean, config).losses) == 7
+    assert fuse(clean, config).stop_reason == "clean"
+    assert len(fuse(clean, config.replace(give_back=False, min_improvement=0.0)).losses) > 7
+
+
+def test_time_budget_ends_a_run_in_time() -> None:
+    start = time.perf_counter()
+    res = fuse(PAIR, QUICK.replace(iterations=100_000, time_budget=1.0))
+    assert res.stop_reason == "time"
+    assert 0.3 < res.record["seconds"]["total"] < 3
+    assert time.perf_counter() - start < 10
+
+
+@pytest.mark.parametrize("method", ["average", "wavelet", "gmc"])
+def test_other_methods_run_in_its_place(method: str) -> None:
+    events = list(iter_fuse(PAIR, QUICK.replace(method=method)))
+    assert [type(e) for e in events] == [GainsReady, Done]
+    res = events[-1].result
+    np.testing.assert_array_equal(res.image, fuse_with(method, PAIR))
+    assert res.stop_reason == "closed form"
+    assert len(res.losses) == 0
+    assert res.record["config"]["method"] == method
+    assert parse_record(json.dumps(res.record))["iterations"] == 0
+
+
+def test_plateau_ends_a_run() -> None:
+    config = QUICK.replace(iterations=500, stop="plateau", patience=5, min_improvement=0.9)
+    res = fuse(PAIR, config)
+    assert res.stop_reason == "plateau"
+    assert len(res.losses) < 500
+
+
+def test_continue_equals_one_long_run() -> None:
+    first = result_of(iter_fuse(PAIR, QUICK, keep_state=True))
+    image = first.image.copy()
+    more = result_of(continue_fuse(first, 4))
+    whole = fuse(PAIR, QUICK.replace(iterations=9))
+    np.testing.assert_array_equal(more.image, whole.image)
+    np.testing.assert_allclose(more.losses, whole.losses)
+    np.testing.assert_array_equal(first.image, image)
+    assert more.record["iterations"] == 9
+    assert more.record["config"]["iterations"] == 9
+    again = result_of(continue_fuse(more, 1))
+    assert len(again.losses) == 10
+
+
+def test_continue_needs_a_state_and_iterations() -> None:
+    res = fuse(PAIR, QUICK)
+    with pytest.raises(ValueError, match="keep_state=True"):
+        next(continue_fuse(res, 3))
+    kept = result_of(iter_fuse(PAIR, QUICK, keep_state=True))
+    with pytest.raises(ValueError, match="iterations must be 1 or more, got 0"):
+        next(continue_fuse(kept, 0))
+
+
+def test_record_says_what_was_run() -> None:
+    events = iter_fuse(PAIR, QUICK, names=["CT", "MR"], paths=["/a.png", None])
+    record = json.loads(json.dumps(result_of(events).record))
+    assert record["schema_version"] == 1
+    assert FusionConfig.from_dict(record["config"]) == QUICK
+    assert record["sources"][0]["path"] == "/a.png"
+    assert record["sources"][0]["sha256"] == array_sha256(PAIR[0])
+    assert record["sources"][1]["name"] == "MR"
+    assert record["sources"][1]["intensity_window"] == [0, 255]
+    assert record["stop_reason"] == "iterations"
+    assert record["losses"][0][0] == 1
+    assert record["losses"][-1][0] == 5
+    assert set(record["seconds"]) == {"gains", "fit", "metrics", "total"}
+    assert record["versions"]["torch"] == version("torch")
+    assert parse_record(json.dumps(record)) == record
+
+
+def test_failure_keeps_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_dip_fusion.prior import fit
+
+    whole = fit.Fit._step
+    calls = []
+
+    def failing(self: fit.Fit) -> float:
+        calls.append(1)
+        if len(calls) == 4:
+            raise RuntimeError("not enough memory: you tried to allocate 8 GB")
+        return whole(self)
+
+    monkeypatch.setattr(fit.Fit, "_step", failing)
+    with pytest.raises(FusionError, match="not enough memory on cpu") as caught:
+        fuse(PAIR, QUICK)
+    assert caught.value.result.stop_reason == "failed"
+    assert len(caught.value.result.losses) == 3
+
+
+def test_images_that_were_given_out_may_be_changed() -> None:
+    config = QUICK.replace(iterations=6, preview_rate=60, stop="iterations")
+    whole = fuse(PAIR, config)
+    for event in iter_fuse(PAIR, config.replace(iterations=3), keep_state=True):
+        if isinstance(event, Preview):
+            event.image[:] = 0
+        elif isinstance(event, Done):
+            first = event.result
+    first.image[:] = first.consensus[:] = 0
+    *_, done = continue_fuse(first, 3)
+    np.testing.assert_array_equal(done.result.image, whole.image)
+    np.testing.assert_array_equal(done.result.losses, whole.losses)
+
+
+def test_a_run_that_cannot_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fusion, "available_memory", lambda device: 10**6)
+    with pytest.raises(
+        ValueError, match=r"33x47 pixels with width 32 need about .* GB, but cpu has"
+    ):
+        fuse(PAIR, FusionConfig(device="cpu"))
+
+
+@pytest.mark.parametrize("free", [3e8, 9e8, 2e9])
+def test_what_is_advised_for_lack_of_memory_fits(
+    monkeypatch: pytest.MonkeyPatch, free: float
+) -> None:
+    monkeypatch.setattr(fusion, "available_memory", lambda device: int(free))
+    large = [np.random.default_rng(n).random((1000, 800)) for n in range(3)]
+    config = FusionConfig(device="cpu", width=48)
+    with pytest.raises(ValueError, match=r"images of at most \d+x\d+ pixels") as caught:
+        fuse(large, config)
+    words = str(caught.value).split("free; ")[1].replace(",", "").split()
+    rows, columns = map(int, words[-2].split("x"))
+    assert estimate_memory(config, (rows, columns), 3) <= free
+    if "width" in words:
+        width = int(words[words.index("width") + 1])
+        assert estimate_memory(config.replace(width=width), (1000, 800), 3) <= free
+
+
+@pytest.mark.parametrize(
+    ("sources", "changes", "message"),
+    [
+        (
+            [np.ones((7, 30)), np.eye(7, 30)],
+            {"intensity": "dtype"},
+            "at least 8x8 pixels, got 7x30",
+        ),
+        (PAIR, {"device": "cuda:7"}, "device must be auto or one of cpu.* got 'cuda:7'"),
+        (PAIR, {"patch_size": 35}, "at least one patch of 35x35 pixels, got 33x47"),
+    ],
+)
+def test_bad_input(sources: list[np.ndarray], changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fuse(sources, QUICK.replace(**changes))
+
+
+def test_names_must_fit() -> None:
+    with pytest.raises(ValueError, match="one entry for each of the 2 sources, got 1 names"):
+        fuse(PAIR, QUICK, names=["CT"])

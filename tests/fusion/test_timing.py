@@ -1,0 +1,136 @@
+"""The estimate of time and memory before a run."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from napari_dip_fusion import Control, FusionConfig, FusionError, estimate_run, fuse
+from napari_dip_fusion.fusion import timing as probe
+from napari_dip_fusion.prior.memory import estimate_memory
+
+TINY = FusionConfig(width=4, depth=2, iterations=50, threads=1, device="cpu")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_known():
+    probe.forget()
+    yield
+    probe.forget()
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[int, int]]]:
+    """Replace the measurements by fixed times, and return which were made."""
+    made: list[tuple[str, tuple[int, int]]] = []
+
+    def fixed(what: str, seconds: float):
+        def measure(config, shape, count, control) -> float:
+            made.append((what, shape))
+            return seconds
+
+        return measure
+
+    monkeypatch.setattr(probe, "_timed_iteration", fixed("fit", 0.1))
+    monkeypatch.setattr(probe, "_timed_rest", fixed("rest", 0.5))
+    return made
+
+
+def test_the_estimate_is_near_what_a_run_takes() -> None:
+    config = TINY.replace(width=16, stop="iterations", precision="float32")
+    sources = np.random.default_rng(0).random((2, 96, 128))
+    expected = estimate_run(config, (96, 128), 2)
+    taken = fuse(sources, config).record["seconds"]["total"]
+    # Within 25 % on a machine that does nothing else; other tests may run beside this one.
+    assert taken / 3 < expected.seconds < 3 * taken
+    assert expected.memory == estimate_memory(config, (96, 128), 2)
+
+
+def test_a_second_estimate_takes_no_time() -> None:
+    first = estimate_run(TINY, (40, 33), 2)
+    start = time.perf_counter()
+    assert estimate_run(TINY, (40, 33), 2) == first
+    twice = estimate_run(TINY.replace(iterations=100, seed=3, stop="iterations"), (40, 33), 2)
+    assert time.perf_counter() - start < 0.1
+    assert first.seconds < twice.seconds < 2 * first.seconds
+
+
+@pytest.mark.parametrize(
+    "change", [{"width": 8}, {"depth": 3}, {"threads": 2}, {"net_input": "random"}]
+)
+def test_what_changes_the_network_is_measured_anew(counted, change) -> None:
+    estimate_run(TINY, (32, 32), 2)
+    estimate_run(TINY.replace(**change), (32, 32), 2)
+    assert [what for what, _ in counted].count("fit") == 2
+
+
+def test_gains_and_count_are_measured_anew_and_the_end_is_not(counted) -> None:
+    estimate_run(TINY, (32, 32), 2)
+    estimate_run(TINY.replace(iterations=7, stop="plateau", intensity="dtype"), (32, 32), 2)
+    assert counted == [("rest", (32, 32)), ("fit", (32, 32))]
+    estimate_run(TINY.replace(patch_size=5), (32, 32), 2)
+    assert counted[2:] == [("rest", (32, 32))]
+    estimate_run(TINY, (32, 32), 3)
+    assert len(counted) == 5
+
+
+def test_large_images_are_tried_small(counted) -> None:
+    config = FusionConfig(device="cpu", iterations=10)
+    assert estimate_run(config, (512, 512), 2).seconds == pytest.approx(0.5 * 16 + 10 * 0.1)
+    assert estimate_run(config, (1024, 1024), 2).seconds == pytest.approx(0.5 * 64 + 10 * 0.1 * 4)
+    assert counted == [("rest", (128, 128)), ("fit", (512, 512))]
+    wide = config.replace(width=128)
+    assert estimate_run(wide, (256, 256), 2).seconds == pytest.approx(0.5 * 4 + 10 * 0.1 * 4)
+    assert counted[2:] == [("fit", (128, 128))]
+
+
+def test_small_sides_stay_large_enough(counted) -> None:
+    estimate_run(FusionConfig(device="cpu", patch_size=101), (5000, 110), 2)
+    (_, rest), (_, fit) = counted
+    assert rest[1] == 101
+    assert min(fit) >= 64
+
+
+def test_a_budget_of_time_is_the_most_but_for_what_is_not_iterated(counted) -> None:
+    config = TINY.replace(iterations=1000)
+    assert estimate_run(config, (32, 32), 2).seconds == pytest.approx(100.5)
+    assert estimate_run(config.replace(time_budget=9.0), (32, 32), 2).seconds == 9
+    assert estimate_run(config.replace(time_budget=500.0), (32, 32), 2).seconds == (
+        pytest.approx(100.5)
+    )
+    assert estimate_run(config.replace(time_budget=0.1), (32, 32), 2).seconds == 0.5
+
+
+def test_other_methods_make_no_iterations(counted) -> None:
+    assert estimate_run(TINY.replace(method="average"), (32, 32), 2).seconds == 0.5
+    assert [what for what, _ in counted] == ["rest"]
+
+
+def test_other_methods_are_tried() -> None:
+    assert 0 < estimate_run(TINY.replace(method="average"), (32, 32), 2).seconds < 5
+
+
+def test_the_device_can_be_another() -> None:
+    elsewhere = TINY.replace(device="cuda:99")
+    assert estimate_run(elsewhere, (16, 16), 2, "cpu").seconds > 0
+    with pytest.raises(ValueError, match="device must be auto or one of"):
+        estimate_run(elsewhere, (16, 16), 2)
+
+
+def test_an_estimate_can_be_given_up() -> None:
+    control = Control()
+    control.stop()
+    with pytest.raises(FusionError, match="given up"):
+        estimate_run(TINY, (16, 16), 2, control=control)
+
+
+def test_the_random_state_is_left_alone() -> None:
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist()
+    estimate_run(TINY, (16, 16), 2)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.random.get_state()[1].tolist() == before[1]
+
+
+def test_it_reads_as_a_line() -> None:
+    assert str(probe.Estimate(9.3, 280_000_000)) == "about 9 s at most, 280 MB"

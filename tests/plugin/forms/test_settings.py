@@ -1,0 +1,164 @@
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from napari_dip_fusion import FusionConfig
+from napari_dip_fusion.config import PRESETS
+from napari_dip_fusion.plugin.forms.preferences import Preferences, load_preferences
+from napari_dip_fusion.plugin.forms.settings import GROUPS, SettingsForm
+
+LIMITS = [(0.0, 10.0), (5.0, 20.0)]
+
+
+@pytest.fixture
+def form(qtbot):
+    made = SettingsForm(Preferences())
+    made.intensity.set_sources(["CT", "MR"])
+    qtbot.addWidget(made)
+    return made
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_goes_through_the_form_unchanged(form, name):
+    form.preset.value = name
+    assert form.config(LIMITS) == FusionConfig.preset(name)
+
+
+def test_every_setting_has_a_field_with_its_help(form):
+    for f in fields(FusionConfig):
+        if f.name in ("preset_name", "intensity", "percentiles"):
+            continue
+        assert f.metadata["help"] in form.fields[f.name].tooltip
+        if f.metadata["minimum"] is not None:
+            assert f"{f.metadata['maximum']:,g}" in form.fields[f.name].tooltip
+    assert {f.metadata["group"] for f in fields(FusionConfig)} == {"preset", *GROUPS}
+
+
+def test_other_settings_can_be_shown(form):
+    config = FusionConfig.preset(
+        "paper", learning_rate=2e-5, width=7, device="cuda:3", percentiles=(1, 90), centered=True
+    )
+    form.show_config(config)
+    assert form.config(LIMITS) == config
+
+
+def test_numbers_with_many_decimals_are_shown_in_full(form):
+    config = FusionConfig(
+        min_improvement=0.005, sharpness=1.255, learning_rate=0.0012345678, percentiles=(0.125, 99)
+    )
+    form.show_config(config)
+    assert form.config(LIMITS) == config
+    assert form.intensity.high.native.text() == "99.00"
+
+
+def test_shown_settings_are_one_change(form):
+    changes = []
+    form.changed.connect(lambda: changes.append(form.config(LIMITS)))
+    config = FusionConfig.preset("paper", width=24)
+    form.show_config(config)
+    assert changes == [config]
+
+
+def test_a_preset_leaves_data_and_machine_alone(form):
+    form.intensity.mode.value = "dtype"
+    form.fields["threads"].value = 3
+    form.preset.value = "paper"
+    config = form.config(LIMITS)
+    assert (config.intensity, config.threads, config.width) == ("dtype", 3, 128)
+
+
+def test_the_title_counts_what_differs(qtbot, form):
+    assert form.folded.text() == "Settings"
+    with qtbot.waitSignal(form.changed):
+        form.fields["width"].value = 16
+    form.fields["learning_rate"].value = "0.02"
+    assert form.folded.text() == "Settings (2 not as in the preset)"
+    form.preset.value = "paper"
+    assert form.folded.text() == "Settings"
+
+
+def test_a_number_that_is_none_is_explained(form):
+    form.fields["learning_rate"].value = "fast"
+    with pytest.raises(ValueError, match="Learning rate must be a number, got 'fast'"):
+        form.config(LIMITS)
+
+
+def test_intensity_windows(form):
+    intensity = form.intensity
+    intensity.mode.value = "contrast limits"
+    assert form.config(LIMITS).intensity == ((0, 10), (5, 20))
+    intensity.mode.value = "one by one"
+    intensity._each[1].value = "contrast limits"
+    assert form.config(LIMITS).intensity == ("auto", (5, 20))
+    intensity.set_sources(["MR", "PET"])
+    assert form.config(LIMITS).intensity == ((0, 10), "auto")
+    intensity.mode.value = "percentiles"
+    assert form.config(LIMITS).intensity == "percentiles"
+
+
+def test_devices_are_added_when_they_are_known(form):
+    form.set_devices(["cpu", "cuda:0"])
+    assert list(form.fields["device"].choices) == ["auto", "cpu", "cuda:0"]
+    form.fields["device"].value = "cuda:0"
+    form.set_devices(["cpu"])
+    assert form.fields["device"].value == "auto"
+
+
+@pytest.fixture
+def stored(plugin_settings, npe2pm):
+    from napari.settings import get_plugin_settings
+    from npe2 import PluginManifest
+
+    npe2pm.register(PluginManifest.from_distribution("napari-dip-fusion"))
+    return get_plugin_settings("napari-dip-fusion").fusion
+
+
+def test_preferences_are_napari_s(stored):
+    assert load_preferences() == Preferences()
+    stored.preset = "paper"
+    stored.threads = 2
+    stored.preview_rate = 0
+    assert load_preferences() == Preferences("paper", threads=2, preview_rate=0)
+    assert load_preferences().config().width == 128
+
+
+def test_a_device_that_is_not_there_is_kept_for_the_run_to_explain(stored, form):
+    stored.device = "cuda:7"
+    form.show_config(load_preferences().config())
+    assert form.config(LIMITS).device == "cuda:7"
+
+
+def test_without_the_plugin_the_preferences_are_the_defaults(plugin_settings):
+    assert load_preferences() == Preferences()
+
+
+def test_settings_are_taken_from_the_record_of_a_layer(viewer, make_widget):
+    widget = make_widget(viewer)
+    config = FusionConfig.preset("paper", seed=9, width=24)
+    record = {"record": {"config": config.to_dict()}, "metrics": {}}
+    layer = viewer.add_image(np.eye(8), name="fused", metadata={"dip_fusion": record})
+    viewer.layers.selection = {layer}
+    widget.fuse_tab.recall_settings()
+    assert widget.settings.config([]) == config
+    assert widget.panel.message.text() == "these are the settings of fused"
+    viewer.layers.selection = {viewer.layers["CT"]}
+    widget.fuse_tab.recall_settings()
+    assert "select a fused layer" in widget.panel.message.text()
+    record["record"]["config"]["colour"] = 1
+    viewer.layers.selection = {layer}
+    widget.fuse_tab.recall_settings()
+    assert "unknown setting 'colour'" in widget.panel.message.text()
+
+
+def test_settings_of_the_topmost_layer_but_for_its_windows(viewer, make_widget):
+    widget = make_widget(viewer)
+    for seed in (3, 4):
+        config = FusionConfig(seed=seed, intensity=((0, 9), "auto")).to_dict()
+        metadata = {"dip_fusion": {"record": {"config": config}}}
+        viewer.add_image(np.eye(8), name=f"fused {seed}", metadata=metadata)
+    viewer.layers.selection = set(viewer.layers)
+    widget.fuse_tab.recall_settings()
+    assert widget.settings.config([]) == FusionConfig(seed=4)
+    text = widget.panel.message.text()
+    assert text.startswith("these are the settings of fused 4, but for its intensity windows")

@@ -1,0 +1,149 @@
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QScrollArea
+
+from napari_dip_fusion.plugin.forms.source_list import SourceList
+
+
+@pytest.fixture
+def sources(qtbot, viewer):
+    made = SourceList(viewer)
+    qtbot.addWidget(made)
+    yield made
+    made.close_subscriptions()
+
+
+def rows(sources):
+    return [sources.list.item(i).text() for i in range(sources.list.count())]
+
+
+def bold(sources):
+    items = [sources.list.item(i) for i in range(sources.list.count())]
+    return [item.text() for item in items if item.font().bold()]
+
+
+def names(sources):
+    return [layer.name for layer in sources.sources()]
+
+
+def test_the_list_follows_the_viewer(sources, viewer, pair):
+    assert rows(sources) == ["MR", "CT"]
+    viewer.add_image(pair[0], name="PET")
+    viewer.add_labels(np.zeros((32, 40), dtype=int), name="mask")
+    assert rows(sources) == ["PET", "MR", "CT"]
+    viewer.layers["CT"].name = "bone"
+    assert rows(sources) == ["PET", "MR", "bone"]
+    viewer.layers.move(0, 3)
+    assert rows(sources) == ["bone", "PET", "MR"]
+    viewer.layers.remove("PET")
+    assert rows(sources) == ["bone", "MR"]
+
+
+def test_ticks_survive_what_happens_to_other_layers(sources, viewer, pair):
+    viewer.add_image(pair[0], name="PET")
+    assert names(sources) == ["CT", "MR"]
+    sources.set_sources([viewer.layers["PET"], viewer.layers["MR"]])
+    viewer.layers.move(0, 3)
+    viewer.layers["MR"].name = "T1"
+    assert names(sources) == ["T1", "PET"]
+    viewer.layers.remove("T1")
+    assert names(sources) == ["PET"]
+    assert sources.status.text().startswith("✗")
+
+
+def test_a_new_order_of_the_sources_is_a_change(qtbot, sources, viewer):
+    with qtbot.waitSignal(sources.changed):
+        viewer.layers.move(0, 2)
+    assert names(sources) == ["MR", "CT"]
+
+
+def test_a_tick_makes_a_source(qtbot, sources):
+    with qtbot.waitSignal(sources.changed):
+        sources.list.item(0).setCheckState(Qt.CheckState.Unchecked)
+    assert names(sources) == ["CT"]
+    assert "choose two or more" in sources.status.text()
+
+
+def test_the_selection_is_shown_and_used(sources, viewer, pair):
+    viewer.add_image(pair[0], name="PET")
+    viewer.layers.selection = {viewer.layers["PET"], viewer.layers["CT"]}
+    assert bold(sources) == ["PET", "CT"]
+    assert sources.selected_button.text() == "Use selected layers (2)"
+    sources.selected_button.click()
+    assert names(sources) == ["CT", "PET"]
+    viewer.layers.selection = {viewer.layers["PET"]}
+    assert not sources.selected_button.isEnabled()
+
+
+def test_layers_that_are_no_images_are_left_out_aloud(sources, viewer):
+    viewer.add_labels(np.zeros((32, 40), dtype=int), name="mask")
+    viewer.layers.selection = set(viewer.layers)
+    sources.selected_button.click()
+    assert names(sources) == ["CT", "MR"]
+    assert "mask left out" in sources.status.text()
+
+
+def test_selected_layers_are_ticked_at_first(qtbot, viewer, pair):
+    viewer.add_image(pair[0], name="PET")
+    viewer.layers.selection = {viewer.layers["PET"], viewer.layers["MR"]}
+    made = SourceList(viewer)
+    qtbot.addWidget(made)
+    assert names(made) == ["MR", "PET"]
+    made.close_subscriptions()
+
+
+def test_nothing_is_ticked_where_it_would_be_a_guess(qtbot, viewer, pair):
+    viewer.add_image(pair[0], name="PET")
+    made = SourceList(viewer)
+    qtbot.addWidget(made)
+    assert names(made) == []
+    made.close_subscriptions()
+
+
+def test_the_reference_can_be_changed_and_survives(sources, viewer, pair):
+    assert sources.reference() == viewer.layers["CT"]
+    sources.set_reference(viewer.layers["MR"])
+    viewer.add_image(pair[0], name="PET")
+    viewer.layers["CT"].name = "bone"
+    assert sources.reference() == viewer.layers["MR"]
+    viewer.layers.remove("MR")
+    assert sources.reference() == viewer.layers["bone"]
+
+
+def test_moves_of_layers_are_checked_once_they_settle(qtbot, sources, viewer):
+    with qtbot.waitSignal(sources.checked, timeout=5000):
+        viewer.layers["MR"].translate = (0, 30)
+    assert "covers only 25% of CT" in sources.status.text()
+    with qtbot.waitSignal(sources.checked, timeout=5000):
+        viewer.layers["MR"].translate = (0, 300)
+    assert "does not overlap" in sources.status.text()
+    assert not sources.report.ok
+
+
+def test_long_names_do_not_widen_the_list(sources, viewer):
+    viewer.layers["CT"].name = "a very long name of a layer " * 8
+    assert sources.minimumSizeHint().width() < 340
+
+
+def test_the_list_grows_with_the_height_around(qtbot, viewer, pair):
+    for i in range(10):
+        viewer.add_image(pair[0], name=f"channel {i}")
+    area = QScrollArea()
+    qtbot.addWidget(area)
+    area.setWidgetResizable(True)
+    made = SourceList(viewer)
+    area.setWidget(made)
+
+    def shown(height):
+        area.resize(350, height)
+        qtbot.wait(1)
+        return made.list.height() // 22
+
+    area.show()
+    qtbot.waitExposed(area)
+    assert [shown(height) for height in (200, 530, 1000, 200)] == [5, 8, 12, 5]
+    while len(viewer.layers) > 1:
+        viewer.layers.pop()
+    assert shown(1000) == 2
+    made.close_subscriptions()

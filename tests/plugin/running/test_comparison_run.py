@@ -1,0 +1,136 @@
+"""A comparison's worker part, without a window."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from napari_dip_fusion.config import PRESETS, FusionConfig
+from napari_dip_fusion.metrics import evaluate
+from napari_dip_fusion.plugin.running.comparison_run import (
+    Compared,
+    Ended,
+    Entry,
+    LeftOut,
+    Progressed,
+    Task,
+    machine_settings,
+    own_settings,
+    run_methods,
+)
+from napari_dip_fusion.plugin.running.worker import RunControl
+from napari_dip_fusion.sources.prepare import prepare_sources
+
+TINY = {"iterations": 2, "width": 4, "depth": 2, "threads": 1}
+
+
+class Plane:
+    def __init__(self, image):
+        self.image = image
+
+    def read(self):
+        return self.image
+
+
+def task(pair, *keys, config=None, **settings):
+    entries = [Entry(k, k, k, settings if k.startswith("dip-") else {}) for k in keys]
+    config = FusionConfig() if config is None else config
+    return Task(list(map(Plane, pair)), ("CT", "MR"), (None, "mr.tif"), config, entries, ["piella"])
+
+
+def test_each_method_gives_its_image_scores_and_record(pair):
+    events = list(run_methods(task(pair, "average", "dip-fast", **TINY), RunControl()))
+    assert events[-1] == Ended(stopped=False)
+    results = [e for e in events if isinstance(e, Compared)]
+    assert [(r.entry.key, r.done) for r in results] == [("average", 1), ("dip-fast", 2)]
+    sources = prepare_sources(pair).images
+    for r in results:
+        assert r.metrics == evaluate(sources, r.image, data_range=1.0, which=["piella"])
+        assert json.loads(json.dumps(r.record)) == r.record
+        assert r.record["metrics"] == r.metrics
+        assert r.record["seconds"]["total"] == r.seconds
+        assert [s["name"] for s in r.record["sources"]] == ["CT", "MR"]
+        assert r.record["sources"][1]["path"] == "mr.tif"
+    assert "config" not in results[0].record
+    assert FusionConfig.from_dict(results[1].record["config"]).iterations == 2
+
+
+def test_sources_are_prepared_as_for_a_fusion(pair):
+    config = FusionConfig(intensity="percentiles", percentiles=(10, 90))
+    (result,) = (
+        e
+        for e in run_methods(task(pair, "average", config=config), RunControl())
+        if isinstance(e, Compared)
+    )
+    prepared = prepare_sources(pair, intensity="percentiles", percentiles=(10, 90))
+    np.testing.assert_allclose(result.image, prepared.images.mean(axis=0), atol=1e-6)
+    assert result.record["sources"][0]["intensity_window"] == list(prepared.windows[0])
+
+
+def test_a_method_that_fails_does_not_end_the_comparison(pair, monkeypatch):
+    from napari_dip_fusion.methods import maximum
+
+    def broken(sources):
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr(maximum, "maximum", broken)
+    events = list(run_methods(task(pair, "average", "maximum", "wavelet"), RunControl()))
+    (failed,) = (e for e in events if isinstance(e, LeftOut))
+    assert failed.entry.key == "maximum"
+    assert "shapes cannot be multiplied" in failed.reason
+    assert [e.entry.key for e in events if isinstance(e, Compared)] == ["average", "wavelet"]
+
+
+def test_a_method_that_lacks_something_says_so(pair, tmp_path):
+    lacking = Entry("base-detail", "VGG", "base-detail", options={"weights": tmp_path / "none.pth"})
+    entries = replace(task(pair, "average"), entries=[lacking])
+    (failed,) = (e for e in run_methods(entries, RunControl()) if isinstance(e, LeftOut))
+    assert "none.pth" in failed.reason
+
+
+def test_an_entry_runs_with_its_own_seed(pair):
+    seeds = {}
+    for seed in (0, 5):
+        entry = Entry("own", "own", "dip-fast", {**TINY, "give_back": False}, seed=seed)
+        events = run_methods(replace(task(pair, "average"), entries=[entry]), RunControl())
+        (seeds[seed],) = (e for e in events if isinstance(e, Compared))
+        assert seeds[seed].record["seed"] == seeds[seed].record["config"]["seed"] == seed
+    assert seeds[0].metrics != seeds[5].metrics
+
+
+def test_a_discarded_comparison_ends_within_a_method(pair):
+    control = RunControl()
+    settings = {**TINY, "iterations": 100_000, "stop": "iterations"}
+    events = run_methods(task(pair, "dip-fast", "average", **settings), control)
+    for event in events:
+        if isinstance(event, Progressed) and event.part > 0:
+            control.discard()
+    assert event == Ended(stopped=True)
+
+
+def test_stop_ends_a_method_that_iterates(pair):
+    control = RunControl()
+    settings = {**TINY, "iterations": 100_000, "stop": "iterations"}
+    events = run_methods(task(pair, "average", "dip-fast", "wavelet", **settings), control)
+    seen = []
+    for event in events:
+        seen.append(event)
+        if isinstance(event, Progressed) and event.part > 0:
+            control.stop()
+    assert seen[-1] == Ended(stopped=True)
+    assert [e.entry.key for e in seen if isinstance(e, Compared)] == ["average"]
+
+
+def test_sources_that_cannot_be_prepared_raise(pair):
+    with pytest.raises(ValueError, match="constant"):
+        list(run_methods(task([pair[0] * 0.0, pair[1]], "average"), RunControl()))
+
+
+def test_settings_of_an_entry_belong_to_the_settings_of_a_fusion():
+    config = FusionConfig(iterations=7, threads=3)
+    assert own_settings(config)["iterations"] == 7
+    assert machine_settings(config)["threads"] == 3
+    assert "iterations" not in machine_settings(config)
+    for preset in PRESETS:
+        FusionConfig.preset(preset, **own_settings(config))

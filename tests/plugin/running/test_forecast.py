@@ -1,0 +1,151 @@
+"""What a run would take: in a thread, when settings have settled, and never beside a run."""
+
+import threading
+import time
+
+import pytest
+from qtpy.QtCore import QThreadPool
+
+from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.errors import FusionError
+from napari_dip_fusion.fusion.timing import Estimate
+from napari_dip_fusion.plugin.running import forecast as module
+from napari_dip_fusion.plugin.running.forecast import Forecast
+
+CONFIG = FusionConfig(width=4, depth=2, threads=1)
+FOUND = Estimate(seconds=42.0, memory=7_000_000)
+
+
+class Probe:
+    """Stands for the estimate: counts its calls, and waits where it should."""
+
+    def __init__(self):
+        self.calls = []
+        self.threads = []
+        self.controls = []
+        self.waits = False
+        self.error = None
+
+    def __call__(self, config, shape, count, *, control):
+        self.calls.append((config, shape, count))
+        self.threads.append(threading.current_thread())
+        self.controls.append(control)
+        while self.waits and not control.stopped:
+            time.sleep(0.01)
+        if control.stopped:
+            raise FusionError("the estimate was given up")
+        if self.error is not None:
+            raise self.error
+        return FOUND
+
+
+@pytest.fixture
+def probe(monkeypatch):
+    """Replace the estimate, and do not wait long for settings to settle."""
+    import torch  # noqa: F401 - nothing is estimated before its import
+
+    probe = Probe()
+    monkeypatch.setattr(module, "estimate_run", probe)
+    monkeypatch.setattr(module, "DELAY", 50)
+    return probe
+
+
+@pytest.fixture
+def forecast(qtbot, probe):
+    """Return a forecast that is closed at the end."""
+    forecast = Forecast()
+    yield forecast
+    forecast.close()
+    assert QThreadPool.globalInstance().waitForDone(5000)
+    qtbot.wait(10)
+
+
+def test_an_estimate_comes_from_another_thread_and_stays_known(qtbot, forecast, probe):
+    with qtbot.waitSignal(forecast.changed, timeout=5000):
+        assert forecast.ask(CONFIG, (32, 40), 2) is None
+        assert forecast.ask(CONFIG, (32, 40), 2) is None
+    assert forecast.ask(CONFIG, (32, 40), 2) == FOUND
+    assert probe.calls == [(CONFIG, (32, 40), 2)]
+    assert probe.threads[0] is not threading.main_thread()
+
+
+def test_only_settings_that_have_settled_are_tried(qtbot, forecast, probe):
+    with qtbot.waitSignal(forecast.changed, timeout=5000):
+        for seed in range(5):
+            forecast.ask(CONFIG.replace(seed=seed), (32, 40), 2)
+    assert [config.seed for config, *_ in probe.calls] == [4]
+
+
+def test_an_outdated_estimate_is_given_up(qtbot, forecast, probe):
+    probe.waits = True
+    forecast.ask(CONFIG, (32, 40), 2)
+    qtbot.waitUntil(lambda: len(probe.calls) == 1, timeout=5000)
+    with qtbot.waitSignal(forecast.changed, timeout=5000):
+        forecast.ask(CONFIG, (64, 64), 2)
+        probe.waits = False
+    assert probe.controls[0].stopped
+    assert [shape for _, shape, _ in probe.calls] == [(32, 40), (64, 64)]
+
+
+def test_what_cannot_be_tried_is_tried_once(qtbot, forecast, probe):
+    probe.error = FusionError("not enough memory")
+    with qtbot.waitSignal(forecast.changed, timeout=5000):
+        forecast.ask(CONFIG, (32, 40), 2)
+    assert forecast.ask(CONFIG, (32, 40), 2) is None
+    qtbot.wait(150)
+    assert len(probe.calls) == 1
+
+
+def test_nothing_is_tried_without_torch_or_beside_a_run(qtbot, forecast, probe, monkeypatch):
+    for name in ("torch_is_imported", "turn_is_free"):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, lambda: False)
+            forecast.ask(CONFIG, (32, 40), 2)
+            qtbot.wait(150)
+    assert not probe.calls
+
+
+def test_closing_ends_the_thread(qtbot, probe):
+    forecast = Forecast()
+    probe.waits = True
+    forecast.ask(CONFIG, (32, 40), 2)
+    qtbot.waitUntil(lambda: len(probe.calls) == 1, timeout=5000)
+    forecast.close()
+    assert QThreadPool.globalInstance().waitForDone(5000)
+
+
+def test_the_widget_shows_time_and_memory(qtbot, probe, widget):
+    assert "MB" in widget.panel.need.text()
+    assert " s " not in widget.panel.need.text()
+    widget.resize(350, 900)
+    height = widget.panel.need.heightForWidth(330)
+    qtbot.waitUntil(lambda: "About 42 s at most, " in widget.panel.need.text(), timeout=5000)
+    assert widget.panel.need.heightForWidth(330) == height
+    assert probe.calls[-1][1:] == ((32, 40), 2)
+    widget.settings.fields["seed"].value = 5
+    assert "42 s" not in widget.panel.need.text()
+    qtbot.waitUntil(lambda: "42 s" in widget.panel.need.text(), timeout=5000)
+
+
+def test_a_run_gives_the_estimate_up_and_asks_again_at_its_end(qtbot, probe, widget, until_idle):
+    probe.waits = True
+    qtbot.waitUntil(lambda: len(probe.calls) > 0, timeout=5000)
+    widget.panel.fuse_button.click()
+    assert probe.controls[-1].stopped
+    made, probe.waits = len(probe.calls), False
+    until_idle(widget)
+    assert len(probe.calls) == made
+    qtbot.waitUntil(lambda: "42 s" in widget.panel.need.text(), timeout=5000)
+
+
+def test_real_estimates_reach_the_widget(qtbot, widget):
+    qtbot.waitUntil(lambda: "at most" in widget.panel.need.text(), timeout=20_000)
+
+
+def test_without_torch_no_time_is_shown(qtbot, probe, widget):
+    widget.fuse_tab.set_torch_problem("PyTorch cannot be imported")
+    made = len(probe.calls)
+    widget.settings.fields["seed"].value = 5
+    qtbot.wait(150)
+    assert widget.panel.need.text() == "PyTorch cannot be imported"
+    assert len(probe.calls) == made

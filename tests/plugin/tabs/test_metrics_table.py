@@ -1,0 +1,119 @@
+import csv
+
+import numpy as np
+import pytest
+from qtpy.QtWidgets import QApplication
+
+from napari_dip_fusion.metrics import DEFAULT_METRICS, METRICS
+from napari_dip_fusion.plugin.running.scores import RULES, unit_range
+from napari_dip_fusion.plugin.tabs.metrics_table import MetricsTable
+
+SCORES = {
+    "fused": {"petrovic": 0.5, "piella": 0.25},
+    "average": {"petrovic": 0.125, "piella": 0.75},
+}
+
+
+@pytest.fixture
+def table(qtbot):
+    made = MetricsTable()
+    qtbot.addWidget(made)
+    made.show_scores(SCORES, ["CT", "MR"])
+    return made
+
+
+def test_values_tooltips_and_the_best(table):
+    grid = table.table
+    headings = [grid.horizontalHeaderItem(i) for i in range(3)]
+    assert [h.text() for h in headings] == ["Image", "Pe", "Q"]
+    assert "higher is better" in headings[1].toolTip()
+    assert [grid.item(0, i).text() for i in range(3)] == ["fused", "0.500", "0.250"]
+    best = [(r, c) for r in range(2) for c in (1, 2) if grid.item(r, c).font().bold()]
+    assert best == [(0, 1), (1, 2)]
+    assert "against CT, MR" in table.status.text()
+
+
+def test_every_metric_says_its_direction(qtbot):
+    for metric in METRICS.values():
+        assert metric.label
+        direction = "higher" if metric.higher_is_better else "lower"
+        assert f"{direction} is better" in metric.description
+
+
+def test_copy_and_save(table, tmp_path):
+    table.copy_button.click()
+    rows = [line.split("\t") for line in QApplication.clipboard().text().splitlines()]
+    assert rows == [
+        ["image", "petrovic", "piella"],
+        ["fused", "0.5", "0.25"],
+        ["average", "0.125", "0.75"],
+    ]
+    path = tmp_path / "metrics.csv"
+    path.write_text("old")
+    table.save_to(path)
+    with path.open(newline="") as file:
+        assert list(csv.reader(file)) == rows
+    assert [p.name for p in tmp_path.iterdir()] == ["metrics.csv"]
+    table.save_to(tmp_path / "missing" / "metrics.csv")
+    assert "not saved" in table.status.text()
+
+
+def test_all_metrics_on_demand(table):
+    assert list(table.which()) == list(DEFAULT_METRICS)
+    table.all_metrics.setChecked(True)
+    assert list(table.which()) == list(METRICS)
+
+
+def scored(qtbot, widget, rows):
+    qtbot.waitUntil(lambda: len(widget.metrics.scores) == rows, timeout=20_000)
+
+
+def test_scores_without_a_fusion(qtbot, widget):
+    widget.folded_metrics.expand(animate=False)
+    widget.metrics.compute_button.click()
+    scored(qtbot, widget, 3)
+    assert list(widget.metrics.scores) == list(RULES)
+
+
+def test_any_layer_can_be_compared(qtbot, widget, viewer, pair):
+    viewer.add_image(np.maximum(*pair), name="from elsewhere")
+    widget.metrics.candidate_box.setCurrentText("from elsewhere")
+    widget.metrics.add_button.click()
+    scored(qtbot, widget, 4)
+    scores = widget.metrics.scores
+    assert scores["from elsewhere"]["petrovic"] == pytest.approx(
+        scores["maximum"]["petrovic"], abs=1e-4
+    )
+    viewer.layers.remove("from elsewhere")
+    widget.metrics.compute_button.click()
+    scored(qtbot, widget, 3)
+
+
+def test_a_layer_named_like_a_rule_keeps_its_row(qtbot, widget, viewer, pair):
+    viewer.add_image(pair[0], name="average")
+    widget.metrics.compare(viewer.layers["average"])
+    widget.metrics.compute_button.click()
+    scored(qtbot, widget, 4)
+    assert list(widget.metrics.scores) == ["average (layer)", *RULES]
+
+
+def test_what_cannot_be_scored_is_explained(qtbot, widget, viewer):
+    viewer.layers.clear()
+    widget.metrics.compute_button.click()
+    assert "choose two or more" in widget.metrics.status.text()
+
+
+@pytest.mark.parametrize(
+    ("image", "largest"),
+    [
+        (np.full((8, 8), 51, dtype=np.uint8), 0.2),
+        (np.full((8, 8), 0.2, dtype=np.float32), 0.2),
+        (np.arange(64, dtype=np.uint16).reshape(8, 8) * 100, 1.0),
+        (np.linspace(-5, 5, 64).reshape(8, 8), 1.0),
+        (np.full((8, 8, 3), 51, dtype=np.uint8), 0.2),
+    ],
+)
+def test_compared_images_come_to_theunit_range(image, largest):
+    grey = unit_range(image)
+    assert grey.shape == (8, 8)
+    assert grey.max() == pytest.approx(largest)

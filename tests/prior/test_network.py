@@ -1,0 +1,48 @@
+"""The network: size, shapes, determinism."""
+
+import pytest
+import torch
+
+from napari_dip_fusion.prior.memory import padded_size
+from napari_dip_fusion.prior.network import SkipNetwork, random_input
+
+
+def make(seed: int = 0, **options: object) -> SkipNetwork:
+    small: dict[str, object] = {"width": 6, "depth": 3, "skip_channels": 2, **options}
+    return SkipNetwork(2, 3, generator=torch.Generator().manual_seed(seed), **small)
+
+
+def test_the_published_network_has_its_parameters() -> None:
+    network = SkipNetwork(10, 10, generator=torch.Generator())
+    assert sum(p.numel() for p in network.parameters()) == 2_193_302
+
+
+@pytest.mark.parametrize("upsampling", ["nearest", "bilinear"])
+@pytest.mark.parametrize("size", [(16, 16), (24, 40)])
+def test_shapes_and_range(upsampling: str, size: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    output = make(upsampling=upsampling)(random_input((2, *size), generator))
+    assert output.shape == (1, 3, *size)
+    assert 0 < float(output.detach().min()) < float(output.detach().max()) < 1
+
+
+def test_weights_come_from_the_generator_alone() -> None:
+    state = torch.random.get_rng_state()
+    one, same, other = make(0), make(0), make(1)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    for a, b in zip(one.parameters(), same.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(one.head.weight, other.head.weight)
+    bound = 1 / (6 * 9) ** 0.5
+    weight = one.scales[1].down[1][0].weight
+    assert 0.9 * bound < float(weight.detach().abs().max()) <= bound
+
+
+@pytest.mark.parametrize("depth", [1, 3, 5])
+@pytest.mark.parametrize("size", [1, 7, 33, 64, 270])
+def test_padded_sizes_pass_through_the_network(depth: int, size: int) -> None:
+    padded = padded_size(size, depth)
+    assert padded >= size
+    assert padded % 2**depth == 0
+    net_input = torch.zeros(1, 2, padded, padded_size(1, depth))
+    assert make(depth=depth)(net_input).shape[2] == padded

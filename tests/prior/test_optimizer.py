@@ -1,0 +1,112 @@
+"""The optimizer: equal to torch's, and without the import that ends napari's process."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from napari_dip_fusion.prior.optimizer import Adam
+
+# In a process of its own: torch.optim.Adam imports what ends one that has opened a window.
+EQUAL = """
+import numpy as np
+import torch
+from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.prior.fit import Fit
+
+sources = np.random.default_rng(2).random((2, 33, 47), dtype=np.float32)
+target, weight = sources.mean(axis=0), np.ones((33, 47), np.float32)
+for precision in ("float32", "bfloat16"):
+    small = dict(width=6, depth=2, threads=1, device="cpu", precision=precision)
+    config = FusionConfig.preset("fast", **small)
+    ours, reference = (Fit(target, weight, sources, config) for _ in range(2))
+    parameters = reference._network.parameters()
+    reference._optimizer = torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
+    losses = [[step.excess for step in fit.run(8)] for fit in (ours, reference)]
+    assert losses[0] == losses[1], losses
+    np.testing.assert_array_equal(ours.image, reference.image)
+
+from napari_dip_fusion.prior.optimizer import Adam
+
+for fused in (True, False):
+    ours, reference = (torch.linspace(-1, 1, 35).reshape(5, 7).requires_grad_() for _ in range(2))
+    optimizers = Adam([ours], 0.02, fused=fused), torch.optim.Adam([reference], 0.02, fused=fused)
+    for i in range(8):
+        for optimizer, parameter in zip(optimizers, (ours, reference)):
+            optimizer.zero_grad()
+            (parameter - i).pow(4).mean().backward()
+            optimizer.step()
+        torch.testing.assert_close(ours, reference, rtol=0, atol=0)
+"""
+
+# The process ends at once, since torch may catch an exception and go on without the module.
+REFUSED = """
+import os
+import sys
+
+import torch
+
+class Refusal:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch._dynamo" or name.partition(".")[0] == "triton":
+            os.write(2, f"{name} was imported".encode())
+            os._exit(1)
+
+assert "torch._dynamo" not in sys.modules
+sys.meta_path.insert(0, Refusal())
+
+import numpy as np
+from napari_dip_fusion.config import FusionConfig
+sources = np.random.default_rng(2).random((2, 32, 32), dtype=np.float32)
+small = dict(width=4, depth=2, threads=1, device="cpu")
+"""
+
+CALLS = {
+    "fit": """
+from napari_dip_fusion.prior.fit import Fit
+for precision in ("float32", "bfloat16"):
+    config = FusionConfig(precision=precision, **small)
+    fit = Fit(sources[0], np.ones_like(sources[0]), sources, config)
+    assert len(list(fit.run(2))) == 2
+""",
+    "fuse": """
+from napari_dip_fusion import fuse
+for preset in ("fast", "paper"):
+    fuse(sources, FusionConfig.preset(preset, iterations=2, **small))
+""",
+    "estimate": """
+from napari_dip_fusion.fusion.timing import estimate_run
+estimate_run(FusionConfig(**small), (32, 32), 2)
+""",
+    "densefuse": """
+from napari_dip_fusion import fuse_with
+fuse_with("densefuse", sources)
+""",
+}
+
+
+def run(code: str) -> None:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_numbers_are_those_of_torch_bit_for_bit() -> None:
+    run(EQUAL)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_neither_dynamo_nor_triton_is_imported(call: str) -> None:
+    run(REFUSED + CALLS[call])
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_step_goes_against_the_gradient_and_zero_grad_drops_it(fused: bool) -> None:
+    parameter = torch.tensor([1.0, -1.0], requires_grad=True)
+    optimizer = Adam([parameter], 0.1, fused=fused)
+    parameter.square().sum().backward()
+    optimizer.step()
+    # The first step of Adam is the learning rate, whatever the size of the gradient.
+    torch.testing.assert_close(parameter.detach(), torch.tensor([0.9, -0.9]))
+    optimizer.zero_grad()
+    assert parameter.grad is None

@@ -1,0 +1,71 @@
+"""Noise, gains and consensus of sources, and what is given back."""
+
+import numpy as np
+import pytest
+
+from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.sensor.analysis import analyze, quick_consensus
+
+RNG = np.random.default_rng(4)
+ROWS, COLUMNS = np.mgrid[:96, :110] / 96
+SCENE = np.where(COLUMNS < 0.5, 0, 0.5 + 0.3 * np.sin(8 * ROWS) * np.cos(5 * COLUMNS))
+CLEAN = np.stack([SCENE, 0.7 * SCENE]).astype(np.float32)
+NOISY = (CLEAN + RNG.normal(0, 0.1, CLEAN.shape)).clip(0, 1).astype(np.float32)
+CONFIG = FusionConfig()
+
+
+def error(image: np.ndarray) -> float:
+    return float(np.square(image - analyze(CLEAN, CONFIG).consensus).mean())
+
+
+def test_clean_sources_are_taken_as_they_are() -> None:
+    found = analyze(CLEAN, CONFIG)
+    assert found.noise == (0, 0)
+    assert found.expected_excess == 0
+    np.testing.assert_array_equal(found.denoised, CLEAN)
+    np.testing.assert_array_equal(quick_consensus(CLEAN, CONFIG), found.consensus.clip(0, 1))
+    anything = RNG.random(SCENE.shape).astype(np.float32)
+    np.testing.assert_array_equal(found.given_back(anything), found.target.clip(0, 1))
+
+
+def test_the_dark_is_dark_again() -> None:
+    found = analyze(NOISY, CONFIG)
+    assert found.noise == pytest.approx((0.1, 0.1), rel=0.15)
+    dark = COLUMNS < 0.4
+    assert quick_consensus(NOISY, CONFIG)[dark].mean() > 0.03
+    assert abs(found.target[dark].mean()) < 0.01
+    assert found.consensus[dark].mean() < 0.01
+    assert error(found.consensus) < 0.15 * error(quick_consensus(NOISY, CONFIG))
+
+
+def test_a_good_image_helps_to_give_back() -> None:
+    found = analyze(NOISY, CONFIG)
+    truth = analyze(CLEAN, CONFIG).consensus
+    helped = error(found.given_back(truth))
+    assert helped < error(found.given_back(found.target))
+    assert helped < error(found.consensus)
+
+
+def test_one_noisy_source_leaves_the_other_alone() -> None:
+    found = analyze(np.stack([CLEAN[0], NOISY[1]]), CONFIG)
+    assert found.noise[0] == 0 < found.noise[1]
+    np.testing.assert_array_equal(found.denoised[0], CLEAN[0])
+
+
+def test_noise_can_be_left_in() -> None:
+    found = analyze(NOISY, CONFIG.replace(noise="none"))
+    assert found.noise == (0, 0)
+    np.testing.assert_array_equal(found.target, found.consensus)
+
+
+def test_speckle_on_one_source_is_taken_off() -> None:
+    clean = np.kron(CLEAN, np.ones((1, 2, 2), dtype=np.float32))
+    speckled = clean.copy()
+    speckled[0] *= 1 + RNG.normal(0, 0.2, clean[0].shape).astype(np.float32)
+    speckled = speckled.clip(0, 1)
+    found, truth = analyze(speckled, CONFIG), analyze(clean, CONFIG).consensus
+    assert found.noise[1] == 0 < found.noise[0]
+    assert found.variances.shape == clean.shape
+    noisy = np.square(quick_consensus(speckled, CONFIG) - truth).mean()
+    for image in (found.consensus, found.given_back(found.consensus)):
+        assert np.square(image - truth).mean() < 0.3 * noisy

@@ -1,0 +1,66 @@
+"""Noise: its level, and what clipping does to it."""
+
+import numpy as np
+import pytest
+
+from napari_dip_fusion.sensor.noise import (
+    clipped_mean,
+    estimate_noise,
+    estimate_speckle,
+    is_clipped,
+    unclipped,
+)
+
+RNG = np.random.default_rng(8)
+ROWS, COLUMNS = np.mgrid[:160, :192] / 160
+SCENE = (0.5 + 0.25 * np.sin(7 * ROWS) * np.cos(9 * COLUMNS)).astype(np.float32)
+HALF_DARK = np.where(COLUMNS < 0.6, 0, SCENE).astype(np.float32)
+
+
+@pytest.mark.parametrize("sigma", [0.02, 0.1, 0.2])
+@pytest.mark.parametrize("scene", [SCENE, HALF_DARK])
+@pytest.mark.parametrize("clip", [False, True])
+def test_the_level_is_found(sigma: float, scene: np.ndarray, clip: bool) -> None:
+    noisy = scene + RNG.normal(0, sigma, scene.shape)
+    noisy = (noisy.clip(0, 1) if clip else noisy).astype(np.float32)
+    assert estimate_noise(noisy) == pytest.approx(sigma, rel=0.15)
+
+
+@pytest.mark.parametrize("image", [SCENE, HALF_DARK, np.zeros((32, 32), "f4"), SCENE[:9, :8]])
+def test_clean_images_have_none(image: np.ndarray) -> None:
+    assert estimate_noise(image) == 0
+
+
+def test_clipping_is_told_from_a_range_that_is_wide_enough() -> None:
+    noisy = (HALF_DARK + RNG.normal(0, 0.1, SCENE.shape)).astype(np.float32)
+    smooth = np.where(HALF_DARK > 0, HALF_DARK, np.float32(0.04))
+    assert is_clipped(noisy.clip(0, 1), smooth, 0.1)
+    assert not is_clipped(noisy, smooth, 0.1)
+    masked = np.where(HALF_DARK > 0, noisy, np.float32(0)).clip(0, 1)
+    assert not is_clipped(masked, HALF_DARK, 0.1)
+
+
+def test_clipped_mean_is_the_mean_of_clipped_noise() -> None:
+    signal = np.array([0.0, 0.05, 0.3], dtype=np.float32)
+    draws = np.maximum(signal[:, None] + RNG.normal(0, 0.1, (3, 200_000)), 0)
+    np.testing.assert_allclose(clipped_mean(signal, 0.1), draws.mean(axis=1), atol=1e-3)
+
+
+def test_unclipped_undoes_it() -> None:
+    signal = np.linspace(0, 1, 101, dtype=np.float32)
+    np.testing.assert_allclose(unclipped(clipped_mean(signal, 0.1), 0.1), signal, atol=2e-4)
+    assert unclipped(np.zeros(3, dtype=np.float32), 0.1).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("proportion", [0.1, 0.25])
+@pytest.mark.parametrize("scene", [SCENE, HALF_DARK])
+def test_speckle_is_found_and_told_from_white_noise(proportion: float, scene: np.ndarray) -> None:
+    speckled = (scene * (1 + RNG.normal(0, proportion, scene.shape))).clip(0, 1)
+    assert estimate_speckle(speckled.astype(np.float32)) == pytest.approx(proportion, rel=0.15)
+    white = (scene + RNG.normal(0, proportion, scene.shape)).clip(0, 1)
+    assert estimate_speckle(white.astype(np.float32)) == 0
+
+
+@pytest.mark.parametrize("image", [SCENE, np.zeros((32, 32), "f4"), SCENE[:9, :8]])
+def test_clean_images_have_no_speckle(image: np.ndarray) -> None:
+    assert estimate_speckle(image) == 0

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.choosing import choose_level
+
+TURN = np.array([[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]])
+
+
+def test_defaults():
+    image = Source(np.zeros((4, 5, 6, 3)), rgb=True)
+    assert image.axes == ("z", "y", "x")
+    assert image.units == ("pixel",) * 3
+    assert image.shape == (4, 5, 6)
+    np.testing.assert_array_equal(image.affine, np.eye(4))
+    assert Source(np.zeros((1,) * 5)).axes == ("axis 0", "t", "z", "y", "x")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"rgb": True}, r"must end in 3 or 4, got shape \(4, 5\)"),
+        ({"axes": ("x",)}, "2 axes need 2 names"),
+        ({"units": ("mm",) * 3}, "2 axes need 2 names and units"),
+        ({"affine": np.eye(4)}, r"shape \(3, 3\), got \(4, 4\)"),
+        ({"affine": np.full((3, 3), np.nan)}, "must be finite"),
+    ],
+)
+def test_what_does_not_fit_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Source(np.zeros((4, 5)), **fields)
+
+
+def test_take_keeps_the_place():
+    affine = np.eye(4)
+    affine[:3, :3] = TURN @ np.diag([3, 2, 1])
+    affine[:3, 3] = (7, 8, 9)
+    image = Source(np.arange(24).reshape(2, 3, 4), affine=affine)
+    kept = image.take("y", 1, keep=True)
+    np.testing.assert_array_equal(kept.data, image.data[:, 1:2])
+    np.testing.assert_allclose(kept.affine @ (1, 0, 3, 1), affine @ (1, 1, 3, 1))
+
+
+def test_take_drops_an_axis_that_stands_alone_exactly():
+    affine = np.eye(4)
+    affine[:3, :3] = TURN @ np.diag([3, 2, 1])
+    affine[:3, 3] = (7, 8, 9)
+    plane = Source(np.zeros((2, 3, 4)), affine=affine).take("z", 1)
+    assert plane.axes == ("y", "x")
+    np.testing.assert_allclose(plane.affine, affine[1:, 1:])
+
+
+def test_take_of_an_oblique_plane_keeps_lengths_and_angles():
+    affine = np.eye(4)
+    affine[:3, :3] = TURN.T[::-1, ::-1] @ np.array([[3, 0, 0], [0, 2, 0.5], [0.1, 0, 1]])
+    image = Source(np.zeros((2, 3, 4)), affine=affine)
+    steps = np.delete(affine[:3, :3], 1, axis=1)
+    plane = image.take("y", 2)
+    np.testing.assert_allclose(plane.affine[:2, :2].T @ plane.affine[:2, :2], steps.T @ steps)
+
+
+def test_take_names_what_there_is():
+    image = Source(np.zeros((2, 3)))
+    with pytest.raises(ValueError, match="axis must be one of y, x, got 'z'"):
+        image.take("z", 0)
+    with pytest.raises(ValueError, match="index on axis y must be 0 to 1, got 2"):
+        image.take("y", 2)
+
+
+def test_level_lies_where_the_full_image_does():
+    image = Source(np.zeros((8, 6)), affine=np.diag([2.0, 3, 1]), pyramid=(np.zeros((4, 3)),))
+    half = choose_level(image, 1)
+    np.testing.assert_allclose(half.affine, [[4, 0, 1], [0, 6, 1.5], [0, 0, 1]])
+    assert half.shape == (4, 3)
