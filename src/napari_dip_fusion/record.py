@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from napari_dip_fusion.config import FusionConfig, Window
 
 SCHEMA = "napari-dip-fusion/run-record"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Version 2 has the settings in groups; version 1, which had them flat, is read as well."""
+
 _KEPT_LOSSES = 200
 
 
@@ -64,7 +66,7 @@ def build_record(
     ----------
     config : FusionConfig
     device : str
-        The device that was used, where ``config.device`` may say ``auto``.
+        The device that was used, where ``config.compute.device`` may say ``auto``.
     threads : int
         Processor threads that torch used.
     sources : sequence of dict
@@ -88,8 +90,9 @@ def build_record(
             "python": sys.version.split()[0],
             **{p: version(p) for p in ("napari-dip-fusion", "torch", "numpy", "scikit-image")},
         },
+        "preset": config.describe_preset(),
         "config": config.to_dict(),
-        "seed": config.seed,
+        "seed": config.fit.seed,
         "device": device,
         "threads": threads,
         "sources": [dict(s) for s in sources],

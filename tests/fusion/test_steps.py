@@ -70,7 +70,7 @@ def test_color_result() -> None:
 
 
 def test_events_come_in_order() -> None:
-    events = list(iter_fuse(PAIR, QUICK.replace(preview_rate=60.0)))
+    events = list(iter_fuse(PAIR, QUICK, preview_rate=60.0))
     assert isinstance(events[0], Preview)
     assert events[0].iteration == 0
     assert isinstance(events[1], GainsReady)
@@ -85,7 +85,7 @@ def test_events_come_in_order() -> None:
 
 def test_previews_are_throttled() -> None:
     def count(rate: float) -> int:
-        events = iter_fuse(PAIR, QUICK.replace(iterations=20, preview_rate=rate))
+        events = iter_fuse(PAIR, QUICK.replace(iterations=20), preview_rate=rate)
         return sum(isinstance(e, Preview) for e in events)
 
     assert count(0.0) == 0
@@ -144,7 +144,7 @@ def test_without_noise_the_result_is_the_consensus_of_both_bands() -> None:
     res = fuse(sources, QUICK)
     assert res.noise == (0.0, 0.0)
     np.testing.assert_array_equal(res.image, res.consensus.clip(0, 1))
-    bands = split_bands(res.sources.images, QUICK.band_sigma)
+    bands = split_bands(res.sources.images, QUICK.gains.band_sigma)
     expected = consensus(bands.base, res.base_gains) + consensus(bands.details, res.gains)
     np.testing.assert_allclose(res.consensus, expected, atol=1e-6)
     own = fuse(sources, QUICK.replace(give_back=False))
@@ -218,7 +218,7 @@ def test_continue_equals_one_long_run() -> None:
     np.testing.assert_allclose(more.losses, whole.losses)
     np.testing.assert_array_equal(first.image, image)
     assert more.record["iterations"] == 9
-    assert more.record["config"]["iterations"] == 9
+    assert more.record["config"]["fit"]["iterations"] == 9
     again = result_of(continue_fuse(more, 1))
     assert len(again.losses) == 10
 
@@ -235,7 +235,8 @@ def test_continue_needs_a_state_and_iterations() -> None:
 def test_record_says_what_was_run() -> None:
     events = iter_fuse(PAIR, QUICK, names=["CT", "MR"], paths=["/a.png", None])
     record = json.loads(json.dumps(result_of(events).record))
-    assert record["schema_version"] == 1
+    assert record["schema_version"] == 2
+    assert record["preset"] == QUICK.describe_preset()
     assert FusionConfig.from_dict(record["config"]) == QUICK
     assert record["sources"][0]["path"] == "/a.png"
     assert record["sources"][0]["sha256"] == array_sha256(PAIR[0])
@@ -269,9 +270,9 @@ def test_failure_keeps_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_images_that_were_given_out_may_be_changed() -> None:
-    config = QUICK.replace(iterations=6, preview_rate=60, stop="iterations")
+    config = QUICK.replace(iterations=6, stop="iterations")
     whole = fuse(PAIR, config)
-    for event in iter_fuse(PAIR, config.replace(iterations=3), keep_state=True):
+    for event in iter_fuse(PAIR, config.replace(iterations=3), preview_rate=60, keep_state=True):
         if isinstance(event, Preview):
             event.image[:] = 0
         elif isinstance(event, Done):

@@ -144,4 +144,4 @@ def test_classical_methods_do_not_load_torch() -> None:
 
 def test_the_consensus_has_the_gains_of_the_default_preset() -> None:
     options = METHODS["consensus"].options()
-    assert options == {name: getattr(FusionConfig(), name) for name in options}
+    assert options == {name: FusionConfig().leaves()[name] for name in options}

@@ -23,8 +23,8 @@ from napari_dip_fusion.cli.options import (
     Iterations,
     Quiet,
     Settings,
-    build_config,
     parse_intensity,
+    parse_settings,
 )
 from napari_dip_fusion.cli.run import check_count, read_sources
 from napari_dip_fusion.comparison.report import (
@@ -45,7 +45,7 @@ from napari_dip_fusion.comparison.runs import (
     iter_compare,
     method_labels,
 )
-from napari_dip_fusion.config import Intensity
+from napari_dip_fusion.config import FusionConfig, Intensity
 from napari_dip_fusion.io import replacing, write_text
 from napari_dip_fusion.io.formats import known_endings
 from napari_dip_fusion.methods import METHODS
@@ -182,13 +182,13 @@ def _metrics(given: list[str] | None) -> Sequence[str]:
 
 def _settings(changes: dict[str, Any], settings: list[str] | None) -> dict[str, Any]:
     """Return what the options change in every preset."""
-    changed = build_config("fast", changes, None, settings)
-    named = [text.partition("=")[0] for text in settings or []]
+    given = parse_settings(settings or [])
     for name, instead in _NOT_SET.items():
-        if name in named:
+        if name in given:
             raise ValueError(f"--set {name} has no meaning for all methods; {instead}")
-    named += [name for name, value in changes.items() if value is not None]
-    return {name: getattr(changed, name) for name in named}
+    given |= {name: value for name, value in changes.items() if value is not None}
+    FusionConfig.preset("fast", **given)  # its error is told before any source is read
+    return given
 
 
 def _options(weights: list[str] | None, download: bool) -> dict[str, dict[str, Any]]:

@@ -180,14 +180,20 @@ def _from_record(path: Path) -> tuple[list[Path], FusionConfig, Choice, list[str
             raise ValueError(
                 f"{path} names no files for {', '.join(missing)}: it was run on arrays, not files"
             )
-        # Exactly the iterations that were run, whatever ended them.
-        config = FusionConfig.from_dict(record["config"]).replace(
-            iterations=record["iterations"], stop="iterations"
-        )
+        config = _recorded_settings(record, path)
         paths, hashes = [Path(e["path"]) for e in entries], [e["sha256"] for e in entries]
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error}); use another record") from error
     return paths, config, _choice(record.get("choice", {}), path), hashes
+
+
+def _recorded_settings(record: dict[str, Any], path: Path) -> FusionConfig:
+    # Exactly the iterations that were run, whatever ended them.
+    made = {"iterations": record["iterations"], "stop": "iterations"}
+    try:
+        return FusionConfig.from_dict(record["config"]).replace(**made)
+    except ValueError as error:
+        raise ValueError(f"{path} has settings that cannot be used: {error}") from error
 
 
 def _choice(values: Any, path: Path) -> Choice:

@@ -188,7 +188,7 @@ def gain_paths_in(folder: Path | None, sources: Sequence[Path]) -> list[Path]:
 
 def base_gain_paths(paths: Sequence[Path], config: FusionConfig) -> list[Path]:
     """Return where the gains of the base go, beside those of the details; nowhere in one band."""
-    if config.band_sigma == 0:
+    if config.gains.band_sigma == 0:
         return []
     return [p.with_name(f"{p.stem}_base{p.suffix}") for p in paths]
 

@@ -369,7 +369,7 @@ def _fused(
         yield luma, time.perf_counter() - start
         return
     config = FusionConfig.from_dict(run.options).replace(
-        intensity=run.intensity, percentiles=run.percentiles, preview_rate=0
+        intensity=run.intensity, percentiles=run.percentiles
     )
     for event in iter_fuse(arrays, config, control=control):
         if isinstance(event, StepDone):

@@ -84,6 +84,7 @@ def iter_fuse(
     names: Sequence[str] | None = None,
     paths: Sequence[str | None] | None = None,
     control: Control | None = None,
+    preview_rate: float = 0.0,
     keep_state: bool = False,
 ) -> Iterator[Event]:
     """Fuse images step by step; see :func:`fuse` for the arguments they share.
@@ -92,6 +93,8 @@ def iter_fuse(
     ----------
     sources, config, names, paths, control
         As for :func:`fuse`.
+    preview_rate : float
+        Largest number of preview images a second; 0 for none, which saves their time.
     keep_state : bool
         Keep network and optimiser in the result, for :func:`continue_fuse`.
 
@@ -99,7 +102,7 @@ def iter_fuse(
     ------
     Preview
         First the consensus image of the sources as they are, then at most
-        ``config.preview_rate`` times a second; none if that is 0.
+        ``preview_rate`` times a second; none if that is 0.
     GainsReady
         Once.
     StepDone
@@ -114,9 +117,9 @@ def iter_fuse(
     prepared = prepare_sources(arrays, intensity=config.intensity, percentiles=config.percentiles)
     _check_size(prepared.shape)
     if config.method == DIP:
-        _check_memory(config, prepared, resolve_device(config.device))
+        _check_memory(config, prepared, resolve_device(config.compute.device))
     described = _described(arrays, prepared, names, paths)
-    if config.preview_rate > 0 and config.method == DIP:
+    if preview_rate > 0 and config.method == DIP:
         yield Preview(0, prepared.colored(quick_consensus(prepared.images, config)))
     analysis = analyze(prepared.images, config)
     yield _gains_ready(prepared, analysis)
@@ -129,7 +132,9 @@ def iter_fuse(
     from napari_dip_fusion.prior.fit import Fit
 
     fit = Fit(analysis.target, analysis.weight, analysis.guides, config)
-    yield from _iterate(replace(run, fit=fit), config.iterations, np.empty(0), seconds, control)
+    yield from _iterate(
+        replace(run, fit=fit), config.fit.iterations, np.empty(0), seconds, control, preview_rate
+    )
 
 
 def estimate_gains(sources: Sequence[ArrayLike], config: FusionConfig | None = None) -> GainsReady:
@@ -155,7 +160,11 @@ def estimate_gains(sources: Sequence[ArrayLike], config: FusionConfig | None = N
 
 
 def continue_fuse(
-    result: FusionResult, iterations: int, *, control: Control | None = None
+    result: FusionResult,
+    iterations: int,
+    *,
+    control: Control | None = None,
+    preview_rate: float = 0.0,
 ) -> Iterator[Event]:
     """Go on where a run ended, for so many more iterations.
 
@@ -167,6 +176,8 @@ def continue_fuse(
     iterations : int
         Iterations to add. All of them are made, unless the run is stopped.
     control : Control, optional
+    preview_rate : float
+        As for :func:`iter_fuse`.
 
     Yields
     ------
@@ -188,7 +199,7 @@ def continue_fuse(
     seconds = {k: result.record["seconds"][k] for k in ("gains", "fit")}
     control = Control() if control is None else control
     run = replace(result.state, config=config)
-    yield from _iterate(run, iterations, result.losses, seconds, control)
+    yield from _iterate(run, iterations, result.losses, seconds, control, preview_rate)
 
 
 def _gains_ready(prepared: PreparedSources, analysis: Analysis) -> GainsReady:
@@ -207,23 +218,23 @@ class _Ending:
 
     def __init__(self, config: FusionConfig, noise: float, start: float) -> None:
         self._config = config
-        self._plateau = Plateau(config.patience, config.min_improvement)
+        self._plateau = Plateau(config.fit.patience, config.fit.min_improvement)
         self._noise = Discrepancy(noise)
         # Without noise all that the network misses is given back: it cannot change the result.
-        self._idle = noise == 0 and config.give_back
+        self._idle = noise == 0 and config.denoising.give_back
         self._start = start
         self._made = 0
 
     def reason(self, excess: float, seconds: float) -> str | None:
         """Take the excess of an iteration and the seconds it took."""
-        budget = self._config.time_budget
+        budget = self._config.fit.time_budget
         if budget and time.perf_counter() - self._start + seconds > budget:
             return "time"
-        if self._config.stop == "iterations":
+        if self._config.fit.stop == "iterations":
             return None
         self._made += 1
-        if self._config.stop == "noise":
-            if self._idle and self._made >= self._config.patience:
+        if self._config.fit.stop == "noise":
+            if self._idle and self._made >= self._config.fit.patience:
                 return "clean"
             if self._noise.update(excess):
                 return "noise"
@@ -236,6 +247,7 @@ def _iterate(
     losses: NDArray[np.float64],
     seconds: dict[str, float],
     control: Control,
+    preview_rate: float,
 ) -> Iterator[Event]:
     """Yield the events of a fit, from its first iteration here to Done."""
     assert run.fit is not None
@@ -245,7 +257,7 @@ def _iterate(
     computing = 0.0
     spent = time.perf_counter() - sum(seconds.values())
     ending = _Ending(run.config, run.analysis.expected_excess, spent)
-    clock = _PreviewClock(run.config.preview_rate)
+    clock = _PreviewClock(preview_rate)
     floor = run.analysis.floor
     try:
         for step in run.fit.run(iterations):
@@ -296,7 +308,7 @@ def _result(
     fused = run.fit.image
     assert fused is not None
     start = time.perf_counter()
-    if run.config.give_back:
+    if run.config.denoising.give_back:
         fused = run.analysis.given_back(fused)
     seconds = {**seconds, "fit": seconds["fit"] + time.perf_counter() - start}
     return _completed(run, fused, losses, reason, seconds)
@@ -365,21 +377,22 @@ def _check_memory(config: FusionConfig, prepared: PreparedSources, device: str) 
         return
     rows, columns = prepared.shape
     raise ValueError(
-        f"{rows}x{columns} pixels with width {config.width} need about {needed / 1e9:.1f} GB, but "
-        f"{device} has {free / 1e9:.1f} GB free; {_what_fits(config, prepared, free)}"
+        f"{rows}x{columns} pixels with width {config.network.width} need about "
+        f"{needed / 1e9:.1f} GB, but {device} has {free / 1e9:.1f} GB free; "
+        f"{_what_fits(config, prepared, free)}"
     )
 
 
 def _what_fits(config: FusionConfig, prepared: PreparedSources, free: int) -> str:
     """Return advice on a run that needs no more memory than is free."""
     count, (rows, columns) = len(prepared.images), prepared.shape
-    widths = [config.width >> n for n in range(1, 8) if config.width >> n >= 4]
+    widths = [config.network.width >> n for n in range(1, 8) if config.network.width >> n >= 4]
     sizes = [(rows * n // 20, columns * n // 20) for n in range(19, 0, -1)]
     width = next(
         (
             w
             for w in widths
-            if estimate_memory(replace(config, width=w), (rows, columns), count) <= free
+            if estimate_memory(config.replace(width=w), (rows, columns), count) <= free
         ),
         None,
     )

@@ -107,7 +107,7 @@ def fuse_layers(
         warnings.warn(text, stacklevel=2)
     target = chosen[0] if target is None else target
     # Imports torch: the memory that level auto has to fit may be a GPU's.
-    resolve_device(settings.device)
+    resolve_device(settings.compute.device)
     level = chosen_level(target, viewer.dims, level=level, count=len(chosen), config=settings)
     place = placement(target, viewer.dims, level=level)
     planes = layer_planes(chosen, target, viewer.dims, level=level, interpolation=interpolation)
