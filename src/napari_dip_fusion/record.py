@@ -59,6 +59,7 @@ def build_record(
     stop_reason: str,
     seconds: Mapping[str, float],
     metrics: Mapping[str, float],
+    notes: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the record of a run, of values that JSON can hold.
 
@@ -79,12 +80,15 @@ def build_record(
         Standard deviation of the noise that was found in each source.
     stop_reason : str
     seconds : dict
-        Time of each stage.
+        Time of each stage; four digits are kept, for the quickest take microseconds.
     metrics : dict
+    notes : mapping, optional
+        Entries of the caller, such as ``kind``, which is ``fusion`` by default.
     """
     return {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
+        "kind": "fusion",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {
             "python": sys.version.split()[0],
@@ -101,8 +105,9 @@ def build_record(
         "floor": floor,
         "noise": [round(n, 6) for n in noise],
         "losses": _thinned(losses),
-        "seconds": {k: round(v, 4) for k, v in seconds.items()},
+        "seconds": {k: float(f"{v:.4g}") for k, v in seconds.items()},
         "metrics": dict(metrics),
+        **(notes or {}),
     }
 
 

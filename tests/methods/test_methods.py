@@ -58,7 +58,7 @@ def test_color_is_fused_by_luma(name: str) -> None:
     assert fused.shape == (33, 47, 3)
     luma = fuse_stack(name, prepared.images)
     np.testing.assert_allclose(fused @ LUMA, luma, atol=1e-5)
-    np.testing.assert_array_equal(fused, prepared.colored(luma))
+    np.testing.assert_array_equal(fused, prepared.add_color(luma))
 
 
 @pytest.mark.parametrize("name", [n for n in CLASSICAL if n not in ("gmc", "l1")])

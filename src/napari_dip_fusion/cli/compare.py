@@ -27,6 +27,7 @@ from napari_dip_fusion.cli.options import (
     parse_settings,
 )
 from napari_dip_fusion.cli.run import check_count, read_sources
+from napari_dip_fusion.comparison.events import Finished, Outcomes, Row, Running, SourceSet
 from napari_dip_fusion.comparison.report import (
     Summary,
     cell,
@@ -36,15 +37,7 @@ from napari_dip_fusion.comparison.report import (
     to_csv,
     to_markdown,
 )
-from napari_dip_fusion.comparison.runs import (
-    Comparison,
-    Finished,
-    Row,
-    Running,
-    SourceSet,
-    iter_compare,
-    method_labels,
-)
+from napari_dip_fusion.comparison.runs import iter_compare, method_labels
 from napari_dip_fusion.config import FusionConfig, Intensity
 from napari_dip_fusion.io import replacing, write_text
 from napari_dip_fusion.io.formats import known_endings
@@ -251,9 +244,9 @@ def _source_set(name: str, kind: str, paths: Sequence[Path], quiet: bool) -> Sou
     return SourceSet(name, kind, read, tuple(p.stem for p in paths))
 
 
-def _watch(events: Iterator[Running | Finished], draw: Any, quiet: bool) -> Comparison:
+def _watch(events: Iterator[Running | Finished], draw: Any, quiet: bool) -> Outcomes:
     """Drain a comparison, with a progress bar; `draw` gets the results of each set."""
-    result = Comparison()
+    result = Outcomes()
     gathered: dict[str, Finished] = {}
     current: tuple[str, str] | None = None
     with _progress(quiet) as bar:
@@ -344,7 +337,7 @@ def _scores(outcome: Any) -> str:
     return "  ".join(f"{METRICS[n].label.split()[0]} {v:.3f}" for n, v in outcome.metrics.items())
 
 
-def _report_failures(result: Comparison) -> None:
+def _report_failures(result: Outcomes) -> None:
     """Warn once for each method and reason; nothing but failures is an error."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for f in result.failures:

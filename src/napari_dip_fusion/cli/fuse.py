@@ -37,7 +37,7 @@ from napari_dip_fusion.cli.outputs import (
     record_beside,
 )
 from napari_dip_fusion.cli.run import check_count, read_sources, run_fusion
-from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.config import DIP, FusionConfig
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.record import array_sha256, read_record
 from napari_dip_fusion.sources.grid import GridSources
@@ -122,6 +122,10 @@ def fuse(
         paths, hashes = list(sources or []), []
         config = build_config(preset, changes, intensity, settings)
     check_count(paths)
+    if gains_dir is not None and config.method != DIP:
+        raise ValueError(
+            f"--gains-dir is for method dip, which alone estimates gains, got {config.method}"
+        )
     kind = output_kind(output, dtype, like)
     gains = gain_paths_in(gains_dir, paths)
     outputs = Outputs(
@@ -151,14 +155,13 @@ def _fuse_and_write(
 ) -> None:
     names = [p.name for p in paths]
     try:
-        result = run_fusion(read.arrays, paths, config, quiet=quiet)
+        notes = {"choice": dataclasses.asdict(choice)}
+        result = run_fusion(read.arrays, paths, config, quiet=quiet, notes=notes)
     except FusionError as error:
         if error.result is None:
             raise
-        error.result.record["choice"] = dataclasses.asdict(choice)
         outputs.write(error.result, read, names)
         raise FusionError(f"{error}; the best image so far is in {outputs.fused}") from error
-    result.record["choice"] = dataclasses.asdict(choice)
     outputs.write(result, read, names)
     if not quiet:
         console.print_metrics({"fused": result.metrics})

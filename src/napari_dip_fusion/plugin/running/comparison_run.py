@@ -13,14 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip_fusion.comparison.runs import (
-    Failure,
-    Finished,
-    Row,
-    Running,
-    SourceSet,
-    iter_compare,
-)
+from napari_dip_fusion.comparison.events import Failure, Finished, Row, Running, SourceSet
+from napari_dip_fusion.comparison.runs import iter_compare
 from napari_dip_fusion.config import PRESETS, FusionConfig
 from napari_dip_fusion.plugin.running.scores import Reader
 from napari_dip_fusion.plugin.running.worker import (
