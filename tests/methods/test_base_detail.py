@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from napari_dip_fusion.methods import fuse_with
-from napari_dip_fusion.methods.base_detail import base_detail, detail_weights, low_pass
+from napari_dip_fusion.methods.base_detail import base_detail, extract_base, weigh_details
 from napari_dip_fusion.methods.vgg import URL, Vgg19Features, cached_weights
 
 RNG = np.random.default_rng(3)
@@ -47,7 +47,7 @@ def test_any_size_with_a_small_network(shape: tuple[int, int]) -> None:
     fused = fuse_with("base-detail", sources, intensity="dtype", features=small)
     assert fused.shape == shape
     assert fused.dtype == np.float32
-    for weights in detail_weights(sources.astype(np.float64), small):
+    for weights in weigh_details(sources.astype(np.float64), small):
         assert weights.shape == sources.shape
         assert weights.min() >= 0
         np.testing.assert_allclose(weights.sum(axis=0), 1)
@@ -56,7 +56,7 @@ def test_any_size_with_a_small_network(shape: tuple[int, int]) -> None:
 def test_against_a_plain_transcription() -> None:
     sources = RNG.random((2, 16, 24)).astype(np.float32)
     images = sources.astype(float)
-    base = np.stack([low_pass(x) for x in images])
+    base = np.stack([extract_base(x) for x in images])
     detail = images - base
     stack = torch.from_numpy(np.repeat(detail[:, None].astype(np.float32), 3, axis=1))
     layers = []
@@ -71,10 +71,10 @@ def test_against_a_plain_transcription() -> None:
 
 def test_low_pass_solves_its_equation() -> None:
     image = RNG.random((40, 40))
-    base = low_pass(np.tile(image, (3, 3)))[40:80, 40:80]  # far from the margin: periodic
+    base = extract_base(np.tile(image, (3, 3)))[40:80, 40:80]  # far from the margin: periodic
     laplace = sum(2 * base - np.roll(base, 1, axis) - np.roll(base, -1, axis) for axis in (0, 1))
     np.testing.assert_allclose(base + 5 * laplace, image, atol=1e-4)
-    np.testing.assert_allclose(low_pass(np.full((5, 7), 0.3)), 0.3)
+    np.testing.assert_allclose(extract_base(np.full((5, 7), 0.3)), 0.3)
 
 
 def test_layers_of_vgg(random_vgg: Vgg19Features) -> None:

@@ -14,9 +14,9 @@ from napari_dip_fusion.methods import fuse_with
 from napari_dip_fusion.methods.densefuse import (
     WEIGHTS,
     DenseFuseNetwork,
-    code_weights,
     densefuse,
     load_network,
+    weigh_codes,
 )
 from napari_dip_fusion.samples import SAMPLES
 
@@ -95,7 +95,7 @@ def test_convolutions_reflect_and_end_in_relu() -> None:
 def test_weights_sum_to_one(rule: str) -> None:
     codes = torch.from_numpy(RNG.random((3, 64, 9, 11)).astype(np.float32))
     codes[:, :, :5] = 0
-    weights = code_weights(codes, rule)
+    weights = weigh_codes(codes, rule)
     assert weights.shape == (3, 1, 9, 11)
     torch.testing.assert_close(weights.sum(dim=0), torch.ones(1, 9, 11))
 
@@ -111,10 +111,10 @@ def test_any_size_and_count(rule: str, shape: tuple[int, int]) -> None:
     np.testing.assert_allclose(fused, fuse_with("densefuse", sources[::-1], rule=rule), atol=1e-4)
 
 
-def test_bands_are_seamless(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strips_are_seamless(monkeypatch: pytest.MonkeyPatch) -> None:
     sources = RNG.random((2, 90, 20)).astype(np.float32)
     whole = densefuse(sources)
-    monkeypatch.setattr(module, "_BAND_PIXELS", 1)
+    monkeypatch.setattr(module, "_STRIP_PIXELS", 1)
     np.testing.assert_allclose(densefuse(sources), whole, atol=1e-5)
 
 

@@ -52,9 +52,9 @@ def test_more_than_two_sources_in_any_order(name: str, count: int) -> None:
 
 @pytest.mark.parametrize("name", CLASSICAL)
 def test_color_is_fused_by_luma(name: str) -> None:
-    grey, colored = images(1)[0], images(1, (33, 47, 3))[0]
-    prepared = prepare_sources([grey, colored])
-    fused = fuse_with(name, [grey, colored])
+    gray, colored = images(1)[0], images(1, (33, 47, 3))[0]
+    prepared = prepare_sources([gray, colored])
+    fused = fuse_with(name, [gray, colored])
     assert fused.shape == (33, 47, 3)
     luma = fuse_stack(name, prepared.images)
     np.testing.assert_allclose(fused @ LUMA, luma, atol=1e-5)
@@ -125,7 +125,7 @@ def test_methods_are_described() -> None:
         documentation = method.load().__doc__ or ""
         for section in ("Parameters", "Returns", "Notes", ".. math::"):
             assert section in documentation, (name, section)
-        identifier = method.source.rpartition(":")[2]
+        identifier = method.citation.rpartition(":")[2]
         assert identifier in documentation
 
 

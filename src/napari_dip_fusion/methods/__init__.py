@@ -1,8 +1,9 @@
 """Other fusion methods behind one signature, for comparison with Deep Image Prior.
 
 Owns the registry :data:`METHODS` and :func:`fuse_with`. Each method is a module of its own, with
-one leaf function ``method(sources, *, options) -> fused`` on arrays of shape (K, M, N) in [0, 1];
-it is imported, and torch with it where it is a network, when it is first used.
+a leaf function ``method(sources, *, options) -> fused`` on arrays of shape (K, M, N) in [0, 1].
+Such a module is imported when its method is first used, because the networks among them bring
+torch, which takes seconds.
 """
 
 import inspect
@@ -31,70 +32,76 @@ class Method:
     label: str
     """Short name, for rows of tables."""
     description: str
-    """What it does, in one sentence for a tooltip."""
-    source: str
-    """Authors, year and DOI or arXiv number; empty where it is common property."""
+    """What the method does, in one sentence for a tooltip."""
+    citation: str
+    """Authors, year and DOI or arXiv number; empty where nobody in particular invented it."""
     home: str
     """Module in this folder and function, as ``module:function``."""
     needs_torch: bool = False
-    """Whether it runs a network."""
+    """Whether the method runs a network."""
     needs_weights: bool = False
-    """Whether it runs only with weights that are not part of the package."""
+    """Whether the method runs only with weights that are not part of the package."""
 
     def load(self) -> Callable[..., Floats]:
-        """Import the leaf function."""
+        """Import the leaf function and return it."""
         module, _, function = self.home.partition(":")
         leaf: Callable[..., Floats] = getattr(import_module(f"{__name__}.{module}"), function)
         return leaf
 
     def options(self) -> dict[str, Any]:
-        """Return the options with their defaults; imports the method."""
+        """Return the names of the method's options with their defaults.
+
+        They are read from the leaf function, which is imported for it.
+        """
         parameters = inspect.signature(self.load()).parameters.values()
         return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 _REGISTERED = (
-    Method("average", "average", "The mean of the sources at each pixel.", "", "average:average"),
-    Method("maximum", "maximum", "The largest source at each pixel.", "", "maximum:maximum"),
+    Method(
+        "average", "average", "Takes the mean of the sources at each pixel.", "", "average:average"
+    ),
+    Method("maximum", "maximum", "Takes the largest source at each pixel.", "", "maximum:maximum"),
     Method(
         "consensus",
         "consensus T",
-        "The closed form that the Deep Image Prior is fitted to: least squares under the gains.",
+        "Solves for the image that the Deep Image Prior is fitted to: least squares under the "
+        "sensor gains.",
         "Ma et al. 2022, arXiv:2110.09490",
         "consensus:consensus_image",
     ),
     Method(
         "wavelet",
         "wavelet",
-        "Mean of the coarsest wavelet coefficients, the larger of each detail coefficient.",
+        "Averages the coarsest wavelet coefficients, and keeps the largest of each detail.",
         "Li, Manjunath, Mitra 1995, doi:10.1006/gmip.1995.1022",
         "wavelet:wavelet",
     ),
     Method(
         "laplacian",
         "Laplacian pyramid",
-        "Mean of the coarsest pyramid level, the larger of each detail coefficient.",
+        "Averages the coarsest levels of the pyramids, and keeps the largest of each detail.",
         "Burt, Kolczynski 1993, doi:10.1109/ICCV.1993.378222",
         "laplacian:laplacian",
     ),
     Method(
         "gmc",
         "non-convex penalty",
-        "Sparse wavelet regression on the sensor gains, with the non-convex GMC penalty.",
+        "Fits sparse wavelet coefficients under the sensor gains, with the non-convex GMC penalty.",
         "Anantrasirichai et al. 2020, arXiv:1905.09645",
         "gmc:gmc",
     ),
     Method(
         "l1",
         "L1 penalty",
-        "Sparse wavelet regression on the sensor gains, with the L1 penalty.",
+        "Fits sparse wavelet coefficients under the sensor gains, with the L1 penalty.",
         "Anantrasirichai et al. 2020, arXiv:1905.09645",
         "gmc:l1",
     ),
     Method(
         "base-detail",
         "base and detail (VGG-19)",
-        "Mean of the smooth parts; details weighed by the features of a VGG-19.",
+        "Averages the smooth parts, and weighs the details by the features of a VGG-19.",
         "Li, Wu, Kittler 2018, arXiv:1804.06992",
         "base_detail:base_detail",
         needs_torch=True,
@@ -103,7 +110,7 @@ _REGISTERED = (
     Method(
         "densefuse",
         "DenseFuse",
-        "Codes of a trained auto-encoder, weighed by their l1 norm and decoded.",
+        "Weighs the codes of a trained auto-encoder by their l1 norm, and decodes their sum.",
         "Li, Wu 2019, arXiv:1804.08361",
         "densefuse:densefuse",
         needs_torch=True,
@@ -128,8 +135,8 @@ def fuse_with(
     name : str
         A key of :data:`METHODS`.
     sources : sequence of K >= 2 arrays of shape (M, N), (M, N, 3) or (M, N, 4)
-        Any real type and any size; never modified. Colour is fused by its luma and keeps its
-        chroma.
+        Images of any real type and any size; they are never modified. Color is fused by its luma
+        and keeps its chroma.
     intensity : str or one entry per source
         How source values become [0, 1]; see :func:`.prepare_sources`.
     **options
@@ -137,7 +144,7 @@ def fuse_with(
 
     Returns
     -------
-    ndarray of shape (M, N), or (M, N, 3) if a source is in colour
+    ndarray of shape (M, N), or (M, N, 3) if a source is in color
         float32 in [0, 1].
 
     Raises
@@ -153,29 +160,39 @@ def fuse_with(
     >>> fused.shape, fused.dtype
     ((30, 41), dtype('float32'))
     """
-    _checked(name, options)
+    leaf = _find_leaf(name, options)  # first, so that a misspelled name costs no preparation
     prepared = prepare_sources(sources, intensity=intensity)
-    return prepared.add_color(fuse_stack(name, prepared.images, **options))
+    return prepared.add_color(_apply(leaf, prepared.images, options))
 
 
 def fuse_stack(name: str, images: Floats, **options: Any) -> Floats:
-    """Fuse prepared grey sources; otherwise as :func:`fuse_with`.
+    """Fuse sources that are prepared already with one of the methods of :data:`METHODS`.
 
     Parameters
     ----------
     name, **options
         As for :func:`fuse_with`.
     images : ndarray of shape (K, M, N), float32 in [0, 1]
+        Gray sources, such as :func:`.prepare_sources` returns.
 
     Returns
     -------
     ndarray of shape (M, N), float32 in [0, 1]
+
+    Raises
+    ------
+    ValueError
+        If the method or an option is unknown, or a value cannot be used.
     """
-    function = _checked(name, options)
-    return np.clip(function(images, **options), 0, 1).astype(np.float32, copy=False)
+    return _apply(_find_leaf(name, options), images, options)
 
 
-def _checked(name: str, options: dict[str, Any]) -> Callable[..., Floats]:
+def _apply(leaf: Callable[..., Floats], images: Floats, options: dict[str, Any]) -> Floats:
+    return np.clip(leaf(images, **options), 0, 1).astype(np.float32, copy=False)
+
+
+def _find_leaf(name: str, options: dict[str, Any]) -> Callable[..., Floats]:
+    """Return the leaf function of a method, or raise ValueError if it has no such options."""
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}; the methods are {', '.join(METHODS)}")
     method = METHODS[name]

@@ -21,8 +21,9 @@ def average(sources: Floats) -> Floats:
 
     Notes
     -----
-    The baseline that keeps no more than half of what only one of two sources shows. One pass
-    over the pixels: under 1 ms for a pair of 256x256.
+    The average keeps no more than half of the contrast that only one of two sources shows. It
+    takes one pass over the pixels: under 1 ms for a pair of 256x256.
     """
+    # In float64, so that the rounding errors of many sources do not add up.
     mean = np.mean(sources, axis=0, dtype=np.float64)
     return np.asarray(mean, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Base and detail: two parts of each source, the details weighed by a VGG-19's features."""
+"""Fuse base and detail, weighing details by features of VGG-19 (Li, Wu and Kittler 2018)."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -16,9 +16,13 @@ Features = Callable[[torch.Tensor], Sequence[torch.Tensor]]
 
 READINGS = ("after-relu", "before-relu")
 
-_SMOOTHNESS = 5.0  # lambda of the low-pass
-_MARGIN = 16  # pixels that the low-pass continues the image by
-_SCALES = (1, 2, 4, 8)  # of conv1_1, conv2_1, conv3_1, conv4_1
+# The weight of the gradients in the low-pass filter, and the pixels by which it continues the
+# image at the border: both are those of the published code.
+_SMOOTHNESS = 5.0
+_MARGIN = 16
+
+# How much smaller than the image the features of conv1_1, conv2_1, conv3_1 and conv4_1 are.
+_SCALES = (1, 2, 4, 8)
 
 
 def base_detail(
@@ -59,7 +63,7 @@ def base_detail(
     Returns
     -------
     ndarray of shape (M, N), float32 in [0, 1]
-        Clipped.
+        The fused image is clipped to this range.
 
     Raises
     ------
@@ -68,9 +72,9 @@ def base_detail(
 
     Notes
     -----
-    The method of [1]_. The ImageNet weights are not part of this package. Sides that are no
-    multiple of 8 are continued by reflection. About 0.2 million multiplications a pixel and
-    source: a second or two for a pair of 256x256 on two cores, besides reading the weights.
+    This is the method of [1]_. The ImageNet weights are not part of this package. Sides that are
+    no multiple of 8 are continued by reflection. A pixel of a source takes about 0.2 million
+    multiplications: a pair of 256x256 a second or two on two cores, besides reading the weights.
 
     References
     ----------
@@ -83,23 +87,34 @@ def base_detail(
         file = cached_weights(download=download) if weights is None else weights
         features = Vgg19Features.load(file, after_relu=reading == "after-relu")
     images = sources.astype(np.float64)
-    base = np.stack([low_pass(image) for image in images])
+    base = np.stack([extract_base(image) for image in images])
     details = images - base
-    layers = [(w * details).sum(axis=0) for w in detail_weights(details, features)]
+    layers = [(w * details).sum(axis=0) for w in weigh_details(details, features)]
     fused = base.mean(axis=0) + np.max(layers, axis=0)
     return np.asarray(np.clip(fused, 0, 1), dtype=np.float32)
 
 
-def low_pass(image: Doubles) -> Doubles:
-    """Return the base of an image, by Tikhonov regularisation in the Fourier domain."""
+def extract_base(image: Doubles) -> Doubles:
+    """Return the base of an image, by Tikhonov regularization in the Fourier domain.
+
+    Parameters
+    ----------
+    image : ndarray of shape (M, N)
+
+    Returns
+    -------
+    ndarray of shape (M, N)
+    """
     padded = np.pad(image, _MARGIN, mode="symmetric")
+    # The minimum of |X - B|^2 + 5 (|g_x * B|^2 + |g_y * B|^2) has a closed form for each frequency:
+    # B = X / (1 + 5 (|G_x|^2 + |G_y|^2)), where G is the transform of g = [-1, 1].
     rows, columns = (np.abs(np.fft.fft([-1, 1], n)) ** 2 for n in padded.shape)
     response = 1 / (1 + _SMOOTHNESS * (rows[:, None] + columns[None, :]))
     base = np.fft.ifft2(np.fft.fft2(padded) * response).real
     return np.asarray(base[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN])
 
 
-def detail_weights(details: Doubles, features: Features) -> list[Doubles]:
+def weigh_details(details: Doubles, features: Features) -> list[Doubles]:
     """Return the weights of the details for each layer.
 
     Parameters
@@ -111,26 +126,29 @@ def detail_weights(details: Doubles, features: Features) -> list[Doubles]:
     Returns
     -------
     list of four ndarrays of shape (K, M, N)
-        They sum to 1 over the sources.
+        The weights of a layer sum to 1 over the sources.
     """
     rows, columns = details.shape[1:]
     padded = np.pad(details, ((0, 0), (0, -rows % 8), (0, -columns % 8)), mode="symmetric")
+    # The network knows color: the details go into all three channels, and, as in the published
+    # code, without subtracting the mean of ImageNet.
     stack = torch.from_numpy(padded.astype(np.float32))[:, None].expand(-1, 3, -1, -1)
     with torch.inference_mode():
         norms = [layer.abs().sum(dim=1).double().numpy() for layer in features(stack)]
     return [
-        _enlarged(_shares(norm), scale)[:, :rows, :columns]
+        _enlarge(_divide_by_sum(norm), scale)[:, :rows, :columns]
         for norm, scale in zip(norms, _SCALES, strict=True)
     ]
 
 
-def _shares(norms: Doubles) -> Doubles:
+def _divide_by_sum(norms: Doubles) -> Doubles:
+    """Return the share of each source in the 3x3 mean of the norms at each place."""
     activity = ndimage.uniform_filter(norms, size=(1, 3, 3), mode="nearest")
-    activity = np.maximum(activity, 0)  # the running sums of the filter may go below by rounding
+    activity = np.maximum(activity, 0)  # rounding takes the filter's running sums below 0
     total = activity.sum(axis=0)
     equal = np.full_like(activity, 1 / len(activity))
     return np.asarray(np.divide(activity, total, out=equal, where=total > 0))
 
 
-def _enlarged(weights: Doubles, scale: int) -> Doubles:
+def _enlarge(weights: Doubles, scale: int) -> Doubles:
     return np.asarray(weights.repeat(scale, axis=1).repeat(scale, axis=2))

@@ -1,4 +1,4 @@
-"""The consensus image T, on its own."""
+"""Return the consensus image T, to which the Deep Image Prior is fitted, as a method by itself."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,9 +42,9 @@ def consensus_image(
 
     Notes
     -----
-    What the Deep Image Prior of [1]_ is fitted to, without the network: what the network adds to
-    it is regularisation. Noise is not looked for. Images smaller than a patch are continued by
-    reflection. About 40 ms for a pair of 256x256.
+    The network of the Deep Image Prior [1]_ is fitted to this image, and adds regularization to
+    it. Noise is not looked for here. Images smaller than a patch are continued by reflection. A
+    pair of 256x256 takes about 40 ms.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""DenseFuse: the codes of a trained auto-encoder, fused and decoded."""
+"""Fuse the codes of a trained auto-encoder, DenseFuse (Li and Wu 2019)."""
 
 import os
 from collections.abc import Iterator
@@ -16,11 +16,17 @@ Floats = NDArray[np.float32]
 WEIGHTS = Path(__file__).with_name("densefuse.pth")
 """The weights of the package, trained by ``benchmarks/train_densefuse.py``."""
 
-RULES = ("l1", "addition")
+CODE_RULES = ("l1", "addition")
+"""How codes are weighed; see :func:`weigh_codes`."""
 
-_WHITE = 255.0  # grey level of white in the network, as in the public release
-_HALO = 9  # rows that an output row depends on: four convolutions, a mean, four convolutions
-_BAND_PIXELS = 2**20  # of all sources; 64 channels of them are 256 MB
+_WHITE = 255.0  # gray level of white in the network, as in the public release
+
+# Rows to either side that an output row depends on: nine 3x3 windows follow each other, those of
+# four convolutions, the mean of the activity, and four convolutions.
+_HALO = 9
+
+# Pixels of all sources that are worked on at once; their codes of 64 channels are 256 MB.
+_STRIP_PIXELS = 2**20
 
 
 def densefuse(
@@ -42,13 +48,13 @@ def densefuse(
         The weights above, or :math:`w_i = 1/K`: the "addition" of [1]_ with the mean in place of
         the sum, as in the authors' PyTorch release.
     weights : path-like, optional
-        A ``state_dict`` file in the layout of that release (grey, 74,193 parameters). By default
+        A ``state_dict`` file in the layout of that release (gray, 74,193 parameters). By default
         the weights of this package.
 
     Returns
     -------
     ndarray of shape (M, N), float32 in [0, 1]
-        Clipped.
+        The fused image is clipped to this range.
 
     Raises
     ------
@@ -57,12 +63,12 @@ def densefuse(
 
     Notes
     -----
-    The method of [1]_. The weights of the package are not the authors', which come without a
-    licence: ``benchmarks/train_densefuse.py`` trained them as in the paper, on fewer and other
-    pictures, those of scikit-image's wheel and the two photographs of scikit-learn, with the
-    loss MSE + 100 (1 - SSIM) on grey levels. Three pictures kept apart (camera, coins, coffee)
-    are reconstructed with 48 to 50 dB PSNR. 74 k multiplications a pixel and source: about
-    0.3 s for a pair of 256x256 on two cores, and at most about 1 GB of memory.
+    This is the method of [1]_. The weights of the package are not those of its authors, which come
+    without a license: ``benchmarks/train_densefuse.py`` trained them as in the paper, but on fewer
+    and other pictures, those of scikit-image's wheel and the two photographs of scikit-learn, with
+    the loss MSE + 100 (1 - SSIM) on gray levels. They reconstruct three pictures that they were
+    not trained on (camera, coins, coffee) with 48 to 50 dB PSNR. A pixel of a source takes 74,000
+    multiplications: a pair of 256x256 about 0.3 s on two cores, with at most about 1 GB of memory.
 
     References
     ----------
@@ -70,38 +76,47 @@ def densefuse(
        Transactions on Image Processing 28(5) (2019), arXiv:1804.08361,
        doi:10.1109/TIP.2018.2887342.
     """
-    if rule not in RULES:
-        raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
+    if rule not in CODE_RULES:
+        raise ValueError(f"rule must be one of {', '.join(CODE_RULES)}, got {rule!r}")
     network = load_network(WEIGHTS if weights is None else weights)
     rows, columns = sources.shape[1:]
-    # Reflection needs two pixels.
+    # The convolutions reflect the image at its border, which needs two pixels.
     padded = np.pad(sources, ((0, 0), (0, rows == 1), (0, columns == 1)), mode="edge")
     images = torch.from_numpy(padded)[:, None] * _WHITE
     fused = np.empty(padded.shape[1:], dtype=np.float32)
     with torch.inference_mode():
-        for here, around, inside in _bands(*padded.shape):
+        for here, around, inside in _cut_strips(*padded.shape):
             codes = network.encode(images[:, :, around])
-            image = network.decode((codes * code_weights(codes, rule)).sum(dim=0, keepdim=True))
+            image = network.decode((codes * weigh_codes(codes, rule)).sum(dim=0, keepdim=True))
             fused[here] = image[0, 0, inside].numpy() / _WHITE
     return fused[:rows, :columns].clip(0, 1)
 
 
 def load_network(path: str | os.PathLike[str]) -> "DenseFuseNetwork":
-    """Return the network with the weights of a file."""
-    with torch.device("meta"):  # no memory, and the random state stays as it was
+    """Return the network with the weights of a file.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, cannot be read or does not fit.
+    """
+    # On the meta device nothing is allocated, and no random number is drawn for weights that are
+    # replaced at once.
+    with torch.device("meta"):
         network = DenseFuseNetwork()
     shapes = {key: tensor.shape for key, tensor in network.state_dict().items()}
     network.load_state_dict(load_weights(path, shapes), assign=True)
     return network
 
 
-def code_weights(codes: Tensor, rule: str) -> Tensor:
+def weigh_codes(codes: Tensor, rule: str) -> Tensor:
     """Return the weight of each code at each pixel; they sum to 1.
 
     Parameters
     ----------
     codes : Tensor of shape (K, C, M, N)
     rule : {"l1", "addition"}
+        The share of each source in the l1 norms, averaged over 3x3 pixels, or 1 / K.
 
     Returns
     -------
@@ -117,9 +132,10 @@ def code_weights(codes: Tensor, rule: str) -> Tensor:
     return torch.where(total > 0, activity / total, 1 / count)
 
 
-def _bands(count: int, rows: int, columns: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Yield the rows of a band, those with its halo, and the place of the first in the second."""
-    size = max(_BAND_PIXELS // (count * columns), 4 * _HALO)
+def _cut_strips(count: int, rows: int, columns: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Yield the rows of a strip, those with its halo, and the place of the first in the second."""
+    # Strips are at least four times as high as their halo, whose rows are computed twice.
+    size = max(_STRIP_PIXELS // (count * columns), 4 * _HALO)
     for start in range(0, rows, size):
         stop = min(start + size, rows)
         top = max(start - _HALO, 0)
@@ -127,9 +143,9 @@ def _bands(count: int, rows: int, columns: int) -> Iterator[tuple[slice, slice, 
 
 
 class DenseFuseNetwork(nn.Module):
-    """Encoder and decoder; grey levels from 0 to 255 in tensors of shape (B, 1, M, N).
+    """The auto-encoder of DenseFuse on gray levels from 0 to 255.
 
-    The names of the modules are those of the public release, so that its files fit.
+    The names of its modules are those of the public release, so that files of weights fit.
     """
 
     def __init__(self) -> None:
@@ -142,21 +158,32 @@ class DenseFuseNetwork(nn.Module):
         self.conv5 = _Layer(16, 1)
 
     def encode(self, images: Tensor) -> Tensor:
-        """Return the codes, of 64 channels."""
+        """Return the codes of images.
+
+        Parameters
+        ----------
+        images : Tensor of shape (B, 1, M, N)
+
+        Returns
+        -------
+        Tensor of shape (B, 64, M, N)
+        """
         codes: Tensor = self.DB1(self.conv1(images))
         return codes
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return the images of codes."""
+        """Return the images that codes stand for, shape (B, 1, M, N)."""
         images: Tensor = self.conv5(self.conv4(self.conv3(self.conv2(codes))))
         return images
 
     def forward(self, images: Tensor) -> Tensor:
-        """Reconstruct images."""
+        """Return the reconstruction of images, on which the network is trained."""
         return self.decode(self.encode(images))
 
 
 class _Layer(nn.Module):
+    """A 3x3 convolution and a ReLU; in the public release the last layer has one, too."""
+
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.conv2d = nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="reflect")
@@ -166,6 +193,8 @@ class _Layer(nn.Module):
 
 
 class _DenseLayer(nn.Module):
+    """A layer whose 16 output channels are put beside its input."""
+
     def __init__(self, inputs: int) -> None:
         super().__init__()
         self.dense_conv = _Layer(inputs, 16)
@@ -175,6 +204,8 @@ class _DenseLayer(nn.Module):
 
 
 class _DenseBlock(nn.Module):
+    """Three dense layers, from 16 channels to 64."""
+
     def __init__(self) -> None:
         super().__init__()
         self.denseblock = nn.Sequential(*(_DenseLayer(n) for n in (16, 32, 48)))

@@ -1,21 +1,22 @@
-"""Laplacian pyramid fusion by the maximum rule."""
+"""Fuse Laplacian pyramids by the maximum rule (Burt and Kolczynski 1993)."""
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.transform import pyramid_reduce, resize
 
-from napari_dip_fusion.methods.selection import strongest
+from napari_dip_fusion.methods.selection import select_strongest
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-# Smoothing of scikit-image's pyramids between two scales of ratio 2.
+# Standard deviation of the smoothing between two scales of ratio 2: the default of scikit-image's
+# pyramid_reduce and pyramid_expand, 2 * ratio / 6, which covers 99 % of the weight of a Gaussian.
 _SIGMA = 2 * 2 / 6
 
 
 def laplacian(sources: Floats, *, levels: int = 4) -> Floats:
-    r"""Fuse Laplacian pyramids: mean of the coarsest level, strongest details.
+    r"""Fuse Laplacian pyramids: average the coarsest level, and keep the strongest details.
 
     .. math::
 
@@ -29,7 +30,7 @@ def laplacian(sources: Floats, *, levels: int = 4) -> Floats:
     ----------
     sources : ndarray of shape (K, M, N), float32 in [0, 1]
     levels : int
-        Levels of details, 1 or more; small images have fewer.
+        Levels of details, 1 or more; the pyramids of small images end earlier.
 
     Returns
     -------
@@ -43,9 +44,10 @@ def laplacian(sources: Floats, *, levels: int = 4) -> Floats:
 
     Notes
     -----
-    The pattern-selective fusion of [1]_ with the choice made pixel by pixel, on the pyramids of
-    scikit-image. Unlike wavelets it is overcomplete, and free of directions. O(K M N); about
-    30 ms for a pair of 256x256.
+    This is the pattern-selective fusion of [1]_ with the choice made pixel by pixel, on the
+    pyramids of scikit-image. Unlike a wavelet transform, a pyramid has more coefficients than the
+    image has pixels, and prefers no direction. Time grows as K M N; a pair of 256x256 takes about
+    30 ms.
 
     References
     ----------
@@ -60,7 +62,7 @@ def laplacian(sources: Floats, *, levels: int = 4) -> Floats:
     for _ in range(levels):
         coarse = np.stack([_reduce(g) for g in images])
         expanded = np.stack([_expand(c, images.shape[1:]) for c in coarse])
-        details.append(strongest(images - expanded))
+        details.append(select_strongest(images - expanded))
         images = coarse
     fused: Doubles = images.mean(axis=0)
     for detail in reversed(details):
@@ -73,7 +75,7 @@ def _reduce(image: Doubles) -> Doubles:
 
 
 def _expand(image: Doubles, shape: tuple[int, ...]) -> Doubles:
-    """Do what scikit-image's pyramid_expand does, to any size."""
+    """Enlarge an image to a shape, as scikit-image's pyramid_expand does to whole multiples."""
     larger = resize(  # type: ignore[no-untyped-call]
         image, shape, order=1, mode="reflect", anti_aliasing=False
     )

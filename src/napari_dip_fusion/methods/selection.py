@@ -1,4 +1,4 @@
-"""The choice among the coefficients of several sources."""
+"""Choose among the coefficients of several sources, as the wavelet and pyramid methods do."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def strongest(coefficients: NDArray[Any]) -> NDArray[Any]:
+def select_strongest(coefficients: NDArray[Any]) -> NDArray[Any]:
     """Return at each place the coefficient of largest absolute value.
 
     Parameters
@@ -16,8 +16,9 @@ def strongest(coefficients: NDArray[Any]) -> NDArray[Any]:
     Returns
     -------
     ndarray of shape (...)
-        Of equal ones, that of the first source.
+        Where several are equally strong, that of the first source.
     """
+    # The indices keep an axis of length 1, which take_along_axis needs.
     place = np.abs(coefficients).argmax(axis=0)[np.newaxis]
     chosen: NDArray[Any] = np.take_along_axis(coefficients, place, axis=0)[0]
     return chosen

@@ -1,4 +1,8 @@
-"""The first layers of VGG-19, and where their ImageNet weights come from."""
+"""The first layers of VGG-19, and the file that their ImageNet weights come from.
+
+The network is that of K. Simonyan, A. Zisserman, "Very Deep Convolutional Networks for Large-Scale
+Image Recognition", ICLR 2015, arXiv:1409.1556.
+"""
 
 import os
 from pathlib import Path
@@ -9,16 +13,18 @@ from torch import Tensor, nn
 from napari_dip_fusion.methods.weights import load_weights
 
 URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
-"""torchvision's ImageNet weights; the name ends in the start of the file's SHA-256."""
+"""Where torchvision's ImageNet weights are; the name ends in the start of their SHA-256."""
 
+# torch refuses a download whose SHA-256 does not start like this.
 _HASH = "dcbb9e9d"
 
-# Width of each convolution up to conv4_1; "pool" halves the image.
+# Output channels of each 3x3 convolution up to conv4_1, the last that is read; "pool" halves the
+# image. The convolutions after it would be 16.5 million parameters more, of no use here.
 _LAYOUT = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, 256, "pool", 512)
 
 
 class Vgg19Features(nn.Module):
-    """VGG-19 up to conv4_1, with the keys of torchvision; 3.5 M parameters.
+    """VGG-19 up to conv4_1, 3.5 million parameters under the keys of torchvision.
 
     Parameters
     ----------
@@ -41,15 +47,32 @@ class Vgg19Features(nn.Module):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, after_relu: bool = True) -> "Vgg19Features":
-        """Return the network with the weights of a file."""
-        with torch.device("meta"):  # no memory, and the random state stays as it was
+        """Return the network with the weights of a file.
+
+        Raises
+        ------
+        ValueError
+            If the file is missing, cannot be read or does not fit.
+        """
+        # On the meta device nothing is allocated, and no random number is drawn for weights that
+        # are replaced at once.
+        with torch.device("meta"):
             network = cls(after_relu=after_relu)
         shapes = {key: tensor.shape for key, tensor in network.state_dict().items()}
         network.load_state_dict(load_weights(path, shapes), assign=True)
         return network
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Return the features at conv1_1, conv2_1, conv3_1 and conv4_1."""
+        """Return the features at conv1_1, conv2_1, conv3_1 and conv4_1.
+
+        Parameters
+        ----------
+        images : Tensor of shape (B, 3, M, N)
+
+        Returns
+        -------
+        list of four Tensors of shape (B, C, M / s, N / s), s = 1, 2, 4, 8
+        """
         read = []
         first_of_block = True
         x = images
@@ -64,7 +87,7 @@ class Vgg19Features(nn.Module):
 
 
 def cached_weights(*, download: bool = False) -> Path:
-    """Return torchvision's weights in torch's cache.
+    """Return the path of torchvision's weights in torch's cache.
 
     Parameters
     ----------

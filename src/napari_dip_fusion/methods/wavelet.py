@@ -1,10 +1,10 @@
-"""Wavelet fusion by the maximum rule."""
+"""Fuse wavelet coefficients by the maximum rule (Li, Manjunath and Mitra 1995)."""
 
 import numpy as np
 import pywt
 from numpy.typing import NDArray
 
-from napari_dip_fusion.methods.selection import strongest
+from napari_dip_fusion.methods.selection import select_strongest
 
 Floats = NDArray[np.float32]
 
@@ -23,7 +23,7 @@ def wavelet(sources: Floats, *, levels: int = 4, basis: str = "db2") -> Floats:
     ----------
     sources : ndarray of shape (K, M, N), float32 in [0, 1]
     levels : int
-        Levels of the decomposition, 1 or more; small images have fewer.
+        Levels of the decomposition, 1 or more; small images are decomposed less often.
     basis : str
         Name of a discrete wavelet of PyWavelets, such as ``haar``, ``db2`` or ``sym4``.
 
@@ -39,8 +39,9 @@ def wavelet(sources: Floats, *, levels: int = 4, basis: str = "db2") -> Floats:
 
     Notes
     -----
-    The maximum rule of [1]_, with the choice made coefficient by coefficient. Ringing at strong
-    edges is its known fault. O(K M N); about 15 ms for a pair of 256x256.
+    This is the maximum rule of [1]_, with the choice made coefficient by coefficient instead of
+    window by window. It is known to ring at strong edges. Time grows as K M N; a pair of 256x256
+    takes about 15 ms.
 
     References
     ----------
@@ -54,9 +55,10 @@ def wavelet(sources: Floats, *, levels: int = 4, basis: str = "db2") -> Floats:
         raise ValueError(f"basis must be a discrete wavelet of PyWavelets, got {basis!r}")
     rows, columns = sources.shape[1:]
     deepest = pywt.dwt_max_level(min(rows, columns), basis)
-    # The decomposition is made of all sources at once, along the last two axes.
+    # wavedec2 works along the last two axes, so it decomposes all sources at once.
     coefficients = pywt.wavedec2(sources.astype(np.float64), basis, level=min(levels, deepest))
     fused = [coefficients[0].mean(axis=0)]
-    fused += [tuple(strongest(d) for d in details) for details in coefficients[1:]]
+    fused += [tuple(select_strongest(d) for d in details) for details in coefficients[1:]]
+    # The inverse of an odd side is one pixel longer.
     image = pywt.waverec2(fused, basis)[:rows, :columns]
     return np.asarray(np.clip(image, 0, 1), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Weights of networks, from files that are not trusted."""
+"""Read the weights of networks from files that are not trusted."""
 
 import os
 import pickle
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-State = dict[str, torch.Tensor]
+StateDict = dict[str, torch.Tensor]
 
 
-def load_weights(path: str | os.PathLike[str], shapes: Mapping[str, torch.Size]) -> State:
+def load_weights(path: str | os.PathLike[str], shapes: Mapping[str, torch.Size]) -> StateDict:
     """Read the tensors that a network needs out of a ``state_dict`` file.
 
     Only tensors are unpickled (``weights_only``): a file cannot run code.
@@ -20,32 +20,35 @@ def load_weights(path: str | os.PathLike[str], shapes: Mapping[str, torch.Size])
     path : path-like
         A file that ``torch.save(network.state_dict(), path)`` wrote.
     shapes : mapping of str to torch.Size
-        Shape of each tensor by its key; what else is in the file is left out.
+        Shape of each tensor by its key; other tensors of the file are left out.
 
     Returns
     -------
     dict of str to torch.Tensor
-        float32, on the CPU.
+        Tensors of float32 on the CPU.
 
     Raises
     ------
     ValueError
-        If the file is missing, is no such file, or has other tensors.
+        If the file is missing, cannot be read, or lacks a tensor of its shape.
     """
     file = Path(path)
     if not file.is_file():
         raise ValueError(f"there is no file of weights {file}")
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
+    # All of these come out of torch.load, depending on where a file that is no archive of tensors
+    # stops making sense.
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise ValueError(
             f"{file} holds no weights that can be read safely; expected a state_dict written by "
             "torch.save"
         ) from error
-    return _selected(state, shapes, file)
+    return _select_tensors(state, shapes, file)
 
 
-def _selected(state: object, shapes: Mapping[str, torch.Size], file: Path) -> State:
+def _select_tensors(state: object, shapes: Mapping[str, torch.Size], file: Path) -> StateDict:
+    """Return the tensors of these shapes, or raise ValueError if one is missing or not finite."""
     if not isinstance(state, Mapping):
         raise ValueError(f"{file} must hold a state_dict, got {type(state).__name__}")
     selected = {}

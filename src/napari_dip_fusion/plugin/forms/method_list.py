@@ -74,7 +74,7 @@ def choices() -> list[Choice]:
 def _method(name: str, label: str) -> Choice:
     if name in METHODS:
         method = METHODS[name]
-        tip = f"{method.description}\n{method.source}".strip()
+        tip = f"{method.description}\n{method.citation}".strip()
         return Choice(name, label, _timed(name, tip), method.needs_torch, method.needs_weights)
     preset = name.removeprefix(DIP)
     return Choice(name, label, _timed(name, PRESET_HELP[preset]), needs_torch=True)
