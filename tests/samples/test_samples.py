@@ -1,9 +1,10 @@
+"""What holds for every set of samples."""
+
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from napari_dip_fusion import samples
 from napari_dip_fusion.samples import (
@@ -16,11 +17,6 @@ from napari_dip_fusion.samples import (
 
 MAKERS = (head_phantom, noisy_head_phantom, focus_pair, focus_stack)
 ODD_SHAPES = ((16, 16), (33, 47), (16, 100), (100, 16))
-
-
-def sharpness(image):
-    """Mean local energy of the Laplacian, as a map."""
-    return ndimage.gaussian_filter(ndimage.laplace(image.astype(float)) ** 2, 3)
 
 
 def images_of(sample):
@@ -50,14 +46,6 @@ def test_any_shape(make, shape):
         assert np.ptp(image) > 0
 
 
-@pytest.mark.parametrize("make", [focus_pair, focus_stack])
-@pytest.mark.parametrize("shape", ODD_SHAPES)
-def test_color_has_three_channels(make, shape):
-    for image in images_of(make(shape=shape, color=True)):
-        assert image.shape == (*shape, 3)
-        assert image.dtype == np.uint8
-
-
 @pytest.mark.parametrize("make", MAKERS)
 def test_same_seed_same_bytes_and_global_random_state_untouched(make):
     np.random.seed(7)
@@ -66,101 +54,6 @@ def test_same_seed_same_bytes_and_global_random_state_untouched(make):
     for one, other in zip(images_of(first), images_of(second), strict=True):
         assert one.tobytes() == other.tobytes()
     np.testing.assert_array_equal(np.random.get_state()[1], before)
-
-
-def test_other_seed_other_anatomy():
-    first, second = head_phantom(shape=(64, 64)), head_phantom(shape=(64, 64), seed=1)
-    assert not np.array_equal(first.truth, second.truth)
-
-
-def test_bone_shows_in_ct_and_soft_tissue_in_mr():
-    sample = head_phantom()
-    (ct, mr), truth = sample.sources, sample.truth
-    bone = ct > 220
-    assert 0.05 < bone.mean() < 0.2
-    assert (mr[bone] < 90).all()
-    brain = ndimage.binary_erosion(ndimage.binary_fill_holes(bone) & ~bone, iterations=6)
-    brain &= ct < 120  # without the calcifications
-    assert mr[brain].std() > 3 * ct[brain].std()
-    inside = ndimage.binary_erosion(bone, iterations=2)
-    np.testing.assert_allclose(truth[inside], ct[inside], atol=1)
-
-
-def test_truth_is_mr_without_its_bias_field():
-    sample = head_phantom(bias=0)
-    (ct, mr), truth = sample.sources, sample.truth
-    soft = ndimage.maximum_filter(ct, 7) < 120
-    np.testing.assert_array_equal(truth[soft], mr[soft])
-    biased = head_phantom(bias=0.2)
-    np.testing.assert_array_equal(biased.truth, truth)
-    assert not np.array_equal(biased.sources[1], mr)
-
-
-def test_details_are_seen_in_one_source_only():
-    (ct, mr), truth = head_phantom().sources, head_phantom().truth
-    middle = np.s_[80:180, 80:180]
-    calcium = ct[middle] > 180
-    vessel = mr[middle] > 215
-    assert calcium.any()
-    assert vessel.any()
-    assert mr[middle][calcium].max() < 150
-    assert ct[middle][vessel].max() < 130
-    assert truth[middle][calcium | vessel].min() > 160
-
-
-def test_noise_has_the_levels_asked_for():
-    clean = noisy_head_phantom(speckle=0, noise=0, clip=False)
-    noisy = noisy_head_phantom(speckle=0.3, noise=0.05, clip=False)
-    inside = clean.sources[0] > 0.1
-    ratio = noisy.sources[0][inside] / clean.sources[0][inside]
-    assert ratio.mean() == pytest.approx(1, abs=0.02)
-    assert ratio.std() == pytest.approx(0.3, rel=0.05)
-    difference = noisy.sources[1] - clean.sources[1]
-    assert difference.mean() == pytest.approx(0, abs=0.001)
-    assert difference.std() == pytest.approx(0.05, rel=0.02)
-
-
-def test_noise_seed_changes_the_noise_but_not_the_truth():
-    first, second = noisy_head_phantom(), noisy_head_phantom(seed=1)
-    np.testing.assert_array_equal(first.truth, second.truth)
-    assert not np.array_equal(first.sources[0], second.sources[0])
-    np.testing.assert_allclose(255 * first.truth, head_phantom().truth, atol=0.501)
-
-
-def test_each_picture_of_the_pair_is_sharp_in_its_own_region():
-    sample = focus_pair()
-    near, far = (sharpness(source) for source in sample.sources)
-    truth = sharpness(sample.truth)
-    engine, shelf = np.s_[150:200, 80:140], np.s_[10:60, 100:150]
-    assert near[engine].mean() > 20 * far[engine].mean()
-    assert far[shelf].mean() > 20 * near[shelf].mean()
-    assert near[engine].mean() == pytest.approx(truth[engine].mean(), rel=0.05)
-    assert far[shelf].mean() == pytest.approx(truth[shelf].mean(), rel=0.05)
-
-
-def test_the_blurred_motorcycle_spreads_over_its_surroundings_the_sharp_one_does_not():
-    sample = focus_pair(color=True)
-    redness = [image[..., 0].astype(float) - image[..., 2] for image in images_of(sample)]
-    tank = ndimage.binary_opening(redness[2] > 120, iterations=3)
-    rim = ndimage.binary_dilation(tank, iterations=3) & ~ndimage.binary_dilation(tank)
-    near, far, truth = (image[rim] for image in redness)
-    assert np.abs(near - truth).mean() < 0.5 * np.abs(far - truth).mean()
-
-
-def test_every_pixel_of_the_stack_is_sharp_in_one_slice():
-    sample = focus_stack()
-    errors = np.abs(np.stack(sample.sources).astype(float) - sample.truth)
-    assert np.percentile(errors.min(axis=0), 99) <= 2
-    sharpest = np.argmax([sharpness(source) for source in sample.sources], axis=0)
-    corner = np.s_[:40, :40]
-    assert np.median(sharpest[corner]) == 0
-    assert np.median(np.flip(sharpest)[corner]) == 4
-
-
-def test_no_blur_gives_the_truth():
-    for sample in (focus_pair(shape=(64, 64), blur=0), focus_stack(shape=(64, 64), blur=0)):
-        for source in sample.sources:
-            np.testing.assert_allclose(source, sample.truth, atol=1)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ Image: TypeAlias = npt.NDArray[np.float64]
 Shape: TypeAlias = tuple[int, int]
 Rows: TypeAlias = tuple[tuple[float, float, float], ...]
 
-# Gray levels of (CT, MR), then the source that shows the tissue in the truth.
+# Gray levels of each tissue in CT, in a window from fat to bone, and in T1-weighted MR after
+# contrast agent; then the source that shows the tissue in the truth.
 _CT, _MR = 0, 1
 _TISSUES = {
     "skin": (0.20, 0.42, _MR),
@@ -37,6 +38,7 @@ _TISSUES = {
     "lesion rim": (0.365, 0.93, _MR),
     "lesion core": (0.365, 0.22, _MR),
 }
+# Standard deviation of the brain's texture in CT, MR and truth.
 _TEXTURE = np.array([0.006, 0.018, 0.018])[:, None, None]
 
 # Tubes as rows of (x, y, radius) in the right half; the left half mirrors them.
@@ -66,7 +68,7 @@ _LESION: Rows = ((-0.27, 0.19, 0.040), (-0.26, 0.21, 0.040))
 
 
 class _Slice:
-    """CT, MR and truth of one head slice, painted tissue by tissue, back to front."""
+    """CT, MR and truth of one head slice, which are painted tissue by tissue, back to front."""
 
     def __init__(self, shape: Shape) -> None:
         self.pixel = 2 / min(shape)
@@ -75,14 +77,30 @@ class _Slice:
         self.images = np.zeros((3, *shape))
 
     def paint(self, tissue: str, depth: Image) -> None:
-        """Paint where the signed depth under the tissue's surface is positive."""
+        """Paint a tissue where the signed depth under its surface is positive."""
         *levels, shown = _TISSUES[tissue]
         values = np.array([*levels, levels[int(shown)]])[:, None, None]
+        # A pixel that the surface runs through shows both tissues: partial volume, without jagged
+        # edges.
         self.images += np.clip(0.5 + depth / self.pixel, 0, 1) * (values - self.images)
 
 
 def head_slice(shape: Shape, seed: int, bias: float) -> Image:
-    """Return CT, MR and truth, shape (3, M, N), in [0, 1]."""
+    """Return CT, MR and truth of a slice, in [0, 1].
+
+    Parameters
+    ----------
+    shape : tuple of two int
+        Rows and columns of an image; the head is fitted to the shorter side.
+    seed : int
+        Seed of folds, asymmetry and texture.
+    bias : float
+        Relative amplitude of the smooth bias field of MR.
+
+    Returns
+    -------
+    ndarray of shape (3, M, N)
+    """
     rng = np.random.default_rng(seed)
     head = _Slice(shape)
     _paint_brain(head, _paint_skull(head), rng)
@@ -91,18 +109,20 @@ def head_slice(shape: Shape, seed: int, bias: float) -> Image:
     head.paint("air", _tube(x, head.y, _FRONTAL_SINUS))
     sigma = 0.0042 / head.pixel  # the scanners' resolution, half a millimeter
     images = ndimage.gaussian_filter(head.images, (0, sigma, sigma))
+    # The coil of an MR scanner is more sensitive on one side; the truth does not have that.
     images[_MR] *= 1 + bias * (0.8 * head.x - 0.9 * head.y)
     return np.asarray(np.clip(images, 0, 1))
 
 
 def _paint_skull(head: _Slice) -> Image:
-    """Paint scalp and skull; return the signed depth under the skull's inner table."""
+    """Paint scalp and skull, and return the signed depth under the skull's inner table."""
     angle = np.arctan2(head.y, np.abs(head.x))
     depth = _outline(angle) - np.hypot(head.x, head.y)
     for tissue, begin in (("skin", 0.0), ("fat", 0.018), ("muscle", 0.05)):
         head.paint(tissue, depth - begin)
     thickness = _skull_thickness(angle)
     inner = depth - _scalp_thickness(angle) - thickness
+    # Two tables of compact bone with marrow between them.
     head.paint("bone", inner + thickness)
     head.paint("marrow", np.minimum(inner + 0.65 * thickness, -0.35 * thickness - inner))
     return np.asarray(inner)
@@ -114,7 +134,7 @@ def _paint_brain(head: _Slice, inner: Image, rng: np.random.Generator) -> None:
     x = head.x + 0.010 * np.sin(5 * head.y + phase[0])  # no brain is symmetric
     y = head.y + 0.010 * np.sin(5 * head.x + phase[1])
     points = np.stack([x, y], axis=-1).reshape(-1, 2)
-    fold = cKDTree(_folds(rng)).query(points)[0].reshape(x.shape)  # distance to the next one
+    fold = cKDTree(_draw_folds(rng)).query(points)[0].reshape(x.shape)  # distance to the next one
     brain = inner - 0.012
     head.paint("narrow fluid", inner)
     head.paint("gray matter", brain)
@@ -134,8 +154,9 @@ def _paint_brain(head: _Slice, inner: Image, rng: np.random.Generator) -> None:
 
 
 def _outline(angle: Image) -> Image:
-    """Radius of the head; the angle is 0 at either side and pi / 2 at the back."""
+    """Return the radius of the head; the angle is 0 at either side and pi / 2 at the back."""
     ellipse = 1 / np.hypot(np.cos(angle) / 0.66, np.sin(angle) / 0.81)
+    # Wider behind than in front, and fuller between the axes than an ellipse.
     bulges = 0.025 * np.sin(angle) * np.cos(angle) ** 2 - 0.012 * np.cos(4 * angle)
     return np.asarray(ellipse * (1 + bulges))
 
@@ -153,7 +174,8 @@ def _bump(angle: Image, center: float, width: float) -> Image:
 
 
 def _tube(x: Image, y: Image, rows: Rows) -> Image:
-    """Signed depth inside the tube along `rows`, negative outside."""
+    """Return the signed depth inside the tube along `rows`, negative outside."""
+    # A row of discs, twelve from one given point to the next, looks like a smooth tube.
     knots = np.linspace(0, len(rows) - 1, 12 * len(rows) - 11)
     along = (np.interp(knots, np.arange(len(rows)), column) for column in np.transpose(rows))
     depth = np.full(x.shape, -np.inf)
@@ -162,57 +184,62 @@ def _tube(x: Image, y: Image, rows: Rows) -> Image:
     return depth
 
 
-def _folds(rng: np.random.Generator) -> Image:
+def _draw_folds(rng: np.random.Generator) -> Image:
     """Draw the folds of the cortex as a cloud of points, shape (P, 2)."""
-    curves = [*_midline(-0.70, -0.30, rng), *_midline(0.25, 0.70, rng)]
+    curves = [*_draw_midline(-0.70, -0.30, rng), *_draw_midline(0.25, 0.70, rng)]
     for side in (-1, 1):
         centers = np.linspace(-1.38, 1.38, 17) + rng.uniform(-0.04, 0.04, 17)
+        # Every other fold is a deep one, as sulci and the shallow folds between them are.
         parity = rng.integers(2)
         for number, center in enumerate(centers):
-            curves += _lateral_fold(center, number % 2 == parity, side, rng)
+            curves += _draw_lateral_fold(center, number % 2 == parity, side, rng)
         for level in (-0.58, -0.47, -0.37, 0.36, 0.46, 0.56):
-            curves.append(_medial_fold(level, side, rng))
-        curves += _sylvian_fissure(side, rng)
+            curves.append(_draw_medial_fold(level, side, rng))
+        curves += _draw_sylvian_fissure(side, rng)
     return np.concatenate(curves)
 
 
-def _midline(begin: float, end: float, rng: np.random.Generator) -> list[Image]:
+def _draw_midline(begin: float, end: float, rng: np.random.Generator) -> list[Image]:
     y = np.linspace(begin, end, 160)
     return [np.stack([0.006 * np.sin(9 * y + rng.uniform(0, 6)), y], axis=-1)]
 
 
-def _lateral_fold(center: float, deep: bool, side: int, rng: np.random.Generator) -> list[Image]:
-    """Run a fold from the outer surface inward, often with a side branch if deep."""
+def _draw_lateral_fold(
+    center: float, deep: bool, side: int, rng: np.random.Generator
+) -> list[Image]:
+    """Draw a fold from the outer surface inward, often with a side branch if it is deep."""
     length = rng.uniform(0.15, 0.24) if deep else rng.uniform(0.07, 0.12)
     if -0.75 < center < 0.35:  # keep clear of the insula
         length = min(length, 0.09)
-    length *= 1 - 0.35 * np.sin(center) ** 6
+    length *= 1 - 0.35 * np.sin(center) ** 6  # shorter at front and back, where they converge
     t = np.linspace(0, 1, 80)
     turns = t * length / rng.uniform(0.14, 0.20) + rng.random()
     bend = rng.uniform(0.03, 0.08) * np.sin(2 * np.pi * turns) + rng.uniform(-0.12, 0.12)
     angle = center + bend * t
     surface = _outline(angle) - _scalp_thickness(angle) - _skull_thickness(angle)
     radius = surface - length * t
-    curves = [_polar(radius, angle, side)]
+    curves = [_from_polar(radius, angle, side)]
     if length > 0.1 and rng.random() < 0.6:
         start, turn = rng.integers(35, 60), rng.choice([-1, 1]) * rng.uniform(0.05, 0.08)
         inward = rng.uniform(-0.03, 0.05) * t**2
-        curves.append(_polar(radius[start] - inward, angle[start] + turn * t / radius[start], side))
+        curves.append(
+            _from_polar(radius[start] - inward, angle[start] + turn * t / radius[start], side)
+        )
     return curves
 
 
-def _polar(radius: Image, angle: Image, side: int) -> Image:
+def _from_polar(radius: Image, angle: Image, side: int) -> Image:
     return np.stack([side * radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
 
 
-def _medial_fold(level: float, side: int, rng: np.random.Generator) -> Image:
+def _draw_medial_fold(level: float, side: int, rng: np.random.Generator) -> Image:
     t = np.linspace(0, 1, 60)
     wave = 0.015 * np.sin(6 * t + rng.uniform(0, 6))
     y = level + rng.uniform(-0.03, 0.03) + rng.uniform(-0.06, 0.06) * t + wave
     return np.stack([side * rng.uniform(0.05, 0.13) * t, y], axis=-1)
 
 
-def _sylvian_fissure(side: int, rng: np.random.Generator) -> list[Image]:
+def _draw_sylvian_fissure(side: int, rng: np.random.Generator) -> list[Image]:
     y = np.linspace(-0.21, 0.11, 100)
     insula = np.stack([side * (0.335 - 1.2 * (y + 0.05) ** 2), y], axis=-1)
     t = np.linspace(0, 1, 80)
