@@ -8,7 +8,7 @@ from .fusion import fuse as fuse
 from .fusion import iter_fuse as iter_fuse
 from .methods import fuse_with as fuse_with
 from .metrics import evaluate as evaluate
-from .sensor.gains import consensus as consensus
+from .sensor.consensus import consensus as consensus
 from .sensor.gains import gain_maps as gain_maps
 from .sources import Source as Source
 

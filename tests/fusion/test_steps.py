@@ -27,7 +27,8 @@ from napari_dip_fusion.metrics import evaluate
 from napari_dip_fusion.prior import memory
 from napari_dip_fusion.prior.memory import estimate_memory
 from napari_dip_fusion.record import array_sha256, parse_record
-from napari_dip_fusion.sensor.gains import consensus, split_bands
+from napari_dip_fusion.sensor.bands import split_bands
+from napari_dip_fusion.sensor.consensus import consensus
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.prepare import LUMA
 

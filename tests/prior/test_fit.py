@@ -7,7 +7,8 @@ import torch
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.prior.fit import Fit, weighted_error
-from napari_dip_fusion.sensor.gains import consensus, consensus_weight, gain_maps, loss_floor
+from napari_dip_fusion.sensor.consensus import consensus, consensus_weight, loss_floor
+from napari_dip_fusion.sensor.gains import gain_maps
 
 RNG = np.random.default_rng(2)
 SOURCES = RNG.random((2, 33, 47), dtype=np.float32)

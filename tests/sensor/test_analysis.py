@@ -1,4 +1,4 @@
-"""Noise, gains and consensus of sources, and what is given back."""
+"""Noise, gains and consensus of sources, and the structure that is restored."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_clean_sources_are_taken_as_they_are() -> None:
     np.testing.assert_array_equal(found.denoised, CLEAN)
     np.testing.assert_array_equal(quick_consensus(CLEAN, CONFIG), found.consensus.clip(0, 1))
     anything = RNG.random(SCENE.shape).astype(np.float32)
-    np.testing.assert_array_equal(found.given_back(anything), found.target.clip(0, 1))
+    np.testing.assert_array_equal(found.restore_structure(anything), found.target.clip(0, 1))
 
 
 def test_the_dark_is_dark_again() -> None:
@@ -38,11 +38,11 @@ def test_the_dark_is_dark_again() -> None:
     assert error(found.consensus) < 0.15 * error(quick_consensus(NOISY, CONFIG))
 
 
-def test_a_good_image_helps_to_give_back() -> None:
+def test_a_good_image_helps_to_restore_structure() -> None:
     found = analyze(NOISY, CONFIG)
     truth = analyze(CLEAN, CONFIG).consensus
-    helped = error(found.given_back(truth))
-    assert helped < error(found.given_back(found.target))
+    helped = error(found.restore_structure(truth))
+    assert helped < error(found.restore_structure(found.target))
     assert helped < error(found.consensus)
 
 
@@ -67,5 +67,5 @@ def test_speckle_on_one_source_is_taken_off() -> None:
     assert found.noise[1] == 0 < found.noise[0]
     assert found.variances.shape == clean.shape
     noisy = np.square(quick_consensus(speckled, CONFIG) - truth).mean()
-    for image in (found.consensus, found.given_back(found.consensus)):
+    for image in (found.consensus, found.restore_structure(found.consensus)):
         assert np.square(image - truth).mean() < 0.3 * noisy

@@ -1,5 +1,8 @@
 """Noise: its level, and what clipping does to it."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -8,7 +11,7 @@ from napari_dip_fusion.sensor.noise import (
     estimate_noise,
     estimate_speckle,
     is_clipped,
-    unclipped,
+    undo_clipping,
 )
 
 RNG = np.random.default_rng(8)
@@ -48,8 +51,8 @@ def test_clipped_mean_is_the_mean_of_clipped_noise() -> None:
 
 def test_unclipped_undoes_it() -> None:
     signal = np.linspace(0, 1, 101, dtype=np.float32)
-    np.testing.assert_allclose(unclipped(clipped_mean(signal, 0.1), 0.1), signal, atol=2e-4)
-    assert unclipped(np.zeros(3, dtype=np.float32), 0.1).tolist() == [0, 0, 0]
+    np.testing.assert_allclose(undo_clipping(clipped_mean(signal, 0.1), 0.1), signal, atol=2e-4)
+    assert undo_clipping(np.zeros(3, dtype=np.float32), 0.1).tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("proportion", [0.1, 0.25])
@@ -64,3 +67,9 @@ def test_speckle_is_found_and_told_from_white_noise(proportion: float, scene: np
 @pytest.mark.parametrize("image", [SCENE, np.zeros((32, 32), "f4"), SCENE[:9, :8]])
 def test_clean_images_have_no_speckle(image: np.ndarray) -> None:
     assert estimate_speckle(image) == 0
+
+
+def test_what_is_slow_to_import_waits_until_it_is_needed() -> None:
+    code = "import sys, napari_dip_fusion.sensor.analysis; print('scipy.stats' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "False"

@@ -84,7 +84,7 @@ def _finish(
     assert fused is not None
     start = time.perf_counter()
     if run.config.denoising.give_back:
-        fused = run.analysis.given_back(fused)
+        fused = run.analysis.restore_structure(fused)
     fitting = seconds.get("fit", 0.0) + computing + time.perf_counter() - start
     return complete(
         fused,

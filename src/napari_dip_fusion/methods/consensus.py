@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip_fusion.config import GainSettings
-from napari_dip_fusion.sensor.gains import sensor_model, split_bands
+from napari_dip_fusion.sensor.bands import estimate_sensor_model, split_bands
 
 Floats = NDArray[np.float32]
 
@@ -33,7 +33,7 @@ def consensus_image(
         Standard deviation of the blur that gives the base, whose gains are its own; 0 for one
         band.
     patch_size, window, scale, sharpness
-        As for :func:`napari_dip_fusion.sensor.gains.sensor_model`.
+        As for :func:`napari_dip_fusion.sensor.bands.estimate_sensor_model`.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def consensus_image(
     missing = (max(patch_size - rows, 0), max(patch_size - columns, 0))
     padded = np.pad(sources, ((0, 0), (0, missing[0]), (0, missing[1])), mode="symmetric")
     bands = split_bands(padded, band_sigma)
-    model = sensor_model(
+    model = estimate_sensor_model(
         bands,
         patch_size=patch_size,
         window=window,

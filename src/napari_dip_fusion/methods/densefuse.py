@@ -1,7 +1,6 @@
 """Fuse the codes of a trained auto-encoder, DenseFuse (Li and Wu 2019)."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_dip_fusion.methods.weights import load_weights
+from napari_dip_fusion.sensor.strips import cut_strips
 
 Floats = NDArray[np.float32]
 
@@ -84,8 +84,10 @@ def densefuse(
     padded = np.pad(sources, ((0, 0), (0, rows == 1), (0, columns == 1)), mode="edge")
     images = torch.from_numpy(padded)[:, None] * _WHITE
     fused = np.empty(padded.shape[1:], dtype=np.float32)
+    # Strips are at least four times as high as their halo, whose rows are computed twice.
+    size = max(_STRIP_PIXELS // (len(padded) * padded.shape[2]), 4 * _HALO)
     with torch.inference_mode():
-        for here, around, inside in _cut_strips(*padded.shape):
+        for here, around, inside in cut_strips(padded.shape[1], size, _HALO):
             codes = network.encode(images[:, :, around])
             image = network.decode((codes * weigh_codes(codes, rule)).sum(dim=0, keepdim=True))
             fused[here] = image[0, 0, inside].numpy() / _WHITE
@@ -130,16 +132,6 @@ def weigh_codes(codes: Tensor, rule: str) -> Tensor:
     activity = nn.functional.avg_pool2d(activity, 3, stride=1)
     total = activity.sum(dim=0, keepdim=True)
     return torch.where(total > 0, activity / total, 1 / count)
-
-
-def _cut_strips(count: int, rows: int, columns: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Yield the rows of a strip, those with its halo, and the place of the first in the second."""
-    # Strips are at least four times as high as their halo, whose rows are computed twice.
-    size = max(_STRIP_PIXELS // (count * columns), 4 * _HALO)
-    for start in range(0, rows, size):
-        stop = min(start + size, rows)
-        top = max(start - _HALO, 0)
-        yield slice(start, stop), slice(top, stop + _HALO), slice(start - top, stop - top)
 
 
 class DenseFuseNetwork(nn.Module):

@@ -1,4 +1,4 @@
-"""What is known of the sources before any optimisation: noise, gains and consensus image."""
+"""Analyze sources before any optimization: their noise, gains and consensus image."""
 
 from dataclasses import dataclass
 
@@ -6,20 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.sensor.denoising import denoise, despeckle, wiener
-from napari_dip_fusion.sensor.gains import (
+from napari_dip_fusion.sensor.bands import (
     Bands,
     SensorModel,
-    consensus_weight,
-    sensor_model,
+    estimate_sensor_model,
     split_bands,
 )
+from napari_dip_fusion.sensor.consensus import consensus_weight
+from napari_dip_fusion.sensor.denoising import denoise, filter_wiener, remove_speckle
 from napari_dip_fusion.sensor.noise import (
     clipped_mean,
     estimate_noise,
     estimate_speckle,
     is_clipped,
-    unclipped,
+    undo_clipping,
 )
 
 Floats = NDArray[np.float32]
@@ -32,18 +32,19 @@ class Analysis:
     Attributes
     ----------
     noise : tuple of float
-        Standard deviation of each source's noise; 0 where there is none, the
-        root of the mean variance where it is in proportion to the signal.
+        Standard deviation of each source's noise; 0 for a source without. For
+        noise in proportion to the signal, the root of its mean variance.
     variances : ndarray of shape (K, 1, 1) or (K, M, N)
         Variance of each source's noise, everywhere or at each pixel.
     denoised : ndarray of shape (K, M, N)
-        The sources without noise: the gains come from them.
+        The sources without noise, from which the gains come.
     model : SensorModel
+        The gains.
     target : ndarray of shape (M, N)
-        T of the noisy sources: what the network is fitted to. The mean that
-        clipping gave dark noise is taken off.
+        T of the noisy sources, to which the network is fitted. The mean that
+        clipping gave the noise of dark pixels is subtracted.
     consensus : ndarray of shape (M, N)
-        T of the denoised sources; the target itself without noise.
+        T of the denoised sources; without noise, the target itself.
     floor : float
         Smallest value of the loss.
     """
@@ -58,7 +59,11 @@ class Analysis:
 
     @property
     def guides(self) -> Floats:
-        """Denoised sources and their consensus image, shape (K + 1, M, N)."""
+        """The denoised sources and their consensus image, shape (K + 1, M, N).
+
+        The network sees them, in place of the paper's random input, where its
+        settings say so.
+        """
         return np.concatenate([self.denoised, self.consensus[None]])
 
     @property
@@ -68,21 +73,25 @@ class Analysis:
 
     @property
     def expected_excess(self) -> float:
-        """Excess loss of an image without noise: the noise that is in the target."""
+        """The excess loss mean(w (x - T)^2) of an image x without noise.
+
+        A fit that goes below it fits the noise that is in the target: it is
+        where the discrepancy principle stops.
+        """
         return float(np.mean(self.weight * np.square(self.target - self.consensus)))
 
-    def given_back(self, image: Floats) -> Floats:
+    def restore_structure(self, image: Floats) -> Floats:
         """Return an image with the structure of the target that noise cannot explain.
 
         The mean of `image` and the denoised consensus image tells structure
         from noise in an empirical Wiener filter of the target; the result is
         the mean of the filtered target and the denoised consensus image, which
-        err in different ways. Without noise that is the target itself.
+        err in different ways. Without noise the result is the target itself.
 
         Parameters
         ----------
         image : ndarray of shape (M, N)
-            What the network explains.
+            The image that the network explains.
 
         Returns
         -------
@@ -90,11 +99,12 @@ class Analysis:
         """
         if not any(self.noise):
             return self.target.clip(0, 1)
+        # The noise of T = sum_i beta_i X_i / w has the variance sum_i beta_i^2 s_i^2 / w^2.
         beta = self.model.gains
         variance = np.sum(self.variances * beta**2, axis=0)
         sigma = np.asarray(np.sqrt(variance) / self.weight, dtype=np.float32)
         pilot = np.asarray((image + self.consensus) / 2, dtype=np.float32)
-        filtered = wiener(self.target, sigma, pilot).clip(0, 1)
+        filtered = filter_wiener(self.target, sigma, pilot).clip(0, 1)
         return np.asarray((filtered + self.consensus) / 2, dtype=np.float32)
 
 
@@ -111,13 +121,15 @@ def analyze(images: Floats, config: FusionConfig) -> Analysis:
     ValueError
         If the images are smaller than a patch.
     """
-    cleaned = [_cleaned(i, config.denoising.noise == "auto") for i in images]
+    cleaned = [_clean(i, config.denoising.noise == "auto") for i in images]
     denoised = np.stack([c.denoised for c in cleaned])
     noise = tuple(float(np.sqrt(np.mean(c.variance))) for c in cleaned)
     bands = split_bands(denoised, config.gains.band_sigma)
-    model = _model(bands, config)
+    model = _estimate_model(bands, config)
     target = consensus = model.consensus(bands)
     if any(noise):
+        # The gains are those of the denoised sources, because noise would draw them towards the
+        # noisiest source; target and floor are made with them from the noisy sources.
         unbiased = np.stack([c.unbiased for c in cleaned])
         target = model.consensus(split_bands(unbiased, config.gains.band_sigma))
         consensus = consensus.clip(0, 1)
@@ -134,13 +146,16 @@ def analyze(images: Floats, config: FusionConfig) -> Analysis:
 
 
 def quick_consensus(images: Floats, config: FusionConfig) -> Floats:
-    """Return T of the sources as they are, in [0, 1], shape (M, N): a first image at once."""
+    """Return T of the sources as they are, clipped to [0, 1], shape (M, N).
+
+    It takes no denoising, so that there is a first image to show within a fraction of a second.
+    """
     bands = split_bands(images, config.gains.band_sigma)
-    return _model(bands, config).consensus(bands).clip(0, 1)
+    return _estimate_model(bands, config).consensus(bands).clip(0, 1)
 
 
-def _model(bands: Bands, config: FusionConfig) -> SensorModel:
-    return sensor_model(
+def _estimate_model(bands: Bands, config: FusionConfig) -> SensorModel:
+    return estimate_sensor_model(
         bands,
         patch_size=config.gains.patch_size,
         window=config.gains.window,
@@ -150,26 +165,31 @@ def _model(bands: Bands, config: FusionConfig) -> SensorModel:
 
 
 @dataclass(frozen=True, eq=False)
-class _Cleaned:
-    """A source without the mean of clipped noise, without noise, and the noise's variance."""
+class _CleanSource:
+    """A source without its noise, and what is known of that noise."""
 
     unbiased: Floats
+    """The source with its noise, but without the mean that clipping gave the noise."""
     denoised: Floats
     variance: Floats
+    """Variance of the noise, everywhere or at each pixel."""
 
 
-def _cleaned(image: Floats, look: bool) -> _Cleaned:
+def _clean(image: Floats, look: bool) -> _CleanSource:
+    """Estimate the noise of a source, if `look`, and remove it."""
+    # Speckle first: it would pass for white noise of its mean strength.
     proportion = estimate_speckle(image) if look else 0.0
     if proportion > 0:
-        signal = despeckle(image, proportion).clip(0, 1)
-        return _Cleaned(image, signal, np.square(np.float32(proportion) * signal))
+        signal = remove_speckle(image, proportion).clip(0, 1)
+        return _CleanSource(image, signal, np.square(np.float32(proportion) * signal))
     sigma = estimate_noise(image) if look else 0.0
     variance = np.square(np.asarray(sigma, dtype=np.float32))
     if sigma == 0:
-        return _Cleaned(image, image, variance)
+        return _CleanSource(image, image, variance)
     smooth = denoise(image, sigma)
     if not is_clipped(image, smooth, sigma):
-        return _Cleaned(image, smooth.clip(0, 1), variance)
-    signal = unclipped(smooth, sigma)
+        return _CleanSource(image, smooth.clip(0, 1), variance)
+    # Clipped noise has a mean above 0 in the dark, which denoising keeps: black turns gray.
+    signal = undo_clipping(smooth, sigma)
     unbiased = image - (clipped_mean(signal, sigma) - signal)
-    return _Cleaned(unbiased, wiener(unbiased, sigma, signal).clip(0, 1), variance)
+    return _CleanSource(unbiased, filter_wiener(unbiased, sigma, signal).clip(0, 1), variance)

@@ -1,0 +1,31 @@
+"""Cut images into strips of rows with a halo, so that memory stays bounded however large they are.
+
+What depends on a window around each pixel is the same from strips as from the whole image, as long
+as the halo is as wide as the window reaches.
+"""
+
+from collections.abc import Iterator
+
+
+def cut_strips(rows: int, size: int, halo: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Yield the strips of an image from top to bottom.
+
+    Parameters
+    ----------
+    rows : int
+        Rows of the image.
+    size : int
+        Rows of a strip; the last one has what is left.
+    halo : int
+        Rows above and below a strip that are needed to compute it, where the image has them.
+
+    Yields
+    ------
+    three slices
+        The rows of the strip in the image, the same with the halo, and the rows of the strip
+        within the latter.
+    """
+    for start in range(0, rows, size):
+        stop = min(start + size, rows)
+        top = max(start - halo, 0)
+        yield slice(start, stop), slice(top, stop + halo), slice(start - top, stop - top)
