@@ -9,7 +9,7 @@ from napari_dip_fusion.metrics import evaluate
 
 # Made with the MATLAB metric code published by the laboratory behind the reference paper, run in
 # GNU Octave 7.3 on uint8 images held as double (0..255); mutual_information is the mean over the
-# sources of scikit-learn's mutual_info_score / ln 2, one bin per grey level. The pictures ship
+# sources of scikit-learn's mutual_info_score / ln 2, one bin per gray level. The pictures ship
 # inside the scikit-image wheel.
 NAMES = [
     "petrovic",

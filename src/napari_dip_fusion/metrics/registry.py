@@ -98,9 +98,12 @@ def _select_names(which: Sequence[str] | None) -> Sequence[str]:
     return names
 
 
+# Their order is that of columns in tables.
 DEFAULT_METRICS = ("petrovic", "mutual_information", "piella", "cvejic")
 """The four metrics of the tables of Ma et al. 2022, with Shannon's mutual information."""
 
+# Variants have names of their own because published tables mix them: a figure has to say which
+# one it is. A description says what the values mean, since it is all that a tooltip shows.
 _REGISTERED = (
     Metric(
         "petrovic",

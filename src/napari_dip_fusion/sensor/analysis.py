@@ -6,12 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.sensor.bands import (
-    Bands,
-    SensorModel,
-    estimate_sensor_model,
-    split_bands,
-)
+from napari_dip_fusion.sensor.bands import Bands, SensorModel, estimate_sensor_model, split_bands
 from napari_dip_fusion.sensor.consensus import consensus_weight
 from napari_dip_fusion.sensor.denoising import denoise, filter_wiener, remove_speckle
 from napari_dip_fusion.sensor.noise import (
@@ -114,7 +109,13 @@ def analyze(images: Floats, config: FusionConfig) -> Analysis:
     Parameters
     ----------
     images : ndarray of shape (K, M, N), float32 in [0, 1]
+        The prepared sources.
     config : FusionConfig
+        Its groups ``gains`` and ``denoising`` are used.
+
+    Returns
+    -------
+    Analysis
 
     Raises
     ------
@@ -171,6 +172,7 @@ class _CleanSource:
     unbiased: Floats
     """The source with its noise, but without the mean that clipping gave the noise."""
     denoised: Floats
+    """The source without its noise."""
     variance: Floats
     """Variance of the noise, everywhere or at each pixel."""
 

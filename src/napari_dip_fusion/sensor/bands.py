@@ -15,8 +15,8 @@ from napari_dip_fusion.sensor.stacks import check_finite, stack_sources
 
 Floats = NDArray[np.float32]
 
-# Variance of a source in [0, 1] below which the guided filter takes it for flat: a standard
-# deviation of 0.01, which the noise estimate takes for texture or for nothing as well.
+# Variance of a source in [0, 1] below which the guided filter takes it for flat; its standard
+# deviation is 0.01 then, 2.5 of 255 gray levels.
 _FLAT = 1e-4
 
 
@@ -126,8 +126,8 @@ def estimate_sensor_model(
     options = (patch_size, window, scale)
     if bands.base is None:
         return SensorModel(compute_gains([bands.details], *options, sharpness), None)
-    # NumPy and SciPy let go of Python's lock in what takes the time here, so that a second thread
-    # saves about half of it.
+    # NumPy and SciPy let go of Python's lock while they compute, so that both bands are worked on
+    # at the same time where a second core is idle.
     with ThreadPoolExecutor(max_workers=1) as beside:
         base_gains = beside.submit(compute_gains, [bands.base, bands.details], *options, 1.0)
         gains = compute_gains([bands.details], *options, sharpness)

@@ -15,8 +15,8 @@ _SIDE = 8
 # 3, which Yu and Sapiro take, blurs more.
 _THRESHOLD = 2.7
 
-# Rows of the image whose patches are transformed at once: all patches of a pixel's neighborhood
-# are 64 times the image.
+# Rows of the image whose patches are transformed at once; those of all rows would take 64 times the
+# memory of the image.
 _ROWS = 64
 
 # Signal below which noise in proportion to it is too weak to matter: 5 of 255 gray levels.
