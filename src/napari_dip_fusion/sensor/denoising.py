@@ -58,8 +58,8 @@ def denoise(image: Floats, sigma: float) -> Floats:
     # Imported here because it is slow to import, and clean sources do not need it.
     from skimage.restoration import denoise_nl_means
 
-    # Patch, distance and h = 0.8 sigma are those of scikit-image's own example of the fast mode for
-    # noise of a known level.
+    # Patch size and distance are those of scikit-image's example of non-local means, which takes an
+    # h of 0.6 to 0.8 sigma where the level of the noise is known.
     means = denoise_nl_means(
         image, patch_size=5, patch_distance=6, h=0.8 * sigma, sigma=sigma, fast_mode=True
     )
