@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.errors import ImageFileError, summarize_error
 
 __all__ = ["replacing", "write_text"]
 
@@ -61,7 +61,7 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Itera
     except FileExistsError:
         raise
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = error.strerror or summarize_error(error)
         raise ImageFileError(
             f"could not write {final}: {reason}; nothing was changed, choose another place"
         ) from error

@@ -1,8 +1,7 @@
 """Which module reads and writes which file, and the errors common to all of them."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io.atomic import replacing
+from napari_dip_fusion.io.failures import report_failure
 from napari_dip_fusion.sources import Source
 
 __all__ = [
@@ -96,7 +96,7 @@ def read_images(path: str | os.PathLike[str]) -> list[Source]:
         If it cannot be read, with one line that says why and what to do.
     """
     path = Path(path)
-    with _explained(path):
+    with report_failure(path):
         images: list[Source] = _identify(path).load("read")(path)
     return images
 
@@ -165,7 +165,7 @@ def read_plane(
     from napari_dip_fusion.sources.choosing import only_plane
 
     image = only_plane(read_image(path, channel=channel, plane=plane, level=level))
-    with _explained(Path(path)):
+    with report_failure(Path(path)):
         return image.replace(data=image.to_numpy())
 
 
@@ -310,19 +310,3 @@ def _wrong_start(path: Path, form: Format, start: bytes) -> str:
         if other.magic and start.startswith(other.magic):
             return f"{path} is named {form.name} but holds {other.name}; give it that ending"
     return f"{path} does not start as {form.name} does ({start[:8].hex(' ')}); it is damaged"
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn the errors of files and memory into the one error of this package."""
-    try:
-        yield
-    except PermissionError as error:
-        raise ImageFileError(f"{path} may not be read by you; ask for permission") from error
-    except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())
-        raise ImageFileError(f"{path} cannot be read: {reason}") from error
-    except MemoryError as error:
-        raise ImageFileError(
-            f"{path} does not fit in memory; read a part of it, or a smaller version"
-        ) from error

@@ -4,7 +4,7 @@ import gzip
 import io
 import json
 import warnings
-import zlib
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import description
 from napari_dip_fusion.io.anatomy import NIFTI_TO_WORLD, rescale, rescaled_dtype
+from napari_dip_fusion.io.failures import report_damage
 from napari_dip_fusion.io.limits import declared_bytes, refuse_memory, refuse_packed
 from napari_dip_fusion.io.quiet import quiet
 from napari_dip_fusion.sources import Source
@@ -30,7 +31,6 @@ _COMMENT = 6
 _COLOURS = {128: 3, 2304: 4}
 _HELD = (*tuple(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)), "f4", "f8")
 _GZIP = b"\x1f\x8b"
-_DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, ValueError, TypeError, OverflowError)
 
 
 def read(path: Path) -> list[Source]:
@@ -55,18 +55,12 @@ def read(path: Path) -> list[Source]:
         If the file is damaged or declares more than it holds.
     """
     header = _checked_header(path)
-    try:
-        with quiet("nibabel.global"):
-            loaded: Any = nib.load(path)
-            if not isinstance(loaded, nib.Nifti1Pair):  # CIFTI, with the same ending
-                kind = type(loaded).__name__
-                raise ImageFileError(f"{path} is {kind}, not an image; convert it to NIfTI")
-            image = _image(path, loaded)
-    except ImageFileError:
-        raise
-    # nibabel has several base classes of errors of its own.
-    except Exception as error:
-        raise _damaged(path, error) from error
+    with _report_damage(path), quiet("nibabel.global"):
+        loaded: Any = nib.load(path)
+        if not isinstance(loaded, nib.Nifti1Pair):  # CIFTI, with the same ending
+            kind = type(loaded).__name__
+            raise ImageFileError(f"{path} is {kind}, not an image; convert it to NIfTI")
+        image = _image(path, loaded)
     found = _description(loaded.header)
     images = _split(image)
     if int(header["dim"][0]) == 2:
@@ -74,9 +68,9 @@ def read(path: Path) -> list[Source]:
     return [description.restore(one, found) for one in images]
 
 
-def _damaged(path: Path, error: BaseException) -> ImageFileError:
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
-    return ImageFileError(f"{path} cannot be read as NIfTI ({reason}); it is damaged")
+def _report_damage(path: Path) -> AbstractContextManager[None]:
+    # Broken gzip data and missing bytes are errors of the file system to gzip and nibabel.
+    return report_damage(path, "read as NIfTI", advice="it is damaged", unchanged=(MemoryError,))
 
 
 def _checked_header(path: Path) -> Any:
@@ -84,15 +78,12 @@ def _checked_header(path: Path) -> Any:
     packed = path.stat().st_size
     with path.open("rb") as raw:
         is_gzip = raw.read(2) == _GZIP
-    try:
+    with _report_damage(path):
         with gzip.open(path) if is_gzip else path.open("rb") as handle:
             start = handle.read(540)
         header = _parse_header(start)
         shape = header.get_data_shape()
         itemsize = header.get_data_dtype().itemsize
-    # Broken fields and broken gzip surface as nearly any type of error.
-    except Exception as error:
-        raise _damaged(path, error) from error
     offset = float(header["vox_offset"])
     if not 0 <= offset <= _MOST_EXTENSION:
         raise ImageFileError(f"{path} declares its pixels at byte {offset:g}; it is damaged")
@@ -132,10 +123,8 @@ class _Scaled:
         return len(self.stored.shape)
 
     def __getitem__(self, where: tuple[Any, ...]) -> NDArray[Any]:
-        try:
+        with _report_damage(self.path):
             values = np.asarray(self.stored[tuple(reversed(where))]).T
-        except (*_DAMAGE, OSError) as error:
-            raise _damaged(self.path, error) from error
         return rescale(values, self.slope, self.intercept, self.dtype)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.io.failures import report_damage
 from napari_dip_fusion.io.limits import declared_bytes, refuse_memory, refuse_packed
 from napari_dip_fusion.sources.choosing import without_single_axes
 from napari_dip_fusion.sources.source import Source, warn_of_place
@@ -43,15 +44,9 @@ def read(path: Path) -> list[Source]:
     content = path.read_bytes()
     if content.startswith(_PNG):
         _check_png(path, content)
-    try:
+    # Pillow raises OSError for broken content, too.
+    with report_damage(path, "decoded", unchanged=(MemoryError,)):
         pixels = _decode_deep_png(content) if _is_deep_colour(content) else _decode(path, content)
-    except (ImageFileError, MemoryError):
-        raise
-    # Decoders of damaged files raise nearly anything: SyntaxError, struct.error, ...
-    except Exception as error:
-        raise ImageFileError(
-            f"{path} cannot be decoded ({_line(error)}); the file is cut short or damaged"
-        ) from error
     return [Source(pixels, rgb=pixels.ndim == 3, name=path.stem, path=path)]
 
 
@@ -141,7 +136,3 @@ def _as_colour(pixels: NDArray[Any]) -> NDArray[Any]:
     if pixels.ndim == 3 and pixels.shape[-1] == 2:
         return np.concatenate([np.repeat(pixels[..., :1], 3, axis=-1), pixels[..., 1:]], axis=-1)
     return pixels
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

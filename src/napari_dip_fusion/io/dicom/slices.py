@@ -2,8 +2,6 @@
 
 import re
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +15,10 @@ from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.errors import ImageFileError, summarize_error
 from napari_dip_fusion.io.anatomy import rescale
 from napari_dip_fusion.io.dicom.privacy import kept_fields
+from napari_dip_fusion.io.failures import report_damage
 from napari_dip_fusion.io.limits import declared_bytes, refuse_memory, refuse_packed
 from napari_dip_fusion.io.quiet import no_warnings
 
@@ -119,7 +118,8 @@ def read_slices(path: Path, *, patient: bool = False) -> list[Slice]:
     ImageFileError
         If the file is damaged, or compressed in a way for which a package is missing.
     """
-    with _explained(path):
+    # Many scanners bend the standard a little, which pydicom warns of.
+    with report_damage(path, "read as DICOM"), no_warnings():
         with path.open("rb") as handle:
             if handle.read(132)[128:] != b"DICM":
                 raise ImageFileError(f"{path} has no DICM mark at byte 128; it is no DICOM file")
@@ -160,7 +160,7 @@ def decode(plane: Slice, dtype: np.dtype[Any]) -> NDArray[Any]:
     ImageFileError
         If the pixels are damaged.
     """
-    with _explained(plane.path):
+    with report_damage(plane.path, "read as DICOM"), no_warnings():
         whole = plane.palette or plane.deflated
         source: Any = pydicom.dcmread(plane.path) if whole else plane.path
         try:
@@ -189,7 +189,7 @@ def _undecoded(path: Path, error: RuntimeError) -> ImageFileError:
     syntax = read_file_meta_info(path).get("TransferSyntaxUID")
     missing = get_decoder(syntax).missing_dependencies if syntax is not None else []
     advice = f", or another decoder is needed: {_installation(missing)}" if missing else ""
-    reason = " ".join(str(error).split())[:200]
+    reason = summarize_error(error)
     return ImageFileError(f"{path} cannot be decoded ({reason}); it is damaged{advice}")
 
 
@@ -198,21 +198,6 @@ def _installation(missing: list[str]) -> str:
     wanted = [line for line in missing if line.startswith("pylibjpeg")] or missing
     packages = re.findall(r"[\w-]+[>=]+[\d.]+", wanted[0])
     return "pip install " + " ".join(f'"{package}"' for package in packages)
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        with no_warnings():  # many scanners bend the standard a little
-            yield
-    except (ImageFileError, OSError, MemoryError):
-        raise
-    # A damaged element surfaces as nearly any type of error.
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ImageFileError(
-            f"{path} cannot be read as DICOM ({reason}); the file is cut short or damaged"
-        ) from error
 
 
 def _is_packed(syntax: Any) -> bool:

@@ -11,6 +11,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.io.failures import report_damage
 from napari_dip_fusion.io.limits import declared_bytes, refuse_memory, refuse_packed
 from napari_dip_fusion.io.quiet import quiet
 from napari_dip_fusion.sources import Source
@@ -50,20 +51,15 @@ def opened(path: Path) -> Iterator[tifffile.TiffFile]:
     ImageFileError
         If the file is damaged.
     """
-    try:
-        with quiet("tifffile"), tifffile.TiffFile(path) as tif:
-            # Counting finds where the chain of pages ends, also if it leads back.
-            if len(tif.pages) < 1:
-                raise ImageFileError(f"{path} holds no pages; the file is damaged")
-            yield tif
-    except (ImageFileError, OSError, MemoryError):
-        raise
-    # A damaged tag surfaces as nearly any type of error.
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ImageFileError(
-            f"{path} cannot be read as TIFF ({reason}); the file is cut short or damaged"
-        ) from error
+    with (
+        report_damage(path, "read as TIFF"),
+        quiet("tifffile"),
+        tifffile.TiffFile(path) as tif,
+    ):
+        # Counting finds where the chain of pages ends, also if it leads back.
+        if len(tif.pages) < 1:
+            raise ImageFileError(f"{path} holds no pages; the file is damaged")
+        yield tif
 
 
 def series_image(path: Path, tif: tifffile.TiffFile, number: int) -> Source:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import description
 from napari_dip_fusion.io.channels import split_channels
+from napari_dip_fusion.io.failures import report_damage
 from napari_dip_fusion.io.limits import declared_bytes, refuse_memory
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.units import LENGTHS, TIMES, long_name, symbol
@@ -24,6 +25,7 @@ from napari_dip_fusion.sources.units import LENGTHS, TIMES, long_name, symbol
 __all__ = ["read", "write"]
 
 _ATTRIBUTE = "napari-dip-fusion"
+_ADVICE = "it is damaged"
 _MOST_JSON = 16 * 2**20
 _CHUNK = 1024
 _CODECS = {
@@ -51,25 +53,15 @@ def read(path: Path) -> list[Source]:
     ImageFileError
         If the folder holds no image, or is damaged.
     """
-    try:
+    with report_damage(path, "read as OME-Zarr", advice=_ADVICE):
         attributes = _attributes(path)
         if "multiscales" in attributes:
             return _images(path, attributes)
         inner = sorted(p for p in path.iterdir() if p.name.isdigit() and p.is_dir())
         if "bioformats2raw.layout" in attributes and inner:
             return [image for p in inner for image in _images(p, _attributes(p))]
-    except (ImageFileError, OSError, MemoryError):
-        raise
-    # Damaged metadata surface as nearly any type of error.
-    except Exception as error:
-        raise _damaged(path, error) from error
     held = ", ".join(sorted(p.name for p in path.iterdir() if p.is_dir())[:10]) or "nothing"
     raise ImageFileError(f"{path} is no OME-Zarr image; choose one of the folders in it: {held}")
-
-
-def _damaged(path: Path, error: BaseException) -> ImageFileError:
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
-    return ImageFileError(f"{path} cannot be read as OME-Zarr ({reason}); it is damaged")
 
 
 def _load_json(path: Path) -> dict[str, Any]:
@@ -115,12 +107,8 @@ class _Chunks:
         return len(self.array.shape)
 
     def __getitem__(self, where: Any) -> NDArray[Any]:
-        try:
+        with report_damage(self.path, "read as OME-Zarr", advice=_ADVICE):
             return np.asarray(self.array[where])
-        except (ImageFileError, OSError, MemoryError):
-            raise
-        except Exception as error:  # of any codec
-            raise _damaged(self.path, error) from error
 
 
 def _array(path: Path) -> Any:
