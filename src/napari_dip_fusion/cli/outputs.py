@@ -74,7 +74,7 @@ class Outputs:
     def write(self, result: FusionResult, sources: GridSources, names: Sequence[str]) -> None:
         """Write image, gains and record, each whole or not at all."""
         metadata = {"dip_fusion": {"record": result.record, "metrics": result.metrics}}
-        fused = sources.placed(
+        fused = sources.make_source(
             self._pixels(result), flat=is_flat(self.fused), name="fused", metadata=metadata
         )
         if self.fused.name.lower().endswith(_BUNDLE):
@@ -137,15 +137,15 @@ def _beside(result: FusionResult, sources: GridSources, names: Sequence[str]) ->
     grey = {"contrast_limits": (0.0, 1.0), "visible": False}
     return [
         *(
-            sources.placed(a, flat=False, name=n)
+            sources.make_source(a, flat=False, name=n)
             for a, n in zip(sources.arrays, names, strict=True)
         ),
         *(
-            sources.placed(maps[i], flat=False, name=f"{n} {band}", display=gain)
+            sources.make_source(maps[i], flat=False, name=f"{n} {band}", display=gain)
             for i, n in enumerate(names)
             for band, maps in bands.items()
         ),
-        sources.placed(result.consensus, flat=False, name="consensus", display=grey),
+        sources.make_source(result.consensus, flat=False, name="consensus", display=grey),
     ]
 
 

@@ -131,7 +131,7 @@ def read_image(
     ImageFileError
         If it cannot be read, or holds several images and none was chosen.
     """
-    from napari_dip_fusion.sources.choosing import choose_image, choose_level, choose_plane
+    from napari_dip_fusion.sources.parts import choose_image, choose_level, choose_plane
 
     image = choose_level(choose_image(read_images(path), channel), level)
     return image if plane is None else choose_plane(image, plane)
@@ -162,9 +162,9 @@ def read_plane(
         If it cannot be read, or more than one plane is left; the message lists
         what there is.
     """
-    from napari_dip_fusion.sources.choosing import only_plane
+    from napari_dip_fusion.sources.parts import require_plane
 
-    image = only_plane(read_image(path, channel=channel, plane=plane, level=level))
+    image = require_plane(read_image(path, channel=channel, plane=plane, level=level))
     with report_failure(Path(path)):
         return image.replace(data=image.to_numpy())
 

@@ -20,7 +20,7 @@ from napari_dip_fusion.io.failures import report_damage
 from napari_dip_fusion.io.limits import declared_bytes, refuse_memory, refuse_packed
 from napari_dip_fusion.io.quiet import quiet
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.units import LENGTHS, TIMES, symbol
+from napari_dip_fusion.sources.units import LENGTHS, TIMES, abbreviate_unit
 
 __all__ = ["read", "write"]
 
@@ -207,10 +207,10 @@ def _place(path: Path, loaded: Any, ndim: int) -> tuple[NDArray[np.float64], tup
     affine[spatial, spatial] = (NIFTI_TO_WORLD @ stored[:3, :3])[:, ::-1]
     affine[spatial, -1] = NIFTI_TO_WORLD @ stored[:3, 3]
     length, time = header.get_xyzt_units()
-    units = ["pixel"] * (ndim - 3) + [symbol(length) if length != "unknown" else "mm"] * 3
+    units = ["pixel"] * (ndim - 3) + [abbreviate_unit(length) if length != "unknown" else "mm"] * 3
     if ndim > 3:
         step, start = float(header["pixdim"][4]), float(header["toffset"])
-        units[-4] = symbol(time)
+        units[-4] = abbreviate_unit(time)
         affine[ndim - 4, ndim - 4] = step if np.isfinite(step) and step > 0 else 1.0
         affine[ndim - 4, -1] = start if np.isfinite(start) else 0.0
     return affine, tuple(units)
@@ -318,7 +318,7 @@ def _header_place(image: Source) -> tuple[NDArray[np.float64], tuple[str, str]]:
     place = np.eye(4)
     place[3 - spatial : 3, 3 - spatial : 3] = steps[-spatial:, -spatial:]
     place[3 - spatial : 3, 3] = image.affine[-1 - spatial : -1, -1]
-    factor, length = _header_length([symbol(unit) for unit in image.units[-spatial:]])
+    factor, length = _header_length([abbreviate_unit(unit) for unit in image.units[-spatial:]])
     place[:3] *= factor
     affine = np.eye(4)
     affine[:3, :3] = (NIFTI_TO_WORLD.T @ place[:3, :3])[:, ::-1]
@@ -342,7 +342,7 @@ def _header_length(units: list[str]) -> tuple[NDArray[np.float64], str]:
 def _header_time(image: Source) -> str:
     if image.ndim < 4:
         return "sec"
-    unit = symbol(image.units[0])
+    unit = abbreviate_unit(image.units[0])
     held = {"s": "sec", "ms": "msec", "us": "usec"}
     if unit not in held and unit != "pixel":
         known = "; convert it to s" if unit in TIMES else ""

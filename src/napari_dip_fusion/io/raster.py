@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io.failures import report_damage
 from napari_dip_fusion.io.limits import declared_bytes, refuse_memory, refuse_packed
-from napari_dip_fusion.sources.choosing import without_single_axes
-from napari_dip_fusion.sources.source import Source, warn_of_place
+from napari_dip_fusion.io.losses import warn_of_lost_place
+from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.parts import drop_single_axes
 
 __all__ = ["read", "write"]
 
@@ -67,7 +68,7 @@ def write(path: Path, image: Source) -> None:
     """
     import imagecodecs
 
-    image = without_single_axes(image)
+    image = drop_single_axes(image)
     if image.ndim != 2:
         raise ImageFileError(
             f"PNG holds one plane, got axes {', '.join(image.axes)} of sizes {image.shape}; "
@@ -77,7 +78,7 @@ def write(path: Path, image: Source) -> None:
         raise ImageFileError(
             f"PNG holds uint8 or uint16, got {image.dtype}; convert it, or write TIFF"
         )
-    warn_of_place(image, "PNG")
+    warn_of_lost_place(image, "PNG", stacklevel=3)
     path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(image.to_numpy())))
 
 

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import description
 from napari_dip_fusion.io.channels import split_channels
+from napari_dip_fusion.io.losses import warn_of_lost_unit, warn_of_private_rotation
 from napari_dip_fusion.io.tiff.pages import opened, series_image
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.units import LENGTHS, TIMES, symbol
+from napari_dip_fusion.sources.units import LENGTHS, TIMES, abbreviate_unit
 
 __all__ = ["images", "is_own", "read", "write", "write_all"]
 
@@ -194,7 +195,7 @@ def _placed(image: Source, entry: _Entry) -> Source:
         default = "s" if axis == "t" else "um"
         step = _number(entry.pixels.get(key))
         steps.append(step or 1.0)
-        units.append(symbol(entry.pixels.get(f"{key}Unit", default)) if step else "pixel")
+        units.append(abbreviate_unit(entry.pixels.get(f"{key}Unit", default)) if step else "pixel")
     return image.replace(affine=np.diag([*steps, 1.0]), units=tuple(units))
 
 
@@ -272,13 +273,7 @@ def _held_pixels(image: Source) -> NDArray[Any]:
 def _fields(image: Source) -> dict[str, Any]:
     """Return the metadata from which tifffile makes OME-XML."""
     letters = _letters(image.axes)
-    steps = image.affine[:-1, :-1]
-    if not np.array_equal(steps, np.diag(np.diag(steps))) or (np.diag(steps) < 0).any():
-        warnings.warn(
-            f"{image.name or 'image'}: OME-TIFF has fields for spacing and position only; "
-            "rotation, shear and flips are kept in a comment that only this program reads",
-            stacklevel=5,
-        )
+    warn_of_private_rotation(image, "OME-TIFF", kept_in="a comment", stacklevel=5)
     note = json.dumps(description.describe(image))
     fields: dict[str, Any] = {
         "axes": letters + ("S" if image.rgb else ""),
@@ -288,7 +283,7 @@ def _fields(image: Source) -> dict[str, Any]:
     if "C" not in letters:
         fields["Channel"] = {"Name": image.name or "image"}
     for letter, step, unit in zip(letters, image.spacing, image.units, strict=True):
-        fields.update(_size_fields(letter, float(step), symbol(unit)))
+        fields.update(_size_fields(letter, float(step), abbreviate_unit(unit)))
     planes = _positions(image, letters)
     return {**fields, "Plane": planes} if planes else fields
 
@@ -305,14 +300,14 @@ def _positions(image: Source, letters: str) -> dict[str, list[Any]]:
     world = indices @ image.affine.T
     planes: dict[str, list[Any]] = {}
     for axis, (letter, unit) in enumerate(zip(letters, image.units, strict=True)):
-        if letter in "XYZ" and symbol(unit) in LENGTHS:
+        if letter in "XYZ" and abbreviate_unit(unit) in LENGTHS:
             planes[f"Position{letter}"] = world[:, axis].tolist()
             planes[f"Position{letter}Unit"] = [_ome_unit(unit)] * count
     return planes
 
 
 def _ome_unit(unit: str) -> str:
-    return symbol(unit).replace("um", "µm").replace("us", "µs")
+    return abbreviate_unit(unit).replace("um", "µm").replace("us", "µs")
 
 
 def _size_fields(letter: str, step: float, unit: str) -> dict[str, Any]:
@@ -320,7 +315,7 @@ def _size_fields(letter: str, step: float, unit: str) -> dict[str, Any]:
     if letter == "C" or (unit == "pixel" and step == 1) or step <= 0:
         return {}
     if unit not in known and unit != "pixel":
-        warnings.warn(f"OME-TIFF has no unit {unit} for axis {letter}", stacklevel=6)
+        warn_of_lost_unit(unit, letter, "OME-TIFF", stacklevel=6)
         return {}
     if letter == "T" and unit == "pixel":
         return {}

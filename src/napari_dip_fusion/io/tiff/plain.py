@@ -12,10 +12,11 @@ import tifffile
 
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io.channels import split_channels
+from napari_dip_fusion.io.losses import warn_of_lost_place
 from napari_dip_fusion.io.tiff import ome
 from napari_dip_fusion.io.tiff.pages import opened, series_image
-from napari_dip_fusion.sources.choosing import without_single_axes
-from napari_dip_fusion.sources.source import Source, warn_of_place
+from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.parts import drop_single_axes
 
 __all__ = ["read", "write"]
 
@@ -62,7 +63,7 @@ def write(path: Path, image: Source) -> None:
     ImageFileError
         If the image is no plane or of another type.
     """
-    image = without_single_axes(image)
+    image = drop_single_axes(image)
     if image.ndim != 2:
         raise ImageFileError(
             f"plain TIFF is written as one plane, got axes {', '.join(image.axes)} of sizes "
@@ -73,7 +74,7 @@ def write(path: Path, image: Source) -> None:
             f"plain TIFF is written as uint8, uint16 or float32, got {image.dtype}; "
             "convert it, or write OME-TIFF (.ome.tif)"
         )
-    warn_of_place(image, "plain TIFF")
+    warn_of_lost_place(image, "plain TIFF", stacklevel=3)
     photometric = "rgb" if image.rgb else "minisblack"
     tifffile.imwrite(path, image.to_numpy(), photometric=photometric, metadata=None)
 

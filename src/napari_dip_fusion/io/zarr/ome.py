@@ -5,7 +5,6 @@ code from the file; only codecs of plain numbers are let through.
 """
 
 import json
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,8 +18,9 @@ from napari_dip_fusion.io import description
 from napari_dip_fusion.io.channels import split_channels
 from napari_dip_fusion.io.failures import report_damage
 from napari_dip_fusion.io.limits import declared_bytes, refuse_memory
+from napari_dip_fusion.io.losses import warn_of_lost_unit, warn_of_private_rotation
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.units import LENGTHS, TIMES, long_name, symbol
+from napari_dip_fusion.sources.units import LENGTHS, TIMES, abbreviate_unit, spell_out_unit
 
 __all__ = ["read", "write"]
 
@@ -188,7 +188,7 @@ def _axes(path: Path, scales: Mapping[str, Any]) -> list[tuple[str, str]]:
     axes = scales.get("axes")
     if not axes:
         raise ImageFileError(f"{path} names no axes (OME-Zarr before 0.4); convert it first")
-    return [(str(axis["name"]), symbol(axis.get("unit", "pixel"))) for axis in axes]
+    return [(str(axis["name"]), abbreviate_unit(axis.get("unit", "pixel"))) for axis in axes]
 
 
 def _inner(path: Path, name: str) -> str:
@@ -294,19 +294,13 @@ def _written_axes(image: Source) -> list[dict[str, str]]:
     axes = []
     for name, unit in zip(names, image.units, strict=True):
         axis = {"name": name, "type": "time" if name == "t" else "space"}
-        short = symbol(unit)
+        short = abbreviate_unit(unit)
         if short in (TIMES if name == "t" else LENGTHS):
-            axis["unit"] = str(long_name(short))
+            axis["unit"] = str(spell_out_unit(short))
         elif short != "pixel":
-            warnings.warn(f"OME-Zarr has no unit {unit} for axis {name}", stacklevel=4)
+            warn_of_lost_unit(unit, name, "OME-Zarr", stacklevel=4)
         axes.append(axis)
-    steps = image.affine[:-1, :-1]
-    if not np.array_equal(steps, np.diag(np.diag(steps))) or (np.diag(steps) < 0).any():
-        warnings.warn(
-            f"{image.name or 'image'}: OME-Zarr has fields for spacing and position only; "
-            "rotation, shear and flips are kept in an attribute that only this program reads",
-            stacklevel=4,
-        )
+    warn_of_private_rotation(image, "OME-Zarr", kept_in="an attribute", stacklevel=4)
     if image.rgb:
         axes.insert(_times(image), {"name": "c", "type": "channel"})
     return axes
