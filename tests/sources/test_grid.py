@@ -74,7 +74,7 @@ def test_pictures_without_a_place_are_left_alone() -> None:
     assert grid.resampled == [False, False]
 
 
-def test_a_picture_without_a_place_is_not_laid_over_millimetres() -> None:
+def test_a_picture_without_a_place_is_not_laid_over_millimeters() -> None:
     picture = Source(RNG.random((20, 20)))
     placed = Source(RNG.random((20, 20)), affine=np.diag([0.5, 0.5, 1]), units=("mm",) * 2)
     for images in ([placed, picture], [picture, placed]):

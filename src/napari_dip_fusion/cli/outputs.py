@@ -15,8 +15,8 @@ from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.fusion import FusionResult
 from napari_dip_fusion.io import write_image, write_images, write_text
-from napari_dip_fusion.io.formats import known_endings
-from napari_dip_fusion.io.quiet import no_warnings
+from napari_dip_fusion.io.formats import list_endings
+from napari_dip_fusion.io.silence import silence_warnings
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.grid import GridSources
 from napari_dip_fusion.sources.prepare import PreparedSources
@@ -56,7 +56,7 @@ class Outputs:
         ValueError
             If pixel type, colours or axes do not fit the format, or ``like`` is no source.
         """
-        with TemporaryDirectory() as folder, no_warnings():
+        with TemporaryDirectory() as folder, silence_warnings():
             elsewhere = replace(
                 self,
                 fused=Path(folder, self.fused.name),
@@ -157,7 +157,7 @@ def is_flat(path: Path) -> bool:
 
 def record_beside(output: Path) -> Path:
     """Return NAME.record.json for an output NAME with any known ending."""
-    ending = next(e for e in known_endings(writing=True) if output.name.lower().endswith(e))
+    ending = next(e for e in list_endings(writing=True) if output.name.lower().endswith(e))
     return output.with_name(f"{output.name[: -len(ending)]}.record.json")
 
 
@@ -169,7 +169,7 @@ def output_kind(output: Path, dtype: str | None, like: int | None) -> str | None
     ValueError
         If the ending or the type cannot be written.
     """
-    endings = known_endings(writing=True)
+    endings = list_endings(writing=True)
     if not output.name.lower().endswith(endings):
         raise ValueError(f"the output must end in one of {', '.join(endings)}, got {output.name!r}")
     png = output.name.lower().endswith(".png")

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from napari_dip_fusion.errors import ImageFileError, summarize_error
 
-__all__ = ["replacing", "write_text"]
+__all__ = ["write_atomically", "write_text"]
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
-    """Give a temporary path to write to, and move it to `path` at the end.
+def write_atomically(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary path to write to, and move what was written to `path` at the end.
 
     The temporary file or folder lies beside `path`, so that the move is one
     step of the file system. After any failure, a keyboard interrupt included,
@@ -43,7 +43,7 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Itera
     --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with replacing(Path(folder, "note.txt")) as temporary:
+    ...     with write_atomically(Path(folder, "note.txt")) as temporary:
     ...         _ = temporary.write_text("fused")
     ...     Path(folder, "note.txt").read_text()
     'fused'
@@ -88,7 +88,7 @@ def write_text(path: str | os.PathLike[str], text: str, *, overwrite: bool = Fal
     ImageFileError
         If the file cannot be written.
     """
-    with replacing(path, overwrite=overwrite) as temporary:
+    with write_atomically(path, overwrite=overwrite) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -98,7 +98,10 @@ def _refuse_existing(final: Path, overwrite: bool) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Have the bytes on the disk before the name points at them."""
+    """Wait until the bytes are on the disk.
+
+    A name that is moved earlier may, after a power failure, point at an empty file.
+    """
     files = (p for p in path.rglob("*") if p.is_file()) if path.is_dir() else (path,)
     for file in files:
         with file.open("rb+") as handle:
@@ -106,6 +109,7 @@ def _flush(path: Path) -> None:
 
 
 def _move(temporary: Path, final: Path) -> None:
+    """Give the temporary file or folder its final name, in place of what had that name."""
     if temporary.is_dir() != final.is_dir() and final.exists():
         kind = "folder" if final.is_dir() else "file"
         raise OSError(f"a {kind} of that name exists")

@@ -17,7 +17,7 @@ from pydicom.uid import (
 
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import read_image, read_images, write_image
-from napari_dip_fusion.io.dicom import series as dicom
+from napari_dip_fusion.io.dicom import series, volume
 
 EXAMPLES = Path(pydicom.data.__file__).parent / "test_files"
 PATIENT = {
@@ -208,10 +208,10 @@ def test_enhanced_multiframe(tmp_path):
 
 def test_large_series_is_lazy(tmp_path, monkeypatch):
     save_series(tmp_path, DATA)
-    monkeypatch.setattr(dicom, "_EAGER_BYTES", 10)
+    monkeypatch.setattr(volume, "_EAGER_BYTES", 10)
     decoded = []
-    original = dicom.decode
-    monkeypatch.setattr(dicom, "decode", lambda *a: decoded.append(a) or original(*a))
+    original = volume.decode_frame
+    monkeypatch.setattr(volume, "decode_frame", lambda *a: decoded.append(a) or original(*a))
     image = read_image(tmp_path)
     assert not decoded
     np.testing.assert_array_equal(image.take("z", 2).to_numpy(), DATA[2])
@@ -231,7 +231,7 @@ def test_no_patient_leaves_the_file(tmp_path, ending):
     told = json.dumps([image.metadata, dict(image.display), image.name]).encode() + content
     secrets = [*PATIENT.values(), "Mustermann", "Erika", "patient"]
     assert [secret for secret in secrets if secret.lower().encode() in told.lower()] == []
-    asked = dicom.read(tmp_path / "ct", patient=True)[0]
+    asked = series.read(tmp_path / "ct", patient=True)[0]
     assert asked.metadata["patient"]["PatientName"] == PATIENT["PatientName"]
 
 
