@@ -1,4 +1,4 @@
-"""Files that appear under their name whole, or not at all."""
+"""Files are written so that they appear under their name whole, or not at all."""
 
 import os
 import secrets
@@ -52,10 +52,12 @@ def write_atomically(path: str | os.PathLike[str], *, overwrite: bool = False) -
     _refuse_existing(final, overwrite)
     if not final.parent.is_dir():
         raise ImageFileError(f"folder {final.parent} does not exist; make it first")
+    # Libraries choose the format by the ending, so the temporary name has it too.
     temporary = final.parent / f".{secrets.token_hex(6)}-partial{''.join(final.suffixes[-3:])}"
     try:
         yield temporary
         _flush(temporary)
+        # Another program may have written there in the meantime.
         _refuse_existing(final, overwrite)
         _move(temporary, final)
     except FileExistsError:
@@ -104,6 +106,7 @@ def _flush(path: Path) -> None:
     """
     files = (p for p in path.rglob("*") if p.is_file()) if path.is_dir() else (path,)
     for file in files:
+        # Windows flushes only files that are open for writing.
         with file.open("rb+") as handle:
             os.fsync(handle.fileno())
 
@@ -121,7 +124,7 @@ def _move(temporary: Path, final: Path) -> None:
     final.rename(old)
     try:
         temporary.rename(final)
-    except BaseException:
+    except BaseException:  # a keyboard interrupt included
         old.rename(final)
         raise
     _remove(old)

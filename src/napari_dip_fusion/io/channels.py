@@ -41,6 +41,8 @@ def split_channels(
         plane = image.take("c", n).replace(
             name=name or numbered,
             display=dict(displays[n]) if n < len(displays) else image.display,
+            # take() drops the pyramid: on most axes an index means another place in a
+            # coarser level. Channels are as many in all levels.
             pyramid=tuple(level[(slice(None),) * axis + (n,)] for level in image.pyramid),
         )
         images.append(plane)

@@ -13,6 +13,7 @@ __all__ = ["is_claimed"]
 
 # napari's own reader opens TIFF and plain pictures as well as this program does.
 _ENDINGS = (".nii", ".nii.gz", ".dcm", ".dicom", ENDING)
+# Attributes of Zarr 3 and of Zarr 2: what OME-Zarr says of an image stands there.
 _ZARR_FILES = ("zarr.json", ".zattrs")
 
 

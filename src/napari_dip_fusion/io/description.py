@@ -18,6 +18,7 @@ from napari_dip_fusion.sources import Source
 __all__ = ["NAMESPACE", "describe", "parse", "restore"]
 
 NAMESPACE = "napari-dip-fusion/image/1"
+"""Value by which a description is known; the number counts versions of its fields."""
 
 
 def describe(image: Source) -> dict[str, Any]:
@@ -96,6 +97,7 @@ def restore(
     """
     if found is None or not _is_of(image, found):
         return image
+    # The fields of a format may hold less than the affine, but what they hold is compared.
     affine = np.asarray(found["affine"], dtype=np.float64)
     same_place = affine.shape == image.affine.shape and _is_same_place(
         reduce_affine(affine), image.affine
@@ -107,6 +109,7 @@ def restore(
             affine=affine if same_place else image.affine,
             name=str(found["name"]),
             display=dict(found["display"]),
+            # A reader may have found metadata in the fields, too.
             metadata={**image.metadata, **dict(found["metadata"])},
         )
     except (KeyError, TypeError, ValueError):
@@ -144,5 +147,6 @@ def _to_plain(value: Any) -> Any:
 
 
 def _is_representable(value: Any) -> bool:
+    """Tell whether a value can be turned into one that JSON holds."""
     kinds = (Mapping, list, tuple, str, int, float, bool, np.ndarray, np.generic)
     return value is None or isinstance(value, kinds)

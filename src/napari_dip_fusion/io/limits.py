@@ -88,6 +88,7 @@ def require_memory(path: Path, nbytes: int) -> None:
     ImageFileError
         If `nbytes` exceeds the memory that is free.
     """
+    # What the system can give without swapping, caches of files included.
     free = psutil.virtual_memory().available
     if nbytes > free:
         raise ImageFileError(

@@ -164,6 +164,7 @@ def _plane_grid(place: Source) -> tuple[Matrix, tuple[int, int]]:
     stacked = find_stacked_axes(place, longer_than=0)
     axes = [n for n, name in enumerate(place.axes) if name not in stacked]
     shape = (place.shape[axes[0]], place.shape[axes[1]])
+    # The columns of these axes and of the translation: (row, column, 1) to the world.
     return place.affine[:, [*axes, -1]], shape
 
 

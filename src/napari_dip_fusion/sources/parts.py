@@ -44,6 +44,7 @@ def choose_image(images: list[Source], channel: int | str | None) -> Source:
     names = [image.name for image in images]
     if isinstance(channel, str) and channel in names:
         return images[names.index(channel)]
+    # The command line passes an index as text.
     try:
         index = int(channel)
     except ValueError:

@@ -154,6 +154,7 @@ class Source:
         number, index = self._locate(axis, index)
         where = (slice(None),) * number + (slice(index, index + 1) if keep else index,)
         affine = self.affine.copy()
+        # The first pixel that is left lies where this index was.
         affine[:, -1] += affine[:, number] * index
         if keep:
             return replace(self, data=self.data[where], affine=affine, pyramid=())

@@ -28,6 +28,7 @@ _TECHNICAL = (
     "MagneticFieldStrength",
     "RescaleType",
     "Units",
+    # These two are the contrast limits that napari starts with.
     "WindowCenter",
     "WindowWidth",
 )

@@ -73,6 +73,7 @@ def read_files(paths: Sequence[Path], *, patient: bool = False) -> list[Source]:
     for path in paths:
         try:
             frames += read_frames(path, patient=patient)
+        # One broken file is no reason to lose a volume.
         except (ImageFileError, OSError) as error:
             failures.append(error)
     if not frames:

@@ -16,6 +16,7 @@ from napari_dip_fusion.sources import Source
 
 __all__ = ["stack_frames"]
 
+# Read at once up to this size; larger series are read slice by slice.
 _EAGER_BYTES = 64 * 2**20
 # Frames nearer than this, in millimeters, lie in one slice.
 _SAME_PLACE = 1e-3

@@ -154,6 +154,7 @@ def _has_plane(image: Source, entry: dict[str, Any]) -> bool:
 
 def _cut_planes(image: Source, shape: tuple[int, ...]) -> Iterator[NDArray[Any]]:
     """Yield the parts of an image that have this shape, along its last axes."""
+    # A source was a plane of a stack where the record's shape has fewer axes.
     full = tuple(image.data.shape)
     leading = full[: len(full) - len(shape)]
     if not shape or full[len(leading) :] != shape or np.prod(leading) > _MOST_PLANES:

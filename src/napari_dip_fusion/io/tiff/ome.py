@@ -82,6 +82,7 @@ def read_all_series(path: Path, tif: tifffile.TiffFile) -> list[Source]:
     elements = parse_images(path, tif.ome_metadata or "")
     found = []
     for number in range(len(tif.series)):
+        # A damaged OME-XML may speak of fewer images than there are.
         element = elements[number] if number < len(elements) else ImageElement()
         found += _restore(read_series(path, tif, number), element)
     return found
@@ -113,6 +114,7 @@ def is_own(path: Path) -> bool:
 
 def _restore(image: Source, element: ImageElement) -> list[Source]:
     """Return an image as this program wrote it, or else the channels of an image."""
+    # Other programs may have added comments of their own.
     for text in element.comments:
         found = description.parse(text)
         whole = None if found is None else _restore_axes(image, found)
@@ -187,6 +189,7 @@ def write_all(path: Path, images: Sequence[Source]) -> None:
                 values,
                 photometric="rgb" if image.rgb else "minisblack",
                 planarconfig="contig" if image.rgb else None,
+                # Lossless, and read by nearly every program.
                 compression="zlib",
                 metadata=make_fields(image),
             )

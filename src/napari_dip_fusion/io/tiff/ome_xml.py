@@ -165,6 +165,7 @@ def make_fields(image: Source) -> dict[str, Any]:
         "Name": image.name or "image",
         "CommentAnnotation": {"Namespace": description.NAMESPACE, "Value": note},
     }
+    # Readers show the name of a channel; with an axis of channels there are several.
     if "C" not in letters:
         fields["Channel"] = {"Name": image.name or "image"}
     for letter, step, unit in zip(letters, image.spacing, image.units, strict=True):
@@ -200,6 +201,7 @@ def _name_unit(unit: str) -> str:
 def _make_size_fields(letter: str, step: float, unit: str) -> dict[str, Any]:
     """Return the fields for the spacing along one axis, none where it has none."""
     known = TIMES if letter == "T" else LENGTHS
+    # A step of one pixel is what readers take where nothing is said.
     if letter == "C" or (unit == "pixel" and step == 1) or step <= 0:
         return {}
     if unit not in known and unit != "pixel":
@@ -224,6 +226,7 @@ def choose_letters(axes: tuple[str, ...]) -> str:
     str
         Of the letters Z, T, C, Y and X; the last two are always YX.
     """
+    # The five axes of OME's DimensionOrder.
     names = axes[:-2]
     free = [letter for letter in "ZTC" if letter.lower() not in names]
     letters = [name.upper() if name in ("z", "t", "c") else free.pop(0) for name in names]

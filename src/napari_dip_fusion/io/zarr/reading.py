@@ -70,6 +70,7 @@ def _read_image(path: Path, attributes: Mapping[str, Any]) -> list[Source]:
     data, *pyramid = [open_array(dataset) for dataset in datasets]
     if data.ndim != len(axes):
         raise ImageFileError(f"{path} names {len(axes)} axes of {data.ndim}; it is damaged")
+    # Some writers give a path as the name.
     image = Source(
         data,
         tuple(name for name, _ in axes),
@@ -140,6 +141,7 @@ def _list_channels(omero: Mapping[str, Any]) -> tuple[list[str | None], list[dic
     """Return the name of each channel and how it is shown, from the attribute "omero"."""
     names: list[str | None] = []
     displays = []
+    # The attribute is transitional in all versions: every part of it may be missing.
     for channel in omero.get("channels") or []:
         names.append(str(channel["label"]) if channel.get("label") else None)
         display: dict[str, Any] = {}

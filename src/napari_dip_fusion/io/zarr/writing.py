@@ -14,6 +14,8 @@ from napari_dip_fusion.sources.units import LENGTHS, TIMES, abbreviate_unit, spe
 
 __all__ = ["write"]
 
+# Rows and columns of a chunk. Other axes have chunks of one, so that a plane of a volume
+# is read without its neighbors.
 _CHUNK = 1024
 
 
@@ -53,6 +55,7 @@ def write(path: Path, image: Source, *, version: str = "0.5") -> None:
         datasets.append(_make_dataset(image, number, data))
     scales = {"name": image.name or "image", "axes": axes, "datasets": datasets}
     ome: dict[str, Any] = {"multiscales": [scales]}
+    # The version stands beside the images in 0.5, in each of them in 0.4.
     if version == "0.5":
         group.attrs["ome"] = {"version": version, **ome}
     else:
