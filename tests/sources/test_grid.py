@@ -1,4 +1,4 @@
-"""Images on different grids to sources on one."""
+"""Sources on different grids are sampled on the grid of one of them."""
 
 import numpy as np
 import pytest

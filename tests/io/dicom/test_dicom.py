@@ -125,6 +125,19 @@ def test_small_is_bright_is_inverted(tmp_path, dtype, slope):
     np.testing.assert_array_equal(read_image(tmp_path / "a.dcm").data[0], (ends - pixels) * slope)
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_palettes_of_either_depth_give_the_same_colors(tmp_path, bits):
+    pixels = np.array([[0, 1], [2, 3]], np.uint8)
+    colors = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0], [10, 20, 30]], np.uint8)
+    fields = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for name, values in zip(("Red", "Green", "Blue"), colors.T, strict=True):
+        entries = values.copy() if bits == 8 else values.astype("<u2") * 257
+        fields[f"{name}PaletteColorLookupTableDescriptor"] = [4, 0, bits]
+        fields[f"{name}PaletteColorLookupTableData"] = entries.tobytes()
+    save(slice_header(pixels, **fields), tmp_path / "a.dcm")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.dcm").data[0], colors[pixels])
+
+
 def test_missing_slices_are_reported_and_blank(tmp_path):
     data = np.concatenate([DATA, DATA])
     paths = save_series(tmp_path, data, order=range(10))

@@ -51,8 +51,7 @@ def decode_frame(frame: Frame, dtype: np.dtype[Any]) -> NDArray[Any]:
         except RuntimeError as error:  # what pydicom raises after all decoders have failed
             raise _explain_undecoded(frame.path, error) from error
         if frame.palette:
-            # The entries of palettes have 16 bits, scaled to the full range.
-            return (apply_color_lut(values, content)[..., :3] >> 8).astype(np.uint8)
+            return _paint(values, content)
         expected = (*frame.shape, 3) if frame.color else frame.shape
         if values.shape != expected:
             raise ValueError(f"its header says {expected}, its pixels {values.shape}")
@@ -60,6 +59,14 @@ def decode_frame(frame: Frame, dtype: np.dtype[Any]) -> NDArray[Any]:
             return values.astype(dtype, copy=False)
         physical = rescale(values, frame.slope, frame.intercept, dtype)
         return _invert(physical, frame, dtype) if frame.inverted else physical
+
+
+def _paint(values: NDArray[Any], header: Any) -> NDArray[Any]:
+    """Return the color of each index in a palette, as uint8 RGB."""
+    colors = apply_color_lut(values, header)[..., :3]
+    # The third number of the descriptor says how many bits an entry has (PS3.3 C.7.6.3.1.5).
+    bits = header.RedPaletteColorLookupTableDescriptor[2]
+    return (colors >> 8 if bits > 8 else colors).astype(np.uint8)
 
 
 def _invert(values: NDArray[Any], frame: Frame, dtype: np.dtype[Any]) -> NDArray[Any]:
