@@ -58,7 +58,7 @@ def read(path: Path) -> list[Source]:
         image = _make_source(path, loaded)
     found = _find_description(loaded.header)
     images = split_channels(image)
-    # dim[0] is the number of dimensions: nibabel adds the third one to a plane.
+    # dim[0] is the number of dimensions in the file; a plane was given its third one above.
     if int(header["dim"][0]) == 2:
         images = [_flatten(one) for one in images]
     return [description.restore(one, found) for one in images]
@@ -123,7 +123,6 @@ def _read_pixels(path: Path, loaded: Any, shape: tuple[int, ...]) -> Any:
     dtype = scaled.dtype
     chunks = _choose_chunks(path, shape, dtype.itemsize)
     require_memory(path, int(np.prod(chunks)) * dtype.itemsize)
-    # The lock: threads share nibabel's one open file.
     lazy = da.from_array(scaled, chunks=chunks, lock=True, meta=np.empty(0, dtype))  # type: ignore[no-untyped-call]
     if colors:
         ends = (*lazy.chunks, (colors,))
@@ -134,7 +133,7 @@ def _read_pixels(path: Path, loaded: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _scale_pixels(path: Path, loaded: Any, shape: tuple[int, ...]) -> _ScaledPixels:
-    """Return the pixels of a file by its factors scl_slope and scl_inter."""
+    """Return pixels that are scaled by the factors scl_slope and scl_inter when they are read."""
     header = loaded.header
     colors = _count_colors(header)
     stored = np.dtype(header.get_data_dtype())
