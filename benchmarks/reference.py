@@ -39,11 +39,11 @@ def outputs(noisy: Floats, config: FusionConfig) -> dict[int, Floats]:
     analysis = analyze(noisy, config)
     fit = Fit(analysis.target, analysis.weight, analysis.guides, config)
     kept = {}
-    for step in fit.run(config.iterations):
-        if step.iteration % EVERY == 0 or step.iteration == config.iterations:
+    for step in fit.run(config.fit.iterations):
+        if step.iteration % EVERY == 0 or step.iteration == config.fit.iterations:
             assert fit.image is not None
             kept[step.iteration] = fit.image
-            print(f"{step.iteration}/{config.iterations}", file=sys.stderr, flush=True)
+            print(f"{step.iteration}/{config.fit.iterations}", file=sys.stderr, flush=True)
     return kept
 
 

@@ -70,7 +70,7 @@ def default_heap(block: int) -> Iterator[None]:
 
 def largest_block(config: FusionConfig, images: Floats) -> int:
     """Return the bytes of the features of the finest scale in float32."""
-    return 4 * (config.width + config.skip_channels) * images[0].size
+    return 4 * (config.network.width + config.network.skip_channels) * images[0].size
 
 
 class PublishedFit:
@@ -79,13 +79,13 @@ class PublishedFit:
     def __init__(self, images: Floats, device: str) -> None:
         config = FusionConfig.preset("paper")
         generator = torch.Generator().manual_seed(0)
-        channels = config.channels
+        channels = config.network.channels
         self._network = SkipNetwork(channels, channels, generator=generator).to(device)
         self._input = random_input((channels, *images.shape[1:]), generator).to(device)
         gains = analyze(images, config).model.gains
         self._sources = torch.tensor(images, device=device)[:, None]
         self._gains = torch.tensor(gains, device=device)[:, None]
-        self._optimizer = torch.optim.Adam(self._network.parameters(), lr=config.learning_rate)
+        self._optimizer = torch.optim.Adam(self._network.parameters(), lr=config.fit.learning_rate)
 
     def run(self, iterations: int) -> Iterator[float]:
         """Yield the loss of each iteration."""

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from skimage.transform import resize
 
 from napari_dip_fusion.cli.options import build_config
+from napari_dip_fusion.comparison.events import Finished, Outcomes, Row, SourceSet
 from napari_dip_fusion.comparison.report import summarize
-from napari_dip_fusion.comparison.runs import Comparison, Finished, Row, SourceSet, iter_compare
+from napari_dip_fusion.comparison.runs import iter_compare
 from napari_dip_fusion.comparison.runs import method_labels as labels
 from napari_dip_fusion.io import read_image
 from napari_dip_fusion.methods import METHODS
@@ -94,8 +95,8 @@ def source_sets(data: Path) -> list[SourceSet]:
     ]
 
 
-def run(sets: list[SourceSet], methods: list[str], **options: object) -> Comparison:
-    result = Comparison()
+def run(sets: list[SourceSet], methods: list[str], **options: object) -> Outcomes:
+    result = Outcomes()
     for event in iter_compare(sets, methods, which=METRICS, eight_bit=True, **options):
         if isinstance(event, Finished):
             result.add(event.outcome)

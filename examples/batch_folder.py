@@ -83,7 +83,7 @@ def fuse_pair(paths: Sequence[Path], output: Path, config: FusionConfig) -> Fusi
     names, files = [p.stem for p in paths], [str(p.resolve()) for p in paths]
     result = fuse(sources, config, names=names, paths=files)
     # The fused image in the type and units of the first source, in its place.
-    fused = images[0].replace(data=result.rescaled(like=0), rgb=result.image.ndim == 3)
+    fused = images[0].replace(data=result.rescale(like=0), rgb=result.image.ndim == 3)
     write_image(output, fused, overwrite=True)
     record = output.with_name(output.name.partition(".")[0] + ".record.json")
     write_text(record, json.dumps(result.record, indent=1) + "\n", overwrite=True)

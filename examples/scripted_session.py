@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{name:20} {value:.4f}")
 
     # The fused image in the type and units of the first source, in its place.
-    fused = pair[0].replace(data=result.rescaled(like=0), rgb=result.image.ndim == 3)
+    fused = pair[0].replace(data=result.rescale(like=0), rgb=result.image.ndim == 3)
     print("wrote", write_image(options.output, fused, overwrite=True))
     viewer.screenshot(str(options.screenshot), canvas_only=False)
     print("wrote", options.screenshot)

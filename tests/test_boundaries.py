@@ -51,19 +51,17 @@ WITHOUT_TORCH = (
     "sources.prepare",
 )
 LEAVES = (
-    "config",
     "errors",
     "prior.network",
     "prior.optimizer",
     "prior.stopping",
     "sensor.denoising",
-    "sensor.gains",
     "sensor.noise",
     "sources.resample",
     "sources.source",
     "sources.units",
 )
-LEAF_ROOMS = ("metrics", "samples")
+LEAF_ROOMS = ("config", "metrics", "samples")
 
 
 def module_name(file: Path) -> str:

@@ -1,11 +1,18 @@
 """Settings: defaults, presets, validation, JSON."""
 
-import dataclasses
 import json
+from types import SimpleNamespace
 
 import pytest
 
-from napari_dip_fusion.config import DIP, METHOD_NAMES, PRESET_HELP, PRESETS, FusionConfig
+from napari_dip_fusion.config import (
+    DIP,
+    GROUP_TITLES,
+    METHOD_NAMES,
+    PRESET_HELP,
+    PRESETS,
+    FusionConfig,
+)
 from napari_dip_fusion.methods import METHODS
 
 
@@ -18,7 +25,7 @@ def test_presets_survive_json(name: str) -> None:
 
 
 def test_the_paper_preset_is_the_paper() -> None:
-    c = FusionConfig.preset("paper")
+    c = SimpleNamespace(**FusionConfig.preset("paper").leaves())
     assert (c.channels, c.width, c.depth, c.skip_channels, c.iterations) == (10, 128, 5, 4, 2000)
     assert (c.net_input, c.upsampling, c.learning_rate) == ("random", "bilinear", 0.01)
     assert (c.window, c.patch_size, c.scale) == ("block", 2, "unit-norm")
@@ -31,10 +38,13 @@ def test_every_method_is_a_choice() -> None:
 
 
 def test_every_setting_says_what_it_is() -> None:
-    for f in dataclasses.fields(FusionConfig):
-        described = FusionConfig.describe(f.name)
-        assert described["help"].endswith(".")
-        assert described["group"]
+    names = [setting.name for setting in FusionConfig.settings()]
+    assert len(set(names)) == len(names) == len(FusionConfig().leaves())
+    for setting in FusionConfig.settings():
+        assert setting == FusionConfig.describe(setting.name)
+        assert setting.help.endswith(".")
+        assert setting.group in ("preset_name", *GROUP_TITLES)
+        assert setting.default == FusionConfig().leaves()[setting.name]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +52,7 @@ def test_every_setting_says_what_it_is() -> None:
     [
         ({"width": 3}, "width must lie between 4 and 512, got 3"),
         ({"width": 8.0}, "width must be of the kind of its default 32, got 8.0"),
-        ({"centered": 1}, "centered must be of the kind"),
+        ({"give_back": 1}, "give_back must be of the kind"),
         ({"learning_rate": float("nan")}, "learning_rate must lie between"),
         ({"window": "disc"}, "window must be one of box, gaussian, block, got 'disc'"),
         ({"patch_size": 4}, "patch_size must be odd for the sliding window 'gaussian', got 4"),
@@ -63,7 +73,38 @@ def test_values_that_are_not_allowed(changes: dict[str, object], message: str) -
 
 def test_replace_leaves_the_original() -> None:
     config = FusionConfig()
-    assert config.replace(iterations=5).iterations == 5
-    assert config.iterations != 5
+    assert config.replace(iterations=5).fit.iterations == 5
+    assert config.fit.iterations != 5
     with pytest.raises(ValueError, match="unknown setting"):
         config.replace(steps=5)
+
+
+def test_settings_are_frozen_and_can_be_keys() -> None:
+    config = FusionConfig(width=64)
+    with pytest.raises(ValueError, match="frozen"):
+        config.network.width = 32  # type: ignore[misc]
+    assert {config: 1}[FusionConfig(width=64)] == 1
+
+
+def test_a_preset_says_what_was_changed() -> None:
+    assert FusionConfig.preset("paper").describe_preset() == "paper"
+    changed = FusionConfig.preset("quality", seed=4, width=48)
+    assert changed.changes() == {"width": 48, "seed": 4}
+    assert changed.describe_preset() == "quality with width=48, seed=4"
+    assert changed.replace(seed=0, width=64).describe_preset() == "quality"
+
+
+def test_flat_settings_of_version_one_are_read() -> None:
+    flat = {**FusionConfig.preset("paper", seed=2).leaves(), "centered": False, "preview_rate": 4.0}
+    assert FusionConfig.from_dict(flat) == FusionConfig.preset("paper", seed=2)
+    with pytest.raises(ValueError, match="centered=True, which this version no longer offers"):
+        FusionConfig.from_dict({**flat, "centered": True})
+
+
+def test_the_json_schema_has_ranges_units_and_choices() -> None:
+    groups = FusionConfig.model_json_schema()["$defs"]
+    width = groups["NetworkSettings"]["properties"]["width"]
+    assert (width["minimum"], width["maximum"], width["default"]) == (4, 512, 32)
+    gains = groups["GainSettings"]["properties"]
+    assert gains["window"]["enum"] == ["box", "gaussian", "block"]
+    assert gains["patch_size"]["unit"] == "pixels"

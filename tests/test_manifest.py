@@ -4,6 +4,7 @@ import pytest
 from npe2 import PluginManifest
 
 from napari_dip_fusion.config import PRESETS, FusionConfig
+from napari_dip_fusion.plugin.forms.preferences import HIGHEST_PREVIEW_RATE, PREVIEW_RATE
 
 MANIFEST = PluginManifest.from_distribution("napari-dip-fusion")
 
@@ -33,11 +34,13 @@ def test_preferences_have_the_defaults_of_the_configuration():
     config = FusionConfig()
     assert properties["preset"].default == config.preset_name
     assert properties["preset"].enum == list(PRESETS)
-    for name in ("device", "threads", "preview_rate"):
-        info = FusionConfig.describe(name)
-        assert properties[name].default == getattr(config, name)
-        assert properties[name].minimum == info["minimum"]
-        assert properties[name].maximum == info["maximum"]
+    for name in ("device", "threads"):
+        setting = FusionConfig.describe(name)
+        assert properties[name].default == setting.default
+        assert properties[name].minimum == setting.minimum
+        assert properties[name].maximum == setting.maximum
+    rate = properties["preview_rate"]
+    assert (rate.minimum, rate.default, rate.maximum) == (0, PREVIEW_RATE, HIGHEST_PREVIEW_RATE)
 
 
 def test_the_icon_is_a_file_of_the_package():

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from napari_dip_fusion.config import FusionConfig, Window
 
 SCHEMA = "napari-dip-fusion/run-record"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Version 2 has the settings in groups; version 1, which had them flat, is read as well."""
+
 _KEPT_LOSSES = 200
 
 
@@ -57,6 +59,7 @@ def build_record(
     stop_reason: str,
     seconds: Mapping[str, float],
     metrics: Mapping[str, float],
+    notes: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the record of a run, of values that JSON can hold.
 
@@ -64,7 +67,7 @@ def build_record(
     ----------
     config : FusionConfig
     device : str
-        The device that was used, where ``config.device`` may say ``auto``.
+        The device that was used, where ``config.compute.device`` may say ``auto``.
     threads : int
         Processor threads that torch used.
     sources : sequence of dict
@@ -77,19 +80,23 @@ def build_record(
         Standard deviation of the noise that was found in each source.
     stop_reason : str
     seconds : dict
-        Time of each stage.
+        Time of each stage; four digits are kept, for the quickest take microseconds.
     metrics : dict
+    notes : mapping, optional
+        Entries of the caller, such as ``kind``, which is ``fusion`` by default.
     """
     return {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
+        "kind": "fusion",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {
             "python": sys.version.split()[0],
             **{p: version(p) for p in ("napari-dip-fusion", "torch", "numpy", "scikit-image")},
         },
+        "preset": config.describe_preset(),
         "config": config.to_dict(),
-        "seed": config.seed,
+        "seed": config.fit.seed,
         "device": device,
         "threads": threads,
         "sources": [dict(s) for s in sources],
@@ -98,8 +105,9 @@ def build_record(
         "floor": floor,
         "noise": [round(n, 6) for n in noise],
         "losses": _thinned(losses),
-        "seconds": {k: round(v, 4) for k, v in seconds.items()},
+        "seconds": {k: float(f"{v:.4g}") for k, v in seconds.items()},
         "metrics": dict(metrics),
+        **(notes or {}),
     }
 
 

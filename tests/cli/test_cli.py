@@ -207,7 +207,8 @@ def test_help_without_arguments(capsys) -> None:
         (["--set", "width"], "--set takes NAME=VALUE, got 'width'"),
         (["--set", "colour=1"], "unknown setting 'colour'"),
         (["--set", "width=wide"], "width must be a number like its default, got 'wide'"),
-        (["--set", "centered=1"], "centered must be true or false"),
+        (["--set", "give_back=1"], "give_back must be true or false"),
+        (["--set", "fit.width=8"], "unknown setting 'fit.width'; the settings are preset_name"),
         (["--dtype", "float32"], "--dtype must be one of uint8, uint16"),
         (["--like", "2"], "like must be a source from 0 to 1, got 2"),
         (["--frobnicate"], "No such option: --frobnicate"),
@@ -412,7 +413,7 @@ def test_another_method_and_a_time_budget(pair, tmp_path) -> None:
     np.testing.assert_allclose(tifffile.imread(out), expected, atol=1e-6)
     assert run("fuse", *pair, "-o", out, "-f", *QUICK[:-1], 90000, "--time-budget", 1) == 0
     record = json.loads((tmp_path / "fused.record.json").read_text())
-    assert record["config"]["time_budget"] == 1
+    assert record["config"]["fit"]["time_budget"] == 1
     assert record["stop_reason"] in ("time", "noise", "plateau")
     assert record["seconds"]["total"] < 3
 

@@ -8,7 +8,7 @@ import pytest
 
 from napari_dip_fusion import cli
 from napari_dip_fusion.cli.compare import find_sets
-from napari_dip_fusion.comparison import runs as comparison
+from napari_dip_fusion.fusion import result as completion
 
 RNG = np.random.default_rng(14)
 QUICK = [
@@ -120,7 +120,7 @@ def test_bad_calls_end_with_one_line(folder, tmp_path, capsys) -> None:
 
 
 def test_interrupted_by_the_user(folder, tmp_path, capsys, monkeypatch) -> None:
-    real, calls = comparison.evaluate, []
+    real, calls = completion.evaluate, []
 
     def interrupted(*arguments: object, **options: object) -> object:
         calls.append(1)
@@ -128,7 +128,7 @@ def test_interrupted_by_the_user(folder, tmp_path, capsys, monkeypatch) -> None:
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr(comparison, "evaluate", interrupted)
+    monkeypatch.setattr(completion, "evaluate", interrupted)
     call = ("--pairs-from", folder, "-o", tmp_path / "out", "--methods", "average,maximum")
     assert run(*call) == 130
     assert "the same command goes on from there" in capsys.readouterr().err

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from napari_dip_fusion import Control, FusionConfig, fuse
-from napari_dip_fusion.comparison import runs as comparison
+from napari_dip_fusion.comparison import runs
+from napari_dip_fusion.comparison.events import Finished, Outcomes, Row, Running, SourceSet
 from napari_dip_fusion.comparison.report import (
     contact_sheet,
     marks,
@@ -20,18 +21,11 @@ from napari_dip_fusion.comparison.report import (
     to_markdown,
     zoom_window,
 )
-from napari_dip_fusion.comparison.runs import (
-    Comparison,
-    Finished,
-    Row,
-    Running,
-    SourceSet,
-    compare,
-    iter_compare,
-    method_labels,
-)
+from napari_dip_fusion.comparison.runs import compare, iter_compare, method_labels
+from napari_dip_fusion.fusion import steps
 from napari_dip_fusion.methods import METHODS, fuse_with
 from napari_dip_fusion.metrics import METRICS, evaluate
+from napari_dip_fusion.record import parse_record
 from napari_dip_fusion.sources.prepare import prepare_sources
 
 RNG = np.random.default_rng(8)
@@ -66,7 +60,7 @@ def test_rows_are_those_of_the_methods() -> None:
 
 def test_a_method_of_microseconds_did_not_take_none(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(perf_counter=itertools.count(step=0.00001234567).__next__)
-    monkeypatch.setattr(comparison, "time", clock)
+    monkeypatch.setattr(steps, "time", clock)
     assert compare([pair()], ["average"]).rows[0].seconds == 0.00001235
 
 
@@ -171,7 +165,7 @@ def test_stored_results_of_other_runs_are_not_taken(tmp_path: Path) -> None:
 
 
 def test_failures_do_not_end_a_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = comparison.fuse_stack
+    real = steps.fuse_stack
     failures = {
         "wavelet": ValueError("no\nwavelets today"),
         "gmc": RuntimeError("shapes cannot be multiplied"),
@@ -184,7 +178,7 @@ def test_failures_do_not_end_a_comparison(monkeypatch: pytest.MonkeyPatch) -> No
             raise failures[name]
         return real(name, images, **options)
 
-    monkeypatch.setattr(comparison, "fuse_stack", failing)
+    monkeypatch.setattr(steps, "fuse_stack", failing)
     unequal = SourceSet("unequal", "noise", lambda: [np.eye(16), np.eye(17)])
     result = compare([pair(), unequal], [*failures, "average"])
     assert [(r.name, r.method) for r in result.rows] == [("one", "average")]
@@ -261,7 +255,7 @@ def test_csv_has_every_run() -> None:
     assert float(lines[0]["petrovic"]) == 1 / 3
     assert lines[1]["set"] == "one"
     assert to_csv([]).startswith("kind,set,method,seed")
-    assert Comparison().rows == []
+    assert Outcomes().rows == []
 
 
 @pytest.mark.parametrize("shape", [(64, 80), (33, 41), (9, 200)])
@@ -283,3 +277,27 @@ def test_contact_sheet() -> None:
     assert len(shown) == 2 * 7
     assert "method 1\nPe 0.5" in [ax.get_title() for ax in shown]
     sheet.canvas.draw()
+
+
+def test_sources_are_prepared_once_for_all_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def count(*arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        return prepare_sources(*arguments, **options)
+
+    monkeypatch.setattr(runs, "prepare_sources", count)
+    monkeypatch.setattr(steps, "prepare_sources", count)
+    compare([pair()], ["average", "wavelet", "dip-fast"], settings=QUICK)
+    assert len(calls) == 1
+
+
+def test_a_record_is_that_of_a_fusion_with_its_kind() -> None:
+    events = finished([pair()], ["average", "dip-fast"], settings=QUICK)
+    whole = fuse(list(pair().read()), FusionConfig(**QUICK)).record
+    for event in events:
+        assert event.record is not None
+        assert event.record["kind"] == "comparison"
+        assert set(whole) <= set(event.record)
+        assert event.record["metrics"] == event.outcome.metrics
+        assert parse_record(json.dumps(event.record)) == event.record

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,9 +24,11 @@ from napari_dip_fusion.fusion import (
 from napari_dip_fusion.fusion import steps as fusion
 from napari_dip_fusion.methods import fuse_with
 from napari_dip_fusion.metrics import evaluate
+from napari_dip_fusion.prior import memory
 from napari_dip_fusion.prior.memory import estimate_memory
 from napari_dip_fusion.record import array_sha256, parse_record
 from napari_dip_fusion.sensor.gains import consensus, split_bands
+from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.prepare import LUMA
 
 RNG = np.random.default_rng(3)
@@ -54,7 +57,7 @@ def test_result(dtype: str, count: int) -> None:
     assert (res.excess >= 0).all()
     assert res.metrics == evaluate(res.sources.images, res.image, data_range=1.0)
     assert list(res.metrics) == ["petrovic", "mutual_information", "piella", "cvejic"]
-    assert res.rescaled(like=0).dtype == np.dtype(dtype)
+    assert res.rescale(like=0).dtype == np.dtype(dtype)
     for a, b in zip(sources, before, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -70,7 +73,7 @@ def test_color_result() -> None:
 
 
 def test_events_come_in_order() -> None:
-    events = list(iter_fuse(PAIR, QUICK.replace(preview_rate=60.0)))
+    events = list(iter_fuse(PAIR, QUICK, preview_rate=60.0))
     assert isinstance(events[0], Preview)
     assert events[0].iteration == 0
     assert isinstance(events[1], GainsReady)
@@ -85,7 +88,7 @@ def test_events_come_in_order() -> None:
 
 def test_previews_are_throttled() -> None:
     def count(rate: float) -> int:
-        events = iter_fuse(PAIR, QUICK.replace(iterations=20, preview_rate=rate))
+        events = iter_fuse(PAIR, QUICK.replace(iterations=20), preview_rate=rate)
         return sum(isinstance(e, Preview) for e in events)
 
     assert count(0.0) == 0
@@ -144,7 +147,7 @@ def test_without_noise_the_result_is_the_consensus_of_both_bands() -> None:
     res = fuse(sources, QUICK)
     assert res.noise == (0.0, 0.0)
     np.testing.assert_array_equal(res.image, res.consensus.clip(0, 1))
-    bands = split_bands(res.sources.images, QUICK.band_sigma)
+    bands = split_bands(res.sources.images, QUICK.gains.band_sigma)
     expected = consensus(bands.base, res.base_gains) + consensus(bands.details, res.gains)
     np.testing.assert_allclose(res.consensus, expected, atol=1e-6)
     own = fuse(sources, QUICK.replace(give_back=False))
@@ -191,15 +194,49 @@ def test_time_budget_ends_a_run_in_time() -> None:
 
 
 @pytest.mark.parametrize("method", ["average", "wavelet", "gmc"])
-def test_other_methods_run_in_its_place(method: str) -> None:
-    events = list(iter_fuse(PAIR, QUICK.replace(method=method)))
-    assert [type(e) for e in events] == [GainsReady, Done]
+def test_other_methods_run_in_its_place(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("nobody needs noise and gains here")
+
+    monkeypatch.setattr(fusion, "analyze", refuse)
+    monkeypatch.setattr(fusion, "quick_consensus", refuse)
+    events = list(iter_fuse(PAIR, QUICK.replace(method=method), preview_rate=60.0))
+    assert [type(e) for e in events] == [Done]
     res = events[-1].result
     np.testing.assert_array_equal(res.image, fuse_with(method, PAIR))
     assert res.stop_reason == "closed form"
     assert len(res.losses) == 0
+    assert res.gains is res.base_gains is res.consensus is None
+    assert (res.noise, res.gain_bands) == ((), {})
     assert res.record["config"]["method"] == method
     assert parse_record(json.dumps(res.record))["iterations"] == 0
+
+
+def test_a_method_takes_its_options_and_ours_takes_none() -> None:
+    options = {"levels": 2}
+    events = iter_fuse(PAIR, QUICK.replace(method="wavelet"), options=options, which=["ssim"])
+    res = result_of(events)
+    np.testing.assert_array_equal(res.image, fuse_with("wavelet", PAIR, levels=2))
+    assert res.record["options"] == {"levels": "2"}
+    assert list(res.metrics) == ["ssim"]
+    with pytest.raises(ValueError, match="options are for methods other than dip, got levels"):
+        list(iter_fuse(PAIR, QUICK, options=options))
+
+
+def test_sources_come_as_arrays_as_planes_with_names_or_prepared() -> None:
+    whole = fuse(PAIR, QUICK, names=["CT", "MR"], paths=["/ct.tif", None])
+    planes = [Source(PAIR[0], name="CT", path=Path("/ct.tif")), Source(PAIR[1][None], name="MR")]
+    named = fuse(planes, QUICK)
+    again = fuse(named.sources, QUICK)
+    for res in (named, again):
+        np.testing.assert_array_equal(res.image, whole.image)
+        assert res.record["sources"] == whole.record["sources"]
+
+
+def test_notes_of_the_caller_are_in_the_record() -> None:
+    res = result_of(iter_fuse(PAIR, QUICK, notes={"kind": "comparison"}))
+    assert res.record["kind"] == "comparison"
+    assert fuse(PAIR, QUICK).record["kind"] == "fusion"
 
 
 def test_plateau_ends_a_run() -> None:
@@ -218,7 +255,7 @@ def test_continue_equals_one_long_run() -> None:
     np.testing.assert_allclose(more.losses, whole.losses)
     np.testing.assert_array_equal(first.image, image)
     assert more.record["iterations"] == 9
-    assert more.record["config"]["iterations"] == 9
+    assert more.record["config"]["fit"]["iterations"] == 9
     again = result_of(continue_fuse(more, 1))
     assert len(again.losses) == 10
 
@@ -235,7 +272,8 @@ def test_continue_needs_a_state_and_iterations() -> None:
 def test_record_says_what_was_run() -> None:
     events = iter_fuse(PAIR, QUICK, names=["CT", "MR"], paths=["/a.png", None])
     record = json.loads(json.dumps(result_of(events).record))
-    assert record["schema_version"] == 1
+    assert record["schema_version"] == 2
+    assert record["preset"] == QUICK.describe_preset()
     assert FusionConfig.from_dict(record["config"]) == QUICK
     assert record["sources"][0]["path"] == "/a.png"
     assert record["sources"][0]["sha256"] == array_sha256(PAIR[0])
@@ -269,9 +307,9 @@ def test_failure_keeps_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_images_that_were_given_out_may_be_changed() -> None:
-    config = QUICK.replace(iterations=6, preview_rate=60, stop="iterations")
+    config = QUICK.replace(iterations=6, stop="iterations")
     whole = fuse(PAIR, config)
-    for event in iter_fuse(PAIR, config.replace(iterations=3), keep_state=True):
+    for event in iter_fuse(PAIR, config.replace(iterations=3), preview_rate=60, keep_state=True):
         if isinstance(event, Preview):
             event.image[:] = 0
         elif isinstance(event, Done):
@@ -283,7 +321,7 @@ def test_images_that_were_given_out_may_be_changed() -> None:
 
 
 def test_a_run_that_cannot_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fusion, "available_memory", lambda device: 10**6)
+    monkeypatch.setattr(memory, "available_memory", lambda device: 10**6)
     with pytest.raises(
         ValueError, match=r"33x47 pixels with width 32 need about .* GB, but cpu has"
     ):
@@ -294,7 +332,7 @@ def test_a_run_that_cannot_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_is_advised_for_lack_of_memory_fits(
     monkeypatch: pytest.MonkeyPatch, free: float
 ) -> None:
-    monkeypatch.setattr(fusion, "available_memory", lambda device: int(free))
+    monkeypatch.setattr(memory, "available_memory", lambda device: int(free))
     large = [np.random.default_rng(n).random((1000, 800)) for n in range(3)]
     config = FusionConfig(device="cpu", width=48)
     with pytest.raises(ValueError, match=r"images of at most \d+x\d+ pixels") as caught:

@@ -58,7 +58,7 @@ def test_color_is_fused_by_luma(name: str) -> None:
     assert fused.shape == (33, 47, 3)
     luma = fuse_stack(name, prepared.images)
     np.testing.assert_allclose(fused @ LUMA, luma, atol=1e-5)
-    np.testing.assert_array_equal(fused, prepared.colored(luma))
+    np.testing.assert_array_equal(fused, prepared.add_color(luma))
 
 
 @pytest.mark.parametrize("name", [n for n in CLASSICAL if n not in ("gmc", "l1")])
@@ -144,4 +144,4 @@ def test_classical_methods_do_not_load_torch() -> None:
 
 def test_the_consensus_has_the_gains_of_the_default_preset() -> None:
     options = METHODS["consensus"].options()
-    assert options == {name: getattr(FusionConfig(), name) for name in options}
+    assert options == {name: FusionConfig().leaves()[name] for name in options}

@@ -6,7 +6,7 @@ import pytest
 from napari_dip_fusion.samples import head_phantom
 
 SHAPE = (32, 40)
-TINY = {"iterations": 3, "width": 4, "depth": 2, "threads": 1, "preview_rate": 60.0}
+TINY = {"iterations": 3, "width": 4, "depth": 2, "threads": 1}
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +46,7 @@ def make_widget(qtbot):
         viewer.window.add_dock_widget(widget, name=f"DIP Fusion {len(made)}")
         config = widget.settings.config([]).replace(**{**TINY, **changes})
         widget.settings.show_config(config)
+        widget.settings.preview_rate.value = 60
         made.append(widget)
         return widget
 

@@ -119,7 +119,7 @@ def test_settings_that_do_not_go_together_are_explained(widget):
 
 
 def test_too_little_memory_is_said_before_and_by_the_run(widget, until_idle, monkeypatch):
-    import napari_dip_fusion.fusion.steps as core
+    import napari_dip_fusion.prior.memory as core
     from napari_dip_fusion.plugin.tabs import plan as module
 
     monkeypatch.setattr(module, "available_memory", lambda device: 1000)

@@ -22,7 +22,7 @@ for precision in ("float32", "bfloat16"):
     config = FusionConfig.preset("fast", **small)
     ours, reference = (Fit(target, weight, sources, config) for _ in range(2))
     parameters = reference._network.parameters()
-    reference._optimizer = torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
+    reference._optimizer = torch.optim.Adam(parameters, lr=config.fit.learning_rate, fused=True)
     losses = [[step.excess for step in fit.run(8)] for fit in (ours, reference)]
     assert losses[0] == losses[1], losses
     np.testing.assert_array_equal(ours.image, reference.image)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.prepare import LUMA, prepare_sources
 
 RNG = np.random.default_rng(0)
@@ -25,7 +26,7 @@ def test_auto_window_and_the_way_back(dtype: str) -> None:
     assert prepared.windows[0] == expected
     assert prepared.images.min() >= 0
     assert prepared.images.max() <= 1
-    back = prepared.rescaled(prepared.images[0], like=0)
+    back = prepared.rescale(prepared.images[0], like=0)
     assert back.dtype == array.dtype
     np.testing.assert_allclose(back.astype(float), array.astype(float), atol=1e-4)
     np.testing.assert_array_equal(array, before)
@@ -37,15 +38,15 @@ def test_ct_numbers_with_a_window_and_dtype_ranges() -> None:
     np.testing.assert_allclose(prepared.images[0], [[0, 0.4], [0.5, 1]], atol=1e-6)
     assert prepared.windows[1] == (-32768, 32767)
     np.testing.assert_array_equal(
-        prepared.rescaled(prepared.images[0], like=0), [[-160, 0], [40, 240]]
+        prepared.rescale(prepared.images[0], like=0), [[-160, 0], [40, 240]]
     )
-    assert prepared.rescaled(np.ones((1, 1)), like=0, dtype="float32")[0, 0] == 240
+    assert prepared.rescale(np.ones((1, 1)), like=0, dtype="float32")[0, 0] == 240
 
 
 def test_integers_at_the_end_of_their_range_do_not_wrap() -> None:
     big = np.array([[0, np.iinfo(np.uint64).max]], dtype=np.uint64)
     prepared = prepare_sources([big, big])
-    back = prepared.rescaled(prepared.images[0], like=0)
+    back = prepared.rescale(prepared.images[0], like=0)
     assert back[0, 1] > np.iinfo(np.uint64).max * 0.99
 
 
@@ -60,8 +61,8 @@ def test_color_keeps_its_chroma_and_takes_the_new_luma() -> None:
     prepared = prepare_sources([COLOR, GREY])
     rgb = COLOR.astype(np.float32) / 255
     np.testing.assert_allclose(prepared.images[0], rgb @ LUMA, atol=1e-6)
-    np.testing.assert_allclose(prepared.colored(prepared.images[0]), rgb, atol=1e-5)
-    bright = prepared.colored(prepared.images[1])
+    np.testing.assert_allclose(prepared.add_color(prepared.images[0]), rgb, atol=1e-5)
+    bright = prepared.add_color(prepared.images[1])
     assert bright.shape == (12, 17, 3)
     np.testing.assert_allclose(bright @ LUMA, prepared.images[1], atol=1e-5)
 
@@ -83,8 +84,8 @@ def test_alpha_is_ignored_and_grey_stays_grey() -> None:
     )
     grey = prepare_sources([GREY, GREY])
     assert grey.chroma is None
-    assert grey.colored(grey.images[0]) is not None
-    assert grey.colored(grey.images[0]).ndim == 2
+    assert grey.add_color(grey.images[0]) is not None
+    assert grey.add_color(grey.images[0]).ndim == 2
 
 
 def with_nan() -> np.ndarray:
@@ -130,4 +131,13 @@ def test_one_entry_a_source_is_needed() -> None:
     with pytest.raises(ValueError, match="one entry for each of the 2 sources, got 1"):
         prepare_sources([GREY, GREY], intensity=("auto",))
     with pytest.raises(ValueError, match="like must be a source from 0 to 1, got 2"):
-        prepare_sources([GREY, GREY]).rescaled(np.eye(3), like=2)
+        prepare_sources([GREY, GREY]).rescale(np.eye(3), like=2)
+
+
+def test_planes_at_different_places_are_refused() -> None:
+    plane = Source(np.eye(9, dtype=np.uint8), name="CT")
+    moved = plane.replace(affine=np.diag([2.0, 1.0, 1.0]), name="MR")
+    with pytest.raises(ValueError, match=r"source 1 \(MR\) and CT lie at different places"):
+        prepare_sources([plane, moved])
+    with pytest.raises(ValueError, match="lie at different places or in different units"):
+        prepare_sources([plane, plane.replace(units=("mm", "mm"))])

@@ -23,10 +23,11 @@ from napari_dip_fusion.cli.options import (
     Iterations,
     Quiet,
     Settings,
-    build_config,
     parse_intensity,
+    parse_settings,
 )
 from napari_dip_fusion.cli.run import check_count, read_sources
+from napari_dip_fusion.comparison.events import Finished, Outcomes, Row, Running, SourceSet
 from napari_dip_fusion.comparison.report import (
     Summary,
     cell,
@@ -36,16 +37,8 @@ from napari_dip_fusion.comparison.report import (
     to_csv,
     to_markdown,
 )
-from napari_dip_fusion.comparison.runs import (
-    Comparison,
-    Finished,
-    Row,
-    Running,
-    SourceSet,
-    iter_compare,
-    method_labels,
-)
-from napari_dip_fusion.config import Intensity
+from napari_dip_fusion.comparison.runs import iter_compare, method_labels
+from napari_dip_fusion.config import FusionConfig, Intensity
 from napari_dip_fusion.io import write_atomically, write_text
 from napari_dip_fusion.io.formats import list_endings
 from napari_dip_fusion.methods import METHODS
@@ -182,13 +175,13 @@ def _metrics(given: list[str] | None) -> Sequence[str]:
 
 def _settings(changes: dict[str, Any], settings: list[str] | None) -> dict[str, Any]:
     """Return what the options change in every preset."""
-    changed = build_config("fast", changes, None, settings)
-    named = [text.partition("=")[0] for text in settings or []]
+    given = parse_settings(settings or [])
     for name, instead in _NOT_SET.items():
-        if name in named:
+        if name in given:
             raise ValueError(f"--set {name} has no meaning for all methods; {instead}")
-    named += [name for name, value in changes.items() if value is not None]
-    return {name: getattr(changed, name) for name in named}
+    given |= {name: value for name, value in changes.items() if value is not None}
+    FusionConfig.preset("fast", **given)  # its error is told before any source is read
+    return given
 
 
 def _options(weights: list[str] | None, download: bool) -> dict[str, dict[str, Any]]:
@@ -251,9 +244,9 @@ def _source_set(name: str, kind: str, paths: Sequence[Path], quiet: bool) -> Sou
     return SourceSet(name, kind, read, tuple(p.stem for p in paths))
 
 
-def _watch(events: Iterator[Running | Finished], draw: Any, quiet: bool) -> Comparison:
+def _watch(events: Iterator[Running | Finished], draw: Any, quiet: bool) -> Outcomes:
     """Drain a comparison, with a progress bar; `draw` gets the results of each set."""
-    result = Comparison()
+    result = Outcomes()
     gathered: dict[str, Finished] = {}
     current: tuple[str, str] | None = None
     with _progress(quiet) as bar:
@@ -344,7 +337,7 @@ def _scores(outcome: Any) -> str:
     return "  ".join(f"{METRICS[n].label.split()[0]} {v:.3f}" for n, v in outcome.metrics.items())
 
 
-def _report_failures(result: Comparison) -> None:
+def _report_failures(result: Outcomes) -> None:
     """Warn once for each method and reason; nothing but failures is an error."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for f in result.failures:

@@ -65,8 +65,9 @@ def demo(
     if quiet:
         return
     images = result.sources.images
-    rules = {"consensus T": result.consensus.clip(0, 1), "average": images.mean(axis=0)}
-    rules["maximum"] = images.max(axis=0)
+    rules = {"average": images.mean(axis=0), "maximum": images.max(axis=0)}
+    if result.consensus is not None:
+        rules = {"consensus T": result.consensus.clip(0, 1), **rules}
     rows = {n: evaluate(images, image, data_range=1.0) for n, image in rules.items()}
     console.print_metrics({"fused": result.metrics, **rows})
     console.out.print(

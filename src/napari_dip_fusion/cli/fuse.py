@@ -37,7 +37,7 @@ from napari_dip_fusion.cli.outputs import (
     record_beside,
 )
 from napari_dip_fusion.cli.run import check_count, read_sources, run_fusion
-from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.config import DIP, FusionConfig
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.record import array_sha256, read_record
 from napari_dip_fusion.sources.grid import GridSources
@@ -122,6 +122,10 @@ def fuse(
         paths, hashes = list(sources or []), []
         config = build_config(preset, changes, intensity, settings)
     check_count(paths)
+    if gains_dir is not None and config.method != DIP:
+        raise ValueError(
+            f"--gains-dir is for method dip, which alone estimates gains, got {config.method}"
+        )
     kind = output_kind(output, dtype, like)
     gains = gain_paths_in(gains_dir, paths)
     outputs = Outputs(
@@ -151,14 +155,13 @@ def _fuse_and_write(
 ) -> None:
     names = [p.name for p in paths]
     try:
-        result = run_fusion(read.arrays, paths, config, quiet=quiet)
+        notes = {"choice": dataclasses.asdict(choice)}
+        result = run_fusion(read.arrays, paths, config, quiet=quiet, notes=notes)
     except FusionError as error:
         if error.result is None:
             raise
-        error.result.record["choice"] = dataclasses.asdict(choice)
         outputs.write(error.result, read, names)
         raise FusionError(f"{error}; the best image so far is in {outputs.fused}") from error
-    result.record["choice"] = dataclasses.asdict(choice)
     outputs.write(result, read, names)
     if not quiet:
         console.print_metrics({"fused": result.metrics})
@@ -180,14 +183,20 @@ def _from_record(path: Path) -> tuple[list[Path], FusionConfig, Choice, list[str
             raise ValueError(
                 f"{path} names no files for {', '.join(missing)}: it was run on arrays, not files"
             )
-        # Exactly the iterations that were run, whatever ended them.
-        config = FusionConfig.from_dict(record["config"]).replace(
-            iterations=record["iterations"], stop="iterations"
-        )
+        config = _recorded_settings(record, path)
         paths, hashes = [Path(e["path"]) for e in entries], [e["sha256"] for e in entries]
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error}); use another record") from error
     return paths, config, _choice(record.get("choice", {}), path), hashes
+
+
+def _recorded_settings(record: dict[str, Any], path: Path) -> FusionConfig:
+    # Exactly the iterations that were run, whatever ended them.
+    made = {"iterations": record["iterations"], "stop": "iterations"}
+    try:
+        return FusionConfig.from_dict(record["config"]).replace(**made)
+    except ValueError as error:
+        raise ValueError(f"{path} has settings that cannot be used: {error}") from error
 
 
 def _choice(values: Any, path: Path) -> Choice:

@@ -1,7 +1,7 @@
 """Options that commands share, and what they mean as settings."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ from napari_dip_fusion.config import METHOD_NAMES, PRESETS, FusionConfig, Intens
 
 
 def _help(name: str) -> str:
-    return str(FusionConfig.describe(name)["help"])
+    return FusionConfig.describe(name).help
 
 
 Sources = Annotated[
@@ -41,7 +41,9 @@ IntensityOption = Annotated[
 Settings = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="NAME=VALUE", help="Any other setting, for example --set width=64."
+        "--set",
+        metavar="NAME=VALUE",
+        help="Any other setting, for example --set width=64, or in full network.width=64.",
     ),
 ]
 Channel = Annotated[
@@ -103,7 +105,7 @@ def build_config(
     given = {k: v for k, v in changes.items() if v is not None}
     if intensity:
         given["intensity"] = parse_intensity(intensity)
-    return FusionConfig.preset(preset, **{**_parsed(settings or []), **given})
+    return FusionConfig.preset(preset, **{**parse_settings(settings or []), **given})
 
 
 def parse_intensity(entries: list[str] | None) -> Intensity:
@@ -124,17 +126,19 @@ def _window(text: str) -> Window:
         ) from None
 
 
-def _parsed(settings: list[str]) -> dict[str, Any]:
+def parse_settings(settings: list[str]) -> dict[str, Any]:
     """Turn NAME=VALUE into values of the kinds of their defaults."""
-    defaults = {f.name: f.default for f in fields(FusionConfig)}
+    known = {s.name: s for s in FusionConfig.settings()}
     parsed: dict[str, Any] = {}
     for text in settings:
-        name, separator, value = text.partition("=")
+        given, separator, value = text.partition("=")
         if not separator:
             raise ValueError(f"--set takes NAME=VALUE, got {text!r}")
-        if name not in defaults:
-            raise ValueError(f"unknown setting {name!r}; the settings are {', '.join(defaults)}")
-        parsed[name] = _value(name, value, defaults[name])
+        name = given.rpartition(".")[2]
+        if name not in known or given not in (name, known[name].path):
+            paths = ", ".join(setting.path for setting in known.values())
+            raise ValueError(f"unknown setting {given!r}; the settings are {paths}")
+        parsed[name] = _value(name, value, known[name].default)
     return parsed
 
 

@@ -82,7 +82,8 @@ class Outputs:
             write_images(self.fused, layers, overwrite=self.overwrite)
         else:
             write_image(self.fused, fused, overwrite=self.overwrite)
-        self._write_gains(self.gains, result.gains)
+        if result.gains is not None:
+            self._write_gains(self.gains, result.gains)
         if result.base_gains is not None:
             self._write_gains(self.base_gains, result.base_gains)
         text = json.dumps(result.record, indent=1) + "\n"
@@ -95,7 +96,7 @@ class Outputs:
 
     def _pixels(self, result: FusionResult) -> NDArray[Any]:
         if self.like is not None:
-            return np.asarray(result.rescaled(like=self.like, dtype=self.dtype))
+            return np.asarray(result.rescale(like=self.like, dtype=self.dtype))
         if self.dtype == "float32":
             return np.asarray(result.image)
         all_bytes = all(d == np.uint8 for d in result.sources.dtypes)
@@ -131,11 +132,8 @@ def _blank(sources: GridSources) -> tuple[FusionResult, GridSources]:
 def _beside(result: FusionResult, sources: GridSources, names: Sequence[str]) -> list[Source]:
     """Return what a bundle holds besides the fused image."""
     gain = {"colormap": "viridis", "contrast_limits": (0.0, 1.0), "visible": False}
-    bands = {"gain": result.gains}
-    if result.base_gains is not None:
-        bands = {"gain (base)": result.base_gains, "gain (details)": result.gains}
     grey = {"contrast_limits": (0.0, 1.0), "visible": False}
-    return [
+    held = [
         *(
             sources.make_source(a, flat=False, name=n)
             for a, n in zip(sources.arrays, names, strict=True)
@@ -143,10 +141,14 @@ def _beside(result: FusionResult, sources: GridSources, names: Sequence[str]) ->
         *(
             sources.make_source(maps[i], flat=False, name=f"{n} {band}", display=gain)
             for i, n in enumerate(names)
-            for band, maps in bands.items()
+            for band, maps in result.gain_bands.items()
         ),
-        sources.make_source(result.consensus, flat=False, name="consensus", display=grey),
     ]
+    if result.consensus is not None:
+        held.append(
+            sources.make_source(result.consensus, flat=False, name="consensus", display=grey)
+        )
+    return held
 
 
 def is_flat(path: Path) -> bool:
@@ -188,7 +190,7 @@ def gain_paths_in(folder: Path | None, sources: Sequence[Path]) -> list[Path]:
 
 def base_gain_paths(paths: Sequence[Path], config: FusionConfig) -> list[Path]:
     """Return where the gains of the base go, beside those of the details; nowhere in one band."""
-    if config.band_sigma == 0:
+    if config.gains.band_sigma == 0:
         return []
     return [p.with_name(f"{p.stem}_base{p.suffix}") for p in paths]
 

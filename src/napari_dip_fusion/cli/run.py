@@ -1,6 +1,6 @@
 """Sources from files, and a run with its progress on the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from napari_dip_fusion.fusion import Control, FusionResult, iter_fuse
 from napari_dip_fusion.fusion.timing import estimate_run
 from napari_dip_fusion.io import read_image
 from napari_dip_fusion.sources.grid import GridSources, resample_to_reference
-from napari_dip_fusion.sources.prepare import prepare_sources
+from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
 from napari_dip_fusion.sources.resample import SMALL_COVERAGE
 
 
@@ -57,25 +57,39 @@ def run_fusion(
     config: FusionConfig,
     *,
     quiet: bool,
+    notes: Mapping[str, Any] | None = None,
 ) -> FusionResult:
     """Fuse arrays with a line on what that takes, and a progress bar; Ctrl-C keeps the best so far.
 
-    `paths` are the files of the sources, or plain names where there are none.
+    Parameters
+    ----------
+    arrays : sequence of ndarray
+    paths : sequence of Path or str
+        Files of the sources, or plain names where there are none.
+    config : FusionConfig
+    quiet : bool
+        Whether nothing is shown.
+    notes : mapping, optional
+        Entries that are added to the run record.
     """
     control = Control()
     files = [str(p.resolve()) if isinstance(p, Path) else None for p in paths]
     names = [p.name if isinstance(p, Path) else p for p in paths]
+    prepared = prepare_sources(
+        arrays,
+        intensity=config.intensity,
+        percentiles=config.percentiles,
+        names=names,
+        paths=files,
+    )
     if not quiet:
-        _announce(arrays, config)
+        _announce(prepared, config)
     with console.interrupt_keeps_best(control):
-        events = iter_fuse(arrays, config, names=names, paths=files, control=control)
+        events = iter_fuse(prepared, config, control=control, notes=notes)
         return console.watch(events, quiet=quiet)
 
 
-def _announce(arrays: Sequence[NDArray[Any]], config: FusionConfig) -> None:
+def _announce(prepared: PreparedSources, config: FusionConfig) -> None:
     """Say what time and memory the run will need, unless it cannot be run at all."""
     with suppress(ValueError, FusionError):
-        prepared = prepare_sources(
-            arrays, intensity=config.intensity, percentiles=config.percentiles
-        )
-        console.message(str(estimate_run(config, prepared.shape, len(arrays))))
+        console.message(str(estimate_run(config, prepared.shape, len(prepared.images))))

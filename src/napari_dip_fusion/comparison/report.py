@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_dip_fusion.comparison.runs import Row, method_labels
+from napari_dip_fusion.comparison.events import Row
+from napari_dip_fusion.comparison.runs import method_labels
 from napari_dip_fusion.metrics import METRICS
 
 if TYPE_CHECKING:

@@ -1,154 +1,43 @@
-"""Fusion methods side by side: every method on every set of sources, with metrics and time.
+"""Fusion methods side by side: every method on every set of sources, with metrics and time."""
 
-Owns the run of a comparison, step by step, and its results on disk, by which one that was
-interrupted goes on where it stopped. Tables and figures are in ``comparison_report.py``.
-"""
-
-import hashlib
-import json
 import logging
-import re
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
-from importlib.metadata import version
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from napari_dip_fusion.comparison.events import (
+    Failure,
+    Finished,
+    Outcomes,
+    Row,
+    Running,
+    SourceSet,
+)
+from napari_dip_fusion.comparison.store import Run, Store, Stored
 from napari_dip_fusion.config import DIP, PRESETS, FusionConfig, Intensity, Window
 from napari_dip_fusion.errors import FusionError
-from napari_dip_fusion.fusion import Control, Done, StepDone, iter_fuse
-from napari_dip_fusion.io import read_image, write_image, write_text
-from napari_dip_fusion.methods import METHODS, fuse_stack
+from napari_dip_fusion.fusion import Control, Done, FusionResult, StepDone, iter_fuse
+from napari_dip_fusion.methods import METHODS
 from napari_dip_fusion.metrics import DEFAULT_METRICS, evaluate
-from napari_dip_fusion.record import array_sha256
 from napari_dip_fusion.sources.prepare import LUMA, PreparedSources, prepare_sources
 
-__all__ = [
-    "Comparison",
-    "Failure",
-    "Finished",
-    "Row",
-    "Running",
-    "SourceSet",
-    "compare",
-    "iter_compare",
-    "method_labels",
-]
+__all__ = ["PRESET_PREFIX", "compare", "iter_compare", "method_labels"]
 
 Floats = NDArray[np.float32]
 
 log = logging.getLogger(__name__)
 
-_DIP = "dip-"
-_PERCENTILES: Window = FusionConfig().percentiles
+PRESET_PREFIX = f"{DIP}-"
+"""What stands before a preset in the name of the Deep Image Prior with that preset."""
+
+_DEFAULT = FusionConfig()
 
 # What keeps a method from fusing some sources; the other methods go on.
 _FAILURES = (ValueError, FusionError, RuntimeError, MemoryError, ImportError, OSError)
-
-
-@dataclass(frozen=True, eq=False)
-class SourceSet:
-    """Aligned sources of one scene, read when their turn comes."""
-
-    name: str
-    """Name of the set, unique among those of its kind."""
-    kind: str
-    """What averages are made over, such as ``ct_mr``."""
-    read: Callable[[], Sequence[ArrayLike]]
-    """Returns K >= 2 arrays as :func:`.prepare_sources` takes them."""
-    source_names: tuple[str, ...] = ()
-    """Names of the sources, for figures."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method on one set of sources."""
-
-    kind: str
-    name: str
-    method: str
-    seed: int | None
-    """None for methods without a seed."""
-    seconds: float
-    """Wall time of the fusion, without reading, metrics and imports."""
-    metrics: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A method that could not fuse a set of sources."""
-
-    kind: str
-    name: str
-    method: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Running:
-    """A run goes on; several of these are sent for methods that iterate."""
-
-    done: int
-    total: int
-    kind: str
-    name: str
-    method: str
-    part: float = 0.0
-    """How much of this run is done, 0 to 1."""
-
-
-@dataclass(frozen=True, eq=False)
-class Finished:
-    """A run has its result."""
-
-    done: int
-    total: int
-    outcome: Row | Failure
-    image: Floats | None
-    """Fused image in [0, 1], of shape (M, N) or (M, N, 3); None for a failure."""
-    reused: bool = False
-    """Whether it was read from the folder of an earlier comparison."""
-
-
-_Where = tuple[str, str, str]  # kind, name and method
-_Result = tuple[Row | Failure, Floats | None]
-
-
-@dataclass(eq=False)
-class Comparison:
-    """All results."""
-
-    rows: list[Row] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-
-    def add(self, outcome: Row | Failure) -> None:
-        """Take in the outcome of one run."""
-        if isinstance(outcome, Row):
-            self.rows.append(outcome)
-        else:
-            self.failures.append(outcome)
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What is to be fused how; its fingerprint says whether a stored result is still its own."""
-
-    method: str
-    seed: int | None
-    options: dict[str, Any]
-    intensity: Intensity
-    percentiles: Window
-    which: tuple[str, ...]
-    eight_bit: bool
-
-    def fingerprint(self, digests: Sequence[str]) -> str:
-        parts = {**asdict(self), "sources": digests, "version": version("napari-dip-fusion")}
-        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def method_labels() -> dict[str, str]:
@@ -158,28 +47,29 @@ def method_labels() -> dict[str, str]:
     the name of a preset.
     """
     labels = {name: method.label for name, method in METHODS.items()}
-    return labels | {f"{_DIP}{preset}": f"Deep Image Prior, {preset}" for preset in PRESETS}
+    presets = {f"{PRESET_PREFIX}{preset}": f"Deep Image Prior, {preset}" for preset in PRESETS}
+    return labels | presets
 
 
-def compare(sets: Sequence[SourceSet], methods: Sequence[str], **options: Any) -> Comparison:
+def compare(sets: Sequence[SourceSet], methods: Sequence[str], **options: Any) -> Outcomes:
     """Run methods on sets of sources; see :func:`iter_compare` for the arguments.
 
     Returns
     -------
-    Comparison
+    Outcomes
 
     Examples
     --------
     >>> pair = np.random.default_rng(0).random((2, 32, 32))
-    >>> comparison = compare([SourceSet("noise", "test", lambda: pair)], ["average", "maximum"])
-    >>> [(row.method, round(row.metrics["petrovic"], 2)) for row in comparison.rows]
+    >>> outcomes = compare([SourceSet("noise", "test", lambda: pair)], ["average", "maximum"])
+    >>> [(row.method, round(row.metrics["petrovic"], 2)) for row in outcomes.rows]
     [('average', 0.33), ('maximum', 0.32)]
     """
-    comparison = Comparison()
+    outcomes = Outcomes()
     for event in iter_compare(sets, methods, **options):
         if isinstance(event, Finished):
-            comparison.add(event.outcome)
-    return comparison
+            outcomes.add(event.outcome)
+    return outcomes
 
 
 def iter_compare(
@@ -189,8 +79,8 @@ def iter_compare(
     seeds: int | Sequence[int] = 1,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     settings: Mapping[str, Any] | None = None,
-    intensity: Intensity = "auto",
-    percentiles: Window = _PERCENTILES,
+    intensity: Intensity = _DEFAULT.intensity,
+    percentiles: Window = _DEFAULT.percentiles,
     which: Sequence[str] = DEFAULT_METRICS,
     eight_bit: bool = False,
     folder: Path | None = None,
@@ -209,13 +99,13 @@ def iter_compare(
         0, 1, ..., n - 1.
     options : mapping of method to its options, optional
     settings : mapping, optional
-        Fields of :class:`~napari_dip_fusion.config.FusionConfig` that differ from the presets.
+        Settings of :class:`~napari_dip_fusion.config.FusionConfig` that differ from the presets.
     intensity, percentiles
         As for :func:`~napari_dip_fusion.sources.prepare.prepare_sources`.
     which : sequence of str
         Names of metrics, taken of the luma against the prepared sources.
     eight_bit : bool
-        Round the fused images to 256 grey levels before the metrics, as saving them would.
+        Round the fused images to 256 gray levels before the metrics, as saving them would.
     folder : Path, optional
         Where each result is written, and found again.
     fresh : bool
@@ -239,21 +129,20 @@ def iter_compare(
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     control = Control() if control is None else control
     _check(sets, methods, seeds)
-    config = {"settings": dict(settings or {}), "options": dict(options or {})}
+    scale = {"intensity": intensity, "percentiles": percentiles}
     runs = [
-        _Run(
+        Run(
             method,
             seed,
-            _options(method, seed, **config),
-            intensity,
-            percentiles,
+            _configure(method, seed, settings or {}, scale),
+            (options or {}).get(method, {}) if seed is None else {},
             tuple(which),
             eight_bit,
         )
         for method in methods
-        for seed in (seeds if method.startswith(_DIP) else [None])
+        for seed in (seeds if method.startswith(PRESET_PREFIX) else [None])
     ]
-    store = _Store(folder, fresh)
+    store = Store(folder, fresh=fresh)
     total = len(sets) * len(runs)
     for i, sources in enumerate(sets):
         if control.stopped:
@@ -265,38 +154,34 @@ def iter_compare(
                 return
             where = (sources.kind, sources.name, run.method)
             yield Running(done, total, *where)
-            found = store.find(where, run, inputs)
-            if found is not None:
-                yield Finished(done + 1, total, *found, reused=True)
-                continue
-            for part in _outcome(where, run, inputs, control):
+            for part in _find_or_run(sources, run, inputs, store, control):
                 if isinstance(part, float):
                     yield Running(done, total, *where, part)
                 else:
-                    store.keep(part, run, inputs)
-                    yield Finished(done + 1, total, *part)
+                    yield Finished(done + 1, total, **part)
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class _Inputs:
-    """A set of sources that was read, or the reason why it cannot be fused."""
+    """A set of sources in [0, 1], or the reason why it cannot be fused."""
 
-    arrays: list[NDArray[Any]]
     prepared: PreparedSources | None
     reason: str = ""
 
     @classmethod
     def read(cls, sources: SourceSet, intensity: Intensity, percentiles: Window) -> "_Inputs":
+        """Read and prepare the sources, once for all methods."""
         try:
-            arrays = [np.asarray(a) for a in sources.read()]
-            prepared = prepare_sources(arrays, intensity=intensity, percentiles=percentiles)
-            return cls(arrays, prepared)
+            prepared = prepare_sources(
+                sources.read(),
+                intensity=intensity,
+                percentiles=percentiles,
+                names=sources.source_names or None,
+                paths=sources.source_paths or None,
+            )
+            return cls(prepared)
         except (ValueError, OSError) as error:
-            return cls([], None, _one_line(error))
-
-    @cached_property
-    def digests(self) -> list[str]:
-        return [array_sha256(a) for a in self.arrays]
+            return cls(None, _squeeze(error))
 
 
 def _check(sets: Sequence[SourceSet], methods: Sequence[str], seeds: Sequence[int]) -> None:
@@ -319,101 +204,75 @@ def _check(sets: Sequence[SourceSet], methods: Sequence[str], seeds: Sequence[in
         raise ValueError("a comparison needs one seed or more, got none")
 
 
-def _options(
-    method: str, seed: int | None, settings: Mapping[str, Any], options: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the options of one method, for the Deep Image Prior all its settings."""
+def _configure(
+    method: str, seed: int | None, settings: Mapping[str, Any], scale: Mapping[str, Any]
+) -> FusionConfig:
+    """Return the settings with which a method is run."""
     if seed is None:
-        return dict(options.get(method, {}))
-    preset = method.removeprefix(_DIP)
-    return FusionConfig.preset(preset, **{**settings, "method": DIP, "seed": seed}).to_dict()
+        return FusionConfig(method=method, **scale)
+    preset = method.removeprefix(PRESET_PREFIX)
+    return FusionConfig.preset(preset, **{**settings, **scale, "method": DIP, "seed": seed})
 
 
-def _outcome(
-    where: _Where, run: _Run, inputs: _Inputs, control: Control
-) -> Iterator[float | _Result]:
-    """Yield parts from 0 to 1, then what came out, with the image; nothing if it was stopped."""
+def _find_or_run(
+    sources: SourceSet, run: Run, inputs: _Inputs, store: Store, control: Control
+) -> Iterator[float | dict[str, Any]]:
+    """Yield parts from 0 to 1, then the fields of the event Finished; nothing if stopped."""
+    where = (sources.kind, sources.name, run.method)
     if inputs.prepared is None:
-        yield Failure(*where, inputs.reason), None
+        yield {"outcome": Failure(*where, inputs.reason)}
+        return
+    digests = [description["sha256"] for description in inputs.prepared.descriptions]
+    found = store.find(sources.kind, sources.name, run, digests)
+    if found is not None:
+        yield {**_fields(found), "reused": True}
         return
     try:
-        for part in _fused(run, inputs.arrays, inputs.prepared, control):
+        for part in _fuse(run, inputs.prepared, control):
             if isinstance(part, float):
                 yield part
-            else:
-                luma, seconds = part
-        if control.stopped and run.seed is not None:
-            return
-        scored = np.rint(luma * 255) / 255 if run.eight_bit else luma
-        metrics = evaluate(inputs.prepared.images, scored, data_range=1.0, which=run.which)
+            elif not (control.stopped and run.seed is not None):
+                made = _score(part, where, run)
+                store.keep(made, run, digests)
+                yield _fields(made)
     except _FAILURES as error:
-        log.info("%s failed on %s", run.method, where[1], exc_info=True)
-        yield Failure(*where, _one_line(error)), None
-        return
-    row = Row(*where, run.seed, float(f"{seconds:.4g}"), metrics)
-    yield row, inputs.prepared.colored(luma)
+        log.info("%s failed on %s", run.method, sources.name, exc_info=True)
+        yield {"outcome": Failure(*where, _squeeze(error))}
 
 
-def _one_line(error: BaseException) -> str:
+def _fields(result: Stored) -> dict[str, Any]:
+    return {"outcome": result.row, "image": result.image, "record": result.record}
+
+
+def _squeeze(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _fused(
-    run: _Run, arrays: list[NDArray[Any]], prepared: PreparedSources, control: Control
-) -> Iterator[float | tuple[Floats, float]]:
-    """Yield parts from 0 to 1, then the fused luma and the seconds that it took."""
-    if run.seed is None:
-        METHODS[run.method].load()
-        start = time.perf_counter()
-        luma = fuse_stack(run.method, prepared.images, **run.options)
-        yield luma, time.perf_counter() - start
-        return
-    config = FusionConfig.from_dict(run.options).replace(
-        intensity=run.intensity, percentiles=run.percentiles, preview_rate=0
+def _fuse(run: Run, prepared: PreparedSources, control: Control) -> Iterator[float | FusionResult]:
+    """Yield parts from 0 to 1, then the result."""
+    notes = {"kind": "comparison", "method": run.method}
+    # An image that is rounded first is scored afterwards.
+    which = () if run.eight_bit else run.which
+    events = iter_fuse(
+        prepared, run.config, options=run.options, which=which, notes=notes, control=control
     )
-    for event in iter_fuse(arrays, config, control=control):
+    for event in events:
         if isinstance(event, StepDone):
             yield event.iteration / event.iterations
         elif isinstance(event, Done):
-            image, seconds = event.result.image, event.result.record["seconds"]
-            luma = image if image.ndim == 2 else (image @ LUMA).clip(0, 1)
-            yield luma, seconds["gains"] + seconds["fit"]
+            yield event.result
 
 
-class _Store:
-    """Results as files: one JSON and one float32 TIFF for each run that has an image."""
-
-    def __init__(self, folder: Path | None, fresh: bool) -> None:
-        self._folder, self._fresh = folder, fresh
-
-    def find(self, where: _Where, run: _Run, inputs: _Inputs) -> _Result | None:
-        """Return the stored result of the same run on the same sources, if there is one."""
-        if self._folder is None or self._fresh or inputs.prepared is None:
-            return None
-        record = self._path(where, run.seed)
-        try:
-            entry = json.loads(record.read_text(encoding="utf-8"))
-            if entry["fingerprint"] != run.fingerprint(inputs.digests):
-                return None
-            row = Row(**entry["row"])
-            image = np.asarray(read_image(record.with_suffix(".tif")).data, dtype=np.float32)
-        except (OSError, ValueError, KeyError, TypeError):
-            return None  # not there, or not whole: it is made again
-        return row, image
-
-    def keep(self, result: _Result, run: _Run, inputs: _Inputs) -> None:
-        """Write a result; failures are tried again the next time."""
-        row, image = result
-        if self._folder is None or image is None or not isinstance(row, Row):
-            return
-        record = self._path((row.kind, row.name, row.method), row.seed)
-        record.parent.mkdir(parents=True, exist_ok=True)
-        write_image(record.with_suffix(".tif"), image, overwrite=True)
-        entry = {"fingerprint": run.fingerprint(inputs.digests), "row": asdict(row)}
-        write_text(record, json.dumps(entry, indent=1) + "\n", overwrite=True)
-
-    def _path(self, where: _Where, seed: int | None) -> Path:
-        assert self._folder is not None
-        parts = [*where] + ([] if seed is None else [f"seed{seed}"])
-        plain = "--".join(re.sub(r"[^\w.+-]+", "_", part) for part in parts)
-        return self._folder / "results" / f"{plain}.json"
+def _score(result: FusionResult, where: tuple[str, str, str], run: Run) -> Stored:
+    """Return the row, the image and the record of a result."""
+    image, record = result.image, result.record
+    if run.eight_bit:
+        luma = image if image.ndim == 2 else (image @ LUMA).clip(0, 1)
+        levels = np.rint(luma * 255) / 255
+        metrics = evaluate(result.sources.images, levels, data_range=1.0, which=run.which)
+        record = {**record, "metrics": metrics}
+    # Estimating the gains is a part of our method; the others begin with prepared sources.
+    stages = ("fit",) if run.seed is None else ("gains", "fit")
+    seconds = sum(record["seconds"][stage] for stage in stages)
+    row = Row(*where, run.seed, float(f"{seconds:.4g}"), record["metrics"])
+    return Stored(row, image, record)

@@ -5,6 +5,7 @@ from .events import GainsReady as GainsReady
 from .events import Preview as Preview
 from .events import StepDone as StepDone
 from .result import FusionResult as FusionResult
+from .result import name_bands as name_bands
 from .steps import MIN_SIZE as MIN_SIZE
 from .steps import continue_fuse as continue_fuse
 from .steps import estimate_gains as estimate_gains

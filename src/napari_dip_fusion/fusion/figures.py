@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def fusion_figure(result: FusionResult, names: Sequence[str]) -> "Figure":
-    """Draw sources, gains (in two bands, those of the base too), fused image and loss curve.
+    """Draw the sources, the gains of each band, the fused image, the consensus and the losses.
 
     Parameters
     ----------
@@ -28,22 +28,18 @@ def fusion_figure(result: FusionResult, names: Sequence[str]) -> "Figure":
     """
     from matplotlib.figure import Figure
 
-    count = len(names)
-    columns = max(count, 3)
-    bands = {"gain": result.gains}
-    if result.base_gains is not None:
-        bands = {"gain (base)": result.base_gains, "gain (details)": result.gains}
-    rows = 2 + len(bands)
+    bands = result.gain_bands
+    columns, rows = max(len(names), 3), 2 + len(bands)
     figure = Figure(figsize=(3 * columns, 3 * rows), layout="constrained")
     axes = figure.subplots(rows, columns)
-    images: dict[str, NDArray[Any]] = dict(zip(names, result.sources.images, strict=True))
-    for ax, (name, image) in zip(axes[0], images.items(), strict=False):
+    for ax, name, image in zip(axes[0], names, result.sources.images, strict=False):
         _show(ax, image, name, "gray")
     for line, (band, gains) in zip(axes[1:-1], bands.items(), strict=True):
         for ax, name, gain in zip(line, names, gains, strict=False):
             _show(ax, gain, f"{name} {band}", "viridis")
-    _show(axes[-1, 0], result.consensus, "consensus T", "gray")
-    _show(axes[-1, 1], result.image, "fused", "gray")
+    _show(axes[-1, 0], result.image, "fused", "gray")
+    if result.consensus is not None:
+        _show(axes[-1, 1], result.consensus, "consensus T", "gray")
     if len(result.losses):
         _plot_losses(axes[-1, 2], result)
     for ax in figure.axes:

@@ -1,5 +1,7 @@
-"""What a fusion gives, and what it needs to be continued."""
+"""What a fusion gives, how it is completed with metrics and record, and what continues it."""
 
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +9,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.metrics import evaluate
+from napari_dip_fusion.record import build_record
 from napari_dip_fusion.sensor.analysis import Analysis
 from napari_dip_fusion.sources.prepare import PreparedSources
 
@@ -14,41 +18,45 @@ if TYPE_CHECKING:
     from napari_dip_fusion.prior.fit import Fit
 
 Floats = NDArray[np.float32]
+Losses = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What the caller of a run wants of its result beside the image.
+
+    Attributes
+    ----------
+    which : tuple of str
+        Names of the metrics to compute.
+    notes : dict
+        Entries that are added to the run record.
+    """
+
+    which: tuple[str, ...]
+    notes: dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
 class RunState:
-    """What stays the same from the gains to the result, and continues a run."""
+    """What stays the same from the first iteration to the last, and continues a run."""
 
     config: FusionConfig
     prepared: PreparedSources
     analysis: Analysis
-    described: list[dict[str, Any]]
-    fit: "Fit | None"
+    fit: "Fit"
+    scoring: Scoring
     keep_state: bool
 
 
 @dataclass(frozen=True, eq=False)
 class FusionResult:
-    """A fused image and everything that is known of it.
+    """A fused image and everything that is known about it.
 
     Attributes
     ----------
-    image : ndarray of shape (M, N), or (M, N, 3) if a source is in colour
+    image : ndarray of shape (M, N), or (M, N, 3) if a source is in color
         The fused image, float32 in [0, 1].
-    gains : ndarray of shape (K, M, N)
-        Sensor gain maps, float32; in two bands, those of the details.
-    base_gains : ndarray of shape (K, M, N), or None in one band
-        Sensor gain maps of the base, float32.
-    consensus : ndarray of shape (M, N)
-        The closed form T, float32; of the denoised sources where they are noisy.
-    noise : tuple of float
-        Standard deviation of the noise in each prepared source; 0 where there
-        is none, or it was not estimated.
-    losses : ndarray of shape (iterations,)
-        Mean over pixels of sum_i (X_i - beta_i X_0)^2 at each iteration.
-    floor : float
-        The smallest value that the loss can take.
     metrics : dict of str to float
         Quality metrics of the (luma of the) image against the prepared sources.
     record : dict
@@ -58,32 +66,144 @@ class FusionResult:
     stop_reason : str
         ``iterations``, ``noise``, ``clean``, ``plateau``, ``time``, ``stopped``, or
         ``closed form`` for methods other than ``dip``.
+    gains : ndarray of shape (K, M, N), or None
+        Sensor gain maps, float32; in two bands, those of the details. None for methods other
+        than ``dip``, which have no use for them.
+    base_gains : ndarray of shape (K, M, N), or None
+        Sensor gain maps of the base, float32; None in one band.
+    consensus : ndarray of shape (M, N), or None
+        The closed form T, float32; of the denoised sources where they are noisy. None where
+        there are no gains.
+    noise : tuple of float
+        Standard deviation of the noise in each prepared source; 0 where there
+        is none. Empty where there are no gains.
+    losses : ndarray of shape (iterations,)
+        Mean over pixels of sum_i (X_i - beta_i X_0)^2 at each iteration.
+    floor : float
+        The smallest value that the loss can take; 0 where there are no gains.
     state : RunState or None
-        The network and optimiser, where the run was asked to keep them for
+        The network and optimizer, where the run was asked to keep them for
         :func:`continue_fuse`.
     """
 
     image: Floats
-    gains: Floats
-    consensus: Floats
-    losses: NDArray[np.float64]
-    floor: float
     metrics: dict[str, float]
     record: dict[str, Any]
     sources: PreparedSources
     stop_reason: str
+    gains: Floats | None = None
     base_gains: Floats | None = None
+    consensus: Floats | None = None
     noise: tuple[float, ...] = ()
+    losses: Losses = field(default_factory=lambda: np.empty(0))
+    floor: float = 0.0
     state: RunState | None = field(default=None, repr=False)
 
     @property
-    def excess(self) -> NDArray[np.float64]:
+    def excess(self) -> Losses:
         """Loss above its floor at each iteration: 0 only where the image is T."""
         return self.losses - self.floor
 
-    def rescaled(self, *, like: int, dtype: DTypeLike | None = None) -> NDArray[Any]:
+    @property
+    def gain_bands(self) -> dict[str, Floats]:
+        """Gain maps of each band by its name, as :func:`name_bands` gives them."""
+        return name_bands(self.gains, self.base_gains)
+
+    def rescale(self, *, like: int, dtype: DTypeLike | None = None) -> NDArray[Any]:
         """Return the fused image in the units of source `like`.
 
-        See :meth:`napari_dip_fusion.sources.prepare.PreparedSources.rescaled`.
+        See :meth:`napari_dip_fusion.sources.prepare.PreparedSources.rescale`.
         """
-        return self.sources.rescaled(self.image, like=like, dtype=dtype)
+        return self.sources.rescale(self.image, like=like, dtype=dtype)
+
+
+def name_bands(gains: Floats | None, base_gains: Floats | None) -> dict[str, Floats]:
+    """Return gain maps under the names that layers, files and figures give them.
+
+    Parameters
+    ----------
+    gains, base_gains : ndarray of shape (K, M, N), or None
+        As in :class:`FusionResult`.
+
+    Returns
+    -------
+    dict of str to ndarray
+        ``gain`` in one band, ``gain (base)`` and ``gain (details)`` in two; empty without gains.
+    """
+    if gains is None:
+        return {}
+    if base_gains is None:
+        return {"gain": gains}
+    return {"gain (base)": base_gains, "gain (details)": gains}
+
+
+def complete(
+    fused: Floats,
+    prepared: PreparedSources,
+    config: FusionConfig,
+    scoring: Scoring,
+    *,
+    seconds: Mapping[str, float],
+    stop_reason: str,
+    run: RunState | None = None,
+    losses: Losses | None = None,
+) -> FusionResult:
+    """Return a result with its metrics and its whole record.
+
+    Parameters
+    ----------
+    fused : ndarray of shape (M, N), float32 in [0, 1]
+    prepared : PreparedSources
+    config : FusionConfig
+    scoring : Scoring
+    seconds : dict of str to float
+        Time of each stage so far.
+    stop_reason : str
+        As in :class:`FusionResult`.
+    run : RunState, optional
+        The fit that made the image, with the analysis that it was fitted to.
+    losses : ndarray of shape (iterations,), optional
+    """
+    start = time.perf_counter()
+    metrics = evaluate(prepared.images, fused, data_range=1.0, which=scoring.which)
+    times = {**seconds, "metrics": time.perf_counter() - start}
+    times["total"] = sum(times.values())
+    losses = np.empty(0) if losses is None else losses
+    record = build_record(
+        config=config,
+        device=run.fit.device if run else "cpu",
+        threads=run.fit.threads if run else 1,
+        sources=prepared.descriptions,
+        losses=losses,
+        floor=run.analysis.floor if run else 0.0,
+        noise=run.analysis.noise if run else (),
+        stop_reason=stop_reason,
+        seconds=times,
+        metrics=metrics,
+        notes=scoring.notes,
+    )
+    return FusionResult(
+        image=prepared.add_color(fused),
+        metrics=metrics,
+        record=record,
+        sources=prepared,
+        stop_reason=stop_reason,
+        losses=losses,
+        **(_copy_analysis(run.analysis) if run else {}),
+        state=run if run and run.keep_state else None,
+    )
+
+
+def _copy_analysis(analysis: Analysis) -> dict[str, Any]:
+    """Return what a result holds of the analysis.
+
+    Copies, since what is given out may be changed, and the run be continued.
+    """
+    base = analysis.model.base_gains
+    return {
+        "gains": analysis.model.gains.copy(),
+        "base_gains": None if base is None else base.copy(),
+        "consensus": analysis.consensus.copy(),
+        "noise": analysis.noise,
+        "floor": analysis.floor,
+    }

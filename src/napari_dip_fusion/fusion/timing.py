@@ -4,7 +4,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +21,14 @@ Shape = tuple[int, int]
 
 # Pixels of the images that are tried: those of a network of the default width, and of the rest.
 _FIT_PIXELS, _FIT_WIDTH, _REST_PIXELS = 512 * 512, 32, 128 * 128
-# Iterations until the time of one is steady; on CUDA a graph is captured first.
-_WARM_UP, _WARM_UP_CUDA = 2, 5
+# Iterations until the time of one is steady: caches and memory are filled by then.
+_WARM_UP = 2
 # Iterations are timed until there are enough of them, or they took long enough.
 _MOST, _FEWEST, _SECONDS = 30, 3, 1.0
 
 # What makes no difference to the time of an iteration, or of the rest of a run.
-_FIT_GROUPS = ("network", "noise", "compute")
-_REST_GROUPS = ("method", "gains", "noise", "compute")
+_FIT_GROUPS = ("network", "denoising", "compute")
+_REST_GROUPS = ("method", "gains", "denoising", "compute")
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def estimate_run(
     count : int
         Number of sources K.
     device : str, optional
-        In place of ``config.device``.
+        In place of ``config.compute.device``.
     control : Control, optional
         Gives up an estimate, within an iteration, when it is stopped.
 
@@ -122,13 +122,13 @@ def estimate_run(
     """
     control = Control() if control is None else control
     config = config if device is None else config.replace(device=device)
-    machine = config.replace(device=resolve_device(config.device), threads=_threads(config))
+    machine = config.replace(device=resolve_device(config.compute.device), threads=_threads(config))
     rest = _rest(machine, shape, count, control)
     seconds = rest
     if config.method == DIP:
-        seconds += config.iterations * _iteration(machine, shape, count, control)
-        if config.time_budget > 0:
-            seconds = min(seconds, max(config.time_budget, rest))
+        seconds += config.fit.iterations * _iteration(machine, shape, count, control)
+        if config.fit.time_budget > 0:
+            seconds = min(seconds, max(config.fit.time_budget, rest))
     return Estimate(seconds, estimate_memory(config, shape, count))
 
 
@@ -139,10 +139,11 @@ def forget() -> None:
 
 def _iteration(config: FusionConfig, shape: Shape, count: int, control: Control) -> float:
     """Return the seconds of one iteration."""
-    padded = (padded_size(shape[0], config.depth), padded_size(shape[1], config.depth))
-    most = _FIT_PIXELS * min(1.0, (_FIT_WIDTH / config.width) ** 2)
-    tried = _reduced(padded, most, least=padded_size(1, config.depth))
-    tried = (padded_size(tried[0], config.depth), padded_size(tried[1], config.depth))
+    depth = config.network.depth
+    padded = (padded_size(shape[0], depth), padded_size(shape[1], depth))
+    most = _FIT_PIXELS * min(1.0, (_FIT_WIDTH / config.network.width) ** 2)
+    tried = _reduced(padded, most, least=padded_size(1, depth))
+    tried = (padded_size(tried[0], depth), padded_size(tried[1], depth))
     relevant = _only(config, _FIT_GROUPS)
 
     def measure() -> float:
@@ -154,7 +155,7 @@ def _iteration(config: FusionConfig, shape: Shape, count: int, control: Control)
 
 def _rest(config: FusionConfig, shape: Shape, count: int, control: Control) -> float:
     """Return the seconds of a run without its iterations."""
-    tried = _reduced(shape, _REST_PIXELS, least=config.patch_size)
+    tried = _reduced(shape, _REST_PIXELS, least=config.gains.patch_size)
     relevant = _only(config, _REST_GROUPS)
 
     def measure() -> float:
@@ -177,12 +178,11 @@ def _timed_iteration(config: FusionConfig, shape: Shape, count: int, control: Co
     images = _images(shape, count)
     target = images.mean(axis=0)
     fit = Fit(target, np.ones_like(target), np.concatenate([images, target[None]]), config)
-    warm_up = _WARM_UP_CUDA if config.device.startswith("cuda") else _WARM_UP
     seconds: list[float] = []
     start = time.perf_counter()
-    for step in fit.run(warm_up + _MOST):
+    for step in fit.run(_WARM_UP + _MOST):
         _check(control)
-        if step.iteration > warm_up:
+        if step.iteration > _WARM_UP:
             seconds.append(step.seconds)
         if len(seconds) >= _FEWEST and time.perf_counter() - start > _SECONDS:
             break
@@ -219,16 +219,15 @@ def _reduced(shape: Shape, pixels: float, *, least: int) -> Shape:
 
 def _only(config: FusionConfig, groups: tuple[str, ...]) -> FusionConfig:
     """Return the default settings but for these groups."""
-    kept = {
-        f.name: getattr(config, f.name) for f in fields(config) if f.metadata["group"] in groups
-    }
+    leaves = config.leaves()
+    kept = {s.name: leaves[s.name] for s in FusionConfig.settings() if s.group in groups}
     return FusionConfig(**kept)
 
 
 def _threads(config: FusionConfig) -> int:
     import torch
 
-    return config.threads or torch.get_num_threads()
+    return config.compute.threads or torch.get_num_threads()
 
 
 def _check(control: Control) -> None:

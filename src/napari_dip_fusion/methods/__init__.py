@@ -155,7 +155,7 @@ def fuse_with(
     """
     _checked(name, options)
     prepared = prepare_sources(sources, intensity=intensity)
-    return prepared.colored(fuse_stack(name, prepared.images, **options))
+    return prepared.add_color(fuse_stack(name, prepared.images, **options))
 
 
 def fuse_stack(name: str, images: Floats, **options: Any) -> Floats:

@@ -3,20 +3,22 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dip_fusion.config import GainSettings
 from napari_dip_fusion.sensor.gains import sensor_model, split_bands
 
 Floats = NDArray[np.float32]
+
+_DEFAULT = GainSettings()
 
 
 def consensus_image(
     sources: Floats,
     *,
-    patch_size: int = 9,
-    band_sigma: float = 3.5,
-    window: str = "gaussian",
-    scale: str = "unit-max",
-    centered: bool = False,
-    sharpness: float = 12.0,
+    patch_size: int = _DEFAULT.patch_size,
+    band_sigma: float = _DEFAULT.band_sigma,
+    window: str = _DEFAULT.window,
+    scale: str = _DEFAULT.scale,
+    sharpness: float = _DEFAULT.sharpness,
 ) -> Floats:
     r"""Return T, the least-squares image of the sources under their gain maps.
 
@@ -30,7 +32,7 @@ def consensus_image(
     band_sigma : float
         Standard deviation of the blur that gives the base, whose gains are its own; 0 for one
         band.
-    patch_size, window, scale, centered, sharpness
+    patch_size, window, scale, sharpness
         As for :func:`napari_dip_fusion.sensor.gains.sensor_model`.
 
     Returns
@@ -58,7 +60,6 @@ def consensus_image(
         patch_size=patch_size,
         window=window,
         scale=scale,
-        centered=centered,
         sharpness=sharpness,
     )
     fused: Floats = np.clip(model.consensus(bands)[:rows, :columns], 0, 1)

@@ -107,14 +107,14 @@ def fuse_layers(
         warnings.warn(text, stacklevel=2)
     target = chosen[0] if target is None else target
     # Imports torch: the memory that level auto has to fit may be a GPU's.
-    resolve_device(settings.device)
+    resolve_device(settings.compute.device)
     level = chosen_level(target, viewer.dims, level=level, count=len(chosen), config=settings)
     place = placement(target, viewer.dims, level=level)
     planes = layer_planes(chosen, target, viewer.dims, level=level, interpolation=interpolation)
     result = _run(planes, settings, chosen, control)
-    if gains:
+    if gains and result.gains is not None:
         add_gain_layers(viewer, result.gains, chosen, place, base_gains=result.base_gains)
-    if consensus:
+    if consensus and result.consensus is not None:
         image = consensus_image(result.sources, result.consensus)
         add_fused_layer(viewer, image, consensus_name(chosen), place)
     add_fused_layer(viewer, result.image, fused_name(chosen), place, result=result)

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +21,6 @@ from napari_dip_fusion.prior.optimizer import Adam
 
 Floats = NDArray[np.float32]
 
-# Iterations before a CUDA graph is captured: Adam's state and cuDNN's choices must be there.
-_WARM_UP = 3
 # The running mean covers about the last ninth of the iterations while it is shorter than its decay.
 _MEMORY = 9
 
@@ -53,7 +51,7 @@ class Fit:
     of the paper (eq. (2)) is one weighted squared error to T, whatever the
     number of sources. Each of the n output channels has its own loss
     (eq. (4)); their mean is the output. What is kept is the running mean of
-    the outputs, or, with ``config.averaging`` 0, the output with the smallest
+    the outputs, or, with ``config.denoising.averaging`` 0, the output with the smallest
     loss.
 
     Parameters
@@ -63,7 +61,7 @@ class Fit:
     weight : ndarray of shape (M, N)
         w = sum_i beta_i^2.
     guides : ndarray of shape (C, M, N)
-        The network's input when ``config.net_input`` is ``sources``: the
+        The network's input when ``config.network.net_input`` is ``sources``: the
         (denoised) sources in [0, 1] and their consensus image.
     config : FusionConfig
 
@@ -71,51 +69,49 @@ class Fit:
     -----
     Sizes that the network cannot halve are padded by reflection, inside; the
     loss sees the true pixels only. Randomness comes from generators of this
-    object, seeded with ``config.seed``. On a CUDA device a step is captured as
-    one graph and replayed, unless the input has noise or the capture fails.
+    object, seeded with ``config.fit.seed``.
     """
 
     def __init__(
         self, target: Floats, weight: Floats, guides: Floats, config: FusionConfig
     ) -> None:
         self.config = config
-        self.device = resolve_device(config.device)
+        self.device = resolve_device(config.compute.device)
         self.iteration = 0
         self._shape = target.shape
         self._kept: Tensor | None = None
         self._best_excess = math.inf
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._graphed: tuple[Tensor, Tensor] | None = None
-        with _failures_explained(self):
+        with _explain_failures(self):
             self._build(target, weight, guides)
 
     def _build(self, target: Floats, weight: Floats, guides: Floats) -> None:
-        config = self.config
-        generator = torch.Generator().manual_seed(config.seed)
-        channels = len(guides) if config.net_input == "sources" else config.channels
+        config, settings = self.config, self.config.network
+        generator = torch.Generator().manual_seed(config.fit.seed)
+        sees_sources = settings.net_input == "sources"
+        channels = len(guides) if sees_sources else settings.channels
         network = SkipNetwork(
             channels,
-            config.channels,
-            width=config.width,
-            depth=config.depth,
-            skip_channels=config.skip_channels,
-            upsampling=config.upsampling,
+            settings.channels,
+            width=settings.width,
+            depth=settings.depth,
+            skip_channels=settings.skip_channels,
+            upsampling=settings.upsampling,
             generator=generator,
         )
-        size = tuple(padded_size(n, config.depth) for n in self._shape)
-        if config.net_input == "sources":
-            net_input = torch.from_numpy(_padded(guides, (size[0], size[1])))[None]
+        rows, columns = (padded_size(n, settings.depth) for n in self._shape)
+        if sees_sources:
+            net_input = torch.from_numpy(_pad(guides, (rows, columns)))[None]
         else:
-            net_input = random_input((channels, size[0], size[1]), generator)
-        self._noise = torch.Generator(self.device).manual_seed(config.seed + 1)
+            net_input = random_input((channels, rows, columns), generator)
+        self._noise = torch.Generator(self.device).manual_seed(config.fit.seed + 1)
         self._network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._input = net_input.to(self.device, memory_format=torch.channels_last)
         # Copies: the consensus image is part of the result, which may be changed.
         self._target = torch.tensor(target, device=self.device)
         self._weight = torch.tensor(weight, device=self.device)
-        self._bfloat16 = resolve_precision(config.precision, self.device) == "bfloat16"
+        self._bfloat16 = resolve_precision(config.compute.precision, self.device) == "bfloat16"
         self._optimizer = Adam(
-            self._network.parameters(), config.learning_rate, fused=self._kind != "mps"
+            self._network.parameters(), config.fit.learning_rate, fused=self._kind != "mps"
         )
 
     @property
@@ -125,7 +121,7 @@ class Fit:
     @property
     def threads(self) -> int:
         """Processor threads that torch uses in this fit."""
-        return self.config.threads or torch.get_num_threads()
+        return self.config.compute.threads or torch.get_num_threads()
 
     @property
     def image(self) -> Floats | None:
@@ -144,25 +140,19 @@ class Fit:
         with kept_heap():
             for _ in range(iterations):
                 start = time.perf_counter()
-                with _thread_count(self.config.threads), _failures_explained(self):
+                with _set_threads(self.config.compute.threads), _explain_failures(self):
                     excess = self._step()
                 self.iteration += 1
                 yield Step(self.iteration, excess, time.perf_counter() - start)
 
     def _step(self) -> float:
         """Make one iteration and return the excess before it."""
-        if self._kind == "cuda" and self.iteration == _WARM_UP and self.config.input_noise == 0:
-            self._capture()
-        if self._graph is not None and self._graphed is not None:
-            self._graph.replay()
-            loss, output = self._graphed
-        else:
-            loss, output = self._train()
+        loss, output = self._train()
         excess = float(loss)
         if not math.isfinite(excess):
             raise FusionError(
                 f"the loss is no longer finite at iteration {self.iteration + 1}; use a smaller "
-                f"learning_rate than {self.config.learning_rate:g} or precision float32"
+                f"learning_rate than {self.config.fit.learning_rate:g} or precision float32"
             )
         self._keep(output, excess)
         return excess
@@ -170,9 +160,9 @@ class Fit:
     def _train(self) -> tuple[Tensor, Tensor]:
         """Make one step of Adam; return the loss and the output (M, N) before it."""
         net_input = self._input
-        if self.config.input_noise > 0:
+        if self.config.network.input_noise > 0:
             noise = torch.empty_like(net_input).normal_(generator=self._noise)
-            net_input = net_input + self.config.input_noise * noise
+            net_input = net_input + self.config.network.input_noise * noise
         self._optimizer.zero_grad()
         rows, columns = self._shape
         with torch.autocast(self._kind, dtype=torch.bfloat16, enabled=self._bfloat16):
@@ -183,17 +173,8 @@ class Fit:
         self._optimizer.step()
         return loss.detach(), output.detach().mean(dim=0)
 
-    def _capture(self) -> None:
-        """Record a step as a CUDA graph; without one, steps go on as before."""
-        graph = torch.cuda.CUDAGraph()
-        with suppress(RuntimeError):
-            self._optimizer.zero_grad()
-            with torch.cuda.graph(graph):
-                self._graphed = self._train()
-            self._graph = graph
-
     def _keep(self, output: Tensor, excess: float) -> None:
-        decay = self.config.averaging
+        decay = self.config.denoising.averaging
         if self._kept is None or decay == 0:
             if excess < self._best_excess:
                 self._kept, self._best_excess = output.clone(), excess
@@ -213,14 +194,14 @@ def weighted_error(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     return (weight * (output - target).square()).mean()
 
 
-def _padded(images: Floats, size: tuple[int, int]) -> Floats:
+def _pad(images: Floats, size: tuple[int, int]) -> Floats:
     """Extend (K, M, N) images at the lower and right edge by reflection."""
     rows, columns = (new - old for new, old in zip(size, images.shape[1:], strict=True))
     return np.pad(images, ((0, 0), (0, rows), (0, columns)), mode="symmetric")
 
 
 @contextmanager
-def _thread_count(threads: int) -> Iterator[None]:
+def _set_threads(threads: int) -> Iterator[None]:
     """Set torch's thread count and restore it; 0 leaves it alone."""
     before = torch.get_num_threads()
     if threads:
@@ -233,7 +214,7 @@ def _thread_count(threads: int) -> Iterator[None]:
 
 
 @contextmanager
-def _failures_explained(fit: Fit) -> Iterator[None]:
+def _explain_failures(fit: Fit) -> Iterator[None]:
     """Turn torch's errors into a FusionError that says what to do."""
     try:
         yield
@@ -242,7 +223,7 @@ def _failures_explained(fit: Fit) -> Iterator[None]:
         if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "memory" in text.lower():
             raise FusionError(
                 f"not enough memory on {fit.device} for {fit._shape[0]}x{fit._shape[1]} pixels "
-                f"with width {fit.config.width}; use a smaller width, a smaller image, or "
+                f"with width {fit.config.network.width}; use a smaller width, a smaller image, or "
                 "another device"
             ) from error
         reason = text.splitlines()[0] if text else repr(error)

@@ -111,17 +111,17 @@ def analyze(images: Floats, config: FusionConfig) -> Analysis:
     ValueError
         If the images are smaller than a patch.
     """
-    cleaned = [_cleaned(i, config.noise == "auto") for i in images]
+    cleaned = [_cleaned(i, config.denoising.noise == "auto") for i in images]
     denoised = np.stack([c.denoised for c in cleaned])
     noise = tuple(float(np.sqrt(np.mean(c.variance))) for c in cleaned)
-    bands = split_bands(denoised, config.band_sigma)
+    bands = split_bands(denoised, config.gains.band_sigma)
     model = _model(bands, config)
     target = consensus = model.consensus(bands)
     if any(noise):
         unbiased = np.stack([c.unbiased for c in cleaned])
-        target = model.consensus(split_bands(unbiased, config.band_sigma))
+        target = model.consensus(split_bands(unbiased, config.gains.band_sigma))
         consensus = consensus.clip(0, 1)
-        bands = split_bands(images, config.band_sigma)
+        bands = split_bands(images, config.gains.band_sigma)
     return Analysis(
         noise=noise,
         variances=np.stack(np.broadcast_arrays(*(np.atleast_2d(c.variance) for c in cleaned))),
@@ -135,18 +135,17 @@ def analyze(images: Floats, config: FusionConfig) -> Analysis:
 
 def quick_consensus(images: Floats, config: FusionConfig) -> Floats:
     """Return T of the sources as they are, in [0, 1], shape (M, N): a first image at once."""
-    bands = split_bands(images, config.band_sigma)
+    bands = split_bands(images, config.gains.band_sigma)
     return _model(bands, config).consensus(bands).clip(0, 1)
 
 
 def _model(bands: Bands, config: FusionConfig) -> SensorModel:
     return sensor_model(
         bands,
-        patch_size=config.patch_size,
-        window=config.window,
-        scale=config.scale,
-        centered=config.centered,
-        sharpness=config.sharpness,
+        patch_size=config.gains.patch_size,
+        window=config.gains.window,
+        scale=config.gains.scale,
+        sharpness=config.gains.sharpness,
     )
 
 

@@ -19,9 +19,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+from napari_dip_fusion.config import GainSettings
+
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
+_DEFAULT = GainSettings()
 _STRIP_BYTES = 32 * 2**20
 # Moments below this fraction of the brightest squared value are rounding, not image.
 _ROUNDING = 1e-12
@@ -32,10 +35,9 @@ _FLAT = 1e-4
 def gain_maps(
     sources: Sequence[ArrayLike] | ArrayLike,
     *,
-    patch_size: int = 9,
-    window: str = "box",
-    scale: str = "unit-max",
-    centered: bool = False,
+    patch_size: int = _DEFAULT.patch_size,
+    window: str = _DEFAULT.window,
+    scale: str = _DEFAULT.scale,
     sharpness: float = 1.0,
 ) -> Floats:
     """Estimate the gain of each source at each pixel.
@@ -56,10 +58,8 @@ def gain_maps(
         lower and right edge use what they have).
     scale : {"unit-max", "unit-norm"}
         The largest gain at each pixel is 1, or the squares sum to 1.
-    centered : bool
-        Subtract the patch means first (covariances in place of moments).
     sharpness : float
-        Power applied to the gains before they are scaled.
+        Power applied to the gains before they are scaled; 1 leaves them as they are.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def gain_maps(
     stack = _as_stack(sources)
     _check_options(stack, patch_size, window, scale, sharpness)
     _check_finite(stack)
-    return _gains_of([stack], patch_size, window, scale, centered, sharpness)
+    return _gains_of([stack], patch_size, window, scale, sharpness)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +139,6 @@ def sensor_model(
     patch_size: int,
     window: str,
     scale: str,
-    centered: bool,
     sharpness: float,
 ) -> SensorModel:
     """Estimate the gains of sources in one band or in two.
@@ -148,7 +147,7 @@ def sensor_model(
     ----------
     bands : Bands
         From :func:`split_bands`.
-    patch_size, window, scale, centered, sharpness
+    patch_size, window, scale, sharpness
         As for :func:`gain_maps`. In two bands, `sharpness` applies to the gains
         of the details, which are then smoothed between, not across, edges of
         their source (a guided filter [2]_ of 3x3 pixels); those of the base
@@ -168,7 +167,7 @@ def sensor_model(
     """
     _check_options(bands.details, patch_size, window, scale, sharpness)
     _check_finite(bands.details)
-    options = (patch_size, window, scale, centered)
+    options = (patch_size, window, scale)
     if bands.base is None:
         return SensorModel(_gains_of([bands.details], *options, sharpness), None)
     with ThreadPoolExecutor(max_workers=1) as beside:
@@ -214,7 +213,6 @@ def _gains_of(
     patch_size: int,
     window: str,
     scale: str,
-    centered: bool,
     sharpness: float,
 ) -> Floats:
     """Gains by the sum of the moments of some stacks, each (K, M, N)."""
@@ -222,7 +220,7 @@ def _gains_of(
     rounding = _ROUNDING * sum(float(np.max(np.square(s, dtype=np.float64))) for s in stacks)
     for strips in zip(*(_strips(s, patch_size, window) for s in stacks), strict=True):
         (start, stop, inside), _ = strips[0]
-        moments = _moments([strip for _, strip in strips], patch_size, window, centered)
+        moments = _moments([strip for _, strip in strips], patch_size, window)
         gains[:, start:stop] = _scaled(_leading(moments[:, :, inside], rounding), scale, sharpness)
     return gains
 
@@ -367,18 +365,13 @@ def _strips(
         yield (start, stop, inside), stack[:, top : stop + halo].astype(np.float64)
 
 
-def _moments(strips: Sequence[Doubles], patch_size: int, window: str, centered: bool) -> Doubles:
+def _moments(strips: Sequence[Doubles], patch_size: int, window: str) -> Doubles:
     """Windowed second moments of strips, added up, shape (K, K, rows, N)."""
     count = len(strips[0])
-    if centered:
-        strips = [s - s.mean(axis=(1, 2), keepdims=True) for s in strips]
-        means = [[_window_mean(x, patch_size, window) for x in s] for s in strips]
     moments = np.empty((count, *strips[0].shape))
     for i in range(count):
         for j in range(i, count):
             total = _window_mean(np.sum([s[i] * s[j] for s in strips], axis=0), patch_size, window)
-            if centered:
-                total -= np.sum([m[i] * m[j] for m in means], axis=0)
             moments[i, j] = moments[j, i] = total
     return moments
 

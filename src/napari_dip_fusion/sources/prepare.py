@@ -7,9 +7,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from napari_dip_fusion.config import INTENSITY_MODES, Intensity, Window, check_intensity
+from napari_dip_fusion.config import (
+    INTENSITY_MODES,
+    FusionConfig,
+    Intensity,
+    Window,
+    check_intensity,
+)
+from napari_dip_fusion.record import describe_source
+from napari_dip_fusion.sources.parts import require_plane
+from napari_dip_fusion.sources.source import Source
 
 Floats = NDArray[np.float32]
+
+_DEFAULT = FusionConfig()
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 """Weights of red, green and blue in the luma of ITU-R BT.601."""
@@ -31,20 +42,23 @@ class PreparedSources:
     dtypes : tuple of numpy.dtype
         The type of each source.
     chroma : ndarray of shape (2, M, N) or None
-        Cb and Cr in [-0.5, 0.5]; None when all sources are grey.
+        Cb and Cr in [-0.5, 0.5]; None when all sources are gray.
+    descriptions : tuple of dict
+        What a run record says of each source; see :func:`.describe_source`.
     """
 
     images: Floats
     windows: tuple[Window, ...]
     dtypes: tuple[np.dtype[Any], ...]
     chroma: Floats | None = None
+    descriptions: tuple[dict[str, Any], ...] = ()
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.images.shape[1], self.images.shape[2]
 
-    def colored(self, luma: Floats) -> Floats:
+    def add_color(self, luma: Floats) -> Floats:
         """Give a luma image of shape (M, N) the chroma of the sources.
 
         Returns
@@ -63,7 +77,7 @@ class PreparedSources:
         rgb: Floats = np.clip(luma[..., None] + saturation * offsets, 0, 1).astype(np.float32)
         return rgb
 
-    def rescaled(
+    def rescale(
         self, image: NDArray[Any], *, like: int, dtype: DTypeLike | None = None
     ) -> NDArray[Any]:
         """Map an image in [0, 1] to the units of one of the sources.
@@ -97,18 +111,21 @@ class PreparedSources:
 
 
 def prepare_sources(
-    sources: Sequence[ArrayLike],
+    sources: Sequence[ArrayLike | Source],
     *,
-    intensity: Intensity = "auto",
-    percentiles: Window = (0.5, 99.5),
+    intensity: Intensity = _DEFAULT.intensity,
+    percentiles: Window = _DEFAULT.percentiles,
+    names: Sequence[str] | None = None,
+    paths: Sequence[str | None] | None = None,
 ) -> PreparedSources:
     """Bring aligned images of any real type to single-channel sources in [0, 1].
 
     Parameters
     ----------
-    sources : sequence of K >= 2 arrays of shape (M, N), (M, N, 3) or (M, N, 4)
-        Integers or floats of any range. Colour is reduced to luma, with the
-        chroma kept apart; a fourth channel (alpha) is ignored. Never modified.
+    sources : sequence of K >= 2 planes
+        Each a Source of one plane, or an array of shape (M, N), (M, N, 3) or (M, N, 4), of
+        integers or floats of any range. Color is reduced to luma, with the chroma kept apart;
+        a fourth channel (alpha) is ignored. Never modified.
     intensity : str or one entry per source
         ``auto`` (8-bit unsigned by 255, otherwise minimum and maximum of the
         data), ``minmax``, ``dtype`` (the full range of an integer type; [0, 1]
@@ -116,6 +133,10 @@ def prepare_sources(
         source's units. Values outside the window are clipped.
     percentiles : (float, float)
         For ``intensity="percentiles"``.
+    names : sequence of str, optional
+        For the run record; by default those of the Source objects, or numbers.
+    paths : sequence of str or None, optional
+        Files of the sources, for the run record.
 
     Raises
     ------
@@ -124,7 +145,8 @@ def prepare_sources(
         real numbers, NaN or infinite values, or a constant image whose window
         would be empty.
     """
-    arrays = [_checked(np.asarray(s), i) for i, s in enumerate(sources)]
+    given = _planes(sources)
+    arrays = [_check(plane, i) for i, plane in enumerate(given)]
     if len(arrays) < 2:
         raise ValueError(f"a fusion needs two or more sources, got {len(arrays)}")
     first = arrays[0].shape[:2]
@@ -143,7 +165,8 @@ def prepare_sources(
         images=np.stack([s @ LUMA if s.ndim == 3 else s for s in scaled]),
         windows=windows,
         dtypes=tuple(a.dtype for a in arrays),
-        chroma=_mixed_chroma([s for s in scaled if s.ndim == 3]),
+        chroma=_mix_chroma([s for s in scaled if s.ndim == 3]),
+        descriptions=_describe(sources, given, windows, names, paths),
     )
 
 
@@ -151,7 +174,7 @@ def unit_range(
     image: NDArray[Any],
     *,
     intensity: str | Window | None = None,
-    percentiles: Window = (0.5, 99.5),
+    percentiles: Window = _DEFAULT.percentiles,
 ) -> Floats:
     """Bring an image of any origin to [0, 1], in grey.
 
@@ -173,7 +196,52 @@ def unit_range(
     return grey
 
 
-def _checked(array: NDArray[Any], index: int) -> NDArray[Any]:
+def _planes(sources: Sequence[ArrayLike | Source]) -> list[NDArray[Any]]:
+    """Return the pixels of the sources, and refuse planes that lie at different places."""
+    planes = [require_plane(s) if isinstance(s, Source) else None for s in sources]
+    first: Source | None = None
+    for i, plane in enumerate(planes):
+        if plane is None:
+            continue
+        first = plane if first is None else first
+        same = plane.units == first.units and np.allclose(plane.affine, first.affine)
+        if not same:
+            raise ValueError(
+                f"source {i} ({plane.name}) and {first.name} lie at different places or in "
+                "different units; bring them to one grid first with "
+                "sources.grid.resample_to_reference"
+            )
+    return [
+        np.asarray(source) if plane is None else plane.to_numpy()
+        for source, plane in zip(sources, planes, strict=True)
+    ]
+
+
+def _describe(
+    sources: Sequence[ArrayLike | Source],
+    arrays: Sequence[NDArray[Any]],
+    windows: Sequence[Window],
+    names: Sequence[str] | None,
+    paths: Sequence[str | None] | None,
+) -> tuple[dict[str, Any], ...]:
+    if names is None:
+        own = [s.name if isinstance(s, Source) else "" for s in sources]
+        names = [name or f"source {i}" for i, name in enumerate(own)]
+    if paths is None:
+        files = [s.path if isinstance(s, Source) else None for s in sources]
+        paths = [None if file is None else str(file) for file in files]
+    if not len(names) == len(paths) == len(arrays):
+        raise ValueError(
+            f"names and paths must have one entry for each of the {len(arrays)} sources, got "
+            f"{len(names)} names and {len(paths)} paths"
+        )
+    return tuple(
+        describe_source(array, window, name=name, path=path)
+        for array, window, name, path in zip(arrays, windows, names, paths, strict=True)
+    )
+
+
+def _check(array: NDArray[Any], index: int) -> NDArray[Any]:
     if array.dtype.kind not in "iuf":
         raise ValueError(
             f"source {index} must hold integers or floats, got {array.dtype}; "
@@ -240,7 +308,7 @@ def _scale(array: NDArray[Any], window: Window) -> Floats:
     return np.clip(scaled, 0, 1).astype(np.float32)
 
 
-def _mixed_chroma(colored: list[Floats]) -> Floats | None:
+def _mix_chroma(colored: list[Floats]) -> Floats | None:
     """Mean chroma of the coloured sources, weighted by distance from grey."""
     if not colored:
         return None

@@ -18,10 +18,10 @@ class Source:
     """An image that can be fused, and what is known about where it lies.
 
     A source is a plane, a volume, or either of them over time. The readers in
-    :mod:`napari_dip_fusion.io` return sources and the writers take them; in napari a
-    source is one image layer. The affine puts every pixel into a world that all
-    sources of a fusion share, so that images of different scanners, scales and
-    orientations find each other
+    :mod:`napari_dip_fusion.io` return sources, a fusion takes planes of them beside plain
+    arrays, and the writers write them; in napari a source is one image layer. The affine
+    puts every pixel into a world that all sources of a fusion share, so that images of
+    different scanners, scales and orientations can be brought to one grid of pixels
     (:func:`~napari_dip_fusion.sources.grid.resample_to_reference`).
 
     Parameters

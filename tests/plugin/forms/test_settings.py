@@ -1,12 +1,10 @@
-from dataclasses import fields
-
 import numpy as np
 import pytest
 
 from napari_dip_fusion import FusionConfig
-from napari_dip_fusion.config import PRESETS
+from napari_dip_fusion.config import GROUP_TITLES, PRESETS
 from napari_dip_fusion.plugin.forms.preferences import Preferences, load_preferences
-from napari_dip_fusion.plugin.forms.settings import GROUPS, SettingsForm
+from napari_dip_fusion.plugin.forms.settings import SettingsForm
 
 LIMITS = [(0.0, 10.0), (5.0, 20.0)]
 
@@ -26,18 +24,18 @@ def test_every_preset_goes_through_the_form_unchanged(form, name):
 
 
 def test_every_setting_has_a_field_with_its_help(form):
-    for f in fields(FusionConfig):
-        if f.name in ("preset_name", "intensity", "percentiles"):
+    for setting in FusionConfig.settings():
+        if setting.name in ("preset_name", "intensity", "percentiles"):
             continue
-        assert f.metadata["help"] in form.fields[f.name].tooltip
-        if f.metadata["minimum"] is not None:
-            assert f"{f.metadata['maximum']:,g}" in form.fields[f.name].tooltip
-    assert {f.metadata["group"] for f in fields(FusionConfig)} == {"preset", *GROUPS}
+        assert setting.help in form.fields[setting.name].tooltip
+        if setting.minimum is not None:
+            assert f"{setting.maximum:,g}" in form.fields[setting.name].tooltip
+    assert {s.group for s in FusionConfig.settings()} == {"preset_name", *GROUP_TITLES}
 
 
 def test_other_settings_can_be_shown(form):
     config = FusionConfig.preset(
-        "paper", learning_rate=2e-5, width=7, device="cuda:3", percentiles=(1, 90), centered=True
+        "paper", learning_rate=2e-5, width=7, device="cuda:3", percentiles=(1, 90), input_noise=0.1
     )
     form.show_config(config)
     assert form.config(LIMITS) == config
@@ -65,7 +63,7 @@ def test_a_preset_leaves_data_and_machine_alone(form):
     form.fields["threads"].value = 3
     form.preset.value = "paper"
     config = form.config(LIMITS)
-    assert (config.intensity, config.threads, config.width) == ("dtype", 3, 128)
+    assert (config.intensity, config.compute.threads, config.network.width) == ("dtype", 3, 128)
 
 
 def test_the_title_counts_what_differs(qtbot, form):
@@ -120,13 +118,13 @@ def test_preferences_are_napari_s(stored):
     stored.threads = 2
     stored.preview_rate = 0
     assert load_preferences() == Preferences("paper", threads=2, preview_rate=0)
-    assert load_preferences().config().width == 128
+    assert load_preferences().config().network.width == 128
 
 
 def test_a_device_that_is_not_there_is_kept_for_the_run_to_explain(stored, form):
     stored.device = "cuda:7"
     form.show_config(load_preferences().config())
-    assert form.config(LIMITS).device == "cuda:7"
+    assert form.config(LIMITS).compute.device == "cuda:7"
 
 
 def test_without_the_plugin_the_preferences_are_the_defaults(plugin_settings):

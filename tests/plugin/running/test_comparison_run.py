@@ -53,7 +53,7 @@ def test_each_method_gives_its_image_scores_and_record(pair):
         assert [s["name"] for s in r.record["sources"]] == ["CT", "MR"]
         assert r.record["sources"][1]["path"] == "mr.tif"
     assert "config" not in results[0].record
-    assert FusionConfig.from_dict(results[1].record["config"]).iterations == 2
+    assert FusionConfig.from_dict(results[1].record["config"]).fit.iterations == 2
 
 
 def test_sources_are_prepared_as_for_a_fusion(pair):
@@ -95,7 +95,7 @@ def test_an_entry_runs_with_its_own_seed(pair):
         entry = Entry("own", "own", "dip-fast", {**TINY, "give_back": False}, seed=seed)
         events = run_methods(replace(task(pair, "average"), entries=[entry]), RunControl())
         (seeds[seed],) = (e for e in events if isinstance(e, Compared))
-        assert seeds[seed].record["seed"] == seeds[seed].record["config"]["seed"] == seed
+        assert seeds[seed].record["seed"] == seeds[seed].record["config"]["fit"]["seed"] == seed
     assert seeds[0].metrics != seeds[5].metrics
 
 

@@ -195,7 +195,7 @@ def test_every_option_is_in_the_script():
         "interpolation='nearest'",
         "level=1",
         "width=16",
-        "intensity=('auto', (0, 5))",
+        "intensity=('auto', (0.0, 5.0))",
     ):
         assert f"    {line},\n" in text
 

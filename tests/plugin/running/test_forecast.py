@@ -73,7 +73,7 @@ def test_only_settings_that_have_settled_are_tried(qtbot, forecast, probe):
     with qtbot.waitSignal(forecast.changed, timeout=5000):
         for seed in range(5):
             forecast.ask(CONFIG.replace(seed=seed), (32, 40), 2)
-    assert [config.seed for config, *_ in probe.calls] == [4]
+    assert [config.fit.seed for config, *_ in probe.calls] == [4]
 
 
 def test_an_outdated_estimate_is_given_up(qtbot, forecast, probe):

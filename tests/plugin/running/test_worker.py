@@ -1,5 +1,6 @@
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -27,7 +28,8 @@ def steps(count):
 
 def test_events_of_a_fusion_are_thinned_out(pair):
     control = RunControl()
-    events = list(relay(lambda: iter_fuse(pair, CONFIG, control=control), control, interval=999))
+    run = partial(iter_fuse, pair, CONFIG, control=control, preview_rate=4.0)
+    events = list(relay(run, control, interval=999))
     assert [type(e) for e in events] == [Preview, GainsReady, Progress, Done]
     iterations = [s.iteration for e in events if isinstance(e, Progress) for s in e.steps]
     assert iterations == [1, 2, 3, 4, 5, 6]

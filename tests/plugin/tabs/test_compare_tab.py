@@ -124,7 +124,7 @@ def test_the_own_settings_are_those_of_the_form(widget, tab, until_done):
     layer = tab.session.results[0].layer
     assert layer.name == "DIP, own settings: CT + MR"
     config = layer.metadata["dip_fusion"]["record"]["config"]
-    assert (config["iterations"], config["width"]) == (4, 4)
+    assert (config["fit"]["iterations"], config["network"]["width"]) == (4, 4)
     widget.viewer.layers.selection = {layer}
     widget.fuse_tab.recall_settings()
     assert "these are the settings of DIP, own settings" in widget.panel.message.text()

@@ -83,7 +83,7 @@ class IntensityForm(QWidget):
     def _add_percentiles(self) -> None:
         info = FusionConfig.describe("percentiles")
         self.low, self.high = (
-            FloatSpinBox(min=info["minimum"], max=info["maximum"], step=0.1, tooltip=info["help"])
+            FloatSpinBox(min=info.minimum or 0, max=info.maximum or 0, step=0.1, tooltip=info.help)
             for _ in range(2)
         )
         self._pair = QWidget()
@@ -94,7 +94,7 @@ class IntensityForm(QWidget):
             box.native.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
             row.addWidget(box.native)
             box.changed.connect(self._emit)
-        self._add_row("Percentiles", self._pair, info["help"])
+        self._add_row("Percentiles", self._pair, info.help)
 
     def _add_row(self, text: str, field: QWidget, tip: str) -> None:
         label = QLabel(text)
@@ -134,4 +134,4 @@ class IntensityForm(QWidget):
 
 def _tooltip(extra: Sequence[str]) -> str:
     more = "; ".join(f"{name}: {_TIPS[name]}" for name in extra)
-    return f"{FusionConfig.describe('intensity')['help']}\nHere also: {more}."
+    return f"{FusionConfig.describe('intensity').help}\nHere also: {more}."

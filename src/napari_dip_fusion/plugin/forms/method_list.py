@@ -160,7 +160,7 @@ class MethodList(QWidget):
     def _entry(self, choice: Choice, config: FusionConfig) -> Entry:
         if choice.key == OWN:
             method = f"{DIP}{config.preset_name}"
-            return Entry(OWN, choice.label, method, own_settings(config), seed=config.seed)
+            return Entry(OWN, choice.label, method, own_settings(config), seed=config.fit.seed)
         if choice.key.removeprefix(DIP) in PRESETS:
             return Entry(choice.key, choice.label, choice.key, machine_settings(config))
         weights: Mapping[str, str] = (

@@ -6,6 +6,11 @@ from napari_dip_fusion.config import FusionConfig
 
 PLUGIN = "napari-dip-fusion"
 
+PREVIEW_RATE = 4.0
+"""Previews a second, where the user has said nothing else."""
+
+HIGHEST_PREVIEW_RATE = 60.0
+
 
 @dataclass(frozen=True)
 class Preferences:
@@ -15,14 +20,16 @@ class Preferences:
     ----------
     preset : str
         One of :data:`napari_dip_fusion.config.PRESETS`.
-    device, threads, preview_rate
-        As in :class:`~napari_dip_fusion.config.FusionConfig`.
+    device, threads
+        As in :class:`~napari_dip_fusion.config.ComputeSettings`.
+    preview_rate : float
+        Largest number of preview images a second; 0 for none.
     """
 
     preset: str = FusionConfig().preset_name
-    device: str = FusionConfig().device
-    threads: int = FusionConfig().threads
-    preview_rate: float = FusionConfig().preview_rate
+    device: str = FusionConfig().compute.device
+    threads: int = FusionConfig().compute.threads
+    preview_rate: float = PREVIEW_RATE
 
     def config(self) -> FusionConfig:
         """Return the settings that these preferences amount to."""
@@ -30,7 +37,6 @@ class Preferences:
             self.preset,
             device=self.device,
             threads=self.threads,
-            preview_rate=self.preview_rate,
         )
 
 
@@ -51,6 +57,8 @@ def load_preferences() -> Preferences:
             preview_rate=float(stored.preview_rate),
         )
         preferences.config()
+        if not 0 <= preferences.preview_rate <= HIGHEST_PREVIEW_RATE:
+            return Preferences()
     except (KeyError, AttributeError, ValueError):
         return Preferences()
     return preferences

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import Field, fields
 from typing import Any
 
 from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, LineEdit, SpinBox
@@ -11,21 +10,17 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
-from napari_dip_fusion.config import PRESET_HELP, PRESETS, FusionConfig, Window
+from napari_dip_fusion.config import (
+    GROUP_TITLES,
+    PRESET_HELP,
+    PRESETS,
+    FusionConfig,
+    Setting,
+    Window,
+)
 from napari_dip_fusion.plugin.forms.intensity import IntensityForm
-from napari_dip_fusion.plugin.forms.preferences import Preferences
+from napari_dip_fusion.plugin.forms.preferences import HIGHEST_PREVIEW_RATE, Preferences
 from napari_dip_fusion.plugin.forms.rows import LABEL_WIDTH, show_number
-
-GROUPS = {
-    "method": "Method",
-    "intensity": "Intensity",
-    "gains": "Gains",
-    "noise": "Noise",
-    "network": "Network",
-    "fit": "Fit",
-    "compute": "Computing",
-}
-"""Titles of the groups of settings, in the order shown."""
 
 # These belong to the data and the machine: choosing a preset leaves them alone.
 _KEPT_GROUPS = ("intensity", "compute")
@@ -50,6 +45,13 @@ class SettingsForm(QWidget):
         self._quiet = False
         self.fields: dict[str, ValueWidget[Any]] = {}
         self.preset = ComboBox(choices=list(PRESETS), tooltip=_preset_tooltip())
+        self.preview_rate = FloatSpinBox(
+            min=0,
+            max=HIGHEST_PREVIEW_RATE,
+            step=0.5,
+            value=preferences.preview_rate,
+            tooltip="Largest number of preview images a second; 0 for none.",
+        )
         self.intensity = IntensityForm()
         self.intensity.changed.connect(self._emit)
         layout = QVBoxLayout(self)
@@ -58,7 +60,7 @@ class SettingsForm(QWidget):
         self.folded = QCollapsible("Settings", collapsedIcon="▶", expandedIcon="▼")
         self.folded.setDuration(0)
         self.folded.layout().setContentsMargins(0, 0, 0, 0)
-        for group, title in GROUPS.items():
+        for group, title in GROUP_TITLES.items():
             self.folded.addWidget(self._group(group, title))
         layout.addWidget(self.folded)
         self.show_config(preferences.config())
@@ -89,8 +91,9 @@ class SettingsForm(QWidget):
         with self._one_change():
             self.preset.value = config.preset_name
             self.intensity.show_config(config)
+            leaves = config.leaves()
             for name in self.fields:
-                self._show(name, getattr(config, name))
+                self._show(name, leaves[name])
 
     def set_devices(self, names: Sequence[str]) -> None:
         """Offer these devices, beside ``auto``."""
@@ -102,11 +105,11 @@ class SettingsForm(QWidget):
             box.value = current if current in box.choices else "auto"
 
     def _choose_preset(self, name: str) -> None:
-        preset = FusionConfig.preset(name)
+        preset = FusionConfig.preset(name).leaves()
         with self._one_change():
             for field in self.fields:
-                if FusionConfig.describe(field)["group"] not in _KEPT_GROUPS:
-                    self._show(field, getattr(preset, field))
+                if FusionConfig.describe(field).group not in _KEPT_GROUPS:
+                    self._show(field, preset[field])
 
     def _group(self, group: str, title: str) -> QWidget:
         box = QWidget()
@@ -117,14 +120,16 @@ class SettingsForm(QWidget):
         if group == "intensity":
             layout.addWidget(self.intensity)
         rows = []
-        for f in fields(FusionConfig):
-            if f.metadata["group"] == group and f.name not in _INTENSITY_FIELDS:
-                widget = self._field(f)
-                rows.append((_label(f.name), widget.native, widget.tooltip))
+        for setting in FusionConfig.settings():
+            if setting.group == group and setting.name not in _INTENSITY_FIELDS:
+                widget = self._field(setting)
+                rows.append((_label(setting.name), widget.native, widget.tooltip))
+        if group == "compute":
+            rows.append(("Preview rate", self.preview_rate.native, self.preview_rate.tooltip))
         layout.addLayout(_form(rows))
         return box
 
-    def _field(self, f: "Field[Any]") -> ValueWidget[Any]:
+    def _field(self, f: Setting) -> ValueWidget[Any]:
         widget = _widget(f)
         widget.tooltip = _tooltip(f)
         widget.changed.connect(self._emit)
@@ -166,24 +171,24 @@ class SettingsForm(QWidget):
 
     def _mark_changes(self) -> None:
         """Say in the title how many settings differ from the preset."""
-        preset = FusionConfig.preset(str(self.preset.value))
+        preset = FusionConfig.preset(str(self.preset.value)).leaves()
         count = sum(self._differs(name, preset) for name in self.fields)
         differ = f" ({count} not as in the preset)" if count else ""
         self.folded.setText(f"Settings{differ}")
 
-    def _differs(self, name: str, preset: FusionConfig) -> bool:
-        if FusionConfig.describe(name)["group"] in _KEPT_GROUPS:
+    def _differs(self, name: str, preset: dict[str, Any]) -> bool:
+        if FusionConfig.describe(name).group in _KEPT_GROUPS:
             return False
         try:
-            return bool(self._value(name) != getattr(preset, name))
+            return bool(self._value(name) != preset[name])
         except ValueError:
             return True
 
 
-def _widget(f: "Field[Any]") -> ValueWidget[Any]:
+def _widget(f: Setting) -> ValueWidget[Any]:
     """Return the magicgui widget for a setting, with its range and choices."""
-    default, choices = f.default, f.metadata["choices"]
-    low, high = f.metadata["minimum"], f.metadata["maximum"]
+    default, choices = f.default, f.choices
+    low, high = f.minimum or 0, f.maximum or 0
     if choices is not None:
         return ComboBox(choices=list(choices))
     if isinstance(default, bool):
@@ -202,10 +207,10 @@ def _label(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
-def _tooltip(f: "Field[Any]") -> str:
-    low, high = f.metadata["minimum"], f.metadata["maximum"]
+def _tooltip(f: Setting) -> str:
+    low, high = f.minimum, f.maximum
     allowed = "" if low is None else f"\n{low:g} to {high:,g}."
-    return f"{f.metadata['help']}{allowed} Default: {f.default}."
+    return f"{f.help}{allowed} Default: {f.default}."
 
 
 def _preset_tooltip() -> str:

@@ -81,7 +81,7 @@ def chosen_level(
     if levels == 1:
         return 0
     config = FusionConfig() if config is None else config
-    device = resolve_device(config.device) if torch_is_imported() else "cpu"
+    device = resolve_device(config.compute.device) if torch_is_imported() else "cpu"
     free = available_memory(device)
     axes = [a - dims.ndim + reference.ndim for a in plane_axes([reference], dims)]
     for i, shape in enumerate(reference.level_shapes):

@@ -125,7 +125,7 @@ def consensus_image(sources: PreparedSources, consensus: NDArray[Any]) -> NDArra
     consensus : ndarray of shape (M, N)
         Gains of scale ``unit-norm`` lift it above 1, where it is clipped.
     """
-    return sources.colored(np.clip(consensus, 0, 1))
+    return sources.add_color(np.clip(consensus, 0, 1))
 
 
 def fused_layer_kwargs(

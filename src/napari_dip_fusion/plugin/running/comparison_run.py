@@ -5,7 +5,7 @@ Everything here is free of widgets and layers.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -13,14 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip_fusion.comparison.runs import (
-    Failure,
-    Finished,
-    Row,
-    Running,
-    SourceSet,
-    iter_compare,
-)
+from napari_dip_fusion.comparison.events import Failure, Finished, Row, Running, SourceSet
+from napari_dip_fusion.comparison.runs import iter_compare
 from napari_dip_fusion.config import PRESETS, FusionConfig
 from napari_dip_fusion.plugin.running.scores import Reader
 from napari_dip_fusion.plugin.running.worker import (
@@ -138,15 +132,12 @@ CompareEvent = Progressed | Compared | LeftOut | Ended
 
 def own_settings(config: FusionConfig) -> dict[str, Any]:
     """Return all settings that a comparison takes, as changes of their preset."""
-    names = [f.name for f in fields(FusionConfig) if f.name not in _NOT_OF_A_PRESET]
-    return {name: getattr(config, name) for name in names}
+    return {n: value for n, value in config.leaves().items() if n not in _NOT_OF_A_PRESET}
 
 
 def machine_settings(config: FusionConfig) -> dict[str, Any]:
     """Return the settings that say how to compute, not what."""
-    groups = {f.name: f.metadata["group"] for f in fields(FusionConfig)}
-    own = own_settings(config)
-    return {name: value for name, value in own.items() if groups[name] == "compute"}
+    return config.compute.model_dump()
 
 
 def start_comparison(

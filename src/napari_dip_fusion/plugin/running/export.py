@@ -1,18 +1,16 @@
 """A run as code: a script for a napari session, or a command for a terminal."""
 
 import shlex
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_dip_fusion.config import PRESETS, FusionConfig
+from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import FusionResult
 from napari_dip_fusion.io.claimed import is_claimed
 
 # Options of the command line; every other setting goes by --set.
 _OPTIONS = ("iterations", "seed", "device")
-# These make no difference to the image, and belong to the session.
-_LEFT_OUT = ("preset_name", "preview_rate")
 
 
 @dataclass(frozen=True)
@@ -168,13 +166,11 @@ def _arguments(recipe: Recipe) -> dict[str, Any]:
 
 def _changes(config: FusionConfig) -> dict[str, Any]:
     """Return the settings that differ from the preset; the seed and device always."""
-    name = config.preset_name if config.preset_name in PRESETS else "fast"
-    preset = FusionConfig.preset(name)
+    changes = config.changes()
     return {
-        f.name: getattr(config, f.name)
-        for f in fields(config)
-        if f.name not in _LEFT_OUT
-        and (f.name in _OPTIONS or getattr(config, f.name) != getattr(preset, f.name))
+        name: value
+        for name, value in config.leaves().items()
+        if name in _OPTIONS or name in changes
     }
 
 

@@ -55,6 +55,8 @@ class Request:
         Where the result goes.
     config : FusionConfig
     fused_name : str
+    preview_rate : float
+        Largest number of preview images a second; 0 for none.
     """
 
     layers: tuple[Image, ...]
@@ -64,6 +66,7 @@ class Request:
     place: Placement
     config: FusionConfig
     fused_name: str
+    preview_rate: float = 0.0
 
 
 class FusionSession(QObject):
@@ -133,14 +136,16 @@ class FusionSession(QObject):
         require_turn()
         if not self.can_continue or self.result is None:
             raise ValueError("there is no fusion to continue; press Fuse to start one")
-        made, most = len(self.result.losses), FusionConfig.describe("iterations")["maximum"]
+        made, most = len(self.result.losses), int(FusionConfig.describe("iterations").maximum or 0)
         if made + iterations > most:
             raise ValueError(
                 f"{made:,} iterations were made and {most:,} are the most; continue for at most "
                 f"{most - made:,}"
             )
         control = RunControl()
-        self._run(partial(continue_fuse, self.result, iterations, control=control), control)
+        rate = 0.0 if self.request is None else self.request.preview_rate
+        go_on = partial(continue_fuse, self.result, iterations, control=control, preview_rate=rate)
+        self._run(go_on, control)
 
     def stop(self) -> None:
         """End the run within one iteration and keep its best image."""
@@ -274,6 +279,7 @@ def _fuse_planes(request: Request, control: RunControl) -> "Iterator[Event]":
         names=request.names,
         paths=request.paths,
         control=control,
+        preview_rate=request.preview_rate,
         keep_state=True,
     )
 

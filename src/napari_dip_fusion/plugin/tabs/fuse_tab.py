@@ -90,7 +90,7 @@ class FuseTab(QWidget):
             return
         self._recipe = self._planner.recipe(plan)
         self._name_copies(described(self._recipe, made=True))
-        self.panel.begin(plan.config.iterations, afresh=True)
+        self.panel.begin(plan.config.fit.iterations, afresh=True)
 
     def add_gain_maps(self) -> None:
         """Add the gain maps and the consensus image of the chosen layers."""

@@ -47,6 +47,8 @@ class Plan:
         One for each source.
     place : Placement
         Where results go.
+    preview_rate : float
+        Largest number of preview images a second; 0 for none.
     """
 
     layers: tuple[Image, ...]
@@ -57,6 +59,7 @@ class Plan:
     on_one_grid: bool
     readers: tuple[PlaneReader, ...]
     place: Placement
+    preview_rate: float
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -83,6 +86,7 @@ class Plan:
             place=self.place,
             config=self.config,
             fused_name=fused_name(self.layers),
+            preview_rate=self.preview_rate,
         )
 
 
@@ -133,6 +137,7 @@ class Planner:
             on_one_grid="resampled" not in self.sources.report.message,
             readers=tuple(readers),
             place=placement(reference, self.viewer.dims, level=level),
+            preview_rate=float(self.settings.preview_rate.value),
         )
 
     def readers(self, layers: Iterable[Layer], plan: Plan) -> list[PlaneReader]:
@@ -172,7 +177,7 @@ def need_line(plan: Plan, expected: Estimate | None) -> str:
     expected : Estimate or None
         None as long as the time is not known.
     """
-    device = resolve_device(plan.config.device) if torch_is_imported() else "cpu"
+    device = resolve_device(plan.config.compute.device) if torch_is_imported() else "cpu"
     needed = estimate_memory(plan.config, plan.shape, len(plan.readers))
     free = available_memory(device)
     time = "" if expected is None else f"{readable_seconds(expected.seconds)} at most, "

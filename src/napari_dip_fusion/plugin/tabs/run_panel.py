@@ -108,7 +108,7 @@ class RunPanel(QWidget):
             "Continue for", "Go on with the last run, from where it stopped."
         )
         self.more = QSpinBox()
-        most = FusionConfig.describe("iterations")["maximum"]
+        most = int(FusionConfig.describe("iterations").maximum or 0)
         self.more.setRange(1, most)
         self.more.setValue(100)
         self.more.setSuffix(" iterations")

@@ -1,0 +1,192 @@
+"""The groups of settings: each field with its default, unit, range and meaning."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Settings(BaseModel):
+    """A frozen group of settings that takes values of exactly the types it declares."""
+
+    # Strict: an iteration count of 8.0, or a switch of 1, is a mistake that is better told.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class GainSettings(Settings):
+    """How the gain of each source at each pixel is estimated."""
+
+    model_config = ConfigDict(title="Gains")
+
+    patch_size: int = Field(
+        default=9,
+        ge=1,
+        le=255,
+        description="Side of the patch for the local principal component analysis, in pixels "
+        "(odd for sliding windows).",
+        json_schema_extra={"unit": "pixels"},
+    )
+    band_sigma: float = Field(
+        default=3.5,
+        ge=0,
+        le=64,
+        description="Standard deviation in pixels of the blur that splits each source into a "
+        "base and its details, with gains of their own; 0 for gains of the whole source, as "
+        "published.",
+        json_schema_extra={"unit": "pixels"},
+    )
+    window: Literal["box", "gaussian", "block"] = Field(
+        default="gaussian",
+        description="Patch weighting: box (sliding), gaussian (sliding, standard deviation patch "
+        "size / 4.5) or block (non-overlapping).",
+    )
+    scale: Literal["unit-max", "unit-norm"] = Field(
+        default="unit-max",
+        description="Scale of the gains at each pixel: unit-max (the largest is 1) or unit-norm "
+        "(their squares sum to 1, as published).",
+    )
+    sharpness: float = Field(
+        default=12.0,
+        ge=0.1,
+        le=64,
+        description="Power applied to the gains (of the details, in two bands) before scaling; "
+        "above 1 the stronger source weighs more.",
+    )
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Refuse a sliding window without a middle pixel."""
+        if self.window != "block" and self.patch_size % 2 == 0:
+            raise ValueError(
+                f"patch_size must be odd for the sliding window {self.window!r}, got "
+                f"{self.patch_size}; choose {self.patch_size + 1} or window='block'"
+            )
+
+
+class DenoisingSettings(Settings):
+    """What is done about the noise in the sources."""
+
+    model_config = ConfigDict(title="Noise")
+
+    noise: Literal["auto", "none"] = Field(
+        default="auto",
+        description="Noise in the sources: auto (estimated for each; the gains are taken from "
+        "denoised sources, and the run stops at the noise) or none (sources are taken as they "
+        "are).",
+    )
+    give_back: bool = Field(
+        default=True,
+        description="Give the network's image back the structure of the consensus image that "
+        "noise cannot explain; without noise the result is the consensus image itself.",
+    )
+    averaging: float = Field(
+        default=0.97,
+        ge=0,
+        le=0.999,
+        description="Decay of the running mean of the network's outputs, of which the result is "
+        "made; 0 keeps the output with the smallest loss, as published.",
+    )
+
+
+class NetworkSettings(Settings):
+    """The encoder-decoder that serves as the image prior."""
+
+    model_config = ConfigDict(title="Network")
+
+    channels: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Output channels of the network; their mean is the fused image.",
+    )
+    width: int = Field(
+        default=32, ge=4, le=512, description="Feature channels of the network at each scale."
+    )
+    depth: int = Field(
+        default=5, ge=1, le=7, description="Scales of the network: each halves the image once."
+    )
+    skip_channels: int = Field(
+        default=4, ge=1, le=128, description="Channels of each skip connection."
+    )
+    upsampling: Literal["nearest", "bilinear"] = Field(
+        default="nearest",
+        description="Interpolation in the decoder: nearest (fits faster) or bilinear (as "
+        "published).",
+    )
+    net_input: Literal["sources", "random"] = Field(
+        default="sources",
+        description="Input of the network: sources (the sources and their consensus image; fits "
+        "fastest) or random (fixed uniform noise, as published; regularizes most).",
+    )
+    input_noise: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Standard deviation of Gaussian noise added to the network input at every "
+        "iteration.",
+    )
+
+
+class FitSettings(Settings):
+    """How long and from where the network is fitted."""
+
+    model_config = ConfigDict(title="Fit")
+
+    iterations: int = Field(
+        default=120, ge=1, le=100_000, description="Largest number of iterations."
+    )
+    learning_rate: float = Field(default=0.01, ge=1e-6, le=1, description="Learning rate of Adam.")
+    time_budget: float = Field(
+        default=0.0,
+        ge=0,
+        le=1e6,
+        description="Stop before a run takes longer than this many seconds; 0 for no limit.",
+        json_schema_extra={"unit": "seconds"},
+    )
+    stop: Literal["noise", "plateau", "iterations"] = Field(
+        default="noise",
+        description="When to stop: noise (the excess loss is down to what the estimated noise "
+        "explains, or no longer falls; without noise, after the patience, if structure is given "
+        "back), plateau (it no longer falls) or iterations (run them all).",
+    )
+    patience: int = Field(
+        default=40,
+        ge=2,
+        le=10_000,
+        description="Iterations over which the plateau rule compares the excess loss.",
+        json_schema_extra={"unit": "iterations"},
+    )
+    min_improvement: float = Field(
+        default=0.1,
+        ge=0,
+        le=0.99,
+        description="The plateau rule stops when the excess falls by less than this fraction "
+        "within the patience.",
+    )
+    seed: int = Field(
+        default=0,
+        ge=0,
+        le=2**31 - 1,
+        description="Seed of the network's weights, its random input and its input noise.",
+    )
+
+
+class ComputeSettings(Settings):
+    """Where and how the network is computed."""
+
+    model_config = ConfigDict(title="Computing")
+
+    device: str = Field(
+        default="auto",
+        description="Where the network runs: auto (a GPU if there is one), cpu, cuda, cuda:0, "
+        "... or mps.",
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="Arithmetic of the convolutions: auto (bfloat16 where the device computes "
+        "with it), float32 or bfloat16.",
+    )
+    threads: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="Processor threads for the network on the CPU; 0 leaves torch's own choice.",
+    )
