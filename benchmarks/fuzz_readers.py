@@ -2,10 +2,10 @@
 
     python benchmarks/fuzz_readers.py --inputs 4000 --seed 0
 
-A run makes small good files of every format, damages copies of them and reads
-those. Anything but an image or an ``ImageFileError`` (another exception, more than
-the time limit, a crash of the process) is a finding: its file is kept and the exit
-code is 1.
+A run writes small good files of every format, damages copies of them and reads
+those. Anything but an image or an ``ImageFileError`` of one line (another exception,
+more than the time limit, a crash of the process) is a finding: its file is kept and
+the exit code is 1.
 """
 
 import argparse
@@ -31,13 +31,16 @@ import pydicom.data
 from PIL import Image
 
 from napari_dip_fusion.errors import ImageFileError
-from napari_dip_fusion.io import ome as ome_zarr
 from napari_dip_fusion.io import read_images, write_image, write_images
+from napari_dip_fusion.io.zarr import writing as zarr_writing
 from napari_dip_fusion.sources import Source
 
 SECONDS = 20
+# Images that declare more pixels than this are not read as a whole.
 MOST_BYTES = 2**28
+# Sizes at the borders of signed and unsigned types.
 NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
+# Examples of pydicom: one for each way in which pixels are stored.
 DICOM = (
     "CT_small.dcm",
     "MR_small_RLE.dcm",
@@ -50,11 +53,11 @@ DICOM = (
 )
 
 
-def good_files(folder):
+def write_good_files(folder):
     """Write one small good file of each kind."""
     rng = np.random.default_rng(0)
-    grey = rng.integers(0, 255, (20, 24), np.uint8)
-    colour = rng.integers(0, 255, (20, 24, 3), np.uint8)
+    gray = rng.integers(0, 255, (20, 24), np.uint8)
+    color = rng.integers(0, 255, (20, 24, 3), np.uint8)
     volume = Source(
         rng.random((4, 20, 24), dtype=np.float32),
         affine=np.array([[2, 0, 0, 1], [0, 0.8, 0.6, 2], [0, -0.6, 0.8, 3], [0, 0, 0, 1.0]]),
@@ -63,14 +66,14 @@ def good_files(folder):
         display={"colormap": "magma"},
     )
     files = [
-        write_image(folder / "grey.png", grey),
-        write_image(folder / "deep.png", colour.astype(np.uint16) * 257),
-        write_image(folder / "grey.tif", grey),
-        write_image(folder / "colour.tif", colour),
+        write_image(folder / "gray.png", gray),
+        write_image(folder / "deep.png", color.astype(np.uint16) * 257),
+        write_image(folder / "gray.tif", gray),
+        write_image(folder / "color.tif", color),
         write_image(folder / "volume.ome.tif", volume),
         write_images(
             folder / "all.fusion.ome.tif",
-            [volume, Source(grey), Source(colour, rgb=True)],
+            [volume, Source(gray), Source(color, rgb=True)],
         ),
         write_image(folder / "volume.nii", volume),
         write_image(folder / "volume.nii.gz", volume),
@@ -78,27 +81,28 @@ def good_files(folder):
         write_image(folder / "volume.ome.zarr", volume),
         folder / "old.zarr",
     ]
-    ome_zarr.write(folder / "old.zarr", volume, version="0.4")
+    zarr_writing.write(folder / "old.zarr", volume, version="0.4")
     for ending in ("jpg", "bmp"):
-        files.append(folder / f"colour.{ending}")
-        Image.fromarray(colour).save(files[-1])
+        files.append(folder / f"color.{ending}")
+        Image.fromarray(color).save(files[-1])
     files.append(folder / "palette.png")
-    Image.fromarray(colour).quantize(16).save(files[-1])
+    Image.fromarray(color).quantize(16).save(files[-1])
     for compression in ("lzw", "jpeg", "packbits", "zlib", "zstd"):
         import tifffile
 
         files.append(folder / f"{compression}.tif")
-        tifffile.imwrite(files[-1], colour, compression=compression, tile=(16, 16))
+        tifffile.imwrite(files[-1], color, compression=compression, tile=(16, 16))
     examples = Path(pydicom.data.__file__).parent / "test_files"
     return files + [Path(shutil.copy(examples / name, folder / name)) for name in DICOM]
 
 
-def damaged(content, rng):
+def damage(content, rng):
     """Return a copy with one to three random damages, more of them near the start."""
     data = bytearray(content)
     for _ in range(rng.choice((1, 1, 2, 3))):
         if not data:
             break
+        # Headers lie at the start, and a byte there does more than one of the pixels.
         where = int(len(data) * rng.random() ** rng.integers(1, 7))
         kind = rng.integers(9)
         if kind == 0:
@@ -135,22 +139,23 @@ def replace_number(data, rng, *, same_length):
     data[start:end] = bytes(digit) * (end - start) if same_length else bytes(other)
 
 
-def damaged_copy(good, folder, rng):
+def write_damaged_copy(good, folder, rng):
     """Write a damaged copy of a file, or of a folder with one damaged file."""
     copy = folder / good.name
     if good.is_dir():
         shutil.copytree(good, copy)
         parts = [p for p in sorted(copy.rglob("*")) if p.is_file()]
         part = parts[rng.integers(len(parts))]
-        part.write_bytes(damaged(part.read_bytes(), rng))
+        part.write_bytes(damage(part.read_bytes(), rng))
+    # A damaged gzip file ends in its checksum; what lies within is damaged more often.
     elif good.suffix == ".gz" and rng.random() < 0.7:
-        inner = damaged(gzip.decompress(good.read_bytes()), rng)
+        inner = damage(gzip.decompress(good.read_bytes()), rng)
         with io.BytesIO() as packed:
             with gzip.open(packed, "wb", 1) as file:
                 file.write(inner)
             copy.write_bytes(packed.getvalue())
     else:
-        copy.write_bytes(damaged(good.read_bytes(), rng))
+        copy.write_bytes(damage(good.read_bytes(), rng))
     return copy
 
 
@@ -158,7 +163,7 @@ class Slow(BaseException):
     """Raised by the alarm; no reader catches it."""
 
 
-def outcome(path):
+def read_outcome(path):
     """Read a file and all its pixels; return what came of it."""
 
     def too_slow(number, frame):
@@ -182,8 +187,8 @@ def outcome(path):
         signal.alarm(0)
 
 
-def work(files, folder, seeds, results):
-    """Fuzz in a process of its own, so that a crash is seen."""
+def read_damaged_copies(files, folder, seeds, results):
+    """Read a damaged file for each seed, in a process of its own, so that a crash is seen."""
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     for seed in seeds:
@@ -191,10 +196,10 @@ def work(files, folder, seeds, results):
         good = files[seed % len(files)]
         place = folder / str(seed)
         place.mkdir()
-        path = damaged_copy(good, place, rng)
+        path = write_damaged_copy(good, place, rng)
         results.put((seed, good.name, "started", "", 0.0, 0))
         start = time.perf_counter()
-        result, details = outcome(path)
+        result, details = read_outcome(path)
         seconds = time.perf_counter() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         results.put((seed, good.name, result, details, seconds, peak))
@@ -202,12 +207,14 @@ def work(files, folder, seeds, results):
             shutil.rmtree(place)
 
 
-def run(files, folder, seeds):
+def watch_readers(files, folder, seeds):
     """Yield the outcome of every seed, starting a new process after a crash."""
     seeds = list(seeds)
     while seeds:
         results = multiprocessing.Queue()
-        process = multiprocessing.Process(target=work, args=(files, folder, seeds, results))
+        process = multiprocessing.Process(
+            target=read_damaged_copies, args=(files, folder, seeds, results)
+        )
         process.start()
         open_seed = None
         while process.is_alive() or not results.empty():
@@ -226,6 +233,7 @@ def run(files, folder, seeds):
 
 
 def main():
+    """Run the command, and return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--inputs", type=int, default=2500)
     parser.add_argument("--seed", type=int, default=0, help="first seed")
@@ -235,7 +243,8 @@ def main():
     (folder / "good").mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        files = good_files(folder / "good")
+        files = write_good_files(folder / "good")
+    # The good files have to be readable, or nothing is tested.
     for path in files:
         read_images(path)
     start = time.perf_counter()
@@ -243,7 +252,7 @@ def main():
     found = 0
     slowest, most = (0.0, -1, ""), 0
     seeds = range(options.seed, options.seed + options.inputs)
-    for name, seed, result, details, seconds, peak in run(files, folder, seeds):
+    for name, seed, result, details, seconds, peak in watch_readers(files, folder, seeds):
         slowest, most = max(slowest, (seconds, seed, name)), max(most, peak)
         counts[name][result] += 1
         if result not in ("image", "error"):

@@ -41,6 +41,7 @@ WITHOUT_TORCH = (
     "config",
     "fusion",
     "io.claimed",
+    "io.files",
     "io.formats",
     "metrics",
     "record",

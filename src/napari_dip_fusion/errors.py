@@ -2,6 +2,9 @@
 
 from typing import Any
 
+# A library may quote a whole damaged field in its message.
+_MOST_CHARACTERS = 200
+
 
 class FusionError(Exception):
     """A run that could not be finished, with advice in its message.
@@ -27,3 +30,25 @@ class ImageFileError(ValueError):
 
     The message is one line: what was expected, what came and what to do.
     """
+
+
+def summarize_error(error: BaseException) -> str:
+    r"""Return the message of another library's error as one short line.
+
+    Parameters
+    ----------
+    error : BaseException
+        The error.
+
+    Returns
+    -------
+    str
+        At most 200 characters without line breaks; the name of the error's
+        type where it has no message.
+
+    Examples
+    --------
+    >>> summarize_error(OSError("broken data\n  stream")), summarize_error(EOFError())
+    ('broken data stream', 'EOFError')
+    """
+    return " ".join(str(error).split())[:_MOST_CHARACTERS] or type(error).__name__

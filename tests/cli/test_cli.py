@@ -244,7 +244,7 @@ def test_what_cannot_be_written_is_found_before_the_run(
     for arguments, message in (
         ([*pair, "-o", out, "--like", "2"], "like must be a source from 0 to 1, got 2"),
         ([floats, pair[0], "-o", out, "--like", "0"], "f.png cannot hold the result: PNG holds"),
-        ([colour, pair[0], "-o", tmp_path / "f.nii"], "NIfTI holds colours of uint8"),
+        ([colour, pair[0], "-o", tmp_path / "f.nii"], "NIfTI holds colors of uint8"),
         ([half, pair[0], "-o", tmp_path / "f.fusion.ome.tif"], "OME-TIFF holds"),
         ([*pair, "-o", out, "--record", out], "is to hold two results"),
         ([*pair, "-o", out, "--gains-dir", taken], "taken is a file"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_dip_fusion.errors import ImageFileError
-from napari_dip_fusion.io import read_image, replacing, write_image, write_text
+from napari_dip_fusion.io import read_image, write_atomically, write_image, write_text
 
 
 def test_existing_file_is_refused_and_untouched(tmp_path):
@@ -28,7 +28,7 @@ def test_nothing_is_left_of_a_failed_write(tmp_path, failure):
     path.write_text("old")
 
     def interrupted():
-        with replacing(path, overwrite=True) as temporary:
+        with write_atomically(path, overwrite=True) as temporary:
             temporary.write_text("half")
             raise failure
 
@@ -41,13 +41,13 @@ def test_nothing_is_left_of_a_failed_write(tmp_path, failure):
 def test_folder_replaces_folder_but_not_file(tmp_path):
     folder = tmp_path / "a.zarr"
     for content in ("first", "second"):
-        with replacing(folder, overwrite=True) as temporary:
+        with write_atomically(folder, overwrite=True) as temporary:
             temporary.mkdir()
             (temporary / "zarr.json").write_text(content)
     assert (folder / "zarr.json").read_text() == "second"
     with (
         pytest.raises(ImageFileError, match=r"a folder of that name exists"),
-        replacing(folder, overwrite=True) as temporary,
+        write_atomically(folder, overwrite=True) as temporary,
     ):
         temporary.write_text("file")
     assert os.listdir(tmp_path) == ["a.zarr"]
@@ -100,8 +100,8 @@ def test_killed_process_leaves_the_old_file(tmp_path):
     path.write_text("old")
     code = f"""
 import time
-from napari_dip_fusion.io.atomic import replacing
-with replacing({str(path)!r}, overwrite=True) as temporary:
+from napari_dip_fusion.io.atomic import write_atomically
+with write_atomically({str(path)!r}, overwrite=True) as temporary:
     temporary.write_text("half")
     print("ready", flush=True)
     time.sleep(60)

@@ -1,25 +1,10 @@
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
 from napari_dip_fusion.errors import ImageFileError
-from napari_dip_fusion.io import read_image, read_plane, write_image
-from napari_dip_fusion.sources import Source
+from napari_dip_fusion.io import read_image, write_image
 
 ENDINGS = (".png", ".tif", ".jpg", ".bmp")
-
-
-def test_import_is_cheap():
-    code = (
-        "import sys, napari_dip_fusion.io as io; io.read_image;"
-        "print([m for m in ('torch', 'napari', 'qtpy', 'magicgui', 'tifffile', 'PIL')"
-        " if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -51,60 +36,3 @@ def test_wrong_ending_names_the_right_kind(tmp_path):
     path.rename(tmp_path / "a.tif")
     with pytest.raises(ImageFileError, match=r"named TIFF but holds PNG; give it that ending"):
         read_image(tmp_path / "a.tif")
-
-
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read all")
-def test_no_permission(tmp_path):
-    path = write_image(tmp_path / "a.png", np.zeros((4, 4), np.uint8))
-    path.chmod(0)
-    with pytest.raises(ImageFileError, match=r"may not be read by you"):
-        read_image(path)
-
-
-def test_permission_error_is_explained(tmp_path, monkeypatch):
-    path = write_image(tmp_path / "a.png", np.zeros((4, 4), np.uint8))
-
-    def refuse(*args, **kwargs):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("pathlib.Path.open", refuse)
-    with pytest.raises(ImageFileError, match=r"may not be read by you"):
-        read_image(path)
-
-
-def test_plane_is_in_memory(tmp_path):
-    path = write_image(tmp_path / "a.png", np.zeros((4, 5), np.uint8))
-    assert isinstance(read_plane(path).data, np.ndarray)
-
-
-@pytest.mark.parametrize("ending", [".ome.tif", ".fusion.ome.tif", ".nii.gz", ".ome.zarr"])
-@pytest.mark.parametrize(
-    ("shape", "rgb"),
-    [
-        ((1, 4, 5), False),
-        ((1, 1, 4, 5), False),
-        ((2, 1, 4, 5), False),
-        ((3, 1, 5), False),
-        ((1, 4, 5, 3), True),
-        ((1, 1), False),
-    ],
-)
-def test_axes_of_size_one_come_back(tmp_path, ending, shape, rgb):
-    """As a plane fused within a volume has them."""
-    data = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
-    ndim = len(shape) - rgb
-    affine = np.diag([3.0, *range(2, ndim + 1), 1])
-    affine[:-1, -1] = 7
-    units = ("mm",) * ndim if ndim < 4 else ("s", "mm", "mm", "mm")
-    image = Source(data, affine=affine, units=units, rgb=rgb, metadata={"kept": 1})
-    back = read_image(write_image(tmp_path / f"a{ending}", image))
-    np.testing.assert_array_equal(back.to_numpy(), data)
-    np.testing.assert_array_equal(back.affine, affine)
-    assert (back.axes, back.units, back.metadata) == (image.axes, units, {"kept": 1})
-
-
-@pytest.mark.parametrize("ending", [".png", ".tif"])
-def test_plane_of_a_volume_is_written_as_a_picture(tmp_path, ending):
-    plane = np.arange(20, dtype=np.uint8).reshape(1, 4, 5)
-    back = read_image(write_image(tmp_path / f"a{ending}", Source(plane)))
-    np.testing.assert_array_equal(back.data, plane[0])

@@ -46,23 +46,23 @@ def test_jpeg_and_bmp_are_read(tmp_path, ending):
     assert np.abs(back.data.astype(int) - pixels).max() < 8
 
 
-def test_palette_becomes_colour(tmp_path):
-    colours = np.zeros((6, 8, 3), np.uint8)
-    colours[:, 4:] = (200, 10, 30)
-    Image.fromarray(colours).quantize(4).save(tmp_path / "p.png")
+def test_palette_becomes_color(tmp_path):
+    colors = np.zeros((6, 8, 3), np.uint8)
+    colors[:, 4:] = (200, 10, 30)
+    Image.fromarray(colors).quantize(4).save(tmp_path / "p.png")
     back = read_image(tmp_path / "p.png")
     assert back.rgb
-    np.testing.assert_array_equal(back.data, colours)
+    np.testing.assert_array_equal(back.data, colors)
 
 
-def test_palette_with_transparency_and_grey_with_alpha_become_rgba(tmp_path):
+def test_palette_with_transparency_and_gray_with_alpha_become_rgba(tmp_path):
     palette = Image.fromarray(np.zeros((6, 8, 3), np.uint8)).quantize(4)
     palette.save(tmp_path / "p.png", transparency=0)
     Image.fromarray(np.full((6, 8, 2), 77, np.uint8), mode=None).save(tmp_path / "la.png")
     assert read_image(tmp_path / "p.png").data.shape == (6, 8, 4)
-    grey = read_image(tmp_path / "la.png").data
-    assert grey.shape == (6, 8, 4)
-    assert (grey == 77).all()
+    gray = read_image(tmp_path / "la.png").data
+    assert gray.shape == (6, 8, 4)
+    assert (gray == 77).all()
 
 
 def test_one_bit_becomes_black_and_white(tmp_path):

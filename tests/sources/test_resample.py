@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from napari_dip_fusion.sources import resample as align
-from napari_dip_fusion.sources.resample import coverage, on_grid, resample, same_grid
+from napari_dip_fusion.sources import resample as module
+from napari_dip_fusion.sources.resample import is_on_grid, measure_coverage, resample
 
 RNG = np.random.default_rng(0)
 
@@ -59,14 +59,15 @@ def test_no_other_value_is_touched_on_an_equal_grid():
     np.testing.assert_array_equal(result, image)
 
 
-def test_same_grid():
+def test_target_on_the_grid_of_an_image():
     grid = affine2(scale=(2, 3), translate=(5, 5), angle=10)
-    assert same_grid(grid, (9, 9), grid + 1e-13, (9, 9))
-    assert not same_grid(grid, (9, 9), grid, (9, 8))
-    assert not same_grid(grid, (9, 9), affine2(scale=(2, 3), translate=(5, 5)), (9, 9))
-    # A thousandth of a step a pixel adds up across a large image.
-    assert not same_grid(np.eye(3), (1000, 1000), affine2(scale=(1.00001, 1)), (1000, 1000))
-    assert same_grid(np.eye(4), (3, 4, 5), np.eye(4), (3, 4, 5))
+    assert is_on_grid(grid, (9, 9), grid + 1e-13, (9, 9))
+    assert is_on_grid(grid, (9, 9), grid, (9, 8))
+    assert not is_on_grid(grid, (9, 8), grid, (9, 9))
+    assert not is_on_grid(grid, (9, 9), affine2(scale=(2, 3), translate=(5, 5)), (9, 9))
+    # A hundred-thousandth of a step a pixel adds up across a large image.
+    assert not is_on_grid(np.eye(3), (1000, 1000), affine2(scale=(1.00001, 1)), (1000, 1000))
+    assert is_on_grid(np.eye(4), (3, 4, 5), plane_of(3, 1, 2), (4, 5))
 
 
 @pytest.mark.parametrize("interpolation", ["linear", "nearest"])
@@ -79,14 +80,14 @@ def test_a_shift_by_whole_pixels_moves_them_unchanged(interpolation):
     assert covered == 0.75
 
 
-def test_a_shift_by_half_a_pixel_is_the_mean_of_neighbours():
+def test_a_shift_by_half_a_pixel_is_the_mean_of_neighbors():
     image = RNG.random((10, 12)).astype(np.float32)
     result, covered = resample(image, np.eye(3), affine2(translate=(0.5, 0)), (9, 12))
     np.testing.assert_allclose(result, (image[:-1] + image[1:]) / 2, atol=1e-6)
     assert covered == 1
 
 
-def test_pixels_reach_half_a_step_around_their_centres():
+def test_pixels_reach_half_a_step_around_their_centers():
     image = np.arange(8.0).reshape(1, 8)
     # Half as large pixels whose borders coincide with the image's.
     fine = affine2(scale=(1, 0.5), translate=(0, -0.25))
@@ -190,7 +191,7 @@ def test_outside_of_8_bit_images_is_zero_where_their_window_starts():
         (affine2(scale=(0.5, 0.5), translate=(2, 2)), 0.25),
         (affine2(scale=(10, 10)), 1),
         (affine2(translate=(11, 0)), 0),
-        # A square turned by 45 degrees about its centre keeps 2 (sqrt(2) - 1) of itself.
+        # A square turned by 45 degrees about its center keeps 2 (sqrt(2) - 1) of itself.
         (
             affine2(translate=(4.5, 4.5)) @ affine2(angle=45) @ affine2(translate=(-4.5, -4.5)),
             0.8284,
@@ -198,7 +199,9 @@ def test_outside_of_8_bit_images_is_zero_where_their_window_starts():
     ],
 )
 def test_coverage(grid, expected):
-    assert coverage(grid, (10, 10), np.eye(3), (10, 10)) == pytest.approx(expected, abs=1e-4)
+    assert measure_coverage(grid, (10, 10), np.eye(3), (10, 10)) == pytest.approx(
+        expected, abs=1e-4
+    )
 
 
 def test_coverage_agrees_with_the_pixels_counted():
@@ -207,8 +210,8 @@ def test_coverage_agrees_with_the_pixels_counted():
     image[0, 0] = 0
     target = (200, 180)
     _, covered = resample(image, grid, np.eye(3), target)
-    inside = align._inside(np.linalg.inv(grid), image.shape, target)
-    assert covered == coverage(grid, image.shape, np.eye(3), target)
+    inside = module._find_inside(np.linalg.inv(grid), image.shape, target)
+    assert covered == measure_coverage(grid, image.shape, np.eye(3), target)
     assert covered == pytest.approx(inside.mean(), abs=0.005)
 
 
@@ -217,7 +220,7 @@ def test_planes_of_a_volume():
     for axis, (rows, columns) in enumerate([(1, 2), (0, 2), (0, 1)]):
         target = plane_of(3, rows, columns, at=4)
         expected = np.take(volume, 4, axis=axis)
-        assert on_grid(np.eye(4), volume.shape, target, expected.shape)
+        assert is_on_grid(np.eye(4), volume.shape, target, expected.shape)
         result, covered = resample(volume, np.eye(4), target, expected.shape)
         np.testing.assert_array_equal(result, expected)
         swapped, _ = resample(volume, np.eye(4), target[:, [1, 0, 2]], expected.shape[::-1])
@@ -229,7 +232,7 @@ def test_a_plane_between_slices_mixes_them():
     volume = RNG.random((6, 10, 12))
     affine = np.diag([2.0, 1, 1, 1])
     target = plane_of(3, 1, 2, at=5)
-    assert not on_grid(affine, volume.shape, target, (10, 12))
+    assert not is_on_grid(affine, volume.shape, target, (10, 12))
     result, _ = resample(volume, affine, target, (10, 12))
     np.testing.assert_allclose(result, (volume[2] + volume[3]) / 2)
     nearest, _ = resample(
@@ -257,7 +260,7 @@ def test_large_boxes_are_read_in_parts_with_the_same_result(monkeypatch):
     volume = RNG.random((20, 20, 20)).astype(np.float32)
     target = np.array([[0.7, 0.1, 1], [0.6, 0.2, 0.5], [0, 0.9, 0.3], [0, 0, 1]])
     whole, _ = resample(volume, np.eye(4), target, (19, 17))
-    monkeypatch.setattr(align, "_MOST_VOXELS", 400)
+    monkeypatch.setattr(module, "_MOST_VOXELS", 400)
     lazy = Lazy(volume)
     parts, _ = resample(lazy, np.eye(4), target, (19, 17))
     np.testing.assert_allclose(parts, whole, atol=1e-6)

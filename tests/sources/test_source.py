@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.choosing import choose_level
+from napari_dip_fusion.sources.parts import choose_level
 
 TURN = np.array([[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]])
 

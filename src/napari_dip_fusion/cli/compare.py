@@ -39,8 +39,8 @@ from napari_dip_fusion.comparison.report import (
 )
 from napari_dip_fusion.comparison.runs import iter_compare, method_labels
 from napari_dip_fusion.config import FusionConfig, Intensity
-from napari_dip_fusion.io import replacing, write_text
-from napari_dip_fusion.io.formats import known_endings
+from napari_dip_fusion.io import write_atomically, write_text
+from napari_dip_fusion.io.formats import list_endings
 from napari_dip_fusion.methods import METHODS
 from napari_dip_fusion.metrics import DEFAULT_METRICS, METRICS
 from napari_dip_fusion.sources.prepare import prepare_sources
@@ -232,7 +232,7 @@ def find_sets(folder: Path) -> dict[str, list[Path]]:
     sets: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
         match = _PARTNER.fullmatch(path.name.partition(".")[0])
-        if match and path.is_file() and path.name.lower().endswith(known_endings()):
+        if match and path.is_file() and path.name.lower().endswith(list_endings()):
             sets.setdefault(match["set"], []).append(path)
     return {name: paths for name, paths in sets.items() if len(paths) > 1}
 
@@ -319,7 +319,7 @@ def _draw(
     )
     path = folder / "figures" / f"{kind}-{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path, overwrite=force) as temporary:
+    with write_atomically(path, overwrite=force) as temporary:
         sheet.savefig(temporary, format="png", dpi=100)
 
 

@@ -19,11 +19,11 @@ from napari_dip_fusion.cli.options import (
 from napari_dip_fusion.cli.outputs import Outputs, base_gain_paths, check_outputs
 from napari_dip_fusion.cli.run import run_fusion
 from napari_dip_fusion.fusion.figures import fusion_figure
-from napari_dip_fusion.io import replacing
+from napari_dip_fusion.io import write_atomically
 from napari_dip_fusion.metrics import evaluate
 from napari_dip_fusion.samples import SAMPLES
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.grid import to_one_grid
+from napari_dip_fusion.sources.grid import resample_to_reference
 
 
 def demo(
@@ -57,10 +57,10 @@ def demo(
     )
     output.mkdir(parents=True, exist_ok=True)
     check_outputs(outputs, [])
-    sources = to_one_grid([Source(a) for a in sample.sources])
+    sources = resample_to_reference([Source(a) for a in sample.sources])
     result = run_fusion(sources.arrays, names, config, quiet=quiet)
     outputs.write(result, sources, names)
-    with replacing(figure, overwrite=force) as temporary:
+    with write_atomically(figure, overwrite=force) as temporary:
         fusion_figure(result, names).savefig(temporary, format="png", dpi=110)
     if quiet:
         return

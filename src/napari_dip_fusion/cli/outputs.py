@@ -15,8 +15,8 @@ from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.fusion import FusionResult
 from napari_dip_fusion.io import write_image, write_images, write_text
-from napari_dip_fusion.io.formats import known_endings
-from napari_dip_fusion.io.quiet import no_warnings
+from napari_dip_fusion.io.formats import list_endings
+from napari_dip_fusion.io.silence import silence_warnings
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.grid import GridSources
 from napari_dip_fusion.sources.prepare import PreparedSources
@@ -56,7 +56,7 @@ class Outputs:
         ValueError
             If pixel type, colours or axes do not fit the format, or ``like`` is no source.
         """
-        with TemporaryDirectory() as folder, no_warnings():
+        with TemporaryDirectory() as folder, silence_warnings():
             elsewhere = replace(
                 self,
                 fused=Path(folder, self.fused.name),
@@ -74,7 +74,7 @@ class Outputs:
     def write(self, result: FusionResult, sources: GridSources, names: Sequence[str]) -> None:
         """Write image, gains and record, each whole or not at all."""
         metadata = {"dip_fusion": {"record": result.record, "metrics": result.metrics}}
-        fused = sources.placed(
+        fused = sources.make_source(
             self._pixels(result), flat=is_flat(self.fused), name="fused", metadata=metadata
         )
         if self.fused.name.lower().endswith(_BUNDLE):
@@ -135,17 +135,19 @@ def _beside(result: FusionResult, sources: GridSources, names: Sequence[str]) ->
     grey = {"contrast_limits": (0.0, 1.0), "visible": False}
     held = [
         *(
-            sources.placed(a, flat=False, name=n)
+            sources.make_source(a, flat=False, name=n)
             for a, n in zip(sources.arrays, names, strict=True)
         ),
         *(
-            sources.placed(maps[i], flat=False, name=f"{n} {band}", display=gain)
+            sources.make_source(maps[i], flat=False, name=f"{n} {band}", display=gain)
             for i, n in enumerate(names)
             for band, maps in result.gain_bands.items()
         ),
     ]
     if result.consensus is not None:
-        held.append(sources.placed(result.consensus, flat=False, name="consensus", display=grey))
+        held.append(
+            sources.make_source(result.consensus, flat=False, name="consensus", display=grey)
+        )
     return held
 
 
@@ -157,7 +159,7 @@ def is_flat(path: Path) -> bool:
 
 def record_beside(output: Path) -> Path:
     """Return NAME.record.json for an output NAME with any known ending."""
-    ending = next(e for e in known_endings(writing=True) if output.name.lower().endswith(e))
+    ending = next(e for e in list_endings(writing=True) if output.name.lower().endswith(e))
     return output.with_name(f"{output.name[: -len(ending)]}.record.json")
 
 
@@ -169,7 +171,7 @@ def output_kind(output: Path, dtype: str | None, like: int | None) -> str | None
     ValueError
         If the ending or the type cannot be written.
     """
-    endings = known_endings(writing=True)
+    endings = list_endings(writing=True)
     if not output.name.lower().endswith(endings):
         raise ValueError(f"the output must end in one of {', '.join(endings)}, got {output.name!r}")
     png = output.name.lower().endswith(".png")

@@ -14,7 +14,7 @@ from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.fusion import Control, FusionResult, iter_fuse
 from napari_dip_fusion.fusion.timing import estimate_run
 from napari_dip_fusion.io import read_image
-from napari_dip_fusion.sources.grid import GridSources, to_one_grid
+from napari_dip_fusion.sources.grid import GridSources, resample_to_reference
 from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
 from napari_dip_fusion.sources.resample import SMALL_COVERAGE
 
@@ -34,7 +34,7 @@ def read_sources(paths: Sequence[Path], choice: Choice, *, quiet: bool = False) 
     images = [
         read_image(p, channel=c, level=choice.level) for p, c in zip(paths, channels, strict=True)
     ]
-    sources = to_one_grid(
+    sources = resample_to_reference(
         images,
         reference=choice.reference,
         plane=choice.plane,

@@ -1,7 +1,7 @@
-"""Image files in and out: a file or folder for each format family, all of them headless.
+"""Image files in and out, without napari and without torch.
 
-Everything here works without napari and without torch; the format modules and the libraries
-they need are imported when a file of that format is met.
+Reading gives sources and writing takes them; every format family has a file or a folder
+here, which is imported, with the libraries that it needs, when such a file is met.
 """
 
 import lazy_loader

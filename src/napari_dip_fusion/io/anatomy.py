@@ -1,8 +1,8 @@
-"""World coordinates of scanners, and stored values on their way to physical ones.
+"""World coordinates of scanners, and the change from stored to physical values.
 
-All medical formats meet in one world with the axes of napari: z towards the
-head, y towards the back, x towards the left of the patient. It is the world of
-DICOM (LPS), in which an axial plane shows as radiologists hold it.
+All medical formats meet in one world with the axes of napari: z towards the head,
+y towards the back, x towards the left of the patient. These are the directions of
+DICOM, in which an axial plane is shown as radiologists look at it, from the feet.
 """
 
 from collections.abc import Iterable
@@ -11,16 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DICOM_TO_WORLD", "NIFTI_TO_WORLD", "rescale", "rescaled_dtype"]
+__all__ = ["DICOM_TO_WORLD", "NIFTI_TO_WORLD", "choose_rescaled_dtype", "rescale"]
 
 DICOM_TO_WORLD = np.array([[0.0, 0, 1], [0, 1, 0], [1, 0, 0]])
-"""From (left, back, head) to (z, y, x)."""
+"""Matrix from DICOM's (left, back, head) to (z, y, x); see PS3.3 C.7.6.2.1.1."""
 
 NIFTI_TO_WORLD = np.array([[0.0, 0, 1], [0, -1, 0], [-1, 0, 0]])
-"""From (right, front, head) to (z, y, x)."""
+"""Matrix from NIfTI's (right, front, head) to (z, y, x); see "ORIENTATION" in nifti1.h."""
 
 
-def rescaled_dtype(stored: np.dtype[Any], factors: Iterable[tuple[float, float]]) -> np.dtype[Any]:
+def choose_rescaled_dtype(
+    stored: np.dtype[Any], factors: Iterable[tuple[float, float]]
+) -> np.dtype[Any]:
     """Return the smallest type that holds all rescaled values.
 
     Parameters
@@ -28,7 +30,7 @@ def rescaled_dtype(stored: np.dtype[Any], factors: Iterable[tuple[float, float]]
     stored : dtype
         Type in the file.
     factors : iterable of (slope, intercept)
-        Of all planes.
+        The factors of every plane; they may differ from plane to plane.
 
     Returns
     -------
@@ -42,6 +44,7 @@ def rescaled_dtype(stored: np.dtype[Any], factors: Iterable[tuple[float, float]]
     if stored.kind in "iu" and all(float(n).is_integer() for pair in pairs for n in pair):
         info = np.iinfo(stored)
         ends = [int(end) * int(a) + int(b) for a, b in pairs for end in (info.min, info.max)]
+        # rescale() computes in int64.
         if min(ends) >= -(2**63) and max(ends) < 2**63:
             return np.result_type(np.min_scalar_type(min(ends)), np.min_scalar_type(max(ends)))
     return np.dtype(np.float32 if stored.itemsize <= 2 else np.float64)
@@ -59,7 +62,7 @@ def rescale(
     slope, intercept : float
         The factors.
     dtype : dtype
-        From :func:`rescaled_dtype`.
+        Type of the result, from :func:`choose_rescaled_dtype`.
 
     Returns
     -------

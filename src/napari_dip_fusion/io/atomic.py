@@ -1,4 +1,4 @@
-"""Files that appear under their name whole, or not at all."""
+"""Files are written so that they appear under their name whole, or not at all."""
 
 import os
 import secrets
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.errors import ImageFileError, summarize_error
 
-__all__ = ["replacing", "write_text"]
+__all__ = ["write_atomically", "write_text"]
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
-    """Give a temporary path to write to, and move it to `path` at the end.
+def write_atomically(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary path to write to, and move what was written to `path` at the end.
 
     The temporary file or folder lies beside `path`, so that the move is one
     step of the file system. After any failure, a keyboard interrupt included,
@@ -43,7 +43,7 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Itera
     --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with replacing(Path(folder, "note.txt")) as temporary:
+    ...     with write_atomically(Path(folder, "note.txt")) as temporary:
     ...         _ = temporary.write_text("fused")
     ...     Path(folder, "note.txt").read_text()
     'fused'
@@ -52,16 +52,18 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Itera
     _refuse_existing(final, overwrite)
     if not final.parent.is_dir():
         raise ImageFileError(f"folder {final.parent} does not exist; make it first")
+    # Libraries choose the format by the ending, so the temporary name has it too.
     temporary = final.parent / f".{secrets.token_hex(6)}-partial{''.join(final.suffixes[-3:])}"
     try:
         yield temporary
         _flush(temporary)
+        # Another program may have written there in the meantime.
         _refuse_existing(final, overwrite)
         _move(temporary, final)
     except FileExistsError:
         raise
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = error.strerror or summarize_error(error)
         raise ImageFileError(
             f"could not write {final}: {reason}; nothing was changed, choose another place"
         ) from error
@@ -88,7 +90,7 @@ def write_text(path: str | os.PathLike[str], text: str, *, overwrite: bool = Fal
     ImageFileError
         If the file cannot be written.
     """
-    with replacing(path, overwrite=overwrite) as temporary:
+    with write_atomically(path, overwrite=overwrite) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -98,14 +100,19 @@ def _refuse_existing(final: Path, overwrite: bool) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Have the bytes on the disk before the name points at them."""
+    """Wait until the bytes are on the disk.
+
+    A name that is moved earlier may, after a power failure, point at an empty file.
+    """
     files = (p for p in path.rglob("*") if p.is_file()) if path.is_dir() else (path,)
     for file in files:
+        # Windows flushes only files that are open for writing.
         with file.open("rb+") as handle:
             os.fsync(handle.fileno())
 
 
 def _move(temporary: Path, final: Path) -> None:
+    """Give the temporary file or folder its final name, in place of what had that name."""
     if temporary.is_dir() != final.is_dir() and final.exists():
         kind = "folder" if final.is_dir() else "file"
         raise OSError(f"a {kind} of that name exists")
@@ -117,7 +124,7 @@ def _move(temporary: Path, final: Path) -> None:
     final.rename(old)
     try:
         temporary.rename(final)
-    except BaseException:
+    except BaseException:  # a keyboard interrupt included
         old.rename(final)
         raise
     _remove(old)

@@ -1,4 +1,4 @@
-"""An axis of channels to images of their own, as napari shows them."""
+"""An axis of channels is split into images of their own, as napari shows them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,16 +18,17 @@ def split_channels(
     Parameters
     ----------
     image : Source
-        The image, with or without such an axis.
+        An image, with or without such an axis.
     names : sequence of str or None
-        Names of the channels, as far as they are known.
+        Names of the first channels; those without one take the image's name, with a
+        number where there are several channels.
     displays : sequence of mapping
-        How each channel is shown, as far as it is known.
+        How the first channels are shown; the others are shown like the image.
 
     Returns
     -------
     list of Source
-        In the order of the channels; several unnamed ones are numbered.
+        In the order of the channels; the image itself where it has no such axis.
     """
     if "c" not in image.axes:
         return [image]
@@ -40,6 +41,8 @@ def split_channels(
         plane = image.take("c", n).replace(
             name=name or numbered,
             display=dict(displays[n]) if n < len(displays) else image.display,
+            # take() drops the pyramid: on most axes an index means another place in a
+            # coarser level. Channels are as many in all levels.
             pyramid=tuple(level[(slice(None),) * axis + (n,)] for level in image.pyramid),
         )
         images.append(plane)

@@ -1,16 +1,19 @@
-"""Which files and folders this program opens in napari, in place of napari's own reader.
+"""Which files and folders this program opens in napari, rather than napari's own reader.
 
-The libraries of the formats are imported when such a path is met: the widget asks too.
+The modules of the formats are imported only when a path may be of that format, because
+napari asks for every file that is opened.
 """
 
 from pathlib import Path
 
 from napari_dip_fusion.errors import ImageFileError
-from napari_dip_fusion.io.recorded import ENDING
+from napari_dip_fusion.io.record_images import ENDING
 
 __all__ = ["is_claimed"]
 
+# napari's own reader opens TIFF and plain pictures as well as this program does.
 _ENDINGS = (".nii", ".nii.gz", ".dcm", ".dicom", ENDING)
+# Attributes of Zarr 3 and of Zarr 2: what OME-Zarr says of an image stands there.
 _ZARR_FILES = ("zarr.json", ".zattrs")
 
 
@@ -23,6 +26,11 @@ def is_claimed(path: Path) -> bool:
     ----------
     path : Path
         File or folder.
+
+    Returns
+    -------
+    bool
+        False also for what cannot be read.
     """
     name = path.name.lower()
     if name.endswith((".ome.tif", ".ome.tiff")):
@@ -37,7 +45,7 @@ def is_claimed(path: Path) -> bool:
 def _is_image_folder(path: Path) -> bool:
     if path.suffix.lower() == ".zarr" or any((path / name).is_file() for name in _ZARR_FILES):
         return True
-    from napari_dip_fusion.io.dicom.series import holds_dicom
+    from napari_dip_fusion.io.dicom.files import holds_dicom
 
     try:
         return holds_dicom(path)

@@ -1,8 +1,8 @@
-"""What a format has no field for, as JSON: written beside the pixels, restored from there.
+"""A description in JSON keeps what the fields of a format cannot hold of a source.
 
-Other programs ignore the description. It holds only plain values, and where it
-contradicts the format's own fields, the fields win: another program may have
-changed them.
+It is written beside the pixels: in an attribute, a comment or an extension that other
+programs ignore. Where it contradicts the format's own fields the fields win, because
+another program may have changed them.
 """
 
 import json
@@ -18,20 +18,21 @@ from napari_dip_fusion.sources import Source
 __all__ = ["NAMESPACE", "describe", "parse", "restore"]
 
 NAMESPACE = "napari-dip-fusion/image/1"
+"""Value by which a description is known; the number counts versions of its fields."""
 
 
 def describe(image: Source) -> dict[str, Any]:
-    """Return all of an image but its pixels and path, as values that JSON holds.
+    """Return all fields of a source but its pixels and path, in values that JSON holds.
 
     Parameters
     ----------
     image : Source
-        The image.
+        The image that is written.
 
     Returns
     -------
     dict
-        To be written beside the pixels.
+        The description.
     """
     return {
         "namespace": NAMESPACE,
@@ -42,26 +43,27 @@ def describe(image: Source) -> dict[str, Any]:
         "affine": image.affine.tolist(),
         "name": image.name,
         "rgb": image.rgb,
-        "display": _plain(image.display),
-        "metadata": _plain(image.metadata),
+        "display": _to_plain(image.display),
+        "metadata": _to_plain(image.metadata),
     }
 
 
 def parse(text: str | bytes | None) -> dict[str, Any] | None:
-    """Read a description that this program wrote.
+    """Return the description that a text holds.
 
     Parameters
     ----------
     text : str or bytes, optional
-        JSON, or something else.
+        What stands where this program writes descriptions.
 
     Returns
     -------
     dict or None
-        None if it is no such description.
+        None if it is something else.
     """
     if not text:
         return None
+    # Deeply nested brackets end in RecursionError.
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -73,29 +75,33 @@ def restore(
     image: Source,
     found: Mapping[str, Any] | None,
     *,
-    stored: Callable[[NDArray[np.float64]], NDArray[np.float64]] = np.asarray,
+    reduce_affine: Callable[[NDArray[np.float64]], NDArray[np.float64]] = np.asarray,
 ) -> Source:
-    """Give an image back what its description says.
+    """Return an image with the fields that its description holds.
 
     Parameters
     ----------
     image : Source
-        As the format's own fields have it.
+        The image as the format's own fields have it.
     found : mapping, optional
-        From :func:`parse`.
-    stored : callable
-        From an affine to the part of it that the format's own fields hold.
+        The description, from :func:`parse`.
+    reduce_affine : callable
+        Function from an affine to what is left of it in the format's own fields. If
+        that is not what the fields say, another program has moved the image since.
 
     Returns
     -------
     Source
-        The image as it was written; unchanged where the description is
-        damaged or of another image.
+        The image as it was written; unchanged where the description is damaged or of
+        another image.
     """
-    if found is None or not _fits(image, found):
+    if found is None or not _is_of(image, found):
         return image
+    # The fields of a format may hold less than the affine, but what they hold is compared.
     affine = np.asarray(found["affine"], dtype=np.float64)
-    same_place = affine.shape == image.affine.shape and _same(stored(affine), image.affine)
+    same_place = affine.shape == image.affine.shape and _is_same_place(
+        reduce_affine(affine), image.affine
+    )
     try:
         return image.replace(
             axes=tuple(str(axis) for axis in found["axes"]),
@@ -103,13 +109,15 @@ def restore(
             affine=affine if same_place else image.affine,
             name=str(found["name"]),
             display=dict(found["display"]),
+            # A reader may have found metadata in the fields, too.
             metadata={**image.metadata, **dict(found["metadata"])},
         )
     except (KeyError, TypeError, ValueError):
         return image
 
 
-def _fits(image: Source, found: Mapping[str, Any]) -> bool:
+def _is_of(image: Source, found: Mapping[str, Any]) -> bool:
+    """Tell whether a description is of an image of this shape, and can be read."""
     try:
         affine = np.asarray(found["affine"], dtype=np.float64)
     except (KeyError, TypeError, ValueError):
@@ -117,26 +125,28 @@ def _fits(image: Source, found: Mapping[str, Any]) -> bool:
     return bool(found.get("shape") == list(image.shape) and np.isfinite(affine).all())
 
 
-def _same(described: NDArray[np.float64], read: NDArray[np.float64]) -> bool:
-    """Compare two places, one of which went through the format's own fields."""
+def _is_same_place(described: NDArray[np.float64], read: NDArray[np.float64]) -> bool:
+    """Tell whether two affines are the same but for the rounding of a format's fields."""
+    # NIfTI stores its affine in float32, to about seven digits.
     return bool(np.allclose(described, read, rtol=1e-5, atol=1e-6 * np.abs(read).max()))
 
 
-def _plain(value: Any) -> Any:
-    """Turn a value into one that JSON holds; what it cannot hold is left out."""
+def _to_plain(value: Any) -> Any:
+    """Return a value as JSON holds it, without what JSON cannot hold."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items() if _is_plain(item)}
+        return {str(key): _to_plain(item) for key, item in value.items() if _is_representable(item)}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value if _is_plain(item)]
+        return [_to_plain(item) for item in value if _is_representable(item)]
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return _to_plain(value.tolist())
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        return _to_plain(value.item())
     if isinstance(value, float) and not math.isfinite(value):
-        return None  # JSON has no name for it
+        return None  # JSON has no name for infinity and NaN
     return value
 
 
-def _is_plain(value: Any) -> bool:
+def _is_representable(value: Any) -> bool:
+    """Tell whether a value can be turned into one that JSON holds."""
     kinds = (Mapping, list, tuple, str, int, float, bool, np.ndarray, np.generic)
     return value is None or isinstance(value, kinds)

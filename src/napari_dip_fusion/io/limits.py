@@ -1,4 +1,7 @@
-"""Refuse what a file declares before memory is set aside for it."""
+"""What a file declares is checked before memory is set aside for it.
+
+A damaged header, or a small file made to harm, may declare terabytes of pixels.
+"""
 
 import math
 from collections.abc import Iterable
@@ -8,12 +11,14 @@ import psutil
 
 from napari_dip_fusion.errors import ImageFileError
 
-# Deflate packs at most 1032 bytes into one.
+__all__ = ["DEFLATE_RATIO", "count_declared_bytes", "require_memory", "require_packed_bytes"]
+
 DEFLATE_RATIO = 1032
+"""The most bytes that deflate packs into one: two bits, at least, repeat 258 bytes."""
 
 
-def declared_bytes(path: Path, shape: Iterable[int], itemsize: int) -> int:
-    """Return the bytes of a declared array, after checking that it can be one.
+def count_declared_bytes(path: Path, shape: Iterable[int], itemsize: int) -> int:
+    """Return the size of the array that a file declares, and refuse sizes below one.
 
     Parameters
     ----------
@@ -40,8 +45,10 @@ def declared_bytes(path: Path, shape: Iterable[int], itemsize: int) -> int:
     return math.prod(sizes) * itemsize
 
 
-def refuse_packed(path: Path, nbytes: int, *, packed: int, ratio: float = DEFLATE_RATIO) -> None:
-    """Refuse a declared size that the bytes of the file cannot hold.
+def require_packed_bytes(
+    path: Path, nbytes: int, *, packed: int, ratio: float = DEFLATE_RATIO
+) -> None:
+    """Raise an error unless the bytes of a file can hold the content that it declares.
 
     Parameters
     ----------
@@ -52,7 +59,7 @@ def refuse_packed(path: Path, nbytes: int, *, packed: int, ratio: float = DEFLAT
     packed : int
         Bytes that are there to hold it.
     ratio : float
-        The most that the compression can pack into one byte.
+        The most bytes of content that the compression can pack into one.
 
     Raises
     ------
@@ -61,13 +68,13 @@ def refuse_packed(path: Path, nbytes: int, *, packed: int, ratio: float = DEFLAT
     """
     if nbytes > packed * ratio:
         raise ImageFileError(
-            f"{path} declares {_size(nbytes)} of image but holds {_size(packed)}; "
+            f"{path} declares {_format_size(nbytes)} of image but holds {_format_size(packed)}; "
             "the file is cut short or damaged, copy it again"
         )
 
 
-def refuse_memory(path: Path, nbytes: int) -> None:
-    """Refuse to hold more than the free memory of this machine.
+def require_memory(path: Path, nbytes: int) -> None:
+    """Raise an error unless the memory of this machine has room.
 
     Parameters
     ----------
@@ -81,15 +88,16 @@ def refuse_memory(path: Path, nbytes: int) -> None:
     ImageFileError
         If `nbytes` exceeds the memory that is free.
     """
+    # What the system can give without swapping, caches of files included.
     free = psutil.virtual_memory().available
     if nbytes > free:
         raise ImageFileError(
-            f"{path} needs {_size(nbytes)} of memory, {_size(free)} are free; "
+            f"{path} needs {_format_size(nbytes)} of memory, {_format_size(free)} are free; "
             "read a part of it, or a smaller version"
         )
 
 
-def _size(nbytes: float) -> str:
+def _format_size(nbytes: float) -> str:
     for unit in ("B", "kB", "MB", "GB"):
         if nbytes < 1000:
             return f"{nbytes:.0f} {unit}"

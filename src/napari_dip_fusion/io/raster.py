@@ -1,29 +1,44 @@
-"""Pictures: PNG, JPEG and BMP in; PNG out, with 8 and 16 bits a value.
+"""Pictures: PNG, JPEG and BMP are read; PNG is written, with 8 and 16 bits a value.
 
-TIFF has a module of its own. A picture holds pixels only, no place in the world.
+TIFF has a folder of its own. A picture holds pixels only, no place in the world.
 """
 
 import io
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip_fusion.errors import ImageFileError
-from napari_dip_fusion.io.limits import declared_bytes, refuse_memory, refuse_packed
-from napari_dip_fusion.sources.choosing import without_single_axes
-from napari_dip_fusion.sources.source import Source, warn_of_place
+from napari_dip_fusion.io.failures import report_damage
+from napari_dip_fusion.io.limits import (
+    count_declared_bytes,
+    require_memory,
+    require_packed_bytes,
+)
+from napari_dip_fusion.io.losses import warn_of_lost_place
+from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.parts import drop_single_axes
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 __all__ = ["read", "write"]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-# Samples a pixel by the colour type in the header of a PNG.
+# The PNG specification, section 11.2.1: the chunk IHDR follows the signature of 8 bytes
+# and ends at byte 33; width and height begin at bytes 16 and 20 (big-endian), the bit
+# depth is byte 24, the color type byte 25.
+_PNG_HEADER = 33
+# Samples a pixel by color type: gray, RGB, palette, gray with alpha, RGBA.
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
+_GRAY, _PALETTE = 0, 3
 
 
 def read(path: Path) -> list[Source]:
-    """Read a picture; palettes become colours, grey with alpha becomes RGBA.
+    """Read a picture; palettes become colors, gray with alpha becomes RGBA.
 
     Parameters
     ----------
@@ -43,15 +58,9 @@ def read(path: Path) -> list[Source]:
     content = path.read_bytes()
     if content.startswith(_PNG):
         _check_png(path, content)
-    try:
-        pixels = _decode_deep_png(content) if _is_deep_colour(content) else _decode(path, content)
-    except (ImageFileError, MemoryError):
-        raise
-    # Decoders of damaged files raise nearly anything: SyntaxError, struct.error, ...
-    except Exception as error:
-        raise ImageFileError(
-            f"{path} cannot be decoded ({_line(error)}); the file is cut short or damaged"
-        ) from error
+    # Pillow raises OSError for broken content, too.
+    with report_damage(path, "decoded", unchanged=(MemoryError,)):
+        pixels = _decode_deep_png(content) if _is_deep_color(content) else _decode(path, content)
     return [Source(pixels, rgb=pixels.ndim == 3, name=path.stem, path=path)]
 
 
@@ -63,7 +72,7 @@ def write(path: Path, image: Source) -> None:
     path : Path
         File to write.
     image : Source
-        Plane of uint8 or uint16, grey, RGB or RGBA.
+        Plane of uint8 or uint16, gray, RGB or RGBA.
 
     Raises
     ------
@@ -72,7 +81,7 @@ def write(path: Path, image: Source) -> None:
     """
     import imagecodecs
 
-    image = without_single_axes(image)
+    image = drop_single_axes(image)
     if image.ndim != 2:
         raise ImageFileError(
             f"PNG holds one plane, got axes {', '.join(image.axes)} of sizes {image.shape}; "
@@ -82,66 +91,75 @@ def write(path: Path, image: Source) -> None:
         raise ImageFileError(
             f"PNG holds uint8 or uint16, got {image.dtype}; convert it, or write TIFF"
         )
-    warn_of_place(image, "PNG")
+    warn_of_lost_place(image, "PNG", stacklevel=3)
     path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(image.to_numpy())))
 
 
 def _check_png(path: Path, content: bytes) -> None:
-    if len(content) < 33 or content[12:16] != b"IHDR":
+    """Refuse a PNG whose header declares more than the file or the memory can hold."""
+    if len(content) < _PNG_HEADER or content[12:16] != b"IHDR":
         raise ImageFileError(f"{path} ends before the header of a PNG does; copy it again")
     width, height = (int.from_bytes(content[n : n + 4], "big") for n in (16, 20))
-    samples = _PNG_SAMPLES.get(content[25], 4)
-    packed_bits = content[24] * (1 if content[25] == 3 else samples)
-    nbytes = declared_bytes(path, (height, width), 1)
-    refuse_packed(path, nbytes * packed_bits // 8, packed=len(content))
-    refuse_memory(path, 2 * nbytes * max(content[24] // 8, 1) * samples)
+    depth, color_type = content[24], content[25]
+    samples = _PNG_SAMPLES.get(color_type, 4)
+    # A palette stores one index a pixel, which is unpacked to three values.
+    packed_bits = depth * (1 if color_type == _PALETTE else samples)
+    nbytes = count_declared_bytes(path, (height, width), 1)
+    require_packed_bytes(path, nbytes * packed_bits // 8, packed=len(content))
+    # Decoding holds the pixels about twice.
+    require_memory(path, 2 * nbytes * max(depth // 8, 1) * samples)
 
 
-def _is_deep_colour(content: bytes) -> bool:
-    """Tell whether Pillow would cut a PNG down to eight bits."""
-    return content.startswith(_PNG) and content[24] == 16 and content[25] != 0
+def _is_deep_color(content: bytes) -> bool:
+    """Tell whether a file is a PNG that Pillow would cut down to eight bits."""
+    return content.startswith(_PNG) and content[24] == 16 and content[25] != _GRAY
 
 
 def _decode_deep_png(content: bytes) -> NDArray[Any]:
     import imagecodecs
 
-    return _as_colour(imagecodecs.png_decode(content))
+    return _expand_alpha(imagecodecs.png_decode(content))
 
 
 def _decode(path: Path, content: bytes) -> NDArray[Any]:
-    import warnings
+    from PIL import ImageOps
 
-    from PIL import Image, ImageOps
-
+    # Pillow warns of large pictures; here their size is compared with the memory.
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the size is checked here
-        try:
-            picture: Image.Image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "BMP"))
-        except Image.DecompressionBombError as error:
-            raise ImageFileError(
-                f"{path} has more pixels than are read of a picture ({error}); convert it to TIFF"
-            ) from error
-        nbytes = declared_bytes(path, picture.size, len(picture.getbands()))
-        refuse_memory(path, 3 * nbytes)
-        if picture.mode in ("P", "PA"):
-            # By hand, because "has transparency" alone decides for the alpha.
-            picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-        elif picture.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
-            picture = picture.convert("RGB")
-        elif picture.mode == "1":
-            picture = picture.convert("L")
-        # A camera held upright stores a turned picture and says so.
-        pixels = np.array(ImageOps.exif_transpose(picture))
-    if pixels.dtype == np.int32:  # how Pillow holds 16 bits of some files
+        warnings.simplefilter("ignore")
+        # A camera held upright stores a turned picture, and how it is turned (EXIF).
+        pixels = np.array(ImageOps.exif_transpose(_open(path, content)))
+    # Pillow holds 16 bits of some files as 32.
+    if pixels.dtype == np.int32:
         pixels = pixels.astype(np.uint16)
-    return _as_colour(pixels)
+    return _expand_alpha(pixels)
 
 
-def _as_colour(pixels: NDArray[Any]) -> NDArray[Any]:
+def _open(path: Path, content: bytes) -> "Image":
+    """Return a picture as gray, RGB or RGBA values."""
+    from PIL import Image
+
+    try:
+        picture: Image.Image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "BMP"))
+    except Image.DecompressionBombError as error:
+        raise ImageFileError(
+            f"{path} has more pixels than are read of a picture ({error}); convert it to TIFF"
+        ) from error
+    nbytes = count_declared_bytes(path, picture.size, len(picture.getbands()))
+    # The content, the decoded picture and its array are held at once.
+    require_memory(path, 3 * nbytes)
+    if picture.mode in ("P", "PA"):
+        # Whether there is an alpha depends on the file's transparency alone.
+        return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+    if picture.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+        return picture.convert("RGB")
+    if picture.mode == "1":
+        return picture.convert("L")
+    return picture
+
+
+def _expand_alpha(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return gray with alpha as RGBA, and other pixels unchanged."""
     if pixels.ndim == 3 and pixels.shape[-1] == 2:
         return np.concatenate([np.repeat(pixels[..., :1], 3, axis=-1), pixels[..., 1:]], axis=-1)
     return pixels
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

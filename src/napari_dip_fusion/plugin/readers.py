@@ -13,7 +13,7 @@ import pint
 from napari.utils.colormaps import AVAILABLE_COLORMAPS, Colormap
 from napari.utils.transforms import Affine
 
-from napari_dip_fusion.io import read_images, recorded
+from napari_dip_fusion.io import read_images, record_images
 from napari_dip_fusion.io.claimed import is_claimed
 from napari_dip_fusion.sources import Source
 
@@ -41,7 +41,7 @@ def get_reader(path: str | Sequence[str]) -> Reader | None:
         None for what belongs to another reader: foreign OME-TIFF, folders of
         something else, lists of other files.
     """
-    from napari_dip_fusion.io.dicom.series import is_dicom
+    from napari_dip_fusion.io.dicom.files import is_dicom
 
     if not isinstance(path, str):
         return _read_series if path and all(is_dicom(Path(p)) for p in path) else None
@@ -78,8 +78,8 @@ def layer_arguments(image: Source) -> dict[str, Any]:
 
 def _read(path: str | Sequence[str]) -> list[LayerData]:
     file = Path(path if isinstance(path, str) else path[0])
-    is_record = file.name.lower().endswith(recorded.ENDING)
-    images = recorded.read(file) if is_record else read_images(file)
+    is_record = file.name.lower().endswith(record_images.ENDING)
+    images = record_images.read(file) if is_record else read_images(file)
     return [_layer(image) for image in images]
 
 

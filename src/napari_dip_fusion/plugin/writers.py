@@ -10,7 +10,7 @@ from napari.utils.transforms import Affine
 from napari_dip_fusion.io import write_image as write_file
 from napari_dip_fusion.io import write_images
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.units import symbol
+from napari_dip_fusion.sources.units import abbreviate_unit
 
 __all__ = ["layer_source", "write_bundle", "write_image"]
 
@@ -111,7 +111,7 @@ def _whole(transform: Mapping[str, Any]) -> Any:
 
 def _symbol(unit: Any) -> str:
     """Return the short symbol of a ``pint.Unit`` or of its name."""
-    return symbol(unit if isinstance(unit, str) else f"{unit:~}")
+    return abbreviate_unit(unit if isinstance(unit, str) else f"{unit:~}")
 
 
 def _display(meta: Mapping[str, Any], transform: Mapping[str, Any]) -> dict[str, Any]:

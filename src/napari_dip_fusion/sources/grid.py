@@ -1,4 +1,4 @@
-"""Images from files to sources on one grid, and the place of what is fused from them."""
+"""Sources on one grid of pixels, and the place in the world of what is fused from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,28 +7,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip_fusion.sources.choosing import choose_plane, only_plane, stacked_axes
-from napari_dip_fusion.sources.resample import on_grid, resample
+from napari_dip_fusion.sources.parts import choose_plane, find_stacked_axes, require_plane
+from napari_dip_fusion.sources.resample import is_on_grid, resample
 from napari_dip_fusion.sources.source import Source
 from napari_dip_fusion.sources.units import LENGTHS
 
+__all__ = ["GridSources", "resample_to_reference"]
+
 Matrix = NDArray[np.float64]
 
-# What belongs to the pixels of the reference, not to its place.
-_BARE: dict[str, Any] = {"metadata": {}, "display": {}, "pyramid": ()}
+# What a new image at the reference's place does not inherit: it belongs to the
+# reference's own pixels.
+_OF_PIXELS: dict[str, Any] = {"metadata": {}, "display": {}, "pyramid": ()}
 
 
 @dataclass(frozen=True, eq=False)
 class GridSources:
-    """Sources on the grid of one of them.
+    """Arrays of several sources at the pixels of one of them, the reference.
 
     Attributes
     ----------
     arrays : list of ndarray of shape (M, N), (M, N, 3) or (M, N, 4)
-        In the types of their files.
+        The pixels, each in the type of its source.
     place : Source
-        The reference's plane; the other axes are kept with size one, so that
-        its affine holds an oblique plane.
+        The reference's plane. Axes that it does not extend along are kept with
+        size one, so that its affine can hold an oblique plane.
     covered : list of float
         Fraction of the reference's plane that each source covers.
     resampled : list of bool
@@ -40,54 +43,62 @@ class GridSources:
     covered: list[float]
     resampled: list[bool]
 
-    def placed(self, image: NDArray[Any], *, flat: bool, **changes: Any) -> Source:
-        """Put an image of shape (M, N) or (M, N, 3) in the place of the reference's plane.
+    def make_source(self, image: NDArray[Any], *, flat: bool, **changes: Any) -> Source:
+        """Return an image as a source at the place of the reference's plane.
 
         Parameters
         ----------
-        image : ndarray
+        image : ndarray of shape (M, N) or (M, N, 3)
+            Such as a gain map, or the fused image.
         flat : bool
             Drop the axes of size one, for formats of two dimensions.
         **changes
             Other fields of :class:`Source`, such as ``name``.
+
+        Returns
+        -------
+        Source
+            With the axes, units and affine of the reference.
         """
         rgb = image.ndim == 3
         shape = (*self.place.shape, image.shape[-1]) if rgb else self.place.shape
-        placed = self.place.replace(
-            **{"data": image.reshape(shape), "rgb": rgb, **_BARE, **changes}
+        source = self.place.replace(
+            **{"data": image.reshape(shape), "rgb": rgb, **_OF_PIXELS, **changes}
         )
-        return only_plane(placed) if flat else placed
+        return require_plane(source) if flat else source
 
 
-def to_one_grid(
-    images: Sequence[Source],
+def resample_to_reference(
+    sources: Sequence[Source],
     *,
     reference: int = 0,
     plane: int | str | None = None,
     interpolation: str = "linear",
 ) -> GridSources:
-    """Sample images at the pixels of one plane of one of them.
+    """Sample all sources at the pixels of one plane of one of them.
 
     Parameters
     ----------
-    images : sequence of Source
+    sources : sequence of Source
         Planes or volumes. Volumes are cut where the reference's plane lies in
         world coordinates.
     reference : int
-        Index of the image whose grid is taken.
+        Index of the source whose grid is taken.
     plane : int or str, optional
         The reference's plane where it holds several: an index, or as in
         ``"z=12"`` or ``"t=0,z=12"``.
     interpolation : {"linear", "nearest"}
+        As in :func:`~napari_dip_fusion.sources.resample.resample`.
 
     Returns
     -------
     GridSources
+        In the order of `sources`.
 
     Raises
     ------
     ValueError
-        If there is no such reference or plane, or an image does not overlap
+        If there is no such reference or plane, or a source does not overlap
         the reference in the world.
 
     Notes
@@ -96,62 +107,72 @@ def to_one_grid(
     affine) are not resampled onto a plane in units of length, nor it onto
     them, and not onto each other: they have to share their shape.
     """
-    if not 0 <= reference < len(images):
-        raise ValueError(f"reference must be a source from 0 to {len(images) - 1}, got {reference}")
-    held = images[reference]
-    place = held if plane is None else choose_plane(held, plane, keep=True)
-    only_plane(place)  # its error lists the planes to choose from
-    sampled = [_on_place(image, place, interpolation) for image in images]
+    if not 0 <= reference < len(sources):
+        raise ValueError(
+            f"reference must be a source from 0 to {len(sources) - 1}, got {reference}"
+        )
+    place = sources[reference]
+    if plane is not None:
+        place = choose_plane(place, plane, keep=True)
+    require_plane(place)  # its error lists the planes to choose from
+    sampled = [_sample(source, place, interpolation) for source in sources]
     return GridSources(
-        arrays=[s[0] for s in sampled],
+        arrays=[array for array, _, _ in sampled],
         place=place,
-        covered=[s[1] for s in sampled],
-        resampled=[s[2] for s in sampled],
+        covered=[covered for _, covered, _ in sampled],
+        resampled=[resampled for _, _, resampled in sampled],
     )
 
 
-def _on_place(image: Source, place: Source, interpolation: str) -> tuple[NDArray[Any], float, bool]:
-    """Return the pixels of one image on the place, its coverage, and whether it was resampled."""
-    if image.ndim != place.ndim:
-        image, place = only_plane(image), only_plane(place)
-    if image.ndim == 2 and not _comparable(image, place):
-        return image.to_numpy(), 1.0, False
-    affine = _in_units(image, place.units)
-    target, shape = _plane_matrix(place)
-    exact = on_grid(affine, image.shape, target, shape)
+def _sample(source: Source, place: Source, interpolation: str) -> tuple[NDArray[Any], float, bool]:
+    """Return a source's pixels at the place, the part covered, and whether it was interpolated."""
+    if source.ndim != place.ndim:
+        # Worlds of different dimensions are compared as far as two axes go.
+        source, place = require_plane(source), require_plane(place)
+    if source.ndim == 2 and not _is_comparable(source, place):
+        return source.to_numpy(), 1.0, False
+    affine = _convert_lengths(source, place.units)
+    target, shape = _plane_grid(place)
+    exact = is_on_grid(affine, source.shape, target, shape)
     try:
-        pixels, covered = resample(image.data, affine, target, shape, interpolation=interpolation)
+        pixels, covered = resample(source.data, affine, target, shape, interpolation=interpolation)
     except ValueError as error:
-        raise ValueError(f"{image.path or image.name}: {error}") from error
+        raise ValueError(f"{source.path or source.name}: {error}") from error
     return pixels, covered, not exact
 
 
-def _comparable(image: Source, place: Source) -> bool:
-    """Tell whether two images lie in one world: a pixel is no length."""
-    if not (_placeless(image) or _placeless(place)):
+def _is_comparable(source: Source, place: Source) -> bool:
+    """Tell whether the affines of two sources lead into one world.
+
+    A picture that only counts its pixels says nothing about lengths, so it cannot be
+    compared with an image in millimeters; but a crop or a coarser level that counts the
+    pixels of another picture can be compared with that one.
+    """
+    if not (_is_placeless(source) or _is_placeless(place)):
         return True
-    in_pixels = set(image.units) | set(place.units) <= {"pixel"}
-    return in_pixels and not (_placeless(image) and _placeless(place))
+    in_pixels = set(source.units) | set(place.units) <= {"pixel"}
+    return in_pixels and not (_is_placeless(source) and _is_placeless(place))
 
 
-def _placeless(image: Source) -> bool:
-    identity = bool(np.array_equal(image.affine, np.eye(image.ndim + 1)))
-    return identity and set(image.units) <= {"pixel"}
+def _is_placeless(source: Source) -> bool:
+    identity = bool(np.array_equal(source.affine, np.eye(source.ndim + 1)))
+    return identity and set(source.units) <= {"pixel"}
 
 
-def _plane_matrix(place: Source) -> tuple[Matrix, tuple[int, int]]:
-    """Return the matrix from the place's pixels to the world, and their shape."""
-    stacked = stacked_axes(place, longer_than=0)
+def _plane_grid(place: Source) -> tuple[Matrix, tuple[int, int]]:
+    """Return the matrix from rows and columns of the place to the world, and their numbers."""
+    stacked = find_stacked_axes(place, longer_than=0)
     axes = [n for n, name in enumerate(place.axes) if name not in stacked]
     shape = (place.shape[axes[0]], place.shape[axes[1]])
+    # The columns of these axes and of the translation: (row, column, 1) to the world.
     return place.affine[:, [*axes, -1]], shape
 
 
-def _in_units(image: Source, units: Sequence[str]) -> Matrix:
-    """Return the image's affine with its lengths in other units, where both are lengths."""
+def _convert_lengths(source: Source, units: Sequence[str]) -> Matrix:
+    """Return the source's affine in other units, on those axes where both are lengths."""
     factors = [
         LENGTHS[own] / LENGTHS[other] if own in LENGTHS and other in LENGTHS else 1.0
-        for own, other in zip(image.units, units, strict=True)
+        for own, other in zip(source.units, units, strict=True)
     ]
-    scaled: Matrix = np.diag([*factors, 1.0]) @ image.affine
+    scaled: Matrix = np.diag([*factors, 1.0]) @ source.affine
     return scaled

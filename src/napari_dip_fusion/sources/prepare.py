@@ -15,7 +15,7 @@ from napari_dip_fusion.config import (
     check_intensity,
 )
 from napari_dip_fusion.record import describe_source
-from napari_dip_fusion.sources.choosing import only_plane
+from napari_dip_fusion.sources.parts import require_plane
 from napari_dip_fusion.sources.source import Source
 
 Floats = NDArray[np.float32]
@@ -198,7 +198,7 @@ def unit_range(
 
 def _planes(sources: Sequence[ArrayLike | Source]) -> list[NDArray[Any]]:
     """Return the pixels of the sources, and refuse planes that lie at different places."""
-    planes = [only_plane(s) if isinstance(s, Source) else None for s in sources]
+    planes = [require_plane(s) if isinstance(s, Source) else None for s in sources]
     first: Source | None = None
     for i, plane in enumerate(planes):
         if plane is None:
@@ -208,7 +208,8 @@ def _planes(sources: Sequence[ArrayLike | Source]) -> list[NDArray[Any]]:
         if not same:
             raise ValueError(
                 f"source {i} ({plane.name}) and {first.name} lie at different places or in "
-                "different units; bring them to one grid first with sources.grid.to_one_grid"
+                "different units; bring them to one grid first with "
+                "sources.grid.resample_to_reference"
             )
     return [
         np.asarray(source) if plane is None else plane.to_numpy()

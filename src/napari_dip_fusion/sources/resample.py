@@ -1,7 +1,7 @@
-"""Sources on different grids to one grid, through their world transforms.
+"""Images on different grids are sampled on one grid, by way of world coordinates.
 
-A grid is a shape and an affine matrix from pixel to world coordinates, in which
-whole numbers are the centres of pixels; a pixel reaches half a step around them.
+A grid is a shape and an affine matrix from pixel to world coordinates. Whole pixel
+coordinates are the centers of pixels; a pixel reaches half a step around its center.
 """
 
 from itertools import product
@@ -11,65 +11,38 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+__all__ = ["INTERPOLATIONS", "SMALL_COVERAGE", "is_on_grid", "measure_coverage", "resample"]
+
 Matrix = NDArray[np.float64]
 
 SMALL_COVERAGE = 0.6
-"""Callers warn where a source covers less than this fraction of the target."""
+"""Callers warn where an image covers less than this fraction of the target."""
 
 INTERPOLATIONS = ("linear", "nearest")
+"""The ways in which :func:`resample` finds values between the pixels of an image."""
 
-# Two grids are the same where no pixel is off by more than this, in pixels: far
+# A target lies on a grid where no pixel is off by more than this, in pixels: far
 # below what interpolation could show, far above the rounding of float64.
 _TOLERANCE = 1e-4
 
-# An oblique plane crosses little of the box around it: boxes of more voxels than
-# this are read in parts.
+# An oblique plane crosses only a small part of the box around it. A box of more voxels
+# than this is therefore read in halves, whose own boxes are smaller.
 _MOST_VOXELS = 2**26
 
 
-def same_grid(
-    affine_a: ArrayLike, shape_a: tuple[int, ...], affine_b: ArrayLike, shape_b: tuple[int, ...]
-) -> bool:
-    """Tell whether two grids have the same pixels at the same places.
-
-    Parameters
-    ----------
-    affine_a, affine_b : array of shape (n + 1, n + 1)
-        Pixel to world coordinates.
-    shape_a, shape_b : tuple of n int
-        Without a colour axis.
-
-    Returns
-    -------
-    bool
-        True where no pixel differs in place by more than 1e-4 pixel.
-
-    Examples
-    --------
-    >>> same_grid(np.eye(3), (4, 5), np.diag([1, 2, 1]), (4, 5))
-    False
-    """
-    if tuple(shape_a) != tuple(shape_b):
-        return False
-    matrix = _to_source(np.asarray(affine_a, float), np.asarray(affine_b, float))
-    corners = np.array(list(product(*[(0, n - 1) for n in shape_b])))
-    moved = corners @ matrix[:-1, :-1].T + matrix[:-1, -1]
-    return bool(np.abs(moved - corners).max() <= _TOLERANCE)
-
-
-def coverage(
+def measure_coverage(
     affine: ArrayLike, shape: tuple[int, ...], to_affine: ArrayLike, to_shape: tuple[int, int]
 ) -> float:
     """Return the fraction of a target plane's area that lies inside a grid.
 
-    Reads no pixels, and takes the same time for images of every size.
+    No pixels are read, so it takes the same time for images of every size.
 
     Parameters
     ----------
     affine : array of shape (n + 1, n + 1)
-        Pixel to world coordinates of the source.
+        Pixel to world coordinates of the image.
     shape : tuple of n int
-        Shape of the source, without a colour axis.
+        Shape of the image, without a color axis.
     to_affine : array of shape (n + 1, 3)
         Target pixel (row, column, 1) to homogeneous world coordinates.
     to_shape : (M, N)
@@ -83,23 +56,38 @@ def coverage(
     Examples
     --------
     >>> shifted = np.array([[1.0, 0, 0], [0, 1, 3], [0, 0, 1]])
-    >>> coverage(np.eye(3), (10, 10), shifted, (10, 10))
+    >>> measure_coverage(np.eye(3), (10, 10), shifted, (10, 10))
     0.7
     """
-    matrix = _to_source(np.asarray(affine, float), np.asarray(to_affine, float))
-    return _coverage(matrix, tuple(shape), to_shape)
+    matrix = _combine_affines(np.asarray(affine, float), np.asarray(to_affine, float))
+    return _measure_overlap(matrix, tuple(shape), to_shape)
 
 
-def on_grid(
+def is_on_grid(
     affine: ArrayLike, shape: tuple[int, ...], to_affine: ArrayLike, to_shape: tuple[int, int]
 ) -> bool:
-    """Tell whether every pixel of a target plane is a pixel of a grid.
+    """Tell whether every pixel of a target plane is a pixel of an image.
 
-    :func:`resample` then returns these pixels, bit for bit. The arguments are
-    those of :func:`coverage`.
+    If so, :func:`resample` returns these pixels bit for bit.
+
+    Parameters
+    ----------
+    affine, shape, to_affine, to_shape
+        As of :func:`measure_coverage`.
+
+    Returns
+    -------
+    bool
+        False where any pixel is off by more than 1e-4 pixel, or lies outside.
+
+    Examples
+    --------
+    >>> half = np.array([[1.0, 0, 0.5], [0, 1, 0], [0, 0, 1]])
+    >>> [is_on_grid(np.eye(3), (4, 5), target, (2, 5)) for target in (np.eye(3), half)]
+    [True, False]
     """
-    matrix = _to_source(np.asarray(affine, float), np.asarray(to_affine, float))
-    return _whole_pixels(tuple(shape), matrix, to_shape) is not None
+    matrix = _combine_affines(np.asarray(affine, float), np.asarray(to_affine, float))
+    return _find_slices(tuple(shape), matrix, to_shape) is not None
 
 
 def resample(
@@ -114,7 +102,7 @@ def resample(
 
     Parameters
     ----------
-    image : array of n axes, with or without a last axis of 3 or 4 colours
+    image : array of n axes, with or without a last axis of 3 or 4 colors
         NumPy, dask, zarr or anything that is sliced like them; only the box
         around the target plane is read.
     affine : array of shape (n + 1, n + 1)
@@ -126,18 +114,18 @@ def resample(
     to_shape : (M, N)
         Rows and columns of the target.
     interpolation : {"linear", "nearest"}
-        Linear takes the n-dimensional neighbours, so a plane between two
+        Linear takes the n-dimensional neighbors, so a plane between two
         slices mixes them. Integers are rounded, so that the type, and with it
         the intensity window that a fusion chooses, does not depend on whether
         a source was resampled.
 
     Returns
     -------
-    resampled : ndarray of shape (M, N) or (M, N, colours)
+    resampled : ndarray of shape (M, N) or (M, N, colors)
         In the type of `image`. Where the target's pixels are pixels of the
-        image, these, bit for bit.
+        image, their values are returned bit for bit.
     covered : float
-        Fraction of the target's area inside the image; see :func:`coverage`.
+        Fraction of the target's area inside the image; see :func:`measure_coverage`.
 
     Raises
     ------
@@ -165,20 +153,20 @@ def resample(
         )
     ndim = len(affine) - 1
     _check_shapes(tuple(image.shape), affine, to_affine)
-    matrix = _to_source(affine, to_affine)
+    matrix = _combine_affines(affine, to_affine)
     shape = tuple(image.shape[:ndim])
-    covered = _coverage(matrix, shape, to_shape)
-    inside = _inside(matrix, shape, to_shape)
+    covered = _measure_overlap(matrix, shape, to_shape)
+    inside = _find_inside(matrix, shape, to_shape)
     if not inside.any():
         raise ValueError(
             "the image and the target do not overlap in world coordinates; check their scale "
             "and translation, or move to a slice that both have"
         )
-    index = _whole_pixels(shape, matrix, to_shape)
+    index = _find_slices(shape, matrix, to_shape)
     if index is not None:
         plane = np.asarray(image[index])
         return plane.swapaxes(0, 1) if _is_transposed(matrix) else plane, covered
-    sampled = np.empty((*to_shape, *image.shape[ndim:]), dtype=_working_type(image.dtype))
+    sampled = np.empty((*to_shape, *image.shape[ndim:]), dtype=_choose_working_type(image.dtype))
     _sample(image, matrix, sampled, order=1 if interpolation == "linear" else 0)
     sampled[~inside] = 0 if image.dtype == np.uint8 else sampled[inside].min()
     if image.dtype.kind in "iu" and interpolation == "linear":
@@ -196,12 +184,12 @@ def _check_shapes(shape: tuple[int, ...], affine: Matrix, to_affine: Matrix) -> 
     if not (len(shape) == ndim or (len(shape) == ndim + 1 and shape[-1] in (3, 4))):
         raise ValueError(
             f"an image with an affine of shape {affine.shape} must have {ndim} axes, or one more "
-            f"for 3 or 4 colours, got shape {shape}"
+            f"for 3 or 4 colors, got shape {shape}"
         )
 
 
-def _to_source(affine: Matrix, to_affine: Matrix) -> Matrix:
-    """Return the matrix from target pixels to source pixels."""
+def _combine_affines(affine: Matrix, to_affine: Matrix) -> Matrix:
+    """Return the matrix from target pixels to image pixels."""
     try:
         return np.asarray(np.linalg.solve(affine, to_affine), dtype=np.float64)
     except np.linalg.LinAlgError as error:
@@ -211,8 +199,10 @@ def _to_source(affine: Matrix, to_affine: Matrix) -> Matrix:
         ) from error
 
 
-def _coverage(matrix: Matrix, shape: tuple[int, ...], to_shape: tuple[int, int]) -> float:
-    """Clip the target's rectangle by each face of the source's box, and measure it."""
+def _measure_overlap(matrix: Matrix, shape: tuple[int, ...], to_shape: tuple[int, int]) -> float:
+    """Return the part of the target's rectangle that lies in the box of the image's pixels."""
+    # Each axis of the image cuts the target along two lines, where its index is -0.5
+    # and size - 0.5.
     rows, columns = to_shape[0] - 0.5, to_shape[1] - 0.5
     polygon = [(-0.5, -0.5), (-0.5, columns), (rows, columns), (rows, -0.5)]
     for (a, b, c), size in zip(matrix[:-1], shape, strict=True):
@@ -220,16 +210,21 @@ def _coverage(matrix: Matrix, shape: tuple[int, ...], to_shape: tuple[int, int])
         polygon = _clip(polygon, -a, -b, size - 0.5 + _TOLERANCE - c)
     if not polygon:
         return 0.0
+    # The area of a polygon from its corners (the shoelace formula).
     r, c = np.array(polygon).T
     area = abs(float(r @ np.roll(c, -1) - c @ np.roll(r, -1))) / 2
-    # The tolerance at the edges is no area: 0.7 is to be 0.7.
+    # Rounding takes back what the tolerance at the edges adds.
     return round(min(area / (to_shape[0] * to_shape[1]), 1.0), 4)
 
 
 def _clip(
     polygon: list[tuple[float, float]], a: float, b: float, c: float
 ) -> list[tuple[float, float]]:
-    """Return the part of a convex polygon where a r + b c' + c >= 0 (Sutherland-Hodgman)."""
+    """Return the part of a convex polygon of corners (r, s) where a r + b s + c >= 0.
+
+    This is one step of the algorithm of Sutherland and Hodgman (1974),
+    https://doi.org/10.1145/360767.360802.
+    """
     kept = []
     heights = [a * r + b * s + c for r, s in polygon]
     for i, point in enumerate(polygon):
@@ -244,8 +239,10 @@ def _clip(
     return kept
 
 
-def _inside(matrix: Matrix, shape: tuple[int, ...], to_shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return which target pixels have their centre inside the source."""
+def _find_inside(
+    matrix: Matrix, shape: tuple[int, ...], to_shape: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """Return which target pixels have their center inside the image."""
     inside = np.ones(to_shape, dtype=bool)
     rows, columns = np.arange(to_shape[0])[:, None], np.arange(to_shape[1])
     for (a, b, c), size in zip(matrix[:-1], shape, strict=True):
@@ -254,17 +251,19 @@ def _inside(matrix: Matrix, shape: tuple[int, ...], to_shape: tuple[int, int]) -
     return inside
 
 
-def _whole_pixels(
+def _find_slices(
     shape: tuple[int, ...], matrix: Matrix, to_shape: tuple[int, int]
 ) -> tuple[slice | int, ...] | None:
-    """Return the slices of the source whose pixels are the target's, or None.
+    """Return slices of the image that are the target's pixels; None if there are none.
 
     Where the target's rows lie along a later axis than its columns, the
     slices give its transpose.
     """
     steps, start = np.rint(matrix[:-1, :2]), np.rint(matrix[:-1, 2])
     last = np.array(to_shape) - 1
+    # Errors of a step add up across the target: they are largest at its far corner.
     off = np.abs(matrix[:-1] - np.column_stack([steps, start])) @ [*last, 1]
+    # Orthonormal whole steps run along two different axes, one pixel at a time.
     if off.max() > _TOLERANCE or not np.array_equal(steps.T @ steps, np.eye(2)) or steps.min() < 0:
         return None
     stop = start + steps @ last
@@ -277,19 +276,19 @@ def _whole_pixels(
 
 
 def _is_transposed(matrix: Matrix) -> bool:
-    """Return whether the target's rows lie along a later axis than its columns."""
+    """Tell whether the target's rows lie along a later axis than its columns."""
     first, second = np.abs(matrix[:-1, :2]).argmax(axis=0)
     return bool(first > second)
 
 
-def _working_type(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
-    """Return a float type that holds every value of another type of up to 32 bits."""
+def _choose_working_type(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
+    """Return the smaller float type that holds every value of another type of up to 32 bits."""
     return np.float32 if dtype.itemsize <= 2 or dtype == np.float32 else np.float64
 
 
 def _sample(image: Any, matrix: Matrix, out: NDArray[Any], *, order: int) -> None:
-    """Fill `out` with the image at ``matrix @ (row, column, 1)``; borders are repeated."""
-    box = _box(matrix, image.shape, out.shape[:2])
+    """Fill `out` with the image's values at ``matrix @ (row, column, 1)``."""
+    box = _find_box(matrix, image.shape, out.shape[:2])
     if np.prod([b.stop - b.start for b in box]) > _MOST_VOXELS and max(out.shape[:2]) > 1:
         axis = int(out.shape[1] > out.shape[0])
         half = out.shape[axis] // 2
@@ -301,9 +300,10 @@ def _sample(image: Any, matrix: Matrix, out: NDArray[Any], *, order: int) -> Non
         return
     ndim = len(box)
     part = np.asarray(image[box])
+    # SciPy does not read float16; booleans are interpolated as numbers.
     if part.dtype.kind not in "iuf" or part.dtype == np.float16:
         part = part.astype(out.dtype)
-    # affine_transform wants as many axes out as in: the leading ones have length 1.
+    # SciPy returns as many axes as it is given: the leading ones have length 1.
     square = np.zeros((ndim, ndim))
     square[:, -2:] = matrix[:-1, :2]
     offset = matrix[:-1, 2] - [b.start for b in box]
@@ -316,12 +316,15 @@ def _sample(image: Any, matrix: Matrix, out: NDArray[Any], *, order: int) -> Non
             output_shape=shape,
             output=out[(..., *color)].reshape(shape),
             order=order,
-            mode="nearest",
+            mode="nearest",  # for the outer half of border pixels; the caller overwrites the rest
         )
 
 
-def _box(matrix: Matrix, shape: tuple[int, ...], to_shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """Return the smallest box of source pixels that the samples need."""
+def _find_box(
+    matrix: Matrix, shape: tuple[int, ...], to_shape: tuple[int, ...]
+) -> tuple[slice, ...]:
+    """Return the smallest box of image pixels that the samples need."""
+    # The pixels of a rectangle lie between its corners, whatever the matrix is.
     corners = np.array(list(product((0, to_shape[0] - 1), (0, to_shape[1] - 1), (1,))))
     positions = corners @ matrix[:-1].T
     low = np.floor(positions.min(axis=0) + _TOLERANCE)

@@ -1,6 +1,5 @@
-"""An image and where it lies: pixels, axes, units and the way to world coordinates."""
+"""The noun of this package: a source is an image and its place in the world."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,39 +8,50 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Source", "warn_of_place"]
+__all__ = ["Source"]
 
 _AXES = ("t", "z", "y", "x")
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Pixels of one image layer and their place in the world.
+    """An image that can be fused, and what is known about where it lies.
+
+    A source is a plane, a volume, or either of them over time. The readers in
+    :mod:`napari_dip_fusion.io` return sources, a fusion takes planes of them beside plain
+    arrays, and the writers write them; in napari a source is one image layer. The affine
+    puts every pixel into a world that all sources of a fusion share, so that images of
+    different scanners, scales and orientations can be brought to one grid of pixels
+    (:func:`~napari_dip_fusion.sources.grid.resample_to_reference`).
 
     Parameters
     ----------
     data : array-like of shape (..., M, N) or (..., M, N, 3 or 4)
-        The pixels, possibly lazy (dask).
+        The pixels: a NumPy array, or one that reads its parts when they are asked
+        for (dask, zarr).
     axes : tuple of str
         Names of the axes of space and time in the order of `data`, without the
-        axis of colours. By default the last of ``("t", "z", "y", "x")``.
+        axis of colors. By default the last of ``("t", "z", "y", "x")``.
     affine : ndarray of shape (D + 1, D + 1)
-        From pixel index to world, both in the order of `axes`. By default the
-        identity.
+        Matrix from homogeneous pixel indices to homogeneous world coordinates, both
+        in the order of `axes`; whole indices are the centers of pixels. By default
+        the identity.
     units : tuple of str
-        Unit of each world axis, by default ``"pixel"``.
+        Unit of each world axis, as :mod:`~napari_dip_fusion.sources.units`
+        abbreviates it; by default ``"pixel"``.
     name : str
         Name for people, not a path.
     rgb : bool
-        Whether the last axis of `data` holds the colours.
+        Whether the last axis of `data` holds the colors.
     metadata : dict
-        What the file says besides; JSON-able.
+        What else is known about the image, in values that JSON can hold.
     path : Path, optional
         The file or folder that the image comes from.
     display : mapping
-        How it was shown: colormap, contrast_limits, gamma, opacity, blending.
+        How the image is shown, in the words of napari's layers: colormap,
+        contrast_limits, gamma, opacity, blending.
     pyramid : tuple of array-like
-        Smaller versions of `data`, largest first, without `data` itself.
+        Coarser versions of `data`, finest first, without `data` itself.
 
     Raises
     ------
@@ -61,6 +71,7 @@ class Source:
     pyramid: tuple[Any, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
+        # The defaults depend on the number of axes; a frozen dataclass sets them so.
         ndim = self.ndim
         if not self.axes:
             extra = tuple(f"axis {n}" for n in range(ndim - len(_AXES)))
@@ -73,7 +84,7 @@ class Source:
 
     def _check(self, ndim: int) -> None:
         if self.rgb and self.data.shape[-1] not in (3, 4):
-            raise ValueError(f"a colour image must end in 3 or 4, got shape {self.data.shape}")
+            raise ValueError(f"a color image must end in 3 or 4, got shape {self.data.shape}")
         if len(self.axes) != ndim or len(self.units) != ndim:
             raise ValueError(
                 f"{ndim} axes need {ndim} names and units, got {self.axes} and {self.units}"
@@ -88,12 +99,12 @@ class Source:
 
     @property
     def ndim(self) -> int:
-        """Number of axes without the one of colours."""
+        """Number of axes without the one of colors."""
         return len(self.data.shape) - bool(self.rgb)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Sizes of the axes without the one of colours."""
+        """Sizes of the axes without the one of colors."""
         return tuple(int(size) for size in self.data.shape[: self.ndim])
 
     @property
@@ -104,7 +115,7 @@ class Source:
 
     @property
     def spacing(self) -> NDArray[np.float64]:
-        """Distance in the world between neighbouring pixels, one per axis."""
+        """Distance in the world between neighboring pixels, one per axis."""
         steps: NDArray[np.float64] = np.linalg.norm(self.affine[:-1, :-1], axis=0)
         return steps
 
@@ -117,14 +128,14 @@ class Source:
         return replace(self, **changes)
 
     def take(self, axis: str, index: int, *, keep: bool = False) -> "Source":
-        """Return one plane of an axis.
+        """Return what lies at one index of an axis, without its pyramid.
 
         Parameters
         ----------
         axis : str
             Name of the axis.
         index : int
-            Pixel index on it; negative counts from the end.
+            Pixel index on the axis; negative ones count from the end.
         keep : bool
             Keep the axis, with size 1 and its place in the world. Otherwise it
             is dropped; if the plane lies oblique to the world's axes, only
@@ -133,7 +144,7 @@ class Source:
         Returns
         -------
         Source
-            The plane.
+            For a volume, a plane.
 
         Raises
         ------
@@ -143,19 +154,21 @@ class Source:
         number, index = self._locate(axis, index)
         where = (slice(None),) * number + (slice(index, index + 1) if keep else index,)
         affine = self.affine.copy()
+        # The first pixel that is left lies where this index was.
         affine[:, -1] += affine[:, number] * index
         if keep:
             return replace(self, data=self.data[where], affine=affine, pyramid=())
         return replace(
             self,
             data=self.data[where],
-            axes=_without(self.axes, number),
-            units=_without(self.units, number),
-            affine=_drop(affine, number),
+            axes=_remove(self.axes, number),
+            units=_remove(self.units, number),
+            affine=_remove_axis(affine, number),
             pyramid=(),
         )
 
     def _locate(self, axis: str, index: int) -> tuple[int, int]:
+        """Return the number of an axis, and an index on it that is not negative."""
         if axis not in self.axes:
             raise ValueError(f"axis must be one of {', '.join(self.axes)}, got {axis!r}")
         number = self.axes.index(axis)
@@ -165,35 +178,24 @@ class Source:
         return number, index % size
 
 
-def warn_of_place(image: Source, form: str) -> None:
-    """Warn that a format of bare pixels drops where an image lies, if that is known."""
-    if set(image.units) != {"pixel"} or not np.array_equal(image.affine, np.eye(image.ndim + 1)):
-        steps = ", ".join(
-            f"{step:g} {unit}" for step, unit in zip(image.spacing, image.units, strict=True)
-        )
-        warnings.warn(
-            f"{image.name or 'image'}: {form} holds pixels only; the spacing ({steps}) and the "
-            "position are dropped",
-            stacklevel=4,
-        )
-
-
-def _without(names: tuple[str, ...], number: int) -> tuple[str, ...]:
+def _remove(names: tuple[str, ...], number: int) -> tuple[str, ...]:
     return names[:number] + names[number + 1 :]
 
 
-def _drop(affine: NDArray[np.float64], number: int) -> NDArray[np.float64]:
-    """Leave an axis out of an affine: exactly if it stands alone."""
+def _remove_axis(affine: NDArray[np.float64], number: int) -> NDArray[np.float64]:
+    """Return an affine without one axis: its exact rest if no other axis mixes with that one."""
     rest = np.delete(np.delete(affine, number, axis=0), number, axis=1)
     coupled = np.delete(affine[:-1, number], number).any() or (
         np.delete(affine[number, :-1], number).any()
     )
     if not coupled:
         return rest
-    # An oblique plane has no place in fewer axes. The triangular factor of its
-    # steps has the same lengths and angles.
+    # An oblique plane has no place in a world of fewer axes. In the QR decomposition
+    # of its steps the orthogonal factor holds the orientation, and the triangular
+    # factor the lengths and angles, which is what a flat image can keep.
     steps = np.delete(affine[:-1, :-1], number, axis=1)
     triangle = np.linalg.qr(steps, mode="r")
+    # The signs of QR are arbitrary: no axis is to be flipped.
     signs = np.where(np.diag(triangle) < 0, -1.0, 1.0)
     plane = np.eye(len(rest))
     plane[:-1, :-1] = triangle * signs[:, None]

@@ -1,6 +1,6 @@
-"""Names of units: one short symbol each, and the lengths and times among them."""
+"""Units of length and time under one short symbol each, whatever a file calls them."""
 
-__all__ = ["LENGTHS", "TIMES", "long_name", "symbol"]
+__all__ = ["LENGTHS", "TIMES", "abbreviate_unit", "spell_out_unit"]
 
 LENGTHS = {
     "nm": 1e-9,
@@ -11,12 +11,13 @@ LENGTHS = {
     "Å": 1e-10,
     "in": 0.0254,
 }
-"""Metres in a unit of length."""
+"""Meters in each unit of length."""
 
 TIMES = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
-"""Seconds in a unit of time."""
+"""Seconds in each unit of time."""
 
-_LONG = {
+# The names of OME-Zarr, which are those of UDUNITS-2.
+_LONG_NAMES = {
     "nm": "nanometer",
     "um": "micrometer",
     "mm": "millimeter",
@@ -31,7 +32,9 @@ _LONG = {
     "min": "minute",
     "h": "hour",
 }
-_OTHER = {
+# Other spellings met in files. The micro sign (U+00B5) and the Greek letter mu
+# (U+03BC) look the same, and both are in use.
+_OTHER_NAMES = {
     "": "pixel",
     "px": "pixel",
     "pix": "pixel",
@@ -52,7 +55,7 @@ _OTHER = {
 }
 
 
-def symbol(unit: object) -> str:
+def abbreviate_unit(unit: object) -> str:
     """Return the short symbol of a unit; an unknown name comes back as it is.
 
     Parameters
@@ -68,30 +71,31 @@ def symbol(unit: object) -> str:
 
     Examples
     --------
-    >>> symbol("micrometres"), symbol("pixels"), symbol("Hz")
+    >>> abbreviate_unit("micrometres"), abbreviate_unit("pixels"), abbreviate_unit("Hz")
     ('um', 'pixel', 'Hz')
     """
     name = str(unit).strip()
-    if name in _LONG or name in _OTHER:
-        return _OTHER.get(name, name)
+    # Exact names first: "M" and "m", or "S" and "s", are different units.
+    if name in _LONG_NAMES or name in _OTHER_NAMES:
+        return _OTHER_NAMES.get(name, name)
     folded = name.lower().replace("metre", "meter").rstrip("s")
-    for short, long in _LONG.items():
+    for short, long in _LONG_NAMES.items():
         if folded == long:
             return short
-    return _OTHER.get(name.lower(), name)
+    return _OTHER_NAMES.get(name.lower(), name)
 
 
-def long_name(unit: str) -> str | None:
-    """Return the full English name of a unit's symbol, if it is a known one.
+def spell_out_unit(unit: str) -> str | None:
+    """Return the full English name of a unit.
 
     Parameters
     ----------
     unit : str
-        From :func:`symbol`.
+        A symbol from :func:`abbreviate_unit`.
 
     Returns
     -------
     str or None
-        Such as ``"micrometer"``.
+        Such as ``"micrometer"``; None for an unknown symbol.
     """
-    return _LONG.get(unit)
+    return _LONG_NAMES.get(unit)

@@ -17,7 +17,7 @@ from pydicom.uid import (
 
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import read_image, read_images, write_image
-from napari_dip_fusion.io.dicom import series as dicom
+from napari_dip_fusion.io.dicom import series, volume
 
 EXAMPLES = Path(pydicom.data.__file__).parent / "test_files"
 PATIENT = {
@@ -125,6 +125,19 @@ def test_small_is_bright_is_inverted(tmp_path, dtype, slope):
     np.testing.assert_array_equal(read_image(tmp_path / "a.dcm").data[0], (ends - pixels) * slope)
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_palettes_of_either_depth_give_the_same_colors(tmp_path, bits):
+    pixels = np.array([[0, 1], [2, 3]], np.uint8)
+    colors = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0], [10, 20, 30]], np.uint8)
+    fields = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for name, values in zip(("Red", "Green", "Blue"), colors.T, strict=True):
+        entries = values.copy() if bits == 8 else values.astype("<u2") * 257
+        fields[f"{name}PaletteColorLookupTableDescriptor"] = [4, 0, bits]
+        fields[f"{name}PaletteColorLookupTableData"] = entries.tobytes()
+    save(slice_header(pixels, **fields), tmp_path / "a.dcm")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.dcm").data[0], colors[pixels])
+
+
 def test_missing_slices_are_reported_and_blank(tmp_path):
     data = np.concatenate([DATA, DATA])
     paths = save_series(tmp_path, data, order=range(10))
@@ -208,10 +221,10 @@ def test_enhanced_multiframe(tmp_path):
 
 def test_large_series_is_lazy(tmp_path, monkeypatch):
     save_series(tmp_path, DATA)
-    monkeypatch.setattr(dicom, "_EAGER_BYTES", 10)
+    monkeypatch.setattr(volume, "_EAGER_BYTES", 10)
     decoded = []
-    original = dicom.decode
-    monkeypatch.setattr(dicom, "decode", lambda *a: decoded.append(a) or original(*a))
+    original = volume.decode_frame
+    monkeypatch.setattr(volume, "decode_frame", lambda *a: decoded.append(a) or original(*a))
     image = read_image(tmp_path)
     assert not decoded
     np.testing.assert_array_equal(image.take("z", 2).to_numpy(), DATA[2])
@@ -231,7 +244,7 @@ def test_no_patient_leaves_the_file(tmp_path, ending):
     told = json.dumps([image.metadata, dict(image.display), image.name]).encode() + content
     secrets = [*PATIENT.values(), "Mustermann", "Erika", "patient"]
     assert [secret for secret in secrets if secret.lower().encode() in told.lower()] == []
-    asked = dicom.read(tmp_path / "ct", patient=True)[0]
+    asked = series.read(tmp_path / "ct", patient=True)[0]
     assert asked.metadata["patient"]["PatientName"] == PATIENT["PatientName"]
 
 

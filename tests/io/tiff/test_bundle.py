@@ -30,7 +30,7 @@ def test_images_record_and_metrics_come_back(tmp_path):
         np.testing.assert_array_equal(one.affine, other.affine)
         for field in ("dtype", "axes", "units", "name", "rgb", "display", "metadata"):
             assert getattr(one, field) == getattr(other, field)
-    assert bundle.record_of(back[2]) == images[2].metadata["dip_fusion"]["record"]
+    assert bundle.find_record(back[2]) == images[2].metadata["dip_fusion"]["record"]
     assert read_image(tmp_path / "a.fusion.ome.tif", channel="fused").name == "fused"
 
 
@@ -46,15 +46,15 @@ def test_images_record_and_metrics_come_back(tmp_path):
 )
 def test_hashes_are_compared(stored, told):
     images = [Source(stored, name="ct"), fused(describe_source(CT, (0, 255), name="ct"))]
-    problems = bundle.hash_problems(images)
+    problems = bundle.find_changed_sources(images)
     assert [line[: len(start)] for line, start in zip(problems, told, strict=True)] == told
-    assert bundle.hash_problems(images[1:]) == []
+    assert bundle.find_changed_sources(images[1:]) == []
 
 
 @pytest.mark.parametrize("record", [None, 7, {}, {"sources": 3}, {"sources": [4, {"shape": "x"}]}])
 def test_strange_records_do_no_harm(record):
     image = Source(CT, name="ct", metadata={"dip_fusion": {"record": record}})
-    assert isinstance(bundle.hash_problems([image]), list)
+    assert isinstance(bundle.find_changed_sources([image]), list)
 
 
 def test_names_and_foreign_files(tmp_path):

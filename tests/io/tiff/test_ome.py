@@ -39,7 +39,7 @@ def test_round_trip_of_everything(tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(4, 5, 3), (2, 4, 5, 4)])
-def test_colours(tmp_path, shape):
+def test_colors(tmp_path, shape):
     data = np.random.default_rng(0).integers(0, 65535, shape).astype(np.uint16)
     back = read_image(write_image(tmp_path / "a.ome.tif", Source(data, rgb=True)))
     assert back.rgb

@@ -4,7 +4,7 @@ import tifffile
 
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import read_image, read_images, read_plane, write_image
-from napari_dip_fusion.io.tiff import pages as tiff
+from napari_dip_fusion.io.tiff import pages
 
 
 def test_imagej_stack_has_spacing_and_channels(tmp_path):
@@ -40,7 +40,7 @@ def test_ambiguous_file_lists_what_it_holds(tmp_path):
 def test_large_stack_is_read_by_pages(tmp_path, monkeypatch):
     data = np.arange(6 * 20 * 30, dtype=np.uint16).reshape(6, 20, 30)
     tifffile.imwrite(tmp_path / "a.tif", data, metadata={"axes": "ZYX"}, compression="deflate")
-    monkeypatch.setattr(tiff, "_PIECE_BYTES", 2500)
+    monkeypatch.setattr(pages, "_PIECE_BYTES", 2500)
     image = read_image(tmp_path / "a.tif")
     assert image.data.chunks[0] == (2, 2, 2)
     np.testing.assert_array_equal(image.to_numpy(), data)
@@ -48,8 +48,8 @@ def test_large_stack_is_read_by_pages(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("piece", [2**20, 10])
-def test_palette_and_inverted_grey(tmp_path, monkeypatch, piece):
-    monkeypatch.setattr(tiff, "_PIECE_BYTES", piece)
+def test_palette_and_inverted_gray(tmp_path, monkeypatch, piece):
+    monkeypatch.setattr(pages, "_PIECE_BYTES", piece)
     index = np.array([[[0, 1], [2, 3]]] * 2, np.uint8)
     table = np.zeros((3, 256), np.uint16)
     table[0, 1], table[1, 2] = 65535, 257
@@ -61,12 +61,12 @@ def test_palette_and_inverted_grey(tmp_path, monkeypatch, piece):
     np.testing.assert_array_equal(read_image(tmp_path / "w.tif").to_numpy(), 255 - index)
 
 
-def test_separate_planes_of_colour_and_lzw(tmp_path):
-    colours = np.random.default_rng(0).integers(0, 255, (3, 8, 9), np.uint8)
+def test_separate_planes_of_color_and_lzw(tmp_path):
+    colors = np.random.default_rng(0).integers(0, 255, (3, 8, 9), np.uint8)
     tifffile.imwrite(
-        tmp_path / "a.tif", colours, photometric="rgb", planarconfig="separate", compression="lzw"
+        tmp_path / "a.tif", colors, photometric="rgb", planarconfig="separate", compression="lzw"
     )
-    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").data, np.moveaxis(colours, 0, -1))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").data, np.moveaxis(colors, 0, -1))
 
 
 def test_resolution_in_dots_an_inch_is_no_size(tmp_path):

@@ -1,16 +1,17 @@
-"""What of a DICOM header may leave the file.
+"""Only technical fields of a DICOM header leave the file.
 
-Only technical fields are kept. Names, numbers and dates of patients stay in the
-file unless they are asked for.
+Names, numbers and dates of patients are left in the file unless they are asked for. The
+fields to keep are named, and not those to drop, because nobody knows all fields that a
+scanner writes; PS3.15 annex E names those that are known to tell who a patient is.
 """
 
 from typing import Any
 
 from pydicom.multival import MultiValue
 
-__all__ = ["kept_fields"]
+__all__ = ["keep_fields"]
 
-# Values that describe the scan, none of which says who was scanned, when or where.
+# They describe the scan; none of them says who was scanned, when or where.
 _TECHNICAL = (
     "Modality",
     "Manufacturer",
@@ -27,6 +28,7 @@ _TECHNICAL = (
     "MagneticFieldStrength",
     "RescaleType",
     "Units",
+    # These two are the contrast limits that napari starts with.
     "WindowCenter",
     "WindowWidth",
 )
@@ -41,8 +43,8 @@ _PATIENT = (
 )
 
 
-def kept_fields(header: Any, *, patient: bool = False) -> dict[str, Any]:
-    """Return the fields of a header that metadata may hold.
+def keep_fields(header: Any, *, patient: bool = False) -> dict[str, Any]:
+    """Return those fields of a header that metadata may hold.
 
     Parameters
     ----------
@@ -56,7 +58,7 @@ def kept_fields(header: Any, *, patient: bool = False) -> dict[str, Any]:
     dict
         ``"dicom"`` with technical fields, and ``"patient"`` if asked for.
     """
-    kept = {key: _plain(header.get(key)) for key in _TECHNICAL if header.get(key) is not None}
+    kept = {key: _to_plain(header.get(key)) for key in _TECHNICAL if header.get(key) is not None}
     metadata: dict[str, Any] = {"dicom": kept}
     if patient:
         known = {key: str(header.get(key)) for key in _PATIENT if header.get(key) is not None}
@@ -64,9 +66,10 @@ def kept_fields(header: Any, *, patient: bool = False) -> dict[str, Any]:
     return metadata
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
+    """Return a value of pydicom as JSON holds it."""
     if isinstance(value, MultiValue):
-        return [_plain(item) for item in value]
+        return [_to_plain(item) for item in value]
     if isinstance(value, (int, float)):
         return float(value)
     return str(value)

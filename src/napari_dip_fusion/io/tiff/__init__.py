@@ -1,1 +1,1 @@
-"""TIFF in and out: plain pages, OME-TIFF, and fusion bundles."""
+"""TIFF in and out, in three dialects: plain TIFF, OME-TIFF, and bundles of a whole fusion."""

@@ -1,4 +1,4 @@
-"""A fusion in one file: sources, gains, consensus and fused image with the run record.
+"""A bundle is a fusion in one file: its sources, gains, consensus, fused image and record.
 
 The file is an OME-TIFF that any program opens; the record and the metrics lie in
 the metadata of the fused image, under ``"dip_fusion"``.
@@ -14,18 +14,19 @@ from numpy.typing import NDArray
 
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io.tiff import ome
+from napari_dip_fusion.record import array_sha256
 from napari_dip_fusion.sources import Source
 
-__all__ = ["hash_problems", "is_own", "read", "record_of", "write", "write_all"]
+__all__ = ["find_changed_sources", "find_record", "is_own", "read", "write", "write_all"]
 
-# Planes of a stack that are compared with the record; more would take long.
+# Stacks of more planes than this are not compared with the record: it would take long.
 _MOST_PLANES = 512
 
 
 def read(path: Path) -> list[Source]:
     """Read a bundle, every image as it was.
 
-    A source that is not what the record says was fused is warned of.
+    A source that is not the one that was fused, by its hash in the record, is warned of.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ def read(path: Path) -> list[Source]:
     if not is_own(path):
         raise ImageFileError(f"{path} was not written by this program; open it as .ome.tif")
     images = ome.read(path)
-    for problem in hash_problems(images):
+    for problem in find_changed_sources(images):
         warnings.warn(f"{path.name}: {problem}", stacklevel=2)
     return images
 
@@ -94,7 +95,7 @@ def is_own(path: Path) -> bool:
         return False
 
 
-def record_of(image: Source) -> dict[str, Any] | None:
+def find_record(image: Source) -> dict[str, Any] | None:
     """Return the run record in an image's metadata, if there is one.
 
     Parameters
@@ -112,8 +113,8 @@ def record_of(image: Source) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-def hash_problems(images: Sequence[Source]) -> list[str]:
-    """Compare stored sources with the hashes in the record.
+def find_changed_sources(images: Sequence[Source]) -> list[str]:
+    """Compare the sources of a bundle with the hashes in its record.
 
     Parameters
     ----------
@@ -123,37 +124,37 @@ def hash_problems(images: Sequence[Source]) -> list[str]:
     Returns
     -------
     list of str
-        A line for each source that is stored under its name, but not as it was
+        A warning for each source that is stored under its name, but not as it was
         fused.
     """
     problems = []
-    for record in filter(None, map(record_of, images)):
-        for source in _sources(record):
-            stored = [image for image in images if image.name == source.get("name")]
-            if stored and not any(_is_source(image, source) for image in stored):
+    for record in filter(None, map(find_record, images)):
+        for entry in _list_sources(record):
+            stored = [image for image in images if image.name == entry.get("name")]
+            if stored and not any(_has_plane(image, entry) for image in stored):
                 problems.append(
-                    f"{source.get('name')} is not what the run record says was fused; it was "
+                    f"{entry.get('name')} is not what the run record says was fused; it was "
                     "changed since, or resampled for the fusion"
                 )
     return problems
 
 
-def _sources(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the sources of a record, as far as they can be compared."""
+def _list_sources(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the entries of a record's sources that can be compared."""
     sources = record.get("sources")
     known = sources if isinstance(sources, list) else []
     return [s for s in known if isinstance(s, dict) and isinstance(s.get("shape"), list)]
 
 
-def _is_source(image: Source, source: dict[str, Any]) -> bool:
-    from napari_dip_fusion.record import array_sha256
+def _has_plane(image: Source, entry: dict[str, Any]) -> bool:
+    """Tell whether a plane of an image has the hash of a record's entry."""
+    shape = tuple(entry["shape"])
+    return any(array_sha256(plane) == entry.get("sha256") for plane in _cut_planes(image, shape))
 
-    shape = tuple(source["shape"])
-    return any(array_sha256(plane) == source.get("sha256") for plane in _planes(image, shape))
 
-
-def _planes(image: Source, shape: tuple[int, ...]) -> Iterator[NDArray[Any]]:
-    """Return the parts of an image that have the shape, along its last axes."""
+def _cut_planes(image: Source, shape: tuple[int, ...]) -> Iterator[NDArray[Any]]:
+    """Yield the parts of an image that have this shape, along its last axes."""
+    # A source was a plane of a stack where the record's shape has fewer axes.
     full = tuple(image.data.shape)
     leading = full[: len(full) - len(shape)]
     if not shape or full[len(leading) :] != shape or np.prod(leading) > _MOST_PLANES:

@@ -1,4 +1,4 @@
-"""The pages of TIFF files of any dialect: opened safely, and read as the images of a series."""
+"""TIFF files of any dialect are opened safely, and their pages read as images."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,20 +11,29 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_dip_fusion.errors import ImageFileError
-from napari_dip_fusion.io.limits import declared_bytes, refuse_memory, refuse_packed
-from napari_dip_fusion.io.quiet import quiet
+from napari_dip_fusion.io.failures import report_damage
+from napari_dip_fusion.io.limits import (
+    DEFLATE_RATIO,
+    count_declared_bytes,
+    require_memory,
+    require_packed_bytes,
+)
+from napari_dip_fusion.io.silence import silence_logger
+from napari_dip_fusion.io.tiff.colors import convert_colors
 from napari_dip_fusion.sources import Source
 
-__all__ = ["opened", "series_image"]
+__all__ = ["open_tiff", "read_series"]
 
 # Read at once below this size, and in pieces of about this size above it.
 _PIECE_BYTES = 64 * 2**20
 # The most that a compression packs into one byte, where a bound is known.
 _RATIO = {
     tifffile.COMPRESSION.NONE: 1,
+    # A code of 9 to 12 bits stands for at most 4096 bytes.
     tifffile.COMPRESSION.LZW: 4096,
-    tifffile.COMPRESSION.ADOBE_DEFLATE: 1032,
-    tifffile.COMPRESSION.DEFLATE: 1032,
+    tifffile.COMPRESSION.ADOBE_DEFLATE: DEFLATE_RATIO,
+    tifffile.COMPRESSION.DEFLATE: DEFLATE_RATIO,
+    # Two bytes repeat one of them up to 128 times.
     tifffile.COMPRESSION.PACKBITS: 64,
     # Twelve bits are the least for 16 by 16 pixels of three samples.
     tifffile.COMPRESSION.JPEG: 512,
@@ -32,8 +41,8 @@ _RATIO = {
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tifffile.TiffFile]:
-    """Open a TIFF file and turn all that its damage can raise into one error.
+def open_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
+    """Open a TIFF file, and turn all that its damage can raise into one error.
 
     Parameters
     ----------
@@ -50,24 +59,20 @@ def opened(path: Path) -> Iterator[tifffile.TiffFile]:
     ImageFileError
         If the file is damaged.
     """
-    try:
-        with quiet("tifffile"), tifffile.TiffFile(path) as tif:
-            # Counting finds where the chain of pages ends, also if it leads back.
-            if len(tif.pages) < 1:
-                raise ImageFileError(f"{path} holds no pages; the file is damaged")
-            yield tif
-    except (ImageFileError, OSError, MemoryError):
-        raise
-    # A damaged tag surfaces as nearly any type of error.
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ImageFileError(
-            f"{path} cannot be read as TIFF ({reason}); the file is cut short or damaged"
-        ) from error
+    with (
+        report_damage(path, "read as TIFF"),
+        silence_logger("tifffile"),
+        tifffile.TiffFile(path) as tif,
+    ):
+        # Each page points at the next one. Counting finds where the chain ends, also if
+        # it leads back to an earlier page.
+        if len(tif.pages) < 1:
+            raise ImageFileError(f"{path} holds no pages; the file is damaged")
+        yield tif
 
 
-def series_image(path: Path, tif: tifffile.TiffFile, number: int) -> Source:
-    """Return one series, channels as an axis ``"c"``, without its place.
+def read_series(path: Path, tif: tifffile.TiffFile, number: int) -> Source:
+    """Read one series: the pages that tifffile finds to make up one array.
 
     Parameters
     ----------
@@ -81,10 +86,11 @@ def series_image(path: Path, tif: tifffile.TiffFile, number: int) -> Source:
     Returns
     -------
     Source
-        Named after the file; with an identity affine.
+        Named after the file, with its channels as an axis ``"c"`` and without a place;
+        lazy if it is large and has several pages.
     """
     count = len(tif.series[number].levels)
-    levels = [_level(path, tif, number, n) for n in range(count)]
+    levels = [_read_level(path, tif, number, n) for n in range(count)]
     data, *pyramid = [level for level, _ in levels]
     axes = levels[0][1]
     return Source(
@@ -98,8 +104,11 @@ def series_image(path: Path, tif: tifffile.TiffFile, number: int) -> Source:
 
 
 @dataclass(frozen=True)
-class _Pages:
-    """Reads runs of pages of a series, opening the file for each: no handle is kept."""
+class _PageStack:
+    """The pages of a series as an array, from which dask reads runs of pages.
+
+    The file is opened for each run, so that no handle is kept by a lazy image.
+    """
 
     path: Path
     series: int
@@ -113,7 +122,7 @@ class _Pages:
 
     def __getitem__(self, where: tuple[slice | int, ...]) -> NDArray[Any]:
         first, *rest = where
-        with opened(self.path) as tif:
+        with open_tiff(self.path) as tif:
             level: Any = tif.series[self.series].levels[self.level]
             if not isinstance(first, slice):
                 return level.pages[first].asarray()[tuple(rest)]  # type: ignore[no-any-return]
@@ -121,26 +130,28 @@ class _Pages:
             return np.stack([page.asarray() for page in pages])[(slice(None), *rest)]
 
 
-def _level(path: Path, tif: tifffile.TiffFile, number: int, level: int) -> tuple[Any, str]:
-    """Return the pixels of one resolution and their axes, colours last as S."""
+def _read_level(path: Path, tif: tifffile.TiffFile, number: int, level: int) -> tuple[Any, str]:
+    """Return the pixels of one resolution and tifffile's letters of their axes, colors last."""
     series = tif.series[number].levels[level]
+    # All pages of a series are like its keyframe.
     page = series.keyframe
     _check_size(path, tif, series)
     nbytes = series.size * series.dtype.itemsize
     data: Any
+    # A missing page is None; tifffile fills it only when all are read at once.
     if nbytes > _PIECE_BYTES and len(series.pages) > 1 and None not in series.pages:
-        data = _lazy(path, series, number, level)
+        data = _stack_lazily(path, series, number, level)
     else:
-        refuse_memory(path, nbytes)
+        require_memory(path, nbytes)
         data = series.asarray()
-    return _colours(path, data.reshape(series.shape), series.axes, page)
+    return convert_colors(path, data.reshape(series.shape), series.axes, page)
 
 
-def _lazy(path: Path, series: Any, number: int, level: int) -> Any:
+def _stack_lazily(path: Path, series: Any, number: int, level: int) -> Any:
     import dask.array as da
 
     shape = (len(series.pages), *series.keyframe.shape)
-    pages = _Pages(path, number, level, shape, series.dtype)
+    pages = _PageStack(path, number, level, shape, series.dtype)
     plane = pages.dtype.itemsize * int(np.prod(shape[1:]))
     run = max(_PIECE_BYTES // plane, 1)
     chunks, meta = (run, *shape[1:]), np.empty(0, series.dtype)
@@ -148,15 +159,17 @@ def _lazy(path: Path, series: Any, number: int, level: int) -> Any:
 
 
 def _check_size(path: Path, tif: tifffile.TiffFile, series: Any) -> None:
+    """Refuse a series that declares more than the file or the memory can hold."""
     page = series.keyframe
     itemsize = series.dtype.itemsize
-    total = declared_bytes(path, series.shape, itemsize)
+    total = count_declared_bytes(path, series.shape, itemsize)
     ratio = _RATIO.get(page.compression)
     if ratio is not None:
         packed = int(tif.filehandle.size)
-        refuse_packed(
-            path, total * page.bitspersample // (8 * itemsize), packed=packed, ratio=ratio
-        )
+        # Samples of 1 to 7 bits are unpacked to whole bytes.
+        nbytes = total * page.bitspersample // (8 * itemsize)
+        require_packed_bytes(path, nbytes, packed=packed, ratio=ratio)
+    # Pieces are the strips or tiles; StripOffsets or TileOffsets place each of them.
     pieces = int(np.prod(page.chunked))
     if len(page.dataoffsets) < pieces:
         raise ImageFileError(
@@ -164,44 +177,4 @@ def _check_size(path: Path, tif: tifffile.TiffFile, series: Any) -> None:
             "it is damaged"
         )
     # A tile may be larger than the image that it covers.
-    refuse_memory(path, declared_bytes(path, page.chunks, itemsize))
-
-
-def _colours(path: Path, data: Any, axes: str, page: Any) -> tuple[Any, str]:
-    """Bring samples to the end as RGB(A); resolve palettes and inverted grey."""
-    photometric = page.photometric
-    if photometric == tifffile.PHOTOMETRIC.SEPARATED:
-        raise ImageFileError(f"{path} holds ink colours (CMYK); convert it to RGB first")
-    if photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
-        return _paint(page.colormap, data), axes + "S"
-    if data.dtype.kind == "b":
-        data = data.astype(np.uint8) * 255
-    if data.dtype.kind not in "uif":
-        raise ImageFileError(f"{path} holds {data.dtype} pixels; convert them to integer or float")
-    if photometric == tifffile.PHOTOMETRIC.MINISWHITE and data.dtype.kind == "u":
-        data = np.iinfo(data.dtype).max - data
-    return _samples_last(data, axes)
-
-
-def _paint(colormap: NDArray[np.uint16], data: Any) -> Any:
-    table = np.ascontiguousarray((colormap >> 8).astype(np.uint8).T)
-    if isinstance(data, np.ndarray):
-        return table[data]
-    chunks = (*data.chunks, (3,))
-    return data.map_blocks(table.__getitem__, dtype=np.uint8, chunks=chunks, new_axis=data.ndim)
-
-
-def _samples_last(data: Any, axes: str) -> tuple[Any, str]:
-    if "S" not in axes:
-        return data, axes
-    data = np.moveaxis(data, axes.index("S"), -1)
-    axes = axes.replace("S", "") + "S"
-    samples = data.shape[-1]
-    if samples == 1:
-        return data[..., 0], axes[:-1]
-    if samples == 2:
-        parts = [np.repeat(data[..., :1], 3, axis=-1), data[..., 1:]]
-        return np.concatenate(parts, axis=-1), axes
-    if samples > 4:  # as many measurements, not colours
-        return data, axes[:-1] + ("C" if "C" not in axes else "P")
-    return data, axes
+    require_memory(path, count_declared_bytes(path, page.chunks, itemsize))

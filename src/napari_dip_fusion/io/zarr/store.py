@@ -1,8 +1,8 @@
 """A Zarr store that lets no broken Blosc chunk through.
 
-The decoder of Blosc believes what a chunk says of its own size: a damaged one has
-it read beyond the chunk and ends the process. So the header is compared with the
-chunk before.
+The decoder of Blosc believes what the header of a chunk says of its size: a damaged
+one makes it read beyond the chunk, which ends the process. So the header is compared
+with the chunk before it is decoded.
 """
 
 from pathlib import Path
@@ -16,9 +16,11 @@ from napari_dip_fusion.errors import ImageFileError
 
 __all__ = ["CheckedStore", "is_sound_blosc"]
 
+# Bytes of the header of c-blosc: four of versions, flags and type size, then three numbers of
+# four bytes each (README_CHUNK_FORMAT of c-blosc).
 _HEADER = 16
 _METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
-# Filters before Blosc may widen values.
+# Filters before Blosc may turn values of one byte into eight.
 _WIDENING = 8
 
 
@@ -50,6 +52,8 @@ class CheckedStore(WrapperStore[LocalStore]):
         found = await super().get(key, prototype, byte_range)
         if found is None or key.rpartition("/")[2] in _METADATA:
             return found
+        # From a shard, zarr reads the index by its place from the end, and each chunk by
+        # a range of bytes; otherwise a file is one chunk.
         is_chunk = isinstance(byte_range, RangeByteRequest) if self._sharded else byte_range is None
         if is_chunk and not is_sound_blosc(found[:_HEADER].to_bytes(), len(found), self._most):
             raise ImageFileError(f"chunk {key} of {Path(self._store.root)} is damaged")
@@ -67,16 +71,16 @@ class CheckedStore(WrapperStore[LocalStore]):
 
 
 def is_sound_blosc(header: bytes, size: int, most: int) -> bool:
-    """Tell whether a Blosc header fits the chunk that it stands before.
+    """Tell whether a Blosc header fits the chunk that it is the start of.
 
     Parameters
     ----------
     header : bytes
-        The first 16 bytes.
+        The first 16 bytes of the chunk.
     size : int
         Bytes of the chunk.
     most : int
-        The most that it may unpack to.
+        The most bytes that the chunk may unpack to.
 
     Returns
     -------

@@ -41,7 +41,12 @@ from napari_dip_fusion.plugin.layers.results import (
     recorded_config,
     result_spatial,
 )
-from napari_dip_fusion.sources.resample import SMALL_COVERAGE, coverage, on_grid, resample
+from napari_dip_fusion.sources.resample import (
+    SMALL_COVERAGE,
+    is_on_grid,
+    measure_coverage,
+    resample,
+)
 
 __all__ = [
     "LayerReport",
@@ -272,13 +277,13 @@ def _grid_report(layers: list[Image], reference: Image, dims: Dims) -> LayerRepo
             target.affine[-layer.ndim - 1 :],
             target.shape,
         )
-        covered[layer] = coverage(*grid)
+        covered[layer] = measure_coverage(*grid)
         if covered[layer] == 0:
             raise ValueError(
                 f"{layer.name} does not overlap {reference.name} here; check the layers' scale "
                 "and translate, or move the slider"
             )
-        if not on_grid(*grid):
+        if not is_on_grid(*grid):
             moved.append(layer.name)
     warnings = [
         f"{layer.name} covers only {part:.0%} of {reference.name}"

@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-from napari_dip_fusion.io.quiet import no_warnings, quiet
+from napari_dip_fusion.io.silence import silence_logger, silence_warnings
 
 
 def overlapped(context) -> None:
@@ -28,9 +28,9 @@ def overlapped(context) -> None:
 
 def test_warnings_are_heard_again_after_threads_that_overlap() -> None:
     before = list(warnings.filters)
-    overlapped(no_warnings)
+    overlapped(silence_warnings)
     assert list(warnings.filters) == before
-    with no_warnings():
+    with silence_warnings():
         warnings.warn("not heard", stacklevel=1)
     with pytest.warns(UserWarning, match="heard"):
         warnings.warn("heard", stacklevel=1)
@@ -38,7 +38,7 @@ def test_warnings_are_heard_again_after_threads_that_overlap() -> None:
 
 def test_a_logger_is_as_it_was_after_threads_that_overlap() -> None:
     logger = logging.getLogger("silenced for a test")
-    overlapped(lambda: quiet(logger.name))
+    overlapped(lambda: silence_logger(logger.name))
     assert not logger.disabled
-    with quiet(logger.name):
+    with silence_logger(logger.name):
         assert logger.disabled

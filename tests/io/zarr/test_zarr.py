@@ -7,7 +7,7 @@ import zarr
 
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import read_image, read_images, write_image
-from napari_dip_fusion.io.zarr import ome as ome_zarr
+from napari_dip_fusion.io.zarr import arrays, writing
 from napari_dip_fusion.sources import Source
 
 TURNED = np.array([[2.0, 0, 0, 5], [0, 0.6, -0.4, 6], [0, 0.45, 0.8, 7], [0, 0, 0, 1]])
@@ -38,7 +38,7 @@ def test_round_trip_of_everything(tmp_path, version):
         display={"colormap": "magma", "contrast_limits": [0.25, 0.5]},
     )
     with pytest.warns(UserWarning, match="rotation, shear and flips are kept in an attribute"):
-        ome_zarr.write(tmp_path / "a.ome.zarr", image, version=version)
+        writing.write(tmp_path / "a.ome.zarr", image, version=version)
     back = read_image(tmp_path / "a.ome.zarr")
     np.testing.assert_array_equal(back.to_numpy(), image.data)
     np.testing.assert_array_equal(back.affine, image.affine)
@@ -48,9 +48,9 @@ def test_round_trip_of_everything(tmp_path, version):
 
 @VERSIONS
 @pytest.mark.parametrize("shape", [(4, 5, 3), (2, 4, 5, 4), (2, 3, 4, 5, 3)])
-def test_colours(tmp_path, shape, version):
+def test_colors(tmp_path, shape, version):
     image = random_image(shape, rgb=True)
-    ome_zarr.write(tmp_path / "a.zarr", image, version=version)
+    writing.write(tmp_path / "a.zarr", image, version=version)
     back = read_image(tmp_path / "a.zarr")
     assert back.rgb
     np.testing.assert_array_equal(back.to_numpy(), image.data)
@@ -61,7 +61,7 @@ def test_colours(tmp_path, shape, version):
 def test_resolutions(tmp_path, version):
     image = random_image((8, 12), affine=np.diag([2.0, 3, 1]), units=("um", "um"))
     image = image.replace(pyramid=(image.data[::2, ::2], image.data[::4, ::4]))
-    ome_zarr.write(tmp_path / "a.zarr", image, version=version)
+    writing.write(tmp_path / "a.zarr", image, version=version)
     back = read_image(tmp_path / "a.zarr")
     assert [level.shape for level in back.pyramid] == [(4, 6), (2, 3)]
     quarter = read_image(tmp_path / "a.zarr", level=2)
@@ -115,9 +115,9 @@ def test_foreign_file_has_scale_units_and_channels(tmp_path, version):
 def test_only_what_is_looked_at_is_read(tmp_path, monkeypatch):
     path = write_image(tmp_path / "a.zarr", random_image((6, 4, 5)))
     read = []
-    original = ome_zarr._Chunks.__getitem__
+    original = arrays._ReportingArray.__getitem__
     monkeypatch.setattr(
-        ome_zarr._Chunks, "__getitem__", lambda self, w: read.append(w) or original(self, w)
+        arrays._ReportingArray, "__getitem__", lambda self, w: read.append(w) or original(self, w)
     )
     image = read_image(path)
     assert not read
@@ -183,7 +183,7 @@ def test_absurd_sizes_and_codecs(tmp_path):
 
 
 def test_pickled_filter_of_zarr_2_is_refused(tmp_path):
-    ome_zarr.write(tmp_path / "a.zarr", random_image(), version="0.4")
+    writing.write(tmp_path / "a.zarr", random_image(), version="0.4")
     edit(tmp_path / "a.zarr/0/.zarray", lambda c: c.update(filters=[{"id": "pickle"}]))
     with pytest.raises(ImageFileError, match="packed by 'pickle', which is not trusted"):
         read_image(tmp_path / "a.zarr")

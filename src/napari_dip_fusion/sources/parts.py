@@ -1,27 +1,34 @@
-"""Which of the images, resolutions and planes of a file is meant."""
+"""The part of a file that is meant: one of its images, of their resolutions and planes."""
 
 import numpy as np
 
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.sources.source import Source
 
-__all__ = ["choose_image", "choose_level", "choose_plane", "only_plane", "without_single_axes"]
+__all__ = [
+    "choose_image",
+    "choose_level",
+    "choose_plane",
+    "drop_single_axes",
+    "find_stacked_axes",
+    "require_plane",
+]
 
 
 def choose_image(images: list[Source], channel: int | str | None) -> Source:
-    """Return the one image that is meant.
+    """Return one of the images that a file holds.
 
     Parameters
     ----------
     images : list of Source
-        What the file holds.
+        All images of the file; several of them are called its channels.
     channel : int or str, optional
         Index or name; not needed where there is one image.
 
     Returns
     -------
     Source
-        The image.
+        The chosen image.
 
     Raises
     ------
@@ -37,6 +44,7 @@ def choose_image(images: list[Source], channel: int | str | None) -> Source:
     names = [image.name for image in images]
     if isinstance(channel, str) and channel in names:
         return images[names.index(channel)]
+    # The command line passes an index as text.
     try:
         index = int(channel)
     except ValueError:
@@ -52,9 +60,10 @@ def choose_level(image: Source, level: int | None) -> Source:
     Parameters
     ----------
     image : Source
-        The image with its pyramid.
+        The image; its pyramid holds the coarser resolutions.
     level : int, optional
-        0 is the full resolution; by default the image is returned as it is.
+        0 is the full resolution; by default the image is returned unchanged, with
+        its pyramid.
 
     Returns
     -------
@@ -75,23 +84,25 @@ def choose_level(image: Source, level: int | None) -> Source:
     smaller = np.array(levels[level].shape[: image.ndim])
     factors = np.array(image.shape) / smaller
     affine = image.affine @ np.diag([*factors, 1.0])
-    # Pixel centres: the first of a coarse level lies amid those that it covers.
+    # A coarse pixel lies at the mean place of the pixels that it covers: for a factor of
+    # two, the first one is half a fine pixel further than the first fine one.
     affine[:-1, -1] += image.affine[:-1, :-1] @ ((factors - 1) / 2)
     return image.replace(data=levels[level], affine=affine, pyramid=())
 
 
 def choose_plane(image: Source, plane: int | str, *, keep: bool = False) -> Source:
-    """Take the planes at the given indices.
+    """Return the plane of an image at the given indices.
 
     Parameters
     ----------
     image : Source
-        The image.
+        A volume, or planes or volumes over time.
     plane : int or str
         Index on the one axis besides y and x that is longer than one, or
         ``"z=12"`` or ``"t=0,z=12"``.
     keep : bool
-        Keep those axes with size one, and with them the place of an oblique plane.
+        Keep the indexed axes with size one. Only so the place of a plane is kept that
+        lies oblique to the world's axes.
 
     Returns
     -------
@@ -101,9 +112,9 @@ def choose_plane(image: Source, plane: int | str, *, keep: bool = False) -> Sour
     Raises
     ------
     ImageFileError
-        If an axis or index is not there; the message lists what there is.
+        If an axis or index does not exist; the message lists what there is.
     """
-    for axis, index in _parse(image, plane).items():
+    for axis, index in _parse_indices(image, plane).items():
         try:
             image = image.take(axis, index, keep=keep)
         except ValueError as error:
@@ -111,8 +122,8 @@ def choose_plane(image: Source, plane: int | str, *, keep: bool = False) -> Sour
     return image
 
 
-def only_plane(image: Source) -> Source:
-    """Return the image with two axes, dropping those of size one.
+def require_plane(image: Source) -> Source:
+    """Return an image as a plane, and raise an error if it holds more than one.
 
     Parameters
     ----------
@@ -122,24 +133,24 @@ def only_plane(image: Source) -> Source:
     Returns
     -------
     Source
-        Image with two axes.
+        The image with two axes; those of size one are dropped.
 
     Raises
     ------
     ImageFileError
         If more than one plane is left; the message lists what there is.
     """
-    image = without_single_axes(image)
+    image = drop_single_axes(image)
     if image.ndim != 2:
         held = ", ".join(
-            f"{a}: 0 to {image.shape[image.axes.index(a)] - 1}" for a in stacked_axes(image)
+            f"{a}: 0 to {image.shape[image.axes.index(a)] - 1}" for a in find_stacked_axes(image)
         )
         raise ImageFileError(f"{image.path} holds more than one plane, choose one of {held}")
     return image
 
 
-def without_single_axes(image: Source) -> Source:
-    """Drop axes of size one, down to two axes.
+def drop_single_axes(image: Source) -> Source:
+    """Return an image without axes of size one, as long as two axes are left.
 
     Parameters
     ----------
@@ -149,26 +160,41 @@ def without_single_axes(image: Source) -> Source:
     Returns
     -------
     Source
-        The image with fewer axes.
+        The image with as many axes or fewer.
     """
-    for axis in stacked_axes(image, longer_than=0):
+    for axis in find_stacked_axes(image, longer_than=0):
         if image.ndim > 2 and image.shape[image.axes.index(axis)] == 1:
             image = image.take(axis, 0)
     return image
 
 
-def stacked_axes(image: Source, *, longer_than: int = 1) -> list[str]:
-    """Return the axes of which a plane takes one index: all but the last two."""
+def find_stacked_axes(image: Source, *, longer_than: int = 1) -> list[str]:
+    """Return the names of the axes along which planes are stacked.
+
+    Parameters
+    ----------
+    image : Source
+        The image.
+    longer_than : int
+        Leave out axes of this size or smaller.
+
+    Returns
+    -------
+    list of str
+        All axes but ``"y"`` and ``"x"``, or but the last two where those have other names.
+    """
     flat = {"y", "x"} if {"y", "x"} <= set(image.axes) else set(image.axes[-2:])
     pairs = zip(image.axes, image.shape, strict=True)
     return [axis for axis, size in pairs if axis not in flat and size > longer_than]
 
 
-def _parse(image: Source, plane: int | str) -> dict[str, int]:
-    advice = f"{image.path} has the axes {', '.join(_axes(image))}"
+def _parse_indices(image: Source, plane: int | str) -> dict[str, int]:
+    """Return the index on each axis that a plane's description names."""
+    advice = f"{image.path} has the axes {', '.join(_list_sizes(image))}"
     text = str(plane)
     if "=" not in text:
-        axes = stacked_axes(image) or stacked_axes(image, longer_than=0)
+        # A bare number is clear where one axis is left to choose on.
+        axes = find_stacked_axes(image) or find_stacked_axes(image, longer_than=0)
         if len(axes) != 1:
             raise ImageFileError(f"{advice}; name one, as in z=12, got {text!r}")
         text = f"{axes[0]}={text}"
@@ -180,8 +206,8 @@ def _parse(image: Source, plane: int | str) -> dict[str, int]:
 
 
 def _describe(image: Source) -> str:
-    return f"{image.name or 'unnamed'} ({' '.join(_axes(image))})"
+    return f"{image.name or 'unnamed'} ({' '.join(_list_sizes(image))})"
 
 
-def _axes(image: Source) -> list[str]:
+def _list_sizes(image: Source) -> list[str]:
     return [f"{axis}:{size}" for axis, size in zip(image.axes, image.shape, strict=True)]

@@ -9,7 +9,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from napari_dip_fusion.io import read_image
 from napari_dip_fusion.sources.resample import resample
 
-# In millimetres to the left, back and head.
+# In millimeters to the left, back and head.
 MARKER = np.array([14.0, -9.0, 21.0])
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from napari_dip_fusion.errors import ImageFileError
-from napari_dip_fusion.io import nifti, read_image, read_images, read_plane, write_image
+from napari_dip_fusion.io import read_image, read_images, read_plane, write_image
+from napari_dip_fusion.io.nifti import reading
 from napari_dip_fusion.sources import Source
 
 DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8")
@@ -93,9 +94,9 @@ def test_time_stays_lazy(tmp_path, ending, monkeypatch):
     units = ("s", "mm", "mm", "mm")
     path = write_image(tmp_path / f"a{ending}", Source(data, affine=affine, units=units))
     read = []
-    original = nifti._Scaled.__getitem__
+    original = reading._ScaledPixels.__getitem__
     monkeypatch.setattr(
-        nifti._Scaled, "__getitem__", lambda self, w: read.append(w) or original(self, w)
+        reading._ScaledPixels, "__getitem__", lambda self, w: read.append(w) or original(self, w)
     )
     image = read_image(path)
     assert not read
@@ -110,7 +111,7 @@ def test_time_stays_lazy(tmp_path, ending, monkeypatch):
 
 def test_large_volume_is_read_in_slabs(tmp_path, monkeypatch):
     data = np.random.default_rng(0).random((6, 10, 20))
-    monkeypatch.setattr(nifti, "_EAGER_BYTES", 2 * 10 * 20 * 8)
+    monkeypatch.setattr(reading, "_EAGER_BYTES", 2 * 10 * 20 * 8)
     slabs = read_image(write_image(tmp_path / "a.nii", data))
     assert slabs.data.chunks[0] == (2, 2, 2)
     np.testing.assert_array_equal(slabs.to_numpy(), data)
@@ -119,7 +120,7 @@ def test_large_volume_is_read_in_slabs(tmp_path, monkeypatch):
     np.testing.assert_array_equal(whole.to_numpy(), data)
 
 
-def test_colours(tmp_path):
+def test_colors(tmp_path):
     data = np.random.default_rng(0).integers(0, 255, (3, 4, 5, 3), np.uint8)
     back = read_image(write_image(tmp_path / "a.nii", Source(data, rgb=True)))
     assert back.rgb
@@ -156,7 +157,7 @@ def test_what_nifti_cannot_hold(tmp_path):
         path = write(tmp_path / "b.nii", Source(np.zeros((3, 4)), units=("cm", "mm")))
     np.testing.assert_allclose(read_image(path).spacing, (10, 1))
     assert read_image(path).units == ("mm", "mm")
-    with pytest.raises(ImageFileError, match="colours of uint8, got uint16"):
+    with pytest.raises(ImageFileError, match="colors of uint8, got uint16"):
         write(tmp_path / "c.nii", np.zeros((3, 4, 3), np.uint16))
     turned = np.eye(5)
     turned[0, 1] = 1

@@ -1,11 +1,17 @@
-"""A run record to the images that it speaks of, as far as they are found."""
+"""The images that a run record speaks of, as far as they are found.
+
+A record is no image file: it names the sources by their paths and lies beside the
+fused image.
+"""
 
 import warnings
 from pathlib import Path
 from typing import Any
 
 from napari_dip_fusion.errors import ImageFileError
-from napari_dip_fusion.io.formats import known_endings, read_images
+from napari_dip_fusion.io.files import read_images
+from napari_dip_fusion.io.formats import list_endings
+from napari_dip_fusion.record import read_record
 from napari_dip_fusion.sources import Source
 
 __all__ = ["ENDING", "read"]
@@ -15,6 +21,8 @@ ENDING = ".record.json"
 
 def read(path: Path) -> list[Source]:
     """Read the sources that a record names, and the fused image beside it.
+
+    An image that is not found is warned of.
 
     Parameters
     ----------
@@ -32,14 +40,12 @@ def read(path: Path) -> list[Source]:
     ImageFileError
         If the file is no run record, or none of its images is found.
     """
-    from napari_dip_fusion.record import read_record
-
     try:
         record = read_record(path)
     except (ValueError, OSError) as error:
         raise ImageFileError(f"{path}: {error}") from error
-    images = [image for entry in record["sources"] for image in _source(path, entry)]
-    fused = _fused(path, record)
+    images = [image for entry in record["sources"] for image in _read_source(path, entry)]
+    fused = _read_fused(path, record)
     if not images and fused is None:
         raise ImageFileError(
             f"{path}: none of its images is found; put the record beside them, or open them first"
@@ -47,7 +53,8 @@ def read(path: Path) -> list[Source]:
     return images if fused is None else [*images, fused]
 
 
-def _source(record: Path, entry: Any) -> list[Source]:
+def _read_source(record: Path, entry: Any) -> list[Source]:
+    """Return the image that an entry of the record's sources names, or all of its file."""
     name, stored = (
         (entry.get("name"), entry.get("path")) if isinstance(entry, dict) else (None, None)
     )
@@ -72,12 +79,13 @@ def _read_or_warn(record: Path, path: Path) -> list[Source]:
         return []
 
 
-def _fused(record: Path, content: dict[str, Any]) -> Source | None:
+def _read_fused(record: Path, content: dict[str, Any]) -> Source | None:
     stem = record.name.removesuffix(ENDING)
-    for ending in known_endings():
+    for ending in list_endings():
         path = record.with_name(stem + ending)
         if path.exists():
             known = {"record": content, "metrics": content.get("metrics", {})}
+            # In a bundle the fused image comes last.
             for image in _read_or_warn(record, path)[-1:]:
                 return image.replace(metadata={**image.metadata, "dip_fusion": known})
     warnings.warn(f"{record.name}: the fused image {stem} is not found beside it", stacklevel=3)

@@ -1,0 +1,120 @@
+"""DICOM files are found among others."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from napari_dip_fusion.errors import ImageFileError
+
+__all__ = ["find_dicom_files", "has_mark", "holds_dicom", "is_dicom"]
+
+_MOST_FILES = 50_000
+# Looking further into a folder of anything else would take long.
+_MOST_LOOKED_AT = 200
+
+
+def has_mark(path: Path) -> bool:
+    """Tell whether a file bears the mark of DICOM, as every file of it has to.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    bool
+        Whether "DICM" follows the preamble, 128 bytes for any use (PS3.10 7.1).
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    """
+    with path.open("rb") as handle:
+        return handle.read(132)[128:] == b"DICM"
+
+
+def is_dicom(path: Path) -> bool:
+    """Tell whether a file can be read and bears the mark of DICOM.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    bool
+        False also for a file that cannot be read.
+    """
+    try:
+        return has_mark(path)
+    except OSError:
+        return False
+
+
+def holds_dicom(path: Path) -> bool:
+    """Tell whether one of the first files in or below a folder is a DICOM file.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+
+    Returns
+    -------
+    bool
+        False also where a DICOM file comes after 200 others.
+
+    Raises
+    ------
+    ImageFileError
+        If there are too many hidden files to look at.
+    """
+    for number, file in enumerate(_list_files(path)):
+        if is_dicom(file):
+            return True
+        if number > _MOST_LOOKED_AT:
+            break
+    return False
+
+
+def find_dicom_files(path: Path) -> list[Path]:
+    """Return all files in and below a folder that are DICOM files, or are named so.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+
+    Returns
+    -------
+    list of Path
+        In the order of their names. A damaged file is among them if its name ends like
+        that of a DICOM file, so that it can be reported.
+
+    Raises
+    ------
+    ImageFileError
+        If there are more than 50,000 files.
+    """
+    return [file for file in _list_files(path) if is_dicom(file) or _is_named_dicom(file)]
+
+
+def _is_named_dicom(path: Path) -> bool:
+    return path.suffix.lower() in (".dcm", ".dicom")
+
+
+def _list_files(path: Path) -> Iterator[Path]:
+    number = 0
+    for folder, folders, files in os.walk(path):
+        folders.sort()
+        for name in sorted(files):
+            number += 1
+            if number > _MOST_FILES:
+                raise ImageFileError(
+                    f"{path} holds more than {_MOST_FILES} files; name the folder of one study"
+                )
+            if not name.startswith("."):
+                yield Path(folder, name)

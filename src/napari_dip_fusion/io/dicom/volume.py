@@ -1,0 +1,229 @@
+"""The frames of a DICOM series are put in order, and stacked to a volume."""
+
+import warnings
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dip_fusion.io.anatomy import DICOM_TO_WORLD, choose_rescaled_dtype
+from napari_dip_fusion.io.dicom.decoding import decode_frame
+from napari_dip_fusion.io.dicom.frames import Frame
+from napari_dip_fusion.io.limits import require_memory
+from napari_dip_fusion.sources import Source
+
+__all__ = ["stack_frames"]
+
+# Read at once up to this size; larger series are read slice by slice.
+_EAGER_BYTES = 64 * 2**20
+# Frames nearer than this, in millimeters, lie in one slice.
+_SAME_PLACE = 1e-3
+# The part of the step by which a slice may be off, by rounding in the header.
+_UNEVEN = 0.05
+# A series with more than this many times as many places as slices has no gaps, it is
+# uneven.
+_MOST_SPREAD = 4
+
+Row = list[Frame | None]
+"""The frames of one time in the order of their slices; None where a slice is missing."""
+
+
+def stack_frames(frames: list[Frame]) -> Source:
+    """Return frames of one size, kind and orientation as a volume.
+
+    What is left out, missing or not evenly spaced is warned of.
+
+    Parameters
+    ----------
+    frames : list of Frame
+        In any order.
+
+    Returns
+    -------
+    Source
+        With the axes ``("t", "z", "y", "x")``, without ``"t"`` where there is one time;
+        frames without a place are stacked along ``"t"``. Many pixels are decoded when
+        they are asked for.
+    """
+    frames = _drop_copies(frames)
+    grid = _arrange(frames)
+    first = frames[0]
+    dtype = _choose_dtype(frames)
+    data = _stack_pixels(grid, dtype)
+    affine, units = _find_place(grid)
+    axes: tuple[str, ...] = ("t", "y", "x") if first.orientation is None else ("t", "z", "y", "x")
+    if len(grid) == 1:  # no axis of time
+        data, axes = data[0], axes[1:]
+        affine, units = affine[1:, 1:], units[1:]
+    lowest = _find_first(grid[0])
+    return Source(
+        data,
+        axes,
+        affine=affine,
+        units=units,
+        name=first.name,
+        rgb=first.color,
+        metadata=lowest.metadata,
+        path=first.path,
+        display=_find_display(lowest),
+    )
+
+
+def _choose_dtype(frames: list[Frame]) -> np.dtype[Any]:
+    first = frames[0]
+    if first.palette:
+        return np.dtype(np.uint8)
+    if first.color:
+        return first.stored
+    factors = [(frame.slope, frame.intercept) for frame in frames]
+    # An inverted value lies in the same range, so it needs no more room.
+    return choose_rescaled_dtype(first.stored, factors)
+
+
+def _drop_copies(frames: list[Frame]) -> list[Frame]:
+    """Return each frame of an object once, in the order in which the scanner counts them."""
+    kept = {(frame.identity, frame.index): frame for frame in reversed(frames)}
+    copies = len(frames) - len(kept)
+    if copies:
+        warnings.warn(f"{frames[0].name}: {copies} doubled slices were left out", stacklevel=2)
+    return sorted(kept.values(), key=lambda frame: (frame.number, str(frame.path)))
+
+
+def _arrange(frames: list[Frame]) -> list[Row]:
+    """Return the frames by time, then by slice."""
+    first = frames[0]
+    if first.orientation is None:
+        return [[frame] for frame in frames]
+    # The order of slices is that of their positions along the normal: numbers and names
+    # in a series need not follow the place.
+    normal = np.cross(first.orientation[:3], first.orientation[3:])
+    slices: dict[int, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        assert frame.position is not None  # as orientation, by construction
+        slices[round(float(frame.position @ normal) / _SAME_PLACE)].append(frame)
+    counts = {len(found) for found in slices.values()}
+    # As many frames in every slice are as many times.
+    times = counts.pop() if len(counts) == 1 else 1
+    if counts:
+        doubled = len(frames) - len(slices)
+        warnings.warn(
+            f"{first.name}: {doubled} slices lie where another does and were left out",
+            stacklevel=2,
+        )
+    spread = _fill_gaps(first.name, [(key * _SAME_PLACE, slices[key]) for key in sorted(slices)])
+    return [[found[time] if found else None for found in spread] for time in range(times)]
+
+
+def _fill_gaps(name: str, slices: list[tuple[float, list[Frame]]]) -> list[list[Frame] | None]:
+    """Return slices, given with their distances along the normal, with None for missing ones."""
+    distances = np.diff([distance for distance, _ in slices])
+    if not len(distances):
+        return [found for _, found in slices]
+    # The median is the step of an even series as long as most slices are there.
+    steps = distances / np.median(distances)
+    whole = np.maximum(np.round(steps), 1).astype(int)
+    if np.abs(steps - whole).max() > _UNEVEN or whole.sum() > _MOST_SPREAD * len(slices):
+        warnings.warn(
+            f"{name}: slices are {distances.min():.3g} to {distances.max():.3g} mm apart; "
+            "they are shown as if evenly spaced",
+            stacklevel=2,
+        )
+        return [found for _, found in slices]
+    filled: list[list[Frame] | None] = [slices[0][1]]
+    for (_, found), jump in zip(slices[1:], whole, strict=True):
+        filled += [None] * (jump - 1) + [found]
+    missing = filled.count(None)
+    if missing:
+        warnings.warn(
+            f"{name}: {missing} of {len(filled)} slices are missing and shown blank", stacklevel=2
+        )
+    return filled
+
+
+def _find_first(row: Row) -> Frame:
+    return next(frame for frame in row if frame is not None)
+
+
+@dataclass(frozen=True)
+class _Blank:
+    """A missing frame, shown in the darkest value of another one."""
+
+    like: Frame
+
+
+def _stack_pixels(grid: list[Row], dtype: np.dtype[Any]) -> Any:
+    """Return the pixels with the axes of time, slices if they have a place, rows and columns."""
+    planes = [frame or _Blank(_find_first(row)) for row in grid for frame in row]
+    first = _find_first(grid[0])
+    shape = (*first.shape, 3) if first.color else first.shape
+    sizes = (len(grid),) if first.orientation is None else (len(grid), len(grid[0]))
+    plane_bytes = int(np.prod(shape)) * dtype.itemsize
+    if plane_bytes * len(planes) <= _EAGER_BYTES:
+        return np.stack([_decode(plane, dtype) for plane in planes]).reshape(*sizes, *shape)
+    require_memory(first.path, plane_bytes)
+    from dask import array
+    from dask.delayed import delayed
+
+    da: Any = array  # dask has no types
+    parts = [da.from_delayed(delayed(_decode)(plane, dtype), shape, dtype) for plane in planes]
+    return da.stack(parts).reshape(*sizes, *shape)
+
+
+def _decode(plane: Frame | _Blank, dtype: np.dtype[Any]) -> NDArray[Any]:
+    if isinstance(plane, _Blank):
+        values = decode_frame(plane.like, dtype)
+        return np.full_like(values, values.min())
+    return decode_frame(plane, dtype)
+
+
+def _find_place(grid: list[Row]) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Return affine and units of time, slices if they have a place, rows and columns."""
+    first = _find_first(grid[0])
+    rows, columns = first.spacing or (1.0, 1.0)
+    interval = first.interval or 1.0
+    time = "ms" if first.interval else "pixel"
+    unit = "mm" if first.spacing else "pixel"
+    if first.orientation is None or first.position is None:
+        return np.diag([interval, rows, columns, 1.0]), (time, unit, unit)
+    # Equation C.7.6.2.1-1 of PS3.3. The direction along a row is that in which its
+    # columns are counted, so it is scaled by the distance between columns.
+    along_row, along_column = first.orientation[:3], first.orientation[3:]
+    affine = np.eye(5)
+    affine[0, 0] = interval
+    affine[1:4, 1] = DICOM_TO_WORLD @ _find_step(grid[0], first)
+    affine[1:4, 2] = DICOM_TO_WORLD @ along_column * rows
+    affine[1:4, 3] = DICOM_TO_WORLD @ along_row * columns
+    affine[1:4, 4] = DICOM_TO_WORLD @ first.position
+    return affine, (time, "mm", unit, unit)
+
+
+def _find_step(row: Row, first: Frame) -> NDArray[np.float64]:
+    """Return the way in space from one slice to the next.
+
+    It is slanted where the gantry of the scanner was tilted.
+    """
+    last = row[-1]
+    assert first.position is not None
+    assert first.orientation is not None
+    if last is None or last is first or last.position is None:
+        normal = np.cross(first.orientation[:3], first.orientation[3:])
+        return normal / np.linalg.norm(normal) * first.thickness
+    step: NDArray[np.float64] = (last.position - first.position) / (len(row) - 1)
+    return step
+
+
+def _find_display(frame: Frame) -> dict[str, Any]:
+    """Return the window that the scanner suggests, as limits of contrast.
+
+    It is that of PS3.3 C.11.2.1.3.2 (LINEAR_EXACT); LINEAR ends one gray value lower.
+    """
+    fields = frame.metadata["dicom"]
+    center, width = (np.ravel(fields.get(key, 0.0))[0] for key in ("WindowCenter", "WindowWidth"))
+    if not (isinstance(center, float) and isinstance(width, float)):
+        return {}  # text, where the header has an empty value among several
+    if frame.color or frame.inverted or width <= 0:
+        return {}
+    low, high = float(center - width / 2), float(center + width / 2)
+    return {"contrast_limits": [low, high]} if np.isfinite((low, high)).all() else {}

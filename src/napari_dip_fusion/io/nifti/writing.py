@@ -1,0 +1,134 @@
+"""Sources are written as NIfTI files."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.io import description
+from napari_dip_fusion.io.anatomy import NIFTI_TO_WORLD
+from napari_dip_fusion.io.nifti.header import COMMENT
+from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.units import LENGTHS, TIMES, abbreviate_unit
+
+__all__ = ["write"]
+
+# dim[] holds sizes in 16 bits in NIfTI-1, in 64 bits in NIfTI-2.
+_MOST_SIZE = 2**15 - 1
+_HELD_TYPES = (*(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)), "f4", "f8")
+# nibabel's names of the units that xyzt_units can hold.
+_HELD_LENGTHS = {"mm": "mm", "um": "micron", "m": "meter", "pixel": "unknown"}
+_HELD_TIMES = {"s": "sec", "ms": "msec", "us": "usec"}
+
+
+def write(path: Path, image: Source) -> None:
+    """Write an image of space, or of space and time, as NIfTI.
+
+    The header holds the affine (as sform, in float32) and a comment with the
+    exact one, the names, units and display; the world is taken as that of
+    :mod:`~napari_dip_fusion.io.anatomy`.
+
+    Parameters
+    ----------
+    path : Path
+        ``.nii`` or ``.nii.gz`` file to write.
+    image : Source
+        Two to four axes, the last three of space.
+
+    Raises
+    ------
+    ImageFileError
+        If NIfTI cannot hold the image.
+    """
+    affine, units = _make_place(image)
+    data = _make_pixels(image)
+    kind: Any = nib.Nifti2Image if max(data.shape) > _MOST_SIZE else nib.Nifti1Image
+    written = kind(data, affine, dtype=data.dtype)
+    header = written.header
+    header.set_sform(affine, code="scanner")
+    # A qform holds no shear; a reader that takes it first must not be misled.
+    header.set_qform(affine, code="scanner" if _is_rigid(affine) else "unknown")
+    header.set_xyzt_units(*units)
+    if image.ndim == 4:
+        header["pixdim"][4], header["toffset"] = image.affine[0, 0], image.affine[0, -1]
+    text = json.dumps(description.describe(image)).encode()
+    header.extensions.append(nib.nifti1.Nifti1Extension(COMMENT, text))
+    written.to_filename(path)
+
+
+def _is_rigid(affine: NDArray[np.float64]) -> bool:
+    """Tell whether the axes are at right angles, so that an affine only turns and scales."""
+    steps = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(np.allclose(steps.T @ steps, np.eye(3), atol=1e-6))
+
+
+def _make_pixels(image: Source) -> NDArray[Any]:
+    """Return the pixels in NIfTI's order of axes (x first), of a type that it holds."""
+    values = image.to_numpy()
+    if image.rgb:
+        if values.dtype != np.uint8:
+            raise ImageFileError(
+                f"NIfTI holds colors of uint8, got {values.dtype}; convert them, or write OME-TIFF"
+            )
+        # nibabel takes colors as records of these field names.
+        names = [(name, np.uint8) for name in "RGBA"[: values.shape[-1]]]
+        values = np.ascontiguousarray(values).view(np.dtype(names))[..., 0]
+    elif values.dtype.kind == "b" or values.dtype == np.float16:
+        other = np.dtype(np.uint8 if values.dtype.kind == "b" else np.float32)
+        warnings.warn(f"NIfTI holds no {values.dtype}; it is written as {other}", stacklevel=4)
+        values = values.astype(other)
+    elif values.dtype.newbyteorder("=") not in [np.dtype(name) for name in _HELD_TYPES]:
+        raise ImageFileError(f"NIfTI holds integer and float values, got {values.dtype}")
+    return values.T
+
+
+def _make_place(image: Source) -> tuple[NDArray[np.float64], tuple[str, str]]:
+    """Return the affine in NIfTI's order and world, and its units of space and time."""
+    ndim = image.ndim
+    if not 2 <= ndim <= 4:
+        raise ImageFileError(
+            f"NIfTI is written with two to four axes, got {', '.join(image.axes)}; choose a part"
+        )
+    steps = image.affine[:-1, :-1]
+    if ndim == 4 and (steps[0, 1:].any() or steps[1:, 0].any()):
+        raise ImageFileError("NIfTI cannot turn time into space; write OME-Zarr or OME-TIFF")
+    # NIfTI places its pixels in three dimensions: a plane lies at z = 0.
+    spatial = min(ndim, 3)
+    place = np.eye(4)
+    place[3 - spatial : 3, 3 - spatial : 3] = steps[-spatial:, -spatial:]
+    place[3 - spatial : 3, 3] = image.affine[-1 - spatial : -1, -1]
+    factor, length = _convert_lengths([abbreviate_unit(unit) for unit in image.units[-spatial:]])
+    place[:3] *= factor
+    affine = np.eye(4)
+    # The matrix to the world is orthogonal: its transpose leads back.
+    affine[:3, :3] = (NIFTI_TO_WORLD.T @ place[:3, :3])[:, ::-1]
+    affine[:3, 3] = NIFTI_TO_WORLD.T @ place[:3, 3]
+    return affine, (length, _name_time_unit(image))
+
+
+def _convert_lengths(units: list[str]) -> tuple[NDArray[np.float64], str]:
+    """Return a factor for each of the last axes, and NIfTI's name of their common unit."""
+    if len(set(units)) == 1 and units[0] in _HELD_LENGTHS:
+        return np.ones((3, 1)), _HELD_LENGTHS[units[0]]
+    if all(unit in LENGTHS for unit in units):
+        warnings.warn(f"NIfTI: the units {', '.join(units)} are converted to mm", stacklevel=5)
+        factors = [1.0] * (3 - len(units)) + [LENGTHS[unit] / LENGTHS["mm"] for unit in units]
+        return np.array(factors)[:, None], "mm"
+    warnings.warn(f"NIfTI: the units {', '.join(units)} are not kept in the header", stacklevel=5)
+    return np.ones((3, 1)), "unknown"
+
+
+def _name_time_unit(image: Source) -> str:
+    """Return NIfTI's name of the unit of time."""
+    if image.ndim < 4:
+        return "sec"
+    unit = abbreviate_unit(image.units[0])
+    if unit not in _HELD_TIMES and unit != "pixel":
+        known = "; convert it to s" if unit in TIMES else ""
+        warnings.warn(f"NIfTI: the unit {unit} is not kept in the header{known}", stacklevel=5)
+    return _HELD_TIMES.get(unit, "unknown")
