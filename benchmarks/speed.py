@@ -3,39 +3,36 @@
     python benchmarks/speed.py [--data DIR] [--size 256] [--rounds 5] [--threads N] [-o FOLDER]
 
 The reference is the published set-up as its code runs: ten random channels in and out, 128
-features, bilinear, float32 in contiguous memory, plain Adam, a loss summed over the sources, and
-the C library's own handling of memory. All take turns, so that whatever else the machine does
-slows every one down; figures are medians. An iteration that follows a change of turn is not
-counted. What keeping the heap brings is measured in processes of their own, which take turns too.
+features, bilinear, float32 in contiguous memory, plain Adam, and a loss summed over the sources.
+All take turns, so that whatever else the machine does slows every one down; figures are medians.
+An iteration that follows a change of turn is not counted. What the command gains by keeping its
+heap is measured in processes of their own, since that cannot be taken back; they take turns too.
 Processor time, summed over the threads, suffers less from other work than seconds do.
 Writes speed.md, speed.png and speed.json to FOLDER.
 """
 
 import argparse
-import ctypes
 import json
 import os
 import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
 from pairs import SIZE, Floats, chosen, parse_noise
 from skimage.transform import resize
 
+from napari_dip_fusion.cli.heap import keep_freed_memory
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import Preview, fuse, iter_fuse
-from napari_dip_fusion.prior import allocator
 from napari_dip_fusion.prior.devices import resolve_device, resolve_precision
 from napari_dip_fusion.prior.fit import Fit
 from napari_dip_fusion.prior.network import SkipNetwork, random_input
@@ -43,34 +40,6 @@ from napari_dip_fusion.sensor.analysis import analyze
 
 REFERENCE = "reference"
 PUBLISHED_ITERATIONS = 2000
-
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4
-_LARGEST_THRESHOLD = 32 * 2**20
-
-
-@contextmanager
-def default_heap(block: int) -> Iterator[None]:
-    """Let memory be handled as in a process that leaves glibc's settings alone.
-
-    There, the threshold from which blocks come from the system grows to the largest block that
-    was freed, and that of trimming to twice as much; but no longer once one of them was set.
-    """
-    threshold = min(block, _LARGEST_THRESHOLD)
-    values = {
-        _MMAP_THRESHOLD: threshold,
-        _TRIM_THRESHOLD: 2 * threshold,
-        _TOP_PAD: 128 * 2**10,
-        _MMAP_MAX: 65536,
-    }
-    if sys.platform.startswith("linux") and hasattr(ctypes.CDLL(None), "mallopt"):
-        for parameter, value in values.items():
-            ctypes.CDLL(None).mallopt(parameter, value)
-    yield
-
-
-def largest_block(config: FusionConfig, images: Floats) -> int:
-    """Return the bytes of the features of the finest scale in float32."""
-    return 4 * (config.network.width + config.network.skip_channels) * images[0].size
 
 
 class PublishedFit:
@@ -104,7 +73,6 @@ class Runner:
 
     name: str
     steps: Callable[[int], Iterator[object]]
-    heap: Callable[[], AbstractContextManager[None]]
     count: int
     """Iterations of a turn: more where they are short."""
     seconds: list[float] = field(default_factory=list)
@@ -112,16 +80,13 @@ class Runner:
 
     def turn(self) -> None:
         """Make some iterations and keep the time of all but the first."""
-        with self.heap(), mock.patch("napari_dip_fusion.prior.fit.kept_heap", self.heap):
-            steps = self.steps(1 + self.count)
+        steps = self.steps(1 + self.count)
+        next(steps)
+        for _ in range(self.count):
+            start, start_processor = perf_counter(), process_time()
             next(steps)
-            for _ in range(self.count):
-                start, start_processor = perf_counter(), process_time()
-                next(steps)
-                self.seconds.append(perf_counter() - start)
-                self.processor.append(process_time() - start_processor)
-            # Lets the heap go.
-            next(steps, None)
+            self.seconds.append(perf_counter() - start)
+            self.processor.append(process_time() - start_processor)
 
     @property
     def median(self) -> float:
@@ -129,12 +94,12 @@ class Runner:
 
 
 class Alone(Runner):
-    """The preset fast in a process of its own: beside others, the heap is never as it was."""
+    """The preset fast in a process of its own, whose heap is kept as the command keeps it."""
 
     def __init__(self, precision: str, keep: bool, size: int, device: str) -> None:
         preset = "fast" if precision == "auto" else f"fast in {precision}"
         name = f"{preset}, own process, heap {'kept' if keep else 'not kept'}"
-        super().__init__(name, lambda count: iter(()), nullcontext, 10)
+        super().__init__(name, lambda count: iter(()), 10)
         self._arguments = json.dumps([precision, keep, size, device, torch.get_num_threads()])
 
     def turn(self) -> None:
@@ -150,8 +115,9 @@ def measure_alone(precision: str, keep: bool, size: int, device: str, threads: i
     torch.set_num_threads(threads)
     images = np.random.default_rng(0).random((2, size, size), dtype=np.float32)
     config = FusionConfig.preset("fast", precision=precision, device=device)
-    heap = allocator.kept_heap if keep else nullcontext
-    runner = Runner("", fitted(images, config), heap, 12)
+    if keep:
+        keep_freed_memory()
+    runner = Runner("", fitted(images, config), 12)
     runner.turn()
     print(json.dumps([runner.seconds[2:], runner.processor[2:]]))
 
@@ -163,20 +129,17 @@ def fitted(images: Floats, config: FusionConfig) -> Callable[[int], Iterator[obj
 
 
 def runners(images: Floats, device: str) -> list[Runner]:
-    kept = allocator.kept_heap
-    published = FusionConfig.preset("paper")
     fast = FusionConfig.preset("fast", device=device)
     single = fast.replace(precision="float32")
-    for_published = partial(default_heap, largest_block(published, images))
     ours = [
-        ("paper", FusionConfig.preset("paper", device=device), kept, 2),
-        ("quality", FusionConfig.preset("quality", device=device), kept, 4),
-        ("fast", fast, kept, 10),
-        ("fast in float32", single, kept, 10),
+        ("paper", FusionConfig.preset("paper", device=device), 2),
+        ("quality", FusionConfig.preset("quality", device=device), 4),
+        ("fast", fast, 10),
+        ("fast in float32", single, 10),
     ]
     return [
-        Runner(REFERENCE, PublishedFit(images, device).run, for_published, 1),
-        *(Runner(name, fitted(images, config), heap, n) for name, config, heap, n in ours),
+        Runner(REFERENCE, PublishedFit(images, device).run, 1),
+        *(Runner(name, fitted(images, config), n) for name, config, n in ours),
         *(Alone(p, k, len(images[0]), device) for p in ("auto", "float32") for k in (True, False)),
     ]
 
@@ -200,7 +163,7 @@ def whole_runs(images: Floats, device: str) -> dict[str, Callable[[], object]]:
 
 
 def until_preview(images: Floats, config: FusionConfig, iteration: int) -> None:
-    with closing(iter_fuse(list(images), config)) as events:
+    with closing(iter_fuse(list(images), config, preview_rate=4.0)) as events:
         for event in events:
             if isinstance(event, Preview) and event.iteration >= iteration:
                 return

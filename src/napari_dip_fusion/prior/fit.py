@@ -13,7 +13,6 @@ from torch import Tensor
 
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import FusionError
-from napari_dip_fusion.prior.allocator import kept_heap
 from napari_dip_fusion.prior.devices import resolve_device, resolve_precision
 from napari_dip_fusion.prior.memory import padded_size
 from napari_dip_fusion.prior.network import SkipNetwork, random_input
@@ -137,13 +136,12 @@ class Fit:
             When torch fails or the loss is no longer finite; what was kept
             stays in :attr:`image`.
         """
-        with kept_heap():
-            for _ in range(iterations):
-                start = time.perf_counter()
-                with _set_threads(self.config.compute.threads), _explain_failures(self):
-                    excess = self._step()
-                self.iteration += 1
-                yield Step(self.iteration, excess, time.perf_counter() - start)
+        for _ in range(iterations):
+            start = time.perf_counter()
+            with _set_threads(self.config.compute.threads), _explain_failures(self):
+                excess = self._step()
+            self.iteration += 1
+            yield Step(self.iteration, excess, time.perf_counter() - start)
 
     def _step(self) -> float:
         """Make one iteration and return the excess before it."""
