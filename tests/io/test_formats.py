@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from napari_dip_fusion.errors import ImageFileError
-from napari_dip_fusion.io import read_image, write_image
+from napari_dip_fusion.io import check_image, read_image, write_image
+from napari_dip_fusion.io.formats import FORMATS
+from napari_dip_fusion.sources import Source
 
 ENDINGS = (".png", ".tif", ".jpg", ".bmp")
 
@@ -36,3 +38,14 @@ def test_wrong_ending_names_the_right_kind(tmp_path):
     path.rename(tmp_path / "a.tif")
     with pytest.raises(ImageFileError, match=r"named TIFF but holds PNG; give it that ending"):
         read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("form", [form for form in FORMATS if form.writer], ids=lambda f: f.name)
+def test_a_format_refuses_before_it_writes_what_it_cannot_hold(form) -> None:
+    cube = np.broadcast_to(np.zeros((), np.complex64), (2, 3, 4, 5, 6, 7))
+    with pytest.raises(ImageFileError, match="axes"):
+        check_image(f"result{form.endings[0]}", Source(cube))
+    plane = Source(np.broadcast_to(np.zeros((), np.complex64), (8, 9)))
+    with pytest.raises(ImageFileError, match="complex64"):
+        check_image(f"result{form.endings[0]}", plane)
+    check_image(f"result{form.endings[0]}", plane.replace(data=np.zeros((8, 9), np.uint16)))

@@ -20,6 +20,7 @@ from napari_dip_fusion.cli.outputs import Outputs, base_gain_paths, check_output
 from napari_dip_fusion.cli.run import run_fusion
 from napari_dip_fusion.fusion.figures import fusion_figure
 from napari_dip_fusion.io import write_atomically
+from napari_dip_fusion.methods.baselines import make_baselines
 from napari_dip_fusion.metrics import evaluate
 from napari_dip_fusion.samples import SAMPLES
 from napari_dip_fusion.sources import Source
@@ -65,10 +66,8 @@ def demo(
     if quiet:
         return
     images = result.sources.images
-    rules = {"average": images.mean(axis=0), "maximum": images.max(axis=0)}
-    if result.consensus is not None:
-        rules = {"consensus T": result.consensus.clip(0, 1), **rules}
-    rows = {n: evaluate(images, image, data_range=1.0) for n, image in rules.items()}
+    baselines = make_baselines(images, result.consensus)
+    rows = {n: evaluate(images, image, data_range=1.0) for n, image in baselines.items()}
     console.print_metrics({"fused": result.metrics, **rows})
     console.out.print(
         f"{len(result.losses)} iterations ({result.stop_reason}) in "

@@ -139,7 +139,7 @@ def fuse(
     )
     check_outputs(outputs, paths)
     read = read_sources(paths, choice, quiet=quiet)
-    outputs.rehearse(read, [p.name for p in paths])
+    outputs.check_formats(read, [p.name for p in paths])
     _warn_of_changes(read.arrays, paths, hashes)
     _fuse_and_write(read, paths, config, choice, outputs, quiet=quiet)
 

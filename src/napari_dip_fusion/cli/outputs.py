@@ -3,9 +3,8 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -14,17 +13,14 @@ from numpy.typing import NDArray
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.fusion import FusionResult
-from napari_dip_fusion.io import write_image, write_images, write_text
+from napari_dip_fusion.io import check_image, write_image, write_images, write_text
 from napari_dip_fusion.io.formats import list_endings
-from napari_dip_fusion.io.silence import silence_warnings
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.grid import GridSources
-from napari_dip_fusion.sources.prepare import PreparedSources
 
 _FLAT = (".png", ".tif", ".tiff")  # formats that know no place in the world
 _BUNDLE = ".fusion.ome.tif"
 _FOLDERS = (".zarr",)
-_SMALL = 8  # pixels a side of what is written in a rehearsal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,39 +42,42 @@ class Outputs:
         figure = [self.figure] if self.figure else []
         return [self.fused, self.record, *self.gains, *self.base_gains, *figure]
 
-    def rehearse(self, sources: GridSources, names: Sequence[str]) -> None:
-        """Raise an error now if the format cannot hold what a run on the sources would give.
-
-        Writes a small blank result to a temporary folder.
+    def check_formats(self, sources: GridSources, names: Sequence[str]) -> None:
+        """Refuse a run on these sources whose results the output's format cannot hold.
 
         Raises
         ------
         ValueError
-            If pixel type, colours or axes do not fit the format, or ``like`` is no source.
+            If pixel type, colors or axes do not fit the format, or ``like`` is no source.
         """
-        with TemporaryDirectory() as folder, silence_warnings():
-            elsewhere = replace(
-                self,
-                fused=Path(folder, self.fused.name),
-                record=Path(folder, "record"),
-                gains=(),
-                base_gains=(),
-            )
-            try:
-                elsewhere.write(*_blank(sources), names)
-            except ImageFileError as error:
-                raise ValueError(
-                    f"{self.fused.name} cannot hold the result: {error} (or choose --dtype)"
-                ) from error
+        arrays = sources.arrays
+        if self.like is not None and not 0 <= self.like < len(arrays):
+            raise ValueError(f"like must be a source from 0 to {len(arrays) - 1}, got {self.like}")
+        shape = arrays[0].shape[:2] + ((3,) if any(a.ndim == 3 for a in arrays) else ())
+        # The format is asked about axes and type: one value stands for all pixels.
+        blank = np.broadcast_to(np.zeros((), self._pixel_type([a.dtype for a in arrays])), shape)
+        layers = [sources.make_source(blank, flat=is_flat(self.fused), name="fused")]
+        if self._is_bundle:
+            layers += [
+                sources.make_source(array, flat=False, name=name)
+                for array, name in zip(arrays, names, strict=True)
+            ]
+        try:
+            for layer in layers:
+                check_image(self.fused, layer)
+        except ImageFileError as error:
+            raise ValueError(
+                f"{self.fused.name} cannot hold the result: {error} (or choose --dtype)"
+            ) from error
 
     def write(self, result: FusionResult, sources: GridSources, names: Sequence[str]) -> None:
         """Write image, gains and record, each whole or not at all."""
         metadata = {"dip_fusion": {"record": result.record, "metrics": result.metrics}}
         fused = sources.make_source(
-            self._pixels(result), flat=is_flat(self.fused), name="fused", metadata=metadata
+            self._make_pixels(result), flat=is_flat(self.fused), name="fused", metadata=metadata
         )
-        if self.fused.name.lower().endswith(_BUNDLE):
-            layers = [*_beside(result, sources, names), fused]
+        if self._is_bundle:
+            layers = [*_list_beside(result, sources, names), fused]
             write_images(self.fused, layers, overwrite=self.overwrite)
         else:
             write_image(self.fused, fused, overwrite=self.overwrite)
@@ -94,45 +93,32 @@ class Outputs:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_image(path, gain, overwrite=self.overwrite)
 
-    def _pixels(self, result: FusionResult) -> NDArray[Any]:
+    @property
+    def _is_bundle(self) -> bool:
+        return self.fused.name.lower().endswith(_BUNDLE)
+
+    def _pixel_type(self, dtypes: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
+        """Return the type of the output's pixels, for sources of these types."""
+        if self.dtype is not None:
+            return np.dtype(self.dtype)
         if self.like is not None:
-            return np.asarray(result.rescale(like=self.like, dtype=self.dtype))
-        if self.dtype == "float32":
+            return dtypes[self.like]
+        return np.dtype("uint8" if all(d == np.uint8 for d in dtypes) else "uint16")
+
+    def _make_pixels(self, result: FusionResult) -> NDArray[Any]:
+        kind = self._pixel_type(result.sources.dtypes)
+        if self.like is not None:
+            return np.asarray(result.rescale(like=self.like, dtype=kind))
+        if kind.kind == "f":
             return np.asarray(result.image)
-        all_bytes = all(d == np.uint8 for d in result.sources.dtypes)
-        kind = np.dtype(self.dtype or ("uint8" if all_bytes else "uint16"))
         pixels: NDArray[Any] = np.rint(result.image * np.iinfo(kind).max).astype(kind)
         return pixels
 
 
-def _blank(sources: GridSources) -> tuple[FusionResult, GridSources]:
-    """Return a result as of a run on the sources, and them, with few pixels."""
-    arrays = [a[:_SMALL, :_SMALL] for a in sources.arrays]
-    blank = np.zeros((len(arrays), *arrays[0].shape[:2]), np.float32)
-    data = np.zeros([min(size, _SMALL) for size in sources.place.shape], np.float32)
-    small = replace(
-        sources, arrays=arrays, place=sources.place.replace(data=data, rgb=False, pyramid=())
-    )
-    colored = any(a.ndim == 3 for a in arrays)
-    prepared = PreparedSources(blank, ((0.0, 1.0),) * len(arrays), tuple(a.dtype for a in arrays))
-    result = FusionResult(
-        image=np.stack([blank[0]] * 3, axis=-1) if colored else blank[0],
-        gains=blank,
-        consensus=blank[0],
-        losses=np.zeros(1),
-        floor=0.0,
-        metrics={},
-        record={},
-        sources=prepared,
-        stop_reason="",
-    )
-    return result, small
-
-
-def _beside(result: FusionResult, sources: GridSources, names: Sequence[str]) -> list[Source]:
+def _list_beside(result: FusionResult, sources: GridSources, names: Sequence[str]) -> list[Source]:
     """Return what a bundle holds besides the fused image."""
     gain = {"colormap": "viridis", "contrast_limits": (0.0, 1.0), "visible": False}
-    grey = {"contrast_limits": (0.0, 1.0), "visible": False}
+    gray = {"contrast_limits": (0.0, 1.0), "visible": False}
     held = [
         *(
             sources.make_source(a, flat=False, name=n)
@@ -146,7 +132,7 @@ def _beside(result: FusionResult, sources: GridSources, names: Sequence[str]) ->
     ]
     if result.consensus is not None:
         held.append(
-            sources.make_source(result.consensus, flat=False, name="consensus", display=grey)
+            sources.make_source(result.consensus, flat=False, name="consensus", display=gray)
         )
     return held
 

@@ -20,7 +20,7 @@ from napari_dip_fusion.sources.parts import (
     require_plane,
 )
 
-__all__ = ["read_image", "read_images", "read_plane", "write_image", "write_images"]
+__all__ = ["check_image", "read_image", "read_images", "read_plane", "write_image", "write_images"]
 
 
 def read_images(path: str | os.PathLike[str]) -> list[Source]:
@@ -110,6 +110,24 @@ def read_plane(
     # A lazy image is read only here.
     with report_failure(Path(path)):
         return image.replace(data=image.to_numpy())
+
+
+def check_image(path: str | os.PathLike[str], image: Source) -> None:
+    """Refuse an image that a file of this name cannot hold; nothing is read or written.
+
+    Parameters
+    ----------
+    path : path-like
+        The file or folder to write; its ending says the format.
+    image : Source
+        Its axes, place and type are looked at, not its pixels.
+
+    Raises
+    ------
+    ImageFileError
+        If the format cannot hold the image, or no format has this ending.
+    """
+    find_written_format(Path(path)).load_check()(image)
 
 
 def write_image(

@@ -33,8 +33,9 @@ class Format:
         Module of :mod:`napari_dip_fusion.io` whose function ``read`` takes a path and
         returns a list of :class:`~napari_dip_fusion.sources.Source`.
     writer : str
-        Module whose function ``write`` takes a path and a source; empty where the format
-        is only read.
+        Module whose function ``write`` takes a path and a source, and whose function
+        ``check`` refuses a source that the format cannot hold; empty where the format is
+        only read.
     endings : tuple of str
         Lower-case ends of the file name.
     magic : tuple of bytes
@@ -50,6 +51,10 @@ class Format:
     def load_reader(self) -> Callable[[Path], Any]:
         """Return the function that reads the format, and import it now."""
         return _load(self.reader, "read")
+
+    def load_check(self) -> Callable[[Any], None]:
+        """Return the function that refuses what the format cannot hold, and import it now."""
+        return _load(self.writer, "check")
 
     def load_writer(self, function: str = "write") -> Callable[[Path, Any], None]:
         """Return the function that writes the format, and import it now."""

@@ -25,7 +25,7 @@ from napari_dip_fusion.sources.parts import drop_single_axes
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["read", "write"]
+__all__ = ["check", "read", "write"]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 # The PNG specification, section 11.2.1: the chunk IHDR follows the signature of 8 bytes
@@ -64,6 +64,31 @@ def read(path: Path) -> list[Source]:
     return [Source(pixels, rgb=pixels.ndim == 3, name=path.stem, path=path)]
 
 
+def check(image: Source) -> None:
+    """Refuse an image that PNG cannot hold, by its axes and types; no pixels are read.
+
+    Parameters
+    ----------
+    image : Source
+        The image to write.
+
+    Raises
+    ------
+    ImageFileError
+        If the format cannot hold it.
+    """
+    plane = drop_single_axes(image)
+    if plane.ndim != 2:
+        raise ImageFileError(
+            f"PNG holds one plane, got axes {', '.join(plane.axes)} of sizes {plane.shape}; "
+            "choose a plane, or write OME-TIFF, OME-Zarr or NIfTI"
+        )
+    if plane.dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)):
+        raise ImageFileError(
+            f"PNG holds uint8 or uint16, got {plane.dtype}; convert it, or write TIFF"
+        )
+
+
 def write(path: Path, image: Source) -> None:
     """Write a plane as PNG.
 
@@ -81,16 +106,8 @@ def write(path: Path, image: Source) -> None:
     """
     import imagecodecs
 
+    check(image)
     image = drop_single_axes(image)
-    if image.ndim != 2:
-        raise ImageFileError(
-            f"PNG holds one plane, got axes {', '.join(image.axes)} of sizes {image.shape}; "
-            "choose a plane, or write OME-TIFF, OME-Zarr or NIfTI"
-        )
-    if image.dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)):
-        raise ImageFileError(
-            f"PNG holds uint8 or uint16, got {image.dtype}; convert it, or write TIFF"
-        )
     warn_of_lost_place(image, "PNG", stacklevel=3)
     path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(image.to_numpy())))
 

@@ -16,7 +16,7 @@ BASELINES = {
 """The label of each baseline, with one sentence for a tooltip, in the order of a table's rows."""
 
 
-def make_baselines(images: Floats, consensus: Floats) -> dict[str, Floats]:
+def make_baselines(images: Floats, consensus: Floats | None) -> dict[str, Floats]:
     """Return the baselines of some sources, by their labels in :data:`BASELINES`.
 
     Every table of metrics shows them beside a fused image: the maximum alone scores high on edges
@@ -26,13 +26,13 @@ def make_baselines(images: Floats, consensus: Floats) -> dict[str, Floats]:
     ----------
     images : ndarray of shape (K, M, N), float32 in [0, 1]
         The prepared sources.
-    consensus : ndarray of shape (M, N), float32
-        Their consensus image T, which gains of unit norm take above 1.
+    consensus : ndarray of shape (M, N), float32, or None
+        Their consensus image T, which gains of unit norm take above 1; without one, its row is
+        left out.
 
     Returns
     -------
     dict of str to ndarray of shape (M, N), float32 in [0, 1]
     """
-    baselines = (consensus, average(images), maximum(images))
-    clipped = (np.clip(image, 0, 1) for image in baselines)
-    return dict(zip(BASELINES, clipped, strict=True))
+    baselines = zip(BASELINES, (consensus, average(images), maximum(images)), strict=True)
+    return {name: np.clip(image, 0, 1) for name, image in baselines if image is not None}

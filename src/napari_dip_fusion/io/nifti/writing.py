@@ -16,7 +16,7 @@ from napari_dip_fusion.io.nifti.header import COMMENT
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.units import LENGTHS, TIMES, abbreviate_unit
 
-__all__ = ["write"]
+__all__ = ["check", "write"]
 
 # dim[] holds sizes in 16 bits in NIfTI-1, in 64 bits in NIfTI-2.
 _MOST_SIZE = 2**15 - 1
@@ -24,6 +24,37 @@ _HELD_TYPES = (*(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)), "f4
 # nibabel's names of the units that xyzt_units can hold.
 _HELD_LENGTHS = {"mm": "mm", "um": "micron", "m": "meter", "pixel": "unknown"}
 _HELD_TIMES = {"s": "sec", "ms": "msec", "us": "usec"}
+
+
+def check(image: Source) -> None:
+    """Refuse an image that NIfTI cannot hold, by its axes and types; no pixels are read.
+
+    Parameters
+    ----------
+    image : Source
+        The image to write.
+
+    Raises
+    ------
+    ImageFileError
+        If the format cannot hold it.
+    """
+    if not 2 <= image.ndim <= 4:
+        raise ImageFileError(
+            f"NIfTI is written with two to four axes, got {', '.join(image.axes)}; choose a part"
+        )
+    steps = image.affine[:-1, :-1]
+    if image.ndim == 4 and (steps[0, 1:].any() or steps[1:, 0].any()):
+        raise ImageFileError("NIfTI cannot turn time into space; write OME-Zarr or OME-TIFF")
+    if image.rgb and image.dtype != np.uint8:
+        raise ImageFileError(
+            f"NIfTI holds colors of uint8, got {image.dtype}; convert them, or write OME-TIFF"
+        )
+    # True and False, and half floats, are written in a type that NIfTI has.
+    is_converted = image.dtype.kind == "b" or image.dtype == np.float16
+    held = [np.dtype(name) for name in _HELD_TYPES]
+    if not is_converted and image.dtype.newbyteorder("=") not in held:
+        raise ImageFileError(f"NIfTI holds integer and float values, got {image.dtype}")
 
 
 def write(path: Path, image: Source) -> None:
@@ -45,6 +76,7 @@ def write(path: Path, image: Source) -> None:
     ImageFileError
         If NIfTI cannot hold the image.
     """
+    check(image)
     affine, units = _make_place(image)
     data = _make_pixels(image)
     kind: Any = nib.Nifti2Image if max(data.shape) > _MOST_SIZE else nib.Nifti1Image
@@ -71,10 +103,6 @@ def _make_pixels(image: Source) -> NDArray[Any]:
     """Return the pixels in NIfTI's order of axes (x first), of a type that it holds."""
     values = image.to_numpy()
     if image.rgb:
-        if values.dtype != np.uint8:
-            raise ImageFileError(
-                f"NIfTI holds colors of uint8, got {values.dtype}; convert them, or write OME-TIFF"
-            )
         # nibabel takes colors as records of these field names.
         names = [(name, np.uint8) for name in "RGBA"[: values.shape[-1]]]
         values = np.ascontiguousarray(values).view(np.dtype(names))[..., 0]
@@ -82,23 +110,14 @@ def _make_pixels(image: Source) -> NDArray[Any]:
         other = np.dtype(np.uint8 if values.dtype.kind == "b" else np.float32)
         warnings.warn(f"NIfTI holds no {values.dtype}; it is written as {other}", stacklevel=4)
         values = values.astype(other)
-    elif values.dtype.newbyteorder("=") not in [np.dtype(name) for name in _HELD_TYPES]:
-        raise ImageFileError(f"NIfTI holds integer and float values, got {values.dtype}")
     return values.T
 
 
 def _make_place(image: Source) -> tuple[NDArray[np.float64], tuple[str, str]]:
     """Return the affine in NIfTI's order and world, and its units of space and time."""
-    ndim = image.ndim
-    if not 2 <= ndim <= 4:
-        raise ImageFileError(
-            f"NIfTI is written with two to four axes, got {', '.join(image.axes)}; choose a part"
-        )
     steps = image.affine[:-1, :-1]
-    if ndim == 4 and (steps[0, 1:].any() or steps[1:, 0].any()):
-        raise ImageFileError("NIfTI cannot turn time into space; write OME-Zarr or OME-TIFF")
     # NIfTI places its pixels in three dimensions: a plane lies at z = 0.
-    spatial = min(ndim, 3)
+    spatial = min(image.ndim, 3)
     place = np.eye(4)
     place[3 - spatial : 3, 3 - spatial : 3] = steps[-spatial:, -spatial:]
     place[3 - spatial : 3, 3] = image.affine[-1 - spatial : -1, -1]

@@ -17,7 +17,15 @@ from napari_dip_fusion.io.tiff import ome
 from napari_dip_fusion.record import array_sha256
 from napari_dip_fusion.sources import Source
 
-__all__ = ["find_changed_sources", "find_record", "is_own", "read", "write", "write_all"]
+__all__ = [
+    "check",
+    "find_changed_sources",
+    "find_record",
+    "is_own",
+    "read",
+    "write",
+    "write_all",
+]
 
 # Stacks of more planes than this are not compared with the record: it would take long.
 _MOST_PLANES = 512
@@ -49,6 +57,22 @@ def read(path: Path) -> list[Source]:
     for problem in find_changed_sources(images):
         warnings.warn(f"{path.name}: {problem}", stacklevel=2)
     return images
+
+
+def check(image: Source) -> None:
+    """Refuse an image that a bundle cannot hold, by its axes and types; no pixels are read.
+
+    Parameters
+    ----------
+    image : Source
+        The image to write.
+
+    Raises
+    ------
+    ImageFileError
+        If the format cannot hold it.
+    """
+    ome.check(image)
 
 
 def write(path: Path, image: Source) -> None:

@@ -26,7 +26,7 @@ from napari_dip_fusion.io.tiff.ome_xml import (
 from napari_dip_fusion.io.tiff.pages import open_tiff, read_series
 from napari_dip_fusion.sources import Source
 
-__all__ = ["is_own", "read", "read_all_series", "write", "write_all"]
+__all__ = ["check", "is_own", "read", "read_all_series", "write", "write_all"]
 
 _HELD_TYPES = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
 # Offsets of plain TIFF have 32 bits; 128 MiB are left for all that is no pixel.
@@ -147,6 +147,31 @@ def _keep_spacing(affine: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.diag([*np.linalg.norm(affine[:-1, :-1], axis=0), 1.0])
 
 
+def check(image: Source) -> None:
+    """Refuse an image that OME-TIFF cannot hold, by its axes and types; no pixels are read.
+
+    Parameters
+    ----------
+    image : Source
+        The image to write.
+
+    Raises
+    ------
+    ImageFileError
+        If the format cannot hold it.
+    """
+    if not 2 <= image.ndim <= 5:
+        raise ImageFileError(
+            f"OME-TIFF holds two to five axes, got {', '.join(image.axes)}; choose a part"
+        )
+    # True and False are written as numbers.
+    if image.dtype.kind != "b" and image.dtype.name not in _HELD_TYPES:
+        raise ImageFileError(
+            f"OME-TIFF holds {', '.join(_HELD_TYPES)}, got {image.dtype}; convert it, or write "
+            "OME-Zarr"
+        )
+
+
 def write(path: Path, image: Source) -> None:
     """Write an image as OME-TIFF.
 
@@ -197,17 +222,9 @@ def write_all(path: Path, images: Sequence[Source]) -> None:
 
 def _make_pixels(image: Source) -> NDArray[Any]:
     """Return the pixels in a type that OME-TIFF holds."""
-    if not 2 <= image.ndim <= 5:
-        raise ImageFileError(
-            f"OME-TIFF holds two to five axes, got {', '.join(image.axes)}; choose a part"
-        )
+    check(image)
     values = image.to_numpy()
     if values.dtype.kind == "b":
         warnings.warn("OME-TIFF: True and False are written as 1 and 0 of uint8", stacklevel=5)
         values = values.astype(np.uint8)
-    if values.dtype.name not in _HELD_TYPES:
-        raise ImageFileError(
-            f"OME-TIFF holds {', '.join(_HELD_TYPES)}, got {values.dtype}; convert it, or write "
-            "OME-Zarr"
-        )
     return values

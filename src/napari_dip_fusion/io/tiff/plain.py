@@ -18,7 +18,7 @@ from napari_dip_fusion.io.tiff.pages import open_tiff, read_series
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.parts import drop_single_axes
 
-__all__ = ["read", "write"]
+__all__ = ["check", "read", "write"]
 
 # Types that programs without an interest in science read as well.
 _WRITTEN_TYPES = tuple(np.dtype(t) for t in (np.uint8, np.uint16, np.float32))
@@ -49,6 +49,32 @@ def read(path: Path) -> list[Source]:
         return [image for one in series for image in split_channels(one)]
 
 
+def check(image: Source) -> None:
+    """Refuse an image that plain TIFF cannot hold, by its axes and types; no pixels are read.
+
+    Parameters
+    ----------
+    image : Source
+        The image to write.
+
+    Raises
+    ------
+    ImageFileError
+        If the format cannot hold it.
+    """
+    plane = drop_single_axes(image)
+    if plane.ndim != 2:
+        raise ImageFileError(
+            f"plain TIFF is written as one plane, got axes {', '.join(plane.axes)} of sizes "
+            f"{plane.shape}; choose a plane, or write OME-TIFF (.ome.tif)"
+        )
+    if plane.dtype not in _WRITTEN_TYPES:
+        raise ImageFileError(
+            f"plain TIFF is written as uint8, uint16 or float32, got {plane.dtype}; "
+            "convert it, or write OME-TIFF (.ome.tif)"
+        )
+
+
 def write(path: Path, image: Source) -> None:
     """Write a plane as plain TIFF.
 
@@ -64,17 +90,8 @@ def write(path: Path, image: Source) -> None:
     ImageFileError
         If the image is no plane or of another type.
     """
+    check(image)
     image = drop_single_axes(image)
-    if image.ndim != 2:
-        raise ImageFileError(
-            f"plain TIFF is written as one plane, got axes {', '.join(image.axes)} of sizes "
-            f"{image.shape}; choose a plane, or write OME-TIFF (.ome.tif)"
-        )
-    if image.dtype not in _WRITTEN_TYPES:
-        raise ImageFileError(
-            f"plain TIFF is written as uint8, uint16 or float32, got {image.dtype}; "
-            "convert it, or write OME-TIFF (.ome.tif)"
-        )
     warn_of_lost_place(image, "plain TIFF", stacklevel=3)
     photometric = "rgb" if image.rgb else "minisblack"
     tifffile.imwrite(path, image.to_numpy(), photometric=photometric, metadata=None)

@@ -12,11 +12,32 @@ from napari_dip_fusion.io.zarr import ATTRIBUTE
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.units import LENGTHS, TIMES, abbreviate_unit, spell_out_unit
 
-__all__ = ["write"]
+__all__ = ["check", "write"]
 
 # Rows and columns of a chunk. Other axes have chunks of one, so that a plane of a volume
 # is read without its neighbors.
 _CHUNK = 1024
+
+
+def check(image: Source) -> None:
+    """Refuse an image that OME-Zarr cannot hold, by its axes and types; no pixels are read.
+
+    Parameters
+    ----------
+    image : Source
+        The image to write.
+
+    Raises
+    ------
+    ImageFileError
+        If the format cannot hold it.
+    """
+    if not 2 <= image.ndim <= 4:
+        raise ImageFileError(
+            f"OME-Zarr is written with two to four axes, got {', '.join(image.axes)}; choose a part"
+        )
+    if image.dtype.kind not in "iufb":
+        raise ImageFileError(f"OME-Zarr is written of numbers, got {image.dtype}; convert them")
 
 
 def write(path: Path, image: Source, *, version: str = "0.5") -> None:
@@ -41,12 +62,7 @@ def write(path: Path, image: Source, *, version: str = "0.5") -> None:
     """
     import zarr
 
-    if not 2 <= image.ndim <= 4:
-        raise ImageFileError(
-            f"OME-Zarr is written with two to four axes, got {', '.join(image.axes)}; choose a part"
-        )
-    if image.dtype.kind not in "iufb":
-        raise ImageFileError(f"OME-Zarr is written of numbers, got {image.dtype}; convert them")
+    check(image)
     axes = _make_axes(image)
     group = zarr.open_group(str(path), mode="w", zarr_format=3 if version == "0.5" else 2)
     datasets = []
