@@ -53,8 +53,8 @@ DICOM = (
 def good_files(folder):
     """Write one small good file of each kind."""
     rng = np.random.default_rng(0)
-    grey = rng.integers(0, 255, (20, 24), np.uint8)
-    colour = rng.integers(0, 255, (20, 24, 3), np.uint8)
+    gray = rng.integers(0, 255, (20, 24), np.uint8)
+    color = rng.integers(0, 255, (20, 24, 3), np.uint8)
     volume = Source(
         rng.random((4, 20, 24), dtype=np.float32),
         affine=np.array([[2, 0, 0, 1], [0, 0.8, 0.6, 2], [0, -0.6, 0.8, 3], [0, 0, 0, 1.0]]),
@@ -63,14 +63,14 @@ def good_files(folder):
         display={"colormap": "magma"},
     )
     files = [
-        write_image(folder / "grey.png", grey),
-        write_image(folder / "deep.png", colour.astype(np.uint16) * 257),
-        write_image(folder / "grey.tif", grey),
-        write_image(folder / "colour.tif", colour),
+        write_image(folder / "gray.png", gray),
+        write_image(folder / "deep.png", color.astype(np.uint16) * 257),
+        write_image(folder / "gray.tif", gray),
+        write_image(folder / "color.tif", color),
         write_image(folder / "volume.ome.tif", volume),
         write_images(
             folder / "all.fusion.ome.tif",
-            [volume, Source(grey), Source(colour, rgb=True)],
+            [volume, Source(gray), Source(color, rgb=True)],
         ),
         write_image(folder / "volume.nii", volume),
         write_image(folder / "volume.nii.gz", volume),
@@ -80,15 +80,15 @@ def good_files(folder):
     ]
     ome_zarr.write(folder / "old.zarr", volume, version="0.4")
     for ending in ("jpg", "bmp"):
-        files.append(folder / f"colour.{ending}")
-        Image.fromarray(colour).save(files[-1])
+        files.append(folder / f"color.{ending}")
+        Image.fromarray(color).save(files[-1])
     files.append(folder / "palette.png")
-    Image.fromarray(colour).quantize(16).save(files[-1])
+    Image.fromarray(color).quantize(16).save(files[-1])
     for compression in ("lzw", "jpeg", "packbits", "zlib", "zstd"):
         import tifffile
 
         files.append(folder / f"{compression}.tif")
-        tifffile.imwrite(files[-1], colour, compression=compression, tile=(16, 16))
+        tifffile.imwrite(files[-1], color, compression=compression, tile=(16, 16))
     examples = Path(pydicom.data.__file__).parent / "test_files"
     return files + [Path(shutil.copy(examples / name, folder / name)) for name in DICOM]
 
