@@ -45,9 +45,9 @@ class Pair:
         return f"{self.kind}/{self.name}"
 
     def images(self, size: int | None = SIZE) -> Floats:
-        """Return the sources in grey and in [0, 1], shape (K, M, N).
+        """Return the sources in gray and in [0, 1], shape (K, M, N).
 
-        They are reduced to `size` pixels a side and to 256 grey levels; None leaves their size.
+        They are reduced to `size` pixels a side and to 256 gray levels; None leaves their size.
         """
         images = prepare_sources(self.read()).images
         if size is None or images.shape[1:] == (size, size):

@@ -4,7 +4,7 @@
 
 DATA holds registered pairs: ``ct_mr/N_ct.png`` and ``_mr.png``, ``ir_vis/N_ir.png`` and
 ``_vis.png``, ``multi_focus/N-A.jpg`` and ``-B.jpg``, ``mr_mr/N_t1.tif`` and ``_t2.tif``. Without
-it, synthetic samples are used. All are made grey and reduced to 256x256 pixels.
+it, synthetic samples are used. All are made gray and reduced to 256x256 pixels.
 
 Noise is Gaussian on every source (standard deviation of 255; clipped to [0, 1] or not) or speckle
 on the second source (a factor of mean 1, standard deviation 0.2, clipped). Sources that are not

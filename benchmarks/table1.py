@@ -64,8 +64,8 @@ PAPER = {
 }
 
 
-def grey(path: Path, size: int | None = None) -> NDArray[np.uint8]:
-    """Read a picture in grey, reduced by area to so many pixels a side."""
+def read_gray(path: Path, size: int | None = None) -> NDArray[np.uint8]:
+    """Read a picture in gray, reduced by area to so many pixels a side."""
     pixels = np.asarray(read_image(path).data)
     if pixels.ndim == 3:
         pixels = np.rint(pixels[..., :3] @ [0.299, 0.587, 0.114])
@@ -75,7 +75,7 @@ def grey(path: Path, size: int | None = None) -> NDArray[np.uint8]:
 
 
 def files(*paths: Path, size: int | None = None) -> Callable[[], list[NDArray[np.uint8]]]:
-    return lambda: [grey(path, size) for path in paths]
+    return lambda: [read_gray(path, size) for path in paths]
 
 
 def source_sets(data: Path) -> list[SourceSet]:

@@ -3,7 +3,7 @@
     pip install scikit-learn
     python benchmarks/train_densefuse.py [-o FILE] [--steps N]
 
-The auto-encoder is trained on grey levels with MSE + 100 (1 - SSIM), as in the paper (Li and Wu,
+The auto-encoder is trained on gray levels with MSE + 100 (1 - SSIM), as in the paper (Li and Wu,
 IEEE TIP 2019, arXiv:1804.08361), but on the pictures that come in scikit-image's wheel and the two
 sample photographs of scikit-learn, and with a larger learning rate that falls to zero, which takes
 minutes on one processor core. Three pictures are kept apart to say how well it reconstructs what
@@ -34,7 +34,7 @@ WHITE = 255.0
 LAMBDA = 100.0
 
 
-def grey(picture: NDArray) -> NDArray[np.float32]:
+def to_gray(picture: NDArray) -> NDArray[np.float32]:
     picture = rgba2rgb(picture) if picture.shape[-1] == 4 else picture
     values = rgb2gray(picture) if picture.ndim == 3 else picture / 255
     return values.astype(np.float32)
@@ -46,7 +46,7 @@ def training_pictures() -> list[NDArray[np.float32]]:
 
     left, right, _ = data.stereo_motorcycle()
     pictures = [getattr(data, name)() for name in TRAINING] + [left, right]
-    full = [grey(p) for p in pictures + list(load_sample_images().images)]
+    full = [to_gray(p) for p in pictures + list(load_sample_images().images)]
     return full + [rescale(p, 0.5, anti_aliasing=True).astype(np.float32) for p in full]
 
 
@@ -109,7 +109,7 @@ def train(steps: int, *, batch: int, side: int, rate: float, seed: int) -> Dense
     return network
 
 
-def scale_to_grey_levels(network: DenseFuseNetwork) -> None:
+def scale_to_gray_levels(network: DenseFuseNetwork) -> None:
     """Let a network of [0, 1] take 0 to 255: relu(W 255 x + 255 b) = 255 relu(W x + b)."""
     with torch.no_grad():
         for name, parameter in network.named_parameters():
@@ -119,7 +119,7 @@ def scale_to_grey_levels(network: DenseFuseNetwork) -> None:
 
 def report(network: DenseFuseNetwork) -> None:
     for name in KEPT_APART:
-        image = grey(getattr(data, name)())
+        image = to_gray(getattr(data, name)())
         with torch.inference_mode():
             output = network(torch.from_numpy(image)[None, None] * WHITE)[0, 0].numpy() / WHITE
         psnr = peak_signal_noise_ratio(image, output.clip(0, 1), data_range=1)
@@ -143,7 +143,7 @@ def main() -> None:
         rate=options.rate,
         seed=options.seed,
     )
-    scale_to_grey_levels(network)
+    scale_to_gray_levels(network)
     report(network)
     torch.save(network.state_dict(), options.output)
     print(f"{options.output}: {options.output.stat().st_size / 1000:.0f} kB")

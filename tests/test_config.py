@@ -61,7 +61,7 @@ def test_every_setting_says_what_it_is() -> None:
         ({"intensity": 5}, "intensity must be of the kind"),
         ({"percentiles": (60, 40)}, "0 <= low < high <= 100"),
         ({"percentiles": 40}, "percentiles must be of the kind"),
-        ({"colour": 1}, "unknown setting 'colour'; the settings are"),
+        ({"color": 1}, "unknown setting 'color'; the settings are"),
     ],
 )
 def test_values_that_are_not_allowed(changes: dict[str, object], message: str) -> None:

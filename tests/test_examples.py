@@ -33,7 +33,7 @@ def folder(tmp_path):
     folder.mkdir()
     write_image(folder / "one_ct.png", ct)
     write_image(folder / "one_mr.png", mr)
-    # A pair on two grids: steps of 1 mm and of half a millimetre, as ImageJ writes them.
+    # A pair on two grids: steps of 1 mm and of half a millimeter, as ImageJ writes them.
     fine = np.kron(mr, np.ones((2, 2), np.uint8))
     for name, image, dots in (("ct", ct, 1), ("mr", fine, 2)):
         place = {"resolution": (dots, dots), "metadata": {"unit": "mm"}}

@@ -1,5 +1,6 @@
 """The command ``dip-fusion``: a thin layer over the library's calls."""
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,9 @@ from napari_dip_fusion.errors import FusionError
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; a bad call ends with one line on stderr and exit code 2."""
+    # Threads that wait by spinning hold up a core that another process needs, at every step of a
+    # fit. torch reads this once, when it is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     sys.exit(_exit_code(list(sys.argv[1:] if arguments is None else arguments)))
 
 
