@@ -25,9 +25,9 @@ from skimage.transform import resize
 
 from napari_dip_fusion.cli.options import build_config
 from napari_dip_fusion.comparison.events import Finished, Outcomes, Row, SourceSet
+from napari_dip_fusion.comparison.labels import label_methods as labels
 from napari_dip_fusion.comparison.report import summarize
 from napari_dip_fusion.comparison.runs import iter_compare
-from napari_dip_fusion.comparison.runs import method_labels as labels
 from napari_dip_fusion.io import read_image
 from napari_dip_fusion.methods import METHODS
 from napari_dip_fusion.samples import noisy_head_phantom

@@ -32,18 +32,20 @@ class ImageFileError(ValueError):
     """
 
 
-def summarize_error(error: BaseException) -> str:
+def summarize_error(error: BaseException, *, most: int = _MOST_CHARACTERS) -> str:
     r"""Return the message of another library's error as one short line.
 
     Parameters
     ----------
     error : BaseException
         The error.
+    most : int
+        Characters that are kept.
 
     Returns
     -------
     str
-        At most 200 characters without line breaks; the name of the error's
+        The message without line breaks; the name of the error's
         type where it has no message.
 
     Examples
@@ -51,4 +53,4 @@ def summarize_error(error: BaseException) -> str:
     >>> summarize_error(OSError("broken data\n  stream")), summarize_error(EOFError())
     ('broken data stream', 'EOFError')
     """
-    return " ".join(str(error).split())[:_MOST_CHARACTERS] or type(error).__name__
+    return " ".join(str(error).split())[:most] or type(error).__name__

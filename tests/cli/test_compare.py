@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from napari_dip_fusion import cli
-from napari_dip_fusion.cli.compare import find_sets
+from napari_dip_fusion.cli.source_sets import find_sets
 from napari_dip_fusion.fusion import result as completion
 
 RNG = np.random.default_rng(14)

@@ -13,15 +13,16 @@ import pytest
 from napari_dip_fusion import Control, FusionConfig, fuse
 from napari_dip_fusion.comparison import runs
 from napari_dip_fusion.comparison.events import Finished, Outcomes, Row, Running, SourceSet
+from napari_dip_fusion.comparison.labels import label_methods
 from napari_dip_fusion.comparison.report import (
     contact_sheet,
-    marks,
+    find_zoom_window,
+    mark_best,
     summarize,
     to_csv,
     to_markdown,
-    zoom_window,
 )
-from napari_dip_fusion.comparison.runs import compare, iter_compare, method_labels
+from napari_dip_fusion.comparison.runs import compare, iter_compare
 from napari_dip_fusion.fusion import steps
 from napari_dip_fusion.methods import METHODS, fuse_with
 from napari_dip_fusion.metrics import METRICS, evaluate
@@ -65,7 +66,7 @@ def test_a_method_of_microseconds_did_not_take_none(monkeypatch: pytest.MonkeyPa
 
 
 def test_every_method_and_preset_can_be_compared() -> None:
-    assert set(method_labels()) == {*METHODS, "dip-fast", "dip-quality", "dip-paper"}
+    assert set(label_methods()) == {*METHODS, "dip-fast", "dip-quality", "dip-paper"}
 
 
 def test_color_options_metrics_and_eight_bits() -> None:
@@ -234,8 +235,8 @@ def test_averages_ranks_and_spread() -> None:
 def test_best_and_second_best_are_marked() -> None:
     rows = [row("a", [0.1, 0.5]), row("b", [0.3, 0.5]), row("c", [0.2, 0.4])]
     summaries = summarize(rows)
-    assert marks(summaries, "petrovic") == [0, 1, 2]
-    assert marks(summaries, "piella") == [1, 1, 2]
+    assert mark_best(summaries, "petrovic") == [0, 1, 2]
+    assert mark_best(summaries, "piella") == [1, 1, 2]
     text = to_markdown(rows)
     assert "| a | 0.1000 | **0.5000** |" in text
     assert "| c | _0.2000_ | _0.4000_ |" in text
@@ -263,7 +264,7 @@ def test_zoom_is_where_the_images_differ(shape: tuple[int, int]) -> None:
     images = np.zeros((3, *shape))
     row, column = shape[0] - 3, shape[1] // 2
     images[1, row, column] = 1
-    rows, columns = zoom_window([*images[:2], np.repeat(images[2][..., None], 3, axis=2)])
+    rows, columns = find_zoom_window([*images[:2], np.repeat(images[2][..., None], 3, axis=2)])
     assert rows.start <= row < rows.stop <= shape[0]
     assert columns.start <= column < columns.stop <= shape[1]
     assert rows.stop - rows.start == max(shape[0] // 4, min(shape[0], 16))

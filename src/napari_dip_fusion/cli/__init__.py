@@ -2,11 +2,12 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
 
+from napari_dip_fusion.cli.heap import keep_freed_memory
 from napari_dip_fusion.errors import FusionError
 
 
@@ -15,15 +16,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Threads that wait by spinning hold up a core that another process needs, at every step of a
     # fit. torch reads this once, when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    sys.exit(_exit_code(list(sys.argv[1:] if arguments is None else arguments)))
+    keep_freed_memory()
+    sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
 
 
-def _app() -> typer.Typer:
-    from napari_dip_fusion.cli.compare import compare
-    from napari_dip_fusion.cli.demo import demo
-    from napari_dip_fusion.cli.fuse import fuse
-    from napari_dip_fusion.cli.info import info
-    from napari_dip_fusion.cli.metrics import metrics
+def _make_app() -> typer.Typer:
+    from napari_dip_fusion.cli.compare import compare_files
+    from napari_dip_fusion.cli.demo import run_demo
+    from napari_dip_fusion.cli.fuse import fuse_files
+    from napari_dip_fusion.cli.info import show_info
+    from napari_dip_fusion.cli.metrics import score_files
     from napari_dip_fusion.methods import METHODS
 
     methods = "\n\n".join(f"{m.name}: {m.description}" for m in METHODS.values())
@@ -34,8 +36,15 @@ def _app() -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
-    for command in (fuse, compare, metrics, demo, info):
-        app.command()(command)
+    commands: dict[str, Callable[..., None]] = {
+        "fuse": fuse_files,
+        "compare": compare_files,
+        "metrics": score_files,
+        "demo": run_demo,
+        "info": show_info,
+    }
+    for name, command in commands.items():
+        app.command(name)(command)
     return app
 
 
@@ -43,12 +52,12 @@ def _app() -> typer.Typer:
 _UsageError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 
-def _exit_code(arguments: list[str]) -> int:
+def _run(arguments: list[str]) -> int:
     from napari_dip_fusion.cli import console
 
     try:
         with console.warnings_in_one_line():
-            code = _app()(
+            code = _make_app()(
                 args=arguments or ["--help"], prog_name="dip-fusion", standalone_mode=False
             )
     except (typer.Abort, KeyboardInterrupt):

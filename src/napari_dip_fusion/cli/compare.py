@@ -1,22 +1,19 @@
 """dip-fusion compare."""
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from napari_dip_fusion import comparison
 from napari_dip_fusion.cli import console
+from napari_dip_fusion.cli.contact_sheets import ContactSheets
 from napari_dip_fusion.cli.options import (
-    Choice,
     Device,
     Force,
     IntensityOption,
@@ -26,27 +23,25 @@ from napari_dip_fusion.cli.options import (
     parse_intensity,
     parse_settings,
 )
-from napari_dip_fusion.cli.run import check_count, read_sources
-from napari_dip_fusion.comparison.events import Finished, Outcomes, Row, Running, SourceSet
-from napari_dip_fusion.comparison.report import (
+from napari_dip_fusion.cli.source_sets import collect_sets
+from napari_dip_fusion.comparison import (
+    Finished,
+    Outcomes,
+    Running,
     Summary,
-    cell,
-    contact_sheet,
-    marks,
+    label_methods,
     summarize,
     to_csv,
     to_markdown,
 )
-from napari_dip_fusion.comparison.runs import iter_compare, method_labels
-from napari_dip_fusion.config import FusionConfig, Intensity
-from napari_dip_fusion.io import write_atomically, write_text
-from napari_dip_fusion.io.formats import list_endings
+from napari_dip_fusion.comparison.report import format_average, mark_best
+from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.io import write_text
 from napari_dip_fusion.methods import METHODS
 from napari_dip_fusion.metrics import DEFAULT_METRICS, METRICS
-from napari_dip_fusion.sources.prepare import prepare_sources
 
 _SLOW = ("dip-quality", "dip-paper")
-_DEFAULT = [name for name in method_labels() if name not in _SLOW]
+_DEFAULT = [name for name in label_methods() if name not in _SLOW]
 _NOT_SET = {
     "intensity": "use --intensity",
     "percentiles": "use --intensity with a window LOW:HIGH for each source",
@@ -54,10 +49,9 @@ _NOT_SET = {
     "preset_name": "choose the preset by the method's name",
     "method": "use --methods",
 }
-_PARTNER = re.compile(r"(?P<set>.+)[-_](?P<source>[^-_]+)")
 
 
-def compare(
+def compare_files(
     sources: Annotated[
         list[Path] | None, typer.Argument(help="Two or more aligned images of one scene.")
     ] = None,
@@ -73,7 +67,7 @@ def compare(
         list[str] | None,
         typer.Option(
             help="Methods, with commas or repeated, or all. "
-            f"One of {', '.join(method_labels())}. By default all but {' and '.join(_SLOW)}."
+            f"One of {', '.join(label_methods())}. By default all but {' and '.join(_SLOW)}."
         ),
     ] = None,
     output: Annotated[
@@ -120,13 +114,13 @@ def compare(
     changes = {"iterations": iterations, "device": device}
     settings_of_dip = _settings(changes, settings)
     options = _options(weights, download)
-    sets = _sets(sources, pairs_from, output, quiet)
+    sets = collect_sets(sources, pairs_from, output, quiet=quiet)
+    sheets = ContactSheets(sets, output, windows, overwrite=force) if figure else None
     texts = {"comparison.csv": csv, "comparison.md": markdown}
     written = [output / name for name, wanted in texts.items() if wanted]
-    sheets = [output / "figures" / f"{s.kind}-{s.name}.png" for s in sets] if figure else []
-    _refuse_existing([*written, *sheets], force)
+    _refuse_existing([*written, *(sheets.paths if sheets else [])], force)
     output.mkdir(parents=True, exist_ok=True)
-    events = iter_compare(
+    events = comparison.iter_compare(
         sets,
         chosen,
         seeds=seeds,
@@ -137,18 +131,18 @@ def compare(
         folder=output,
         fresh=fresh,
     )
-    draw = partial(_draw, sets=sets, folder=output, intensity=windows, force=force)
     try:
-        result = _watch(events, draw if figure else None, quiet)
+        outcomes = _watch(events, sheets, quiet=quiet)
     except KeyboardInterrupt:
         console.message(f"what is finished is in {output}; the same command goes on from there")
         raise
-    _report_failures(result)
+    _report_failures(outcomes)
     for path in written:
-        text = to_csv(result.rows) if path.suffix == ".csv" else to_markdown(result.rows)
+        write = to_csv if path.suffix == ".csv" else to_markdown
+        text = write(outcomes.rows)
         write_text(path, text, overwrite=force)
     if not quiet:
-        _print(summarize(result.rows))
+        _print(summarize(outcomes.rows))
         console.message(f"results in {output}")
 
 
@@ -161,7 +155,7 @@ def _refuse_existing(paths: Sequence[Path], force: bool) -> None:
 def _methods(given: list[str] | None) -> list[str]:
     names = [n for text in given or [] for n in text.split(",") if n]
     if names == ["all"]:
-        return list(method_labels())
+        return list(label_methods())
     return list(dict.fromkeys(names)) or _DEFAULT
 
 
@@ -195,85 +189,25 @@ def _options(weights: list[str] | None, download: bool) -> dict[str, dict[str, A
     return options
 
 
-def _sets(
-    sources: Sequence[Path] | None, folder: Path | None, output: Path, quiet: bool
-) -> list[SourceSet]:
-    if folder is None:
-        paths = list(sources or [])
-        check_count(paths)
-        kind = paths[0].resolve().parent.name or "sources"
-        return [_source_set("-".join(p.stem for p in paths), kind, paths, quiet)]
-    if sources:
-        raise ValueError("give source files or --pairs-from, not both")
-    if not folder.is_dir():
-        raise ValueError(f"--pairs-from takes a folder, got {folder}")
-    # What an earlier comparison wrote there are no sources.
-    written = [(output / name).resolve() for name in ("results", "figures")]
-    found = [
-        _source_set(name, _kind(folder, inner), paths, quiet)
-        for inner in [folder, *sorted(p for p in folder.rglob("*") if p.is_dir())]
-        if inner.resolve() not in written
-        for name, paths in find_sets(inner).items()
-    ]
-    if not found:
-        raise ValueError(
-            f"{folder} has no sets of sources: no two images whose names differ only after the "
-            "last - or _, like 11_ct.png and 11_mr.png"
-        )
-    return found
-
-
-def _kind(folder: Path, inner: Path) -> str:
-    return "-".join(inner.relative_to(folder).parts) or folder.resolve().name
-
-
-def find_sets(folder: Path) -> dict[str, list[Path]]:
-    """Return the image files of a folder that belong together, by the name of the set."""
-    sets: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
-        match = _PARTNER.fullmatch(path.name.partition(".")[0])
-        if match and path.is_file() and path.name.lower().endswith(list_endings()):
-            sets.setdefault(match["set"], []).append(path)
-    return {name: paths for name, paths in sets.items() if len(paths) > 1}
-
-
-def _source_set(name: str, kind: str, paths: Sequence[Path], quiet: bool) -> SourceSet:
-    def read() -> list[NDArray[Any]]:
-        return read_sources(paths, Choice(), quiet=quiet).arrays
-
-    return SourceSet(name, kind, read, tuple(p.stem for p in paths))
-
-
-def _watch(events: Iterator[Running | Finished], draw: Any, quiet: bool) -> Outcomes:
-    """Drain a comparison, with a progress bar; `draw` gets the results of each set."""
-    result = Outcomes()
-    gathered: dict[str, Finished] = {}
-    current: tuple[str, str] | None = None
-    with _progress(quiet) as bar:
+def _watch(
+    events: Iterator[Running | Finished], sheets: ContactSheets | None, *, quiet: bool
+) -> Outcomes:
+    """Drain a comparison, with a progress bar, and draw the results of each set."""
+    outcomes = Outcomes()
+    with _show_progress(quiet) as show:
         for event in events:
-            bar(event)
-            if not isinstance(event, Finished):
-                continue
-            result.add(event.outcome)
-            here = (event.outcome.kind, event.outcome.name)
-            if here != current and draw is not None:
-                _draw_gathered(draw, current, gathered)
-            current = here
-            gathered.setdefault(event.outcome.method, event)
-    if draw is not None:
-        _draw_gathered(draw, current, gathered)
-    return result
-
-
-def _draw_gathered(draw: Any, where: Any, gathered: dict[str, Finished]) -> None:
-    drawn = {m: e for m, e in gathered.items() if e.image is not None}
-    if drawn:
-        draw(*where, drawn)
-    gathered.clear()
+            show(event)
+            if isinstance(event, Finished):
+                outcomes.add(event.outcome)
+                if sheets is not None:
+                    sheets.add(event)
+    if sheets is not None:
+        sheets.draw()
+    return outcomes
 
 
 @contextmanager
-def _progress(quiet: bool) -> Iterator[Any]:
+def _show_progress(quiet: bool) -> Iterator[Callable[[Running | Finished], None]]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -297,52 +231,12 @@ def _progress(quiet: bool) -> Iterator[Any]:
         yield show
 
 
-def _draw(
-    kind: str,
-    name: str,
-    finished: dict[str, Finished],
-    *,
-    sets: Sequence[SourceSet],
-    folder: Path,
-    intensity: Intensity,
-    force: bool,
-) -> None:
-    """Write the contact sheet of one set."""
-    sources = next(s for s in sets if (s.kind, s.name) == (kind, name))
-    shown = _as_seen([np.asarray(a) for a in sources.read()], intensity)
-    names = sources.source_names or tuple(f"source {i}" for i in range(len(shown)))
-    labels = method_labels()
-    fused = {labels[m]: e.image for m, e in finished.items() if e.image is not None}
-    scores = {labels[m]: _scores(e.outcome) for m, e in finished.items()}
-    sheet = contact_sheet(
-        dict(zip(names, shown, strict=True)), fused, scores=scores, title=f"{kind}, {name}"
-    )
-    path = folder / "figures" / f"{kind}-{name}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with write_atomically(path, overwrite=force) as temporary:
-        sheet.savefig(temporary, format="png", dpi=100)
-
-
-def _as_seen(arrays: list[NDArray[Any]], intensity: Intensity) -> list[NDArray[Any]]:
-    """Return the sources in [0, 1], those in colour and 8 bits in their colours."""
-    grey = prepare_sources(arrays, intensity=intensity).images
-    return [
-        a[..., :3] / 255 if a.ndim == 3 and a.dtype == np.uint8 else g
-        for a, g in zip(arrays, grey, strict=True)
-    ]
-
-
-def _scores(outcome: Any) -> str:
-    assert isinstance(outcome, Row)
-    return "  ".join(f"{METRICS[n].label.split()[0]} {v:.3f}" for n, v in outcome.metrics.items())
-
-
-def _report_failures(result: Outcomes) -> None:
+def _report_failures(outcomes: Outcomes) -> None:
     """Warn once for each method and reason; nothing but failures is an error."""
     reasons: dict[tuple[str, str], list[str]] = {}
-    for f in result.failures:
+    for f in outcomes.failures:
         reasons.setdefault((f.method, f.reason), []).append(f"{f.kind} {f.name}")
-    if not result.rows:
+    if not outcomes.rows:
         raise ValueError(next(iter(reasons))[1])
     for (method, reason), where in reasons.items():
         more = f" and {len(where) - 1} more" if len(where) > 1 else ""
@@ -362,9 +256,9 @@ def _print_kind(kind: str, summaries: Sequence[Summary]) -> None:
     metrics = list(summaries[0].metrics)
     for heading in [*(METRICS[m].label for m in metrics), "mean rank", "seconds"]:
         table.add_column(heading, justify="right")
-    marked = {m: marks(summaries, m) for m in metrics}
+    marked = {m: mark_best(summaries, m) for m in metrics}
     for i, s in enumerate(summaries):
-        cells = [cell(s, m) + " *+"[marked[m][i]] for m in metrics]
+        cells = [format_average(s, m) + " *+"[marked[m][i]] for m in metrics]
         name = s.method if s.sets == count else f"{s.method} ({s.sets} of {count} sets)"
         table.add_row(name, *cells, f"{s.rank:.1f}", f"{s.seconds:.2f}")
     console.out.print(table)

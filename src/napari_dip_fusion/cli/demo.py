@@ -22,12 +22,11 @@ from napari_dip_fusion.fusion.figures import fusion_figure
 from napari_dip_fusion.io import write_atomically
 from napari_dip_fusion.methods.baselines import make_baselines
 from napari_dip_fusion.metrics import evaluate
-from napari_dip_fusion.samples import SAMPLES
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.grid import resample_to_reference
 
 
-def demo(
+def run_demo(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the results; made if needed.")
     ] = Path("dip-fusion-demo"),
@@ -43,6 +42,9 @@ def demo(
     """Fuse the synthetic CT-MR sample pair and show what comes out."""
     changes = {"iterations": iterations, "seed": seed, "device": device}
     config = build_config(preset, changes, None, settings)
+    # Its images come with SciPy and scikit-image, which no other command waits for.
+    from napari_dip_fusion.samples import SAMPLES
+
     sample = SAMPLES["head"]()
     names = list(sample.source_names)
     figure = output / "figure.png"

@@ -43,7 +43,7 @@ from napari_dip_fusion.record import array_sha256, read_record
 from napari_dip_fusion.sources.grid import GridSources
 
 
-def fuse(
+def fuse_files(
     sources: Annotated[
         list[Path] | None,
         typer.Argument(help="Two or more images of one scene: files, or folders of DICOM."),

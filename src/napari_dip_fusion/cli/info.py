@@ -7,7 +7,7 @@ from napari_dip_fusion.cli import console
 from napari_dip_fusion.prior.devices import available_memory, list_devices
 
 
-def info() -> None:
+def show_info() -> None:
     """Print versions, devices, threads and memory: what to send with a bug report."""
     import torch
 

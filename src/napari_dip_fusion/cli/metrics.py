@@ -26,7 +26,7 @@ from napari_dip_fusion.metrics import evaluate
 from napari_dip_fusion.sources.prepare import prepare_sources
 
 
-def metrics(
+def score_files(
     sources: Sources,
     *,
     fused: Annotated[Path, typer.Option(help="Fused image of any origin.")],

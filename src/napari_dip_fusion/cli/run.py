@@ -7,12 +7,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from napari_dip_fusion import fusion
 from napari_dip_fusion.cli import console
 from napari_dip_fusion.cli.options import Choice
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import FusionError
-from napari_dip_fusion.fusion import Control, FusionResult, iter_fuse
-from napari_dip_fusion.fusion.timing import estimate_run
+from napari_dip_fusion.fusion.control import Control
+from napari_dip_fusion.fusion.result import FusionResult
 from napari_dip_fusion.io import read_image
 from napari_dip_fusion.sources.grid import GridSources, resample_to_reference
 from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
@@ -85,11 +86,11 @@ def run_fusion(
     if not quiet:
         _announce(prepared, config)
     with console.interrupt_keeps_best(control):
-        events = iter_fuse(prepared, config, control=control, notes=notes)
+        events = fusion.iter_fuse(prepared, config, control=control, notes=notes)
         return console.watch(events, quiet=quiet)
 
 
 def _announce(prepared: PreparedSources, config: FusionConfig) -> None:
     """Say what time and memory the run will need, unless it cannot be run at all."""
     with suppress(ValueError, FusionError):
-        console.message(str(estimate_run(config, prepared.shape, len(prepared.images))))
+        console.message(str(fusion.estimate_run(config, prepared.shape, len(prepared.images))))

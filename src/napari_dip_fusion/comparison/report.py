@@ -8,17 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from napari_dip_fusion.comparison.events import Row
-from napari_dip_fusion.comparison.runs import method_labels
+from napari_dip_fusion.comparison.labels import label_methods
 from napari_dip_fusion.metrics import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Summary", "contact_sheet", "marks", "summarize", "to_csv", "to_markdown", "zoom_window"]
+__all__ = [
+    "Summary",
+    "contact_sheet",
+    "find_zoom_window",
+    "mark_best",
+    "summarize",
+    "to_csv",
+    "to_markdown",
+]
 
 Images = Mapping[str, NDArray[Any]]
 
@@ -63,7 +70,7 @@ def summarize(rows: Sequence[Row]) -> list[Summary]:
     share the mean of their ranks.
     """
     ranks = _ranks(rows)
-    labels = method_labels()
+    labels = label_methods()
     summaries = []
     for kind, method in dict.fromkeys((r.kind, r.method) for r in rows):
         mine = [r for r in rows if (r.kind, r.method) == (kind, method)]
@@ -102,19 +109,19 @@ def _ranks(rows: Sequence[Row]) -> dict[tuple[str, str], list[float]]:
                 for method in methods
             ]
             sign = -1 if METRICS[metric].higher_is_better else 1
-            for method, rank in zip(methods, _ranked(sign * np.array(means)), strict=True):
+            for method, rank in zip(methods, _rank(sign * np.array(means)), strict=True):
                 ranks.setdefault((kind, method), []).append(float(rank))
     return ranks
 
 
-def _ranked(values: NDArray[Any]) -> NDArray[np.float64]:
+def _rank(values: NDArray[Any]) -> NDArray[np.float64]:
     """Rank from 1 for the smallest; equal values share the mean of their ranks."""
     others = values[:, np.newaxis]
     below, equal = (others > values).sum(axis=1), (others == values).sum(axis=1)
     return np.asarray(below + (equal + 1) / 2)
 
 
-def marks(summaries: Sequence[Summary], metric: str) -> list[int]:
+def mark_best(summaries: Sequence[Summary], metric: str) -> list[int]:
     """Return 1 for the best, 2 for the second best and 0 for the rest, as they are printed."""
     sign = -1 if METRICS[metric].higher_is_better else 1
     values = [sign * round(s.metrics[metric], _DECIMALS) for s in summaries]
@@ -122,7 +129,7 @@ def marks(summaries: Sequence[Summary], metric: str) -> list[int]:
     return [places.index(v) + 1 if v in places and len(values) > 1 else 0 for v in values]
 
 
-def cell(summary: Summary, metric: str) -> str:
+def format_average(summary: Summary, metric: str) -> str:
     """Return a metric's average, with its spread over the seeds where there is one."""
     value = f"{summary.metrics[metric]:.{_DECIMALS}f}"
     if metric in summary.spread:
@@ -155,11 +162,11 @@ def _markdown_table(summaries: Sequence[Summary]) -> str:
     metrics = list(summaries[0].metrics)
     heading = ["method", *(METRICS[m].label for m in metrics), "mean rank", "seconds"]
     lines = [heading, ["---", *["---:"] * (len(heading) - 1)]]
-    marked = {m: marks(summaries, m) for m in metrics}
+    marked = {m: mark_best(summaries, m) for m in metrics}
     signs = ("", "**", "_")
     most = max(s.sets for s in summaries)
     for i, s in enumerate(summaries):
-        cells = [f"{(sign := signs[marked[m][i]])}{cell(s, m)}{sign}" for m in metrics]
+        cells = [f"{(sign := signs[marked[m][i]])}{format_average(s, m)}{sign}" for m in metrics]
         name = s.label if s.sets == most else f"{s.label} ({s.sets} of {most} sets)"
         lines.append([name, *cells, f"{s.rank:.1f}", f"{s.seconds:.2f}"])
     count = f"{most} set{'s' if most > 1 else ''} of sources"
@@ -167,18 +174,20 @@ def _markdown_table(summaries: Sequence[Summary]) -> str:
     return f"### {summaries[0].kind}: {count}\n\n{table}\n"
 
 
-def zoom_window(images: Sequence[NDArray[Any]]) -> tuple[slice, slice]:
+def find_zoom_window(images: Sequence[NDArray[Any]]) -> tuple[slice, slice]:
     """Return the quarter of the picture's sides where the images differ most.
 
     Parameters
     ----------
     images : sequence of ndarray of shape (M, N) or (M, N, 3)
     """
-    grey = np.stack([i if i.ndim == 2 else i.mean(axis=-1) for i in images])
-    rows, columns = grey.shape[1:]
+    from scipy import ndimage  # tables need none of it
+
+    gray = np.stack([i if i.ndim == 2 else i.mean(axis=-1) for i in images])
+    rows, columns = gray.shape[1:]
     height, width = (max(n // 4, min(n, 16)) for n in (rows, columns))
-    difference = ndimage.uniform_filter(grey.std(axis=0), (height, width), mode="constant")
-    # Only windows that lie inside the picture, by their centres.
+    difference = ndimage.uniform_filter(gray.std(axis=0), (height, width), mode="constant")
+    # Only windows that lie inside the picture, by their centers.
     inside = difference[height // 2 : rows - (height - 1) // 2, width // 2 :]
     inside = inside[:, : columns - width + 1]
     top, left = np.unravel_index(inside.argmax(), inside.shape)
@@ -207,7 +216,7 @@ def contact_sheet(
     from matplotlib.figure import Figure
 
     images = {**sources, **fused}
-    window = zoom_window(list(fused.values()))
+    window = find_zoom_window(list(fused.values()))
     columns = min(len(images), _PANELS)
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(2.6 * columns, 5.4 * rows + 0.4), layout="constrained")

@@ -17,38 +17,24 @@ from napari_dip_fusion.comparison.events import (
     Running,
     SourceSet,
 )
+from napari_dip_fusion.comparison.labels import PRESET_PREFIX, label_methods
 from napari_dip_fusion.comparison.store import Run, Store, Stored
-from napari_dip_fusion.config import DIP, PRESETS, FusionConfig, Intensity, Window
-from napari_dip_fusion.errors import FusionError
+from napari_dip_fusion.config import DIP, FusionConfig, Intensity, Window
+from napari_dip_fusion.errors import FusionError, summarize_error
 from napari_dip_fusion.fusion import Control, Done, FusionResult, StepDone, iter_fuse
-from napari_dip_fusion.methods import METHODS
 from napari_dip_fusion.metrics import DEFAULT_METRICS, evaluate
 from napari_dip_fusion.sources.prepare import LUMA, PreparedSources, prepare_sources
-
-__all__ = ["PRESET_PREFIX", "compare", "iter_compare", "method_labels"]
 
 Floats = NDArray[np.float32]
 
 log = logging.getLogger(__name__)
 
-PRESET_PREFIX = f"{DIP}-"
-"""What stands before a preset in the name of the Deep Image Prior with that preset."""
-
 _DEFAULT = FusionConfig()
+# Our own errors say what to do at their end, which must not be cut off.
+_REASON_LENGTH = 1000
 
 # What keeps a method from fusing some sources; the other methods go on.
 _FAILURES = (ValueError, FusionError, RuntimeError, MemoryError, ImportError, OSError)
-
-
-def method_labels() -> dict[str, str]:
-    """Return the label of every method that can be compared, by name.
-
-    Those of :data:`~napari_dip_fusion.methods.METHODS`, and the Deep Image Prior as ``dip-`` and
-    the name of a preset.
-    """
-    labels = {name: method.label for name, method in METHODS.items()}
-    presets = {f"{PRESET_PREFIX}{preset}": f"Deep Image Prior, {preset}" for preset in PRESETS}
-    return labels | presets
 
 
 def compare(sets: Sequence[SourceSet], methods: Sequence[str], **options: Any) -> Outcomes:
@@ -93,7 +79,7 @@ def iter_compare(
     ----------
     sets : sequence of SourceSet
     methods : sequence of str
-        Names out of :func:`method_labels`.
+        Names out of :func:`label_methods`.
     seeds : int or sequence of int
         Seeds with which each method that has one is run; of a number n,
         0, 1, ..., n - 1.
@@ -181,11 +167,11 @@ class _Inputs:
             )
             return cls(prepared)
         except (ValueError, OSError) as error:
-            return cls(None, _squeeze(error))
+            return cls(None, summarize_error(error, most=_REASON_LENGTH))
 
 
 def _check(sets: Sequence[SourceSet], methods: Sequence[str], seeds: Sequence[int]) -> None:
-    labels = method_labels()
+    labels = label_methods()
     for method in methods:
         if method not in labels:
             raise ValueError(f"unknown method {method!r}; the methods are {', '.join(labels)}")
@@ -237,15 +223,11 @@ def _find_or_run(
                 yield _fields(made)
     except _FAILURES as error:
         log.info("%s failed on %s", run.method, sources.name, exc_info=True)
-        yield {"outcome": Failure(*where, _squeeze(error))}
+        yield {"outcome": Failure(*where, summarize_error(error, most=_REASON_LENGTH))}
 
 
 def _fields(result: Stored) -> dict[str, Any]:
     return {"outcome": result.row, "image": result.image, "record": result.record}
-
-
-def _squeeze(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _fuse(run: Run, prepared: PreparedSources, control: Control) -> Iterator[float | FusionResult]:

@@ -11,11 +11,13 @@ from numpy.typing import DTypeLike, NDArray
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.metrics import evaluate
 from napari_dip_fusion.record import build_record
-from napari_dip_fusion.sensor.analysis import Analysis
 from napari_dip_fusion.sources.prepare import PreparedSources
 
+# Events and results are read by programs that fuse nothing, such as dip-fusion --help: they
+# need neither torch nor SciPy.
 if TYPE_CHECKING:
     from napari_dip_fusion.prior.fit import Fit
+    from napari_dip_fusion.sensor.analysis import Analysis
 
 Floats = NDArray[np.float32]
 Losses = NDArray[np.float64]
@@ -43,7 +45,7 @@ class RunState:
 
     config: FusionConfig
     prepared: PreparedSources
-    analysis: Analysis
+    analysis: "Analysis"
     fit: "Fit"
     scoring: Scoring
     keep_state: bool
@@ -194,7 +196,7 @@ def complete(
     )
 
 
-def _copy_analysis(analysis: Analysis) -> dict[str, Any]:
+def _copy_analysis(analysis: "Analysis") -> dict[str, Any]:
     """Return what a result holds of the analysis.
 
     Copies, since what is given out may be changed, and the run be continued.

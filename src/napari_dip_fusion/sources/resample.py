@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 
 __all__ = ["INTERPOLATIONS", "SMALL_COVERAGE", "is_on_grid", "measure_coverage", "resample"]
 
@@ -298,6 +297,9 @@ def _sample(image: Any, matrix: Matrix, out: NDArray[Any], *, order: int) -> Non
         _sample(image, matrix, first, order=order)
         _sample(image, shifted, second, order=order)
         return
+    # Sources on one grid need no SciPy, whose import takes a quarter of a second.
+    from scipy import ndimage
+
     ndim = len(box)
     part = np.asarray(image[box])
     # SciPy does not read float16; booleans are interpolated as numbers.

@@ -1,6 +1,6 @@
 import pytest
 
-from napari_dip_fusion.comparison.runs import method_labels
+from napari_dip_fusion.comparison.labels import label_methods
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.plugin.forms.method_list import NO_WEIGHTS, OWN, MethodList, lacking_weights
 
@@ -18,7 +18,7 @@ def row(methods, key):
 
 
 def test_every_method_has_a_row_that_says_what_it_is(methods):
-    assert [c.key for c in methods.choices] == [*method_labels(), OWN]
+    assert [c.key for c in methods.choices] == [*label_methods(), OWN]
     for choice in methods.choices:
         assert choice.label
         assert len(choice.tip) > 20
@@ -27,7 +27,7 @@ def test_every_method_has_a_row_that_says_what_it_is(methods):
 
 
 def test_all_but_the_slowest_are_ticked_at_first(methods):
-    assert set(method_labels()) - set(methods.chosen()) == {"dip-quality", "dip-paper"}
+    assert set(label_methods()) - set(methods.chosen()) == {"dip-quality", "dip-paper"}
     assert OWN not in methods.chosen()
 
 
@@ -35,7 +35,7 @@ def test_all_and_none(methods):
     methods.none_button.click()
     assert methods.chosen() == []
     methods.all_button.click()
-    assert methods.chosen() == [*method_labels(), OWN]
+    assert methods.chosen() == [*label_methods(), OWN]
 
 
 def test_methods_without_weights_are_grayed_until_they_have_a_file(qtbot, methods, tmp_path):

@@ -9,7 +9,7 @@ from npe2 import PluginManifest
 from qtpy.QtWidgets import QApplication
 
 from napari_dip_fusion import FusionConfig
-from napari_dip_fusion.cli import _exit_code
+from napari_dip_fusion.cli import _run
 from napari_dip_fusion.plugin.running.export import Recipe, as_command, as_script, described
 
 
@@ -65,7 +65,7 @@ def test_the_command_repeats_the_run(ran, opened, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     program, *arguments = shlex.split(QApplication.clipboard().text())
     assert program == "dip-fusion"
-    assert _exit_code(arguments) == 0
+    assert _run(arguments) == 0
     np.testing.assert_array_equal(iio.imread(tmp_path / "fused.tif"), fused(opened))
 
 

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_dip_fusion.comparison.runs import method_labels
+from napari_dip_fusion.comparison.labels import label_methods
 from napari_dip_fusion.config import PRESET_HELP, PRESETS, FusionConfig
 from napari_dip_fusion.methods import METHODS
 from napari_dip_fusion.plugin.forms.rows import button, row
@@ -61,7 +61,7 @@ class Choice:
 
 def choices() -> list[Choice]:
     """Return what can be compared: the methods, the presets, and the form's own settings."""
-    labels = method_labels()
+    labels = label_methods()
     own = Choice(
         OWN,
         "Deep Image Prior, own settings",

@@ -1,0 +1,89 @@
+"""Contact sheets of a comparison: one figure for each set of sources, drawn when it is complete."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dip_fusion.comparison import Finished, Row, SourceSet, contact_sheet, label_methods
+from napari_dip_fusion.config import Intensity
+from napari_dip_fusion.io import write_atomically
+from napari_dip_fusion.metrics import METRICS
+from napari_dip_fusion.sources.prepare import prepare_sources
+
+
+class ContactSheets:
+    """Gathers the results of each set, and draws them when the next set begins.
+
+    Parameters
+    ----------
+    sets : sequence of SourceSet
+    folder : Path
+        Where the figures go, in a folder of their own.
+    intensity : str or one entry per source
+        How source values become [0, 1].
+    overwrite : bool
+        Whether figures that are there may be replaced.
+    """
+
+    def __init__(
+        self, sets: Sequence[SourceSet], folder: Path, intensity: Intensity, *, overwrite: bool
+    ) -> None:
+        self._sets = {(s.kind, s.name): s for s in sets}
+        self._folder, self._intensity, self._overwrite = folder, intensity, overwrite
+        self._current: tuple[str, str] | None = None
+        # Of each method the run with the first seed.
+        self._finished: dict[str, Finished] = {}
+
+    @property
+    def paths(self) -> list[Path]:
+        """The figures that a whole comparison writes."""
+        return [self._path(*where) for where in self._sets]
+
+    def add(self, event: Finished) -> None:
+        """Take in a result; the first of another set draws those of the set before."""
+        where = (event.outcome.kind, event.outcome.name)
+        if where != self._current:
+            self.draw()
+            self._current = where
+        if event.image is not None:
+            self._finished.setdefault(event.outcome.method, event)
+
+    def draw(self) -> None:
+        """Draw what was gathered, if there is anything."""
+        if self._current is not None and self._finished:
+            self._write(self._current, self._finished)
+        self._finished = {}
+
+    def _path(self, kind: str, name: str) -> Path:
+        return self._folder / "figures" / f"{kind}-{name}.png"
+
+    def _write(self, where: tuple[str, str], finished: dict[str, Finished]) -> None:
+        sources, labels = self._sets[where], label_methods()
+        shown = _make_visible([np.asarray(a) for a in sources.read()], self._intensity)
+        names = sources.source_names or tuple(f"source {i}" for i in range(len(shown)))
+        fused = {labels[m]: e.image for m, e in finished.items() if e.image is not None}
+        scores = {labels[m]: _format_scores(e.outcome) for m, e in finished.items()}
+        sheet = contact_sheet(
+            dict(zip(names, shown, strict=True)), fused, scores=scores, title=", ".join(where)
+        )
+        path = self._path(*where)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with write_atomically(path, overwrite=self._overwrite) as temporary:
+            sheet.savefig(temporary, format="png", dpi=100)
+
+
+def _make_visible(arrays: list[NDArray[Any]], intensity: Intensity) -> list[NDArray[Any]]:
+    """Return the sources in [0, 1]; those of 8-bit colors keep their colors."""
+    gray = prepare_sources(arrays, intensity=intensity).images
+    return [
+        a[..., :3] / 255 if a.ndim == 3 and a.dtype == np.uint8 else g
+        for a, g in zip(arrays, gray, strict=True)
+    ]
+
+
+def _format_scores(outcome: Any) -> str:
+    assert isinstance(outcome, Row)
+    return "  ".join(f"{METRICS[n].label.split()[0]} {v:.3f}" for n, v in outcome.metrics.items())

@@ -1,0 +1,81 @@
+"""Which files of the command line, or of a folder, belong together as the sources of one scene."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from napari_dip_fusion.cli.options import Choice
+from napari_dip_fusion.cli.run import check_count, read_sources
+from napari_dip_fusion.comparison import SourceSet
+from napari_dip_fusion.io.formats import list_endings
+
+# What partners have in common, and what tells them apart: 11_ct.png and 11_mr.png.
+_PARTNER = re.compile(r"(?P<set>.+)[-_](?P<source>[^-_]+)")
+
+
+def collect_sets(
+    sources: Sequence[Path] | None, folder: Path | None, output: Path, *, quiet: bool
+) -> list[SourceSet]:
+    """Return the set of the named files, or all sets of a folder and of those below it.
+
+    Parameters
+    ----------
+    sources : sequence of Path, or None
+    folder : Path or None
+        In place of `sources`. Each of its subfolders is a kind.
+    output : Path
+        Folder of results: what an earlier comparison wrote there is no source.
+    quiet : bool
+        Whether it is not told that sources are resampled.
+
+    Raises
+    ------
+    ValueError
+        If both or none are given, or the folder holds no sets.
+    """
+    if folder is None:
+        paths = list(sources or [])
+        check_count(paths)
+        kind = paths[0].resolve().parent.name or "sources"
+        return [_make_set("-".join(p.stem for p in paths), kind, paths, quiet=quiet)]
+    if sources:
+        raise ValueError("give source files or --pairs-from, not both")
+    if not folder.is_dir():
+        raise ValueError(f"--pairs-from takes a folder, got {folder}")
+    written = [(output / name).resolve() for name in ("results", "figures")]
+    found = [
+        _make_set(name, _name_kind(folder, inner), paths, quiet=quiet)
+        for inner in [folder, *sorted(p for p in folder.rglob("*") if p.is_dir())]
+        if inner.resolve() not in written
+        for name, paths in find_sets(inner).items()
+    ]
+    if not found:
+        raise ValueError(
+            f"{folder} has no sets of sources: no two images whose names differ only after the "
+            "last - or _, like 11_ct.png and 11_mr.png"
+        )
+    return found
+
+
+def _name_kind(folder: Path, inner: Path) -> str:
+    return "-".join(inner.relative_to(folder).parts) or folder.resolve().name
+
+
+def find_sets(folder: Path) -> dict[str, list[Path]]:
+    """Return the image files of a folder that belong together, by the name of the set."""
+    sets: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        match = _PARTNER.fullmatch(path.name.partition(".")[0])
+        if match and path.is_file() and path.name.lower().endswith(list_endings()):
+            sets.setdefault(match["set"], []).append(path)
+    return {name: paths for name, paths in sets.items() if len(paths) > 1}
+
+
+def _make_set(name: str, kind: str, paths: Sequence[Path], *, quiet: bool) -> SourceSet:
+    def read() -> list[NDArray[Any]]:
+        return read_sources(paths, Choice(), quiet=quiet).arrays
+
+    return SourceSet(name, kind, read, tuple(p.stem for p in paths))

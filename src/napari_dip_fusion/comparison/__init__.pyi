@@ -1,0 +1,15 @@
+from .events import Failure as Failure
+from .events import Finished as Finished
+from .events import Outcomes as Outcomes
+from .events import Row as Row
+from .events import Running as Running
+from .events import SourceSet as SourceSet
+from .labels import PRESET_PREFIX as PRESET_PREFIX
+from .labels import label_methods as label_methods
+from .report import Summary as Summary
+from .report import contact_sheet as contact_sheet
+from .report import summarize as summarize
+from .report import to_csv as to_csv
+from .report import to_markdown as to_markdown
+from .runs import compare as compare
+from .runs import iter_compare as iter_compare
