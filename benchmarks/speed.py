@@ -35,7 +35,7 @@ from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import Preview, fuse, iter_fuse
 from napari_dip_fusion.prior.devices import resolve_device, resolve_precision
 from napari_dip_fusion.prior.fit import Fit
-from napari_dip_fusion.prior.network import SkipNetwork, random_input
+from napari_dip_fusion.prior.network import SkipNetwork, draw_input
 from napari_dip_fusion.sensor.analysis import analyze
 
 REFERENCE = "reference"
@@ -50,7 +50,7 @@ class PublishedFit:
         generator = torch.Generator().manual_seed(0)
         channels = config.network.channels
         self._network = SkipNetwork(channels, channels, generator=generator).to(device)
-        self._input = random_input((channels, *images.shape[1:]), generator).to(device)
+        self._input = draw_input((channels, *images.shape[1:]), generator).to(device)
         gains = analyze(images, config).model.gains
         self._sources = torch.tensor(images, device=device)[:, None]
         self._gains = torch.tensor(gains, device=device)[:, None]

@@ -27,6 +27,7 @@ def array_sha256(array: NDArray[Any]) -> str:
     The values are taken in C order and little-endian, so that the digest
     depends on the image, not on the file or machine it came from.
     """
+    # Type and shape are a part of the digest: zeros of 2x3 and of 3x2 are other images.
     little = array.dtype.newbyteorder("<")
     digest = hashlib.sha256(f"{little.str}{array.shape}".encode())
     digest.update(np.ascontiguousarray(array, dtype=little).data)
@@ -90,6 +91,7 @@ def build_record(
         "schema_version": SCHEMA_VERSION,
         "kind": "fusion",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        # Of the distributions: torch's own version names the build besides, such as +cpu.
         "versions": {
             "python": sys.version.split()[0],
             **{p: version(p) for p in ("napari-dip-fusion", "torch", "numpy", "scikit-image")},

@@ -32,8 +32,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[int, int]]
 
         return measure
 
-    monkeypatch.setattr(probe, "_timed_iteration", fixed("fit", 0.1))
-    monkeypatch.setattr(probe, "_timed_rest", fixed("rest", 0.5))
+    monkeypatch.setattr(probe, "_time_iteration", fixed("fit", 0.1))
+    monkeypatch.setattr(probe, "_time_rest", fixed("rest", 0.5))
     return made
 
 

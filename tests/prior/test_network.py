@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from napari_dip_fusion.prior.memory import padded_size
-from napari_dip_fusion.prior.network import SkipNetwork, random_input
+from napari_dip_fusion.prior.memory import pad_size
+from napari_dip_fusion.prior.network import SkipNetwork, draw_input
 
 
 def make(seed: int = 0, **options: object) -> SkipNetwork:
@@ -21,7 +21,7 @@ def test_the_published_network_has_its_parameters() -> None:
 @pytest.mark.parametrize("size", [(16, 16), (24, 40)])
 def test_shapes_and_range(upsampling: str, size: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(0)
-    output = make(upsampling=upsampling)(random_input((2, *size), generator))
+    output = make(upsampling=upsampling)(draw_input((2, *size), generator))
     assert output.shape == (1, 3, *size)
     assert 0 < float(output.detach().min()) < float(output.detach().max()) < 1
 
@@ -41,8 +41,8 @@ def test_weights_come_from_the_generator_alone() -> None:
 @pytest.mark.parametrize("depth", [1, 3, 5])
 @pytest.mark.parametrize("size", [1, 7, 33, 64, 270])
 def test_padded_sizes_pass_through_the_network(depth: int, size: int) -> None:
-    padded = padded_size(size, depth)
+    padded = pad_size(size, depth)
     assert padded >= size
     assert padded % 2**depth == 0
-    net_input = torch.zeros(1, 2, padded, padded_size(1, depth))
+    net_input = torch.zeros(1, 2, padded, pad_size(1, depth))
     assert make(depth=depth)(net_input).shape[2] == padded

@@ -55,6 +55,8 @@ _UsageError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "
 def _run(arguments: list[str]) -> int:
     from napari_dip_fusion.cli import console
 
+    # Exit codes: 2 for a call that cannot be carried out, 1 for a run that failed on its way, and
+    # 130 as shells have it for Ctrl-C.
     try:
         with console.warnings_in_one_line():
             code = _make_app()(

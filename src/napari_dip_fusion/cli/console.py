@@ -16,6 +16,7 @@ from rich.table import Table
 from napari_dip_fusion.fusion import Control, Done, Event, FusionResult, GainsReady, StepDone
 from napari_dip_fusion.metrics import METRICS
 
+# Results go to the one, all else to the other, so that results can be piped.
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -49,6 +50,7 @@ def warnings_in_one_line() -> Iterator[None]:
         line: str | None = None,
     ) -> None:
         text = " ".join(str(message).split())
+        # What follows the image's name is the same for each image of a file.
         about = text.partition(": ")[2] or text
         if about not in seen:
             seen.add(about)
@@ -97,6 +99,8 @@ def _progress(disable: bool) -> Progress:
 def interrupt_keeps_best(control: Control) -> Iterator[None]:
     """Let the first Ctrl-C stop the run and keep its best; the second one ends the program."""
 
+    # After the first Ctrl-C the default handler is back, so that the second one ends a program
+    # that does not stop by itself.
     def handle(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         message("stopping: the best image so far is kept (Ctrl-C again to give up)")
@@ -156,5 +160,6 @@ def print_pairs(title: str, values: Mapping[str, Any]) -> None:
 def fail(text: str, code: int) -> int:
     """Print one line about a failure and return its exit code."""
     line = " ".join(text.split())
+    # Not by rich, which would wrap the line and take brackets for markup.
     print(f"dip-fusion: {line}", file=sys.stderr)
     return code

@@ -111,6 +111,7 @@ def fuse_files(
         reference=reference,
         interpolation=interpolation,
     )
+    # The device is the one choice that a replay leaves open: it is another machine's, perhaps.
     if replay is not None:
         changed = [v is not None for name, v in changes.items() if name != "device"]
         given = [sources, intensity, settings, *changed]

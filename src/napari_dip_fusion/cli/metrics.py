@@ -76,6 +76,7 @@ def _prepared_fused(image: NDArray[Any], path: Path, shape: tuple[int, int]) -> 
             f"the fused image must have the size of the sources, {shape[0]}x{shape[1]}, got "
             f"{image.shape[0]}x{image.shape[1]} in {path}"
         )
+    # The metrics need gray levels from black to white, which only some types have by themselves.
     if image.dtype.kind == "i":
         raise ValueError(
             f"a fused image of signed integers ({image.dtype}) has no known range, got {path}; "

@@ -102,6 +102,7 @@ def build_config(
     settings: list[str] | None,
 ) -> FusionConfig:
     """Return the settings of a preset with those that options gave (not None) changed."""
+    # Typer gives None for an option that was not used: the preset's value stands.
     given = {k: v for k, v in changes.items() if v is not None}
     if intensity:
         given["intensity"] = parse_intensity(intensity)

@@ -160,6 +160,7 @@ def output_kind(output: Path, dtype: str | None, like: int | None) -> str | None
     endings = list_endings(writing=True)
     if not output.name.lower().endswith(endings):
         raise ValueError(f"the output must end in one of {', '.join(endings)}, got {output.name!r}")
+    # PNG has no floats; other formats keep what the network computes.
     png = output.name.lower().endswith(".png")
     kinds = ("uint8", "uint16") if png else ("uint8", "uint16", "float32")
     if dtype is not None and dtype not in kinds:
@@ -192,6 +193,7 @@ def check_outputs(outputs: Outputs, sources: Sequence[Path]) -> None:
         If an output is a source, a folder or another output, or its folder is missing or
         read-only.
     """
+    # Resolved, since two spellings of a path may name one file.
     read = {p.resolve() for p in sources}
     written: set[Path] = set()
     for path in outputs.paths:

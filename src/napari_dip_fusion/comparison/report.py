@@ -29,7 +29,7 @@ __all__ = [
 
 Images = Mapping[str, NDArray[Any]]
 
-_DECIMALS = 4
+_DECIMALS = 4  # as in the paper's tables
 _PANELS = 6  # a row of a contact sheet
 
 
@@ -186,6 +186,7 @@ def find_zoom_window(images: Sequence[NDArray[Any]]) -> tuple[slice, slice]:
     gray = np.stack([i if i.ndim == 2 else i.mean(axis=-1) for i in images])
     rows, columns = gray.shape[1:]
     height, width = (max(n // 4, min(n, 16)) for n in (rows, columns))
+    # The mean over a window of how much the images differ from each other at a pixel.
     difference = ndimage.uniform_filter(gray.std(axis=0), (height, width), mode="constant")
     # Only windows that lie inside the picture, by their centers.
     inside = difference[height // 2 : rows - (height - 1) // 2, width // 2 :]

@@ -135,6 +135,7 @@ def iter_compare(
             return
         inputs = _Inputs.read(sources, intensity, percentiles)
         for done, run in enumerate(runs, start=i * len(runs)):
+            # A pause between two methods holds here, one within a method in its own loop.
             control.wait_while_paused()
             if control.stopped:
                 return
@@ -217,6 +218,7 @@ def _find_or_run(
         for part in _fuse(run, inputs.prepared, control):
             if isinstance(part, float):
                 yield part
+            # A method that was stopped on its way has an image, but not that of its settings.
             elif not (control.stopped and run.seed is not None):
                 made = _score(part, where, run)
                 store.keep(made, run, digests)

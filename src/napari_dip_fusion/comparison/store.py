@@ -59,6 +59,7 @@ class Run:
             "config": self.config.to_dict(),
             "options": dict(self.options),
             "sources": list(digests),
+            # Another version may fuse or score otherwise.
             "version": version("napari-dip-fusion"),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
@@ -119,5 +120,6 @@ class Store:
 
 def _path(folder: Path, parts: Sequence[str], seed: int | None) -> Path:
     whole = [*parts] + ([] if seed is None else [f"seed{seed}"])
+    # Names of sets come from files of any system; what no file name takes becomes "_".
     plain = "--".join(re.sub(r"[^\w.+-]+", "_", part) for part in whole)
     return folder / "results" / f"{plain}.json"

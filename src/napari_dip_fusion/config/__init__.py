@@ -119,6 +119,8 @@ class FusionConfig(Settings):
     fit: FitSettings = FitSettings()
     compute: ComputeSettings = ComputeSettings()
 
+    # Flat names go to their groups, and pydantic's report of every wrong value at once becomes one
+    # sentence about the first of them, in the words of this program.
     def __init__(self, **values: Any) -> None:
         _check_names(values)
         grouped: dict[str, Any] = {}
@@ -129,6 +131,7 @@ class FusionConfig(Settings):
             super().__init__(**grouped)
         except ValidationError as error:
             raise ValueError(_explain(error, values)) from None
+        # Not a Literal: the presets are a dictionary that names them already.
         if self.preset_name not in PRESETS:
             raise ValueError(
                 f"preset_name must be one of {', '.join(PRESETS)}, got {self.preset_name!r}"
@@ -292,6 +295,7 @@ def _explain(error: ValidationError, values: Mapping[str, Any]) -> str:
     first = error.errors(include_url=False)[0]
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
+    # The location ends in list indices and branches of a union; the setting stands before them.
     name = next(str(part) for part in reversed(first["loc"]) if part in _HOMES)
     setting, given = FusionConfig.describe(name), values[name]
     if first["type"] == "literal_error" and isinstance(given, str):

@@ -17,6 +17,7 @@ class Control:
     def stop(self) -> None:
         """End the run and keep its best output so far."""
         self._stop.set()
+        # A paused run wakes up to end.
         self._running.set()
 
     def pause(self) -> None:

@@ -51,12 +51,14 @@ def iterate(
     total = len(losses) + iterations
     reason: str | None = None
     computing = 0.0
+    # The time budget counts what came before: preparation, gains, earlier iterations.
     begun = time.perf_counter() - sum(seconds.values())
     ending = _Ending(run.config, run.analysis.expected_excess, begun)
     clock = _PreviewClock(preview_rate)
     floor = run.analysis.floor
     try:
         for step in run.fit.run(iterations):
+            # The fit knows the excess alone: the floor is the same for every image.
             losses.append(step.excess + floor)
             computing += step.seconds
             rate = (len(losses) - len(losses_before)) / computing
@@ -64,6 +66,8 @@ def iterate(
             if clock.is_due():
                 assert run.fit.image is not None
                 yield Preview(step.iteration, run.prepared.add_color(run.fit.image))
+            # Between two iterations network and optimizer are whole: a run holds, ends and goes on
+            # here, and nowhere else.
             if control.paused:
                 control.wait_while_paused()
             reason = "stopped" if control.stopped else ending.reason(step.excess, step.seconds)

@@ -121,6 +121,7 @@ def iter_fuse(
     start = time.perf_counter()
     prepared = _prepare(sources, config, names, paths)
     scoring = Scoring(tuple(which), dict(notes or {}))
+    # The other methods know neither gains nor noise, and one step has no events on its way.
     if config.method != DIP:
         yield Done(_fuse_at_once(prepared, config, options or {}, scoring, start))
         return

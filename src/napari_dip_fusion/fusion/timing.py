@@ -1,4 +1,4 @@
-"""How long a run will take: a few iterations, and a run on small images, timed beforehand."""
+"""How long a run will take, from a few iterations and a run on small images timed beforehand."""
 
 import math
 import statistics
@@ -15,18 +15,20 @@ from napari_dip_fusion.fusion.control import Control
 from napari_dip_fusion.fusion.events import Done, StepDone
 from napari_dip_fusion.fusion.steps import iter_fuse
 from napari_dip_fusion.prior.devices import resolve_device
-from napari_dip_fusion.prior.memory import estimate_memory, padded_size
+from napari_dip_fusion.prior.memory import estimate_memory, pad_size
 
 Shape = tuple[int, int]
 
-# Pixels of the images that are tried: those of a network of the default width, and of the rest.
+# Pixels of the images that are tried. An iteration is tried at full size up to 512x512, so that
+# caches and memory behave as in the run; what comes before and after it is tried on small images.
 _FIT_PIXELS, _FIT_WIDTH, _REST_PIXELS = 512 * 512, 32, 128 * 128
 # Iterations until the time of one is steady: caches and memory are filled by then.
 _WARM_UP = 2
 # Iterations are timed until there are enough of them, or they took long enough.
 _MOST, _FEWEST, _SECONDS = 30, 3, 1.0
 
-# What makes no difference to the time of an iteration, or of the rest of a run.
+# The settings that make a difference to the time of an iteration, and to that of the rest of a run:
+# runs that differ in others share what was measured.
 _FIT_GROUPS = ("network", "denoising", "compute")
 _REST_GROUPS = ("method", "gains", "denoising", "compute")
 
@@ -76,6 +78,7 @@ def readable_bytes(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
+# What was measured in this process, by what was tried and on how many sources of what size.
 _known: dict[tuple[str, FusionConfig, Shape, int], float] = {}
 
 
@@ -122,66 +125,72 @@ def estimate_run(
     """
     control = Control() if control is None else control
     config = config if device is None else config.replace(device=device)
-    machine = config.replace(device=resolve_device(config.compute.device), threads=_threads(config))
-    rest = _rest(machine, shape, count, control)
+    machine = config.replace(
+        device=resolve_device(config.compute.device), threads=_count_threads(config)
+    )
+    rest = _estimate_rest(machine, shape, count, control)
     seconds = rest
     if config.method == DIP:
-        seconds += config.fit.iterations * _iteration(machine, shape, count, control)
+        seconds += config.fit.iterations * _estimate_iteration(machine, shape, count, control)
         if config.fit.time_budget > 0:
             seconds = min(seconds, max(config.fit.time_budget, rest))
     return Estimate(seconds, estimate_memory(config, shape, count))
 
 
 def forget() -> None:
-    """Measure anew from now on, as on a machine that has become less busy."""
+    """Forget all measurements, so that the next estimate is made for the machine as it is then."""
     _known.clear()
 
 
-def _iteration(config: FusionConfig, shape: Shape, count: int, control: Control) -> float:
+def _estimate_iteration(config: FusionConfig, shape: Shape, count: int, control: Control) -> float:
     """Return the seconds of one iteration."""
     depth = config.network.depth
-    padded = (padded_size(shape[0], depth), padded_size(shape[1], depth))
+    # The cost of a convolution grows with the square of the width: wide networks see less.
+    padded = (pad_size(shape[0], depth), pad_size(shape[1], depth))
     most = _FIT_PIXELS * min(1.0, (_FIT_WIDTH / config.network.width) ** 2)
-    tried = _reduced(padded, most, least=padded_size(1, depth))
-    tried = (padded_size(tried[0], depth), padded_size(tried[1], depth))
-    relevant = _only(config, _FIT_GROUPS)
+    tried = _reduce_shape(padded, most, least=pad_size(1, depth))
+    tried = (pad_size(tried[0], depth), pad_size(tried[1], depth))
+    relevant = _keep_groups(config, _FIT_GROUPS)
 
     def measure() -> float:
-        return _timed_iteration(relevant, tried, count, control)
+        return _time_iteration(relevant, tried, count, control)
 
-    seconds = _remembered(("fit", relevant, tried, count), measure)
+    seconds = _recall_or_measure(("fit", relevant, tried, count), measure)
     return seconds * math.prod(padded) / math.prod(tried)
 
 
-def _rest(config: FusionConfig, shape: Shape, count: int, control: Control) -> float:
+def _estimate_rest(config: FusionConfig, shape: Shape, count: int, control: Control) -> float:
     """Return the seconds of a run without its iterations."""
-    tried = _reduced(shape, _REST_PIXELS, least=config.gains.patch_size)
-    relevant = _only(config, _REST_GROUPS)
+    tried = _reduce_shape(shape, _REST_PIXELS, least=config.gains.patch_size)
+    relevant = _keep_groups(config, _REST_GROUPS)
 
     def measure() -> float:
-        return _timed_rest(relevant, tried, count, control)
+        return _time_rest(relevant, tried, count, control)
 
-    return _remembered(("rest", relevant, tried, count), measure) * (
+    return _recall_or_measure(("rest", relevant, tried, count), measure) * (
         math.prod(shape) / math.prod(tried)
     )
 
 
-def _remembered(key: tuple[str, FusionConfig, Shape, int], measure: Callable[[], float]) -> float:
+def _recall_or_measure(
+    key: tuple[str, FusionConfig, Shape, int], measure: Callable[[], float]
+) -> float:
     if key not in _known:
         _known[key] = measure()
     return _known[key]
 
 
-def _timed_iteration(config: FusionConfig, shape: Shape, count: int, control: Control) -> float:
+def _time_iteration(config: FusionConfig, shape: Shape, count: int, control: Control) -> float:
     from napari_dip_fusion.prior.fit import Fit
 
-    images = _images(shape, count)
+    images = _make_images(shape, count)
+    # What is fitted makes no difference to the time, so that no gains are estimated for it.
     target = images.mean(axis=0)
     fit = Fit(target, np.ones_like(target), np.concatenate([images, target[None]]), config)
     seconds: list[float] = []
     start = time.perf_counter()
     for step in fit.run(_WARM_UP + _MOST):
-        _check(control)
+        _raise_if_stopped(control)
         if step.iteration > _WARM_UP:
             seconds.append(step.seconds)
         if len(seconds) >= _FEWEST and time.perf_counter() - start > _SECONDS:
@@ -189,11 +198,11 @@ def _timed_iteration(config: FusionConfig, shape: Shape, count: int, control: Co
     return statistics.median(seconds)
 
 
-def _timed_rest(config: FusionConfig, shape: Shape, count: int, control: Control) -> float:
+def _time_rest(config: FusionConfig, shape: Shape, count: int, control: Control) -> float:
     once = config.replace(iterations=1, stop="iterations")
     iteration = total = 0.0
-    for event in iter_fuse(list(_images(shape, count)), once):
-        _check(control)
+    for event in iter_fuse(list(_make_images(shape, count)), once):
+        _raise_if_stopped(control)
         if isinstance(event, StepDone):
             iteration = 1 / event.rate
         elif isinstance(event, Done):
@@ -201,8 +210,8 @@ def _timed_rest(config: FusionConfig, shape: Shape, count: int, control: Control
     return total - iteration
 
 
-def _images(shape: Shape, count: int) -> NDArray[np.float32]:
-    """Return ramps with noise: it takes no longer to fuse any other images."""
+def _make_images(shape: Shape, count: int) -> NDArray[np.float32]:
+    """Return ramps with noise, which no step of a run takes a short cut for."""
     generator = np.random.default_rng(0)
     ramp = np.linspace(0.2, 0.8, shape[1], dtype=np.float32)
     noise = generator.normal(0, 0.05, (count, *shape)).astype(np.float32)
@@ -210,26 +219,27 @@ def _images(shape: Shape, count: int) -> NDArray[np.float32]:
     return images
 
 
-def _reduced(shape: Shape, pixels: float, *, least: int) -> Shape:
+def _reduce_shape(shape: Shape, pixels: float, *, least: int) -> Shape:
     """Return a shape of about as many pixels at most, but no side below `least`."""
     factor = min(1.0, math.sqrt(pixels / math.prod(shape)))
     rows, columns = (max(int(n * factor), min(n, least)) for n in shape)
     return rows, columns
 
 
-def _only(config: FusionConfig, groups: tuple[str, ...]) -> FusionConfig:
-    """Return the default settings but for these groups."""
+def _keep_groups(config: FusionConfig, groups: tuple[str, ...]) -> FusionConfig:
+    """Return the settings of these groups, with the defaults of all others."""
     leaves = config.leaves()
     kept = {s.name: leaves[s.name] for s in FusionConfig.settings() if s.group in groups}
     return FusionConfig(**kept)
 
 
-def _threads(config: FusionConfig) -> int:
+def _count_threads(config: FusionConfig) -> int:
+    """Return the threads that torch will use: a change of its own choice changes the time."""
     import torch
 
     return config.compute.threads or torch.get_num_threads()
 
 
-def _check(control: Control) -> None:
+def _raise_if_stopped(control: Control) -> None:
     if control.stopped:
         raise FusionError("the estimate was given up")

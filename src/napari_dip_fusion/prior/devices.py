@@ -1,4 +1,4 @@
-"""Which devices torch can use here, and how much memory they have free."""
+"""Which devices torch can use here, how much memory they have free, and whether torch is there."""
 
 import sys
 
@@ -42,12 +42,12 @@ def resolve_device(name: str) -> str:
     ValueError
         If there is no such device; the message names those that are.
     """
-    there = list_devices()
+    found = list_devices()
     if name == "auto":
-        return there[1] if len(there) > 1 else "cpu"
+        return found[1] if len(found) > 1 else "cpu"
     wanted = "cuda:0" if name == "cuda" else name
-    if wanted not in there:
-        raise ValueError(f"device must be auto or one of {', '.join(there)} here, got {name!r}")
+    if wanted not in found:
+        raise ValueError(f"device must be auto or one of {', '.join(found)} here, got {name!r}")
     return wanted
 
 
@@ -62,7 +62,9 @@ def resolve_precision(name: str, device: str) -> str:
     import torch
 
     if device.startswith("cuda"):
+        # Ampere (compute capability 8) is the first that multiplies in bfloat16.
         return "bfloat16" if torch.cuda.get_device_capability(device)[0] >= 8 else "float32"
+    # Others emulate bfloat16, which takes longer than float32.
     if device == "cpu" and torch.cpu._is_avx512_bf16_supported():
         return "bfloat16"
     return "float32"

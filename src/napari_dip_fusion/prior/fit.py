@@ -1,4 +1,4 @@
-"""The optimisation of the network: the only crossing between NumPy and torch."""
+"""The optimization of the network: the crossing between NumPy and torch."""
 
 import math
 import time
@@ -14,8 +14,8 @@ from torch import Tensor
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.prior.devices import resolve_device, resolve_precision
-from napari_dip_fusion.prior.memory import padded_size
-from napari_dip_fusion.prior.network import SkipNetwork, random_input
+from napari_dip_fusion.prior.memory import pad_size
+from napari_dip_fusion.prior.network import SkipNetwork, draw_input
 from napari_dip_fusion.prior.optimizer import Adam
 
 Floats = NDArray[np.float32]
@@ -97,12 +97,14 @@ class Fit:
             upsampling=settings.upsampling,
             generator=generator,
         )
-        rows, columns = (padded_size(n, settings.depth) for n in self._shape)
+        rows, columns = (pad_size(n, settings.depth) for n in self._shape)
         if sees_sources:
             net_input = torch.from_numpy(_pad(guides, (rows, columns)))[None]
         else:
-            net_input = random_input((channels, rows, columns), generator)
+            net_input = draw_input((channels, rows, columns), generator)
+        # A generator of its own: input noise must not change the weights' random numbers.
         self._noise = torch.Generator(self.device).manual_seed(config.fit.seed + 1)
+        # Channels last: the layout in which convolutions on a processor are fastest.
         self._network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._input = net_input.to(self.device, memory_format=torch.channels_last)
         # Copies: the consensus image is part of the result, which may be changed.
@@ -146,6 +148,7 @@ class Fit:
     def _step(self) -> float:
         """Make one iteration and return the excess before it."""
         loss, output = self._train()
+        # Waits for the device, once an iteration: the rules that end a run need the number.
         excess = float(loss)
         if not math.isfinite(excess):
             raise FusionError(
@@ -159,12 +162,14 @@ class Fit:
         """Make one step of Adam; return the loss and the output (M, N) before it."""
         net_input = self._input
         if self.config.network.input_noise > 0:
+            # Fresh noise at every iteration makes the network smoother (Ulyanov et al., 2020).
             noise = torch.empty_like(net_input).normal_(generator=self._noise)
             net_input = net_input + self.config.network.input_noise * noise
         self._optimizer.zero_grad()
         rows, columns = self._shape
         with torch.autocast(self._kind, dtype=torch.bfloat16, enabled=self._bfloat16):
             output = self._network(net_input)
+        # The padding is no data: it has no part in the loss.
         output = output[0, :, :rows, :columns]
         loss = weighted_error(output, self._target, self._weight)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -172,11 +177,13 @@ class Fit:
         return loss.detach(), output.detach().mean(dim=0)
 
     def _keep(self, output: Tensor, excess: float) -> None:
+        """Take an output into what is kept: the running mean, or the best so far."""
         decay = self.config.denoising.averaging
         if self._kept is None or decay == 0:
             if excess < self._best_excess:
                 self._kept, self._best_excess = output.clone(), excess
             return
+        # A mean of constant decay would hold on to the first, poor outputs for too long.
         grown = self.iteration / (self.iteration + _MEMORY)
         self._kept.lerp_(output, 1 - min(decay, grown))
 

@@ -1,4 +1,4 @@
-"""What a run needs before it starts."""
+"""How much memory a run needs, and whether there is so much."""
 
 from napari_dip_fusion.config import FusionConfig, NetworkSettings
 from napari_dip_fusion.prior.devices import available_memory
@@ -28,7 +28,7 @@ def estimate_memory(config: FusionConfig, shape: tuple[int, int], count: int) ->
         the images and the libraries' work space.
     """
     network = config.network
-    rows, columns = (padded_size(n, network.depth) for n in shape)
+    rows, columns = (pad_size(n, network.depth) for n in shape)
     inputs = count + 1 if network.net_input == "sources" else network.channels
     features = 0.0
     channels = inputs
@@ -41,9 +41,12 @@ def estimate_memory(config: FusionConfig, shape: tuple[int, int], count: int) ->
         features += pixels / 4 * 5 * network.width
         features += pixels * (4 * joined + 4 * network.width)
         channels = network.width
+    # Gradients of the finest scale that are alive beside what is kept.
     alive = 2 * (network.width + network.skip_channels)
     pixel_values = features + alive + 14 * network.channels + 6 * inputs
+    # A weight, its gradient and Adam's two moments of 4 bytes each.
     weights = 16 * _count_weights(network, inputs)
+    # Sources, denoised sources and gains of both bands, and the images made from them.
     images = rows * columns * 4 * (4 * count + 8)
     return int(_MARGIN * (rows * columns * 4 * pixel_values + weights + images) + _WORK_SPACE)
 
@@ -95,7 +98,7 @@ def _advise_what_fits(
     return f"use {', or '.join(fitting)}" if fitting else "free memory, or use another machine"
 
 
-def padded_size(size: int, depth: int) -> int:
+def pad_size(size: int, depth: int) -> int:
     """Return the smallest size from `size` on that a network of `depth` scales takes.
 
     Every scale halves it, and the deepest features need two pixels each way
@@ -103,7 +106,7 @@ def padded_size(size: int, depth: int) -> int:
 
     Examples
     --------
-    >>> padded_size(47, 5), padded_size(256, 5)
+    >>> pad_size(47, 5), pad_size(256, 5)
     (64, 256)
     """
     step: int = 2**depth
@@ -113,6 +116,7 @@ def padded_size(size: int, depth: int) -> int:
 def _count_weights(network: NetworkSettings, inputs: int) -> int:
     """Return the number of weights of the convolutions, which are nearly all there are."""
     width, skip = network.width, network.skip_channels
+    # The two convolutions of a scale's way up, of 3x3 and 1x1; its way down has two of 3x3.
     per_scale = 9 * (width + skip) * width + width * width
     down = 9 * inputs * width + (2 * network.depth - 1) * 9 * width * width
     return network.depth * per_scale + down

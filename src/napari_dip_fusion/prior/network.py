@@ -14,7 +14,7 @@ class SkipNetwork(nn.Module):
     The `skip` network of Deep Image Prior [2]_ in its super-resolution setting:
     at each scale a stride-2 and a plain 3x3 convolution go down, a 1x1
     convolution skips across, and a 3x3 and a 1x1 convolution go up, each with
-    batch normalisation (always by the statistics of the image itself) and
+    batch normalization (always by the statistics of the image itself) and
     LeakyReLU 0.2; reflection padding; sigmoid output.
 
     Parameters
@@ -24,7 +24,7 @@ class SkipNetwork(nn.Module):
         Feature channels at each scale.
     depth : int
         Number of scales; height and width of the input must be multiples of
-        ``2 ** depth`` and at least twice that (see :func:`.padded_size`).
+        ``2 ** depth`` and at least twice that (see :func:`.pad_size`).
     skip_channels : int
         Channels of each skip connection.
     upsampling : {"nearest", "bilinear"}
@@ -55,7 +55,7 @@ class SkipNetwork(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        # Built without memory, so that no default initialisation draws from torch's global state.
+        # Built without memory, so that no default initialization draws from torch's global state.
         with torch.device("meta"):
             self.scales = nn.ModuleList(
                 _Scale(in_channels if i == 0 else width, width, skip_channels) for i in range(depth)
@@ -74,10 +74,11 @@ class SkipNetwork(nn.Module):
             skips.append(scale.skip(features))
             features = scale.down(features)
         for scale, skip in zip(reversed(scales), reversed(skips), strict=True):
-            features = scale.up(torch.cat([skip, self._upsampled(features)], dim=1))
+            features = scale.up(torch.cat([skip, self._upsample(features)], dim=1))
+        # In bfloat16 the sigmoid would have steps of 1/256 near white.
         return torch.sigmoid(self.head(features).float())
 
-    def _upsampled(self, features: Tensor) -> Tensor:
+    def _upsample(self, features: Tensor) -> Tensor:
         if self.upsampling == "nearest":
             return functional.interpolate(features, scale_factor=2, mode="nearest")
         return functional.interpolate(
@@ -85,10 +86,12 @@ class SkipNetwork(nn.Module):
         )
 
     def _initialize(self, generator: torch.Generator) -> None:
-        """Draw torch's default initialisation of convolutions from `generator`."""
+        """Draw torch's default initialization of convolutions from `generator`."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 assert module.bias is not None
+                # kaiming_uniform_ with a = sqrt(5), and a bias within 1 / sqrt(fan in): the numbers
+                # that torch's own reset_parameters draws, but from this generator.
                 fan_in = module.weight[0].numel()
                 nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
                 bound = 1 / math.sqrt(fan_in)
@@ -103,6 +106,7 @@ class _Scale(nn.Module):
 
     def __init__(self, in_channels: int, width: int, skip_channels: int) -> None:
         super().__init__()
+        # Few channels skip across, so that the image has to go through the bottleneck.
         self.skip = _block(in_channels, skip_channels, kernel=1)
         self.down = nn.Sequential(
             _block(in_channels, width, kernel=3, stride=2), _block(width, width, kernel=3)
@@ -122,10 +126,11 @@ def _block(in_channels: int, out_channels: int, *, kernel: int, stride: int = 1)
 
 
 def _normalization(channels: int) -> nn.BatchNorm2d:
+    # There is one image: its own statistics are those of the run, in training and after it.
     return nn.BatchNorm2d(channels, track_running_stats=False)
 
 
-def random_input(
+def draw_input(
     shape: tuple[int, int, int], generator: torch.Generator, *, amplitude: float = 0.1
 ) -> Tensor:
     """Return the fixed input of the published method: uniform noise in [0, amplitude).
