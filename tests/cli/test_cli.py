@@ -101,7 +101,7 @@ def test_color_and_16_bit_sources(tmp_path) -> None:
     tifffile.imwrite(deep, RNG.integers(0, 4096, (24, 24), dtype=np.uint16))
     out = tmp_path / "f.png"
     assert run("fuse", rgb, deep, "-o", out, "-q", *QUICK) == 0
-    image = read_image(out).data  # Pillow would reduce 16-bit colour to 8 bits
+    image = read_image(out).data  # Pillow would reduce 16-bit color to 8 bits
     assert image.shape == (24, 24, 3)
     assert image.dtype == np.uint16
     assert len(np.unique(image)) > 256
@@ -205,7 +205,7 @@ def test_help_without_arguments(capsys) -> None:
         (["--intensity", "1:x"], "must be LOW:HIGH"),
         (["--intensity", "0:9", "--intensity", "auto", "--intensity", "auto"], "got 3"),
         (["--set", "width"], "--set takes NAME=VALUE, got 'width'"),
-        (["--set", "colour=1"], "unknown setting 'colour'"),
+        (["--set", "color=1"], "unknown setting 'color'"),
         (["--set", "width=wide"], "width must be a number like its default, got 'wide'"),
         (["--set", "give_back=1"], "give_back must be true or false"),
         (["--set", "fit.width=8"], "unknown setting 'fit.width'; the settings are preset_name"),
@@ -234,17 +234,17 @@ def test_what_cannot_be_written_is_found_before_the_run(
 
     monkeypatch.setattr("napari_dip_fusion.cli.fuse.run_fusion", run_in_vain)
     monkeypatch.setattr("napari_dip_fusion.cli.demo.run_fusion", run_in_vain)
-    floats, colour, half = (tmp_path / n for n in ("float.tif", "pet.png", "half.tif"))
+    floats, color, half = (tmp_path / n for n in ("float.tif", "pet.png", "half.tif"))
     tifffile.imwrite(floats, RNG.random((33, 47), dtype=np.float32))
     tifffile.imwrite(half, RNG.random((33, 47)).astype(np.float16))
-    iio.imwrite(colour, RNG.integers(0, 256, (33, 47, 3), dtype=np.uint8))
+    iio.imwrite(color, RNG.integers(0, 256, (33, 47, 3), dtype=np.uint8))
     out, taken = tmp_path / "f.png", tmp_path / "taken"
     taken.write_text("a file")
     (tmp_path / "folder.png").mkdir()
     for arguments, message in (
         ([*pair, "-o", out, "--like", "2"], "like must be a source from 0 to 1, got 2"),
         ([floats, pair[0], "-o", out, "--like", "0"], "f.png cannot hold the result: PNG holds"),
-        ([colour, pair[0], "-o", tmp_path / "f.nii"], "NIfTI holds colors of uint8"),
+        ([color, pair[0], "-o", tmp_path / "f.nii"], "NIfTI holds colors of uint8"),
         ([half, pair[0], "-o", tmp_path / "f.fusion.ome.tif"], "OME-TIFF holds"),
         ([*pair, "-o", out, "--record", out], "is to hold two results"),
         ([*pair, "-o", out, "--gains-dir", taken], "taken is a file"),

@@ -1,4 +1,4 @@
-"""The optimisation: loss, determinism, failures."""
+"""The optimization: loss, determinism, failures."""
 
 import numpy as np
 import pytest

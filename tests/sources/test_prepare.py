@@ -1,4 +1,4 @@
-"""Intensity windows, colour and bad input."""
+"""Intensity windows, color and bad input."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.prepare import LUMA, prepare_sources
 
 RNG = np.random.default_rng(0)
-GREY = RNG.integers(0, 256, (12, 17), dtype=np.uint8)
+GRAY = RNG.integers(0, 256, (12, 17), dtype=np.uint8)
 COLOR = RNG.integers(0, 256, (12, 17, 3), dtype=np.uint8)
 
 
@@ -15,7 +15,7 @@ COLOR = RNG.integers(0, 256, (12, 17, 3), dtype=np.uint8)
     "dtype", ["uint8", "int16", "uint16", "uint32", "int64", "float16", "float64"]
 )
 def test_auto_window_and_the_way_back(dtype: str) -> None:
-    array = (GREY.astype(np.int64) * 3 - 100 if dtype != "uint8" else GREY).clip(
+    array = (GRAY.astype(np.int64) * 3 - 100 if dtype != "uint8" else GRAY).clip(
         0 if dtype.startswith("u") else -100, None
     )
     array = array.astype(dtype)
@@ -58,7 +58,7 @@ def test_percentiles_clip() -> None:
 
 
 def test_color_keeps_its_chroma_and_takes_the_new_luma() -> None:
-    prepared = prepare_sources([COLOR, GREY])
+    prepared = prepare_sources([COLOR, GRAY])
     rgb = COLOR.astype(np.float32) / 255
     np.testing.assert_allclose(prepared.images[0], rgb @ LUMA, atol=1e-6)
     np.testing.assert_allclose(prepared.add_color(prepared.images[0]), rgb, atol=1e-5)
@@ -80,12 +80,12 @@ def test_two_colored_sources_weigh_chroma_by_distance_from_grey() -> None:
 def test_alpha_is_ignored_and_grey_stays_grey() -> None:
     rgba = np.dstack([COLOR, np.zeros((12, 17), np.uint8)])
     np.testing.assert_array_equal(
-        prepare_sources([rgba, GREY]).images, prepare_sources([COLOR, GREY]).images
+        prepare_sources([rgba, GRAY]).images, prepare_sources([COLOR, GRAY]).images
     )
-    grey = prepare_sources([GREY, GREY])
-    assert grey.chroma is None
-    assert grey.add_color(grey.images[0]) is not None
-    assert grey.add_color(grey.images[0]).ndim == 2
+    gray = prepare_sources([GRAY, GRAY])
+    assert gray.chroma is None
+    assert gray.add_color(gray.images[0]) is not None
+    assert gray.add_color(gray.images[0]).ndim == 2
 
 
 def with_nan() -> np.ndarray:
@@ -97,11 +97,11 @@ def with_nan() -> np.ndarray:
 @pytest.mark.parametrize(
     ("sources", "message"),
     [
-        ([GREY], "two or more sources, got 1"),
-        ([GREY, GREY[:, :-1]], r"share one shape, got \(12, 17\) for source 0 and \(12, 16\)"),
-        ([GREY, GREY > 3], "source 1 must hold integers or floats, got bool"),
-        ([GREY, GREY.astype(complex)], "got complex128"),
-        ([np.zeros((5, 12, 17)), GREY], r"got \(5, 12, 17\); choose one plane"),
+        ([GRAY], "two or more sources, got 1"),
+        ([GRAY, GRAY[:, :-1]], r"share one shape, got \(12, 17\) for source 0 and \(12, 16\)"),
+        ([GRAY, GRAY > 3], "source 1 must hold integers or floats, got bool"),
+        ([GRAY, GRAY.astype(complex)], "got complex128"),
+        ([np.zeros((5, 12, 17)), GRAY], r"got \(5, 12, 17\); choose one plane"),
         ([np.zeros((0, 4)), np.zeros((0, 4))], "source 0 is empty"),
         ([np.eye(4), with_nan()], "source 1 has 2 NaN or infinite values of 16"),
         ([np.full((4, 4), 3.0), np.eye(4)], r"source 0 is constant \(3\)"),
@@ -129,9 +129,9 @@ def test_constant_images_work_where_the_window_is_known() -> None:
 
 def test_one_entry_a_source_is_needed() -> None:
     with pytest.raises(ValueError, match="one entry for each of the 2 sources, got 1"):
-        prepare_sources([GREY, GREY], intensity=("auto",))
+        prepare_sources([GRAY, GRAY], intensity=("auto",))
     with pytest.raises(ValueError, match="like must be a source from 0 to 1, got 2"):
-        prepare_sources([GREY, GREY]).rescale(np.eye(3), like=2)
+        prepare_sources([GRAY, GRAY]).rescale(np.eye(3), like=2)
 
 
 def test_planes_at_different_places_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""dip-fusion compare."""
+"""The command dip-fusion compare, which runs methods on sets of sources and ranks them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""dip-fusion demo."""
+"""The command dip-fusion demo, which fuses a synthetic pair and shows what comes out."""
 
 from pathlib import Path
 from typing import Annotated

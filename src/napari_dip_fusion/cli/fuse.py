@@ -1,4 +1,4 @@
-"""dip-fusion fuse."""
+"""The command dip-fusion fuse, which fuses files into one."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""dip-fusion info."""
+"""The command dip-fusion info, which says what a bug report needs."""
 
 import platform
 from importlib.metadata import version

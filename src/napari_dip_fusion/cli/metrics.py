@@ -1,4 +1,4 @@
-"""dip-fusion metrics."""
+"""The command dip-fusion metrics, which scores a fused image against its sources."""
 
 import json
 from pathlib import Path
@@ -70,7 +70,7 @@ def _read_fused(path: Path) -> NDArray[Any]:
 
 
 def _prepared_fused(image: NDArray[Any], path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Bring a fused image to grey in [0, 1]."""
+    """Bring a fused image to gray in [0, 1]."""
     if image.shape[:2] != shape:
         raise ValueError(
             f"the fused image must have the size of the sources, {shape[0]}x{shape[1]}, got "

@@ -1,4 +1,4 @@
-"""Arrays of any real type, grey or colour, to sources in [0, 1], and the way back."""
+"""Arrays of any real type, gray or color, to sources in [0, 1], and the way back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class PreparedSources:
     Attributes
     ----------
     images : ndarray of shape (K, M, N), float32
-        Grey values, or the luma of coloured sources, in [0, 1].
+        Gray values, or the luma of colored sources, in [0, 1].
     windows : tuple of (low, high)
         For each source the values that became 0 and 1, in the source's units.
     dtypes : tuple of numpy.dtype
@@ -65,7 +65,7 @@ class PreparedSources:
         -------
         ndarray of shape (M, N, 3) or (M, N)
             In [0, 1]. Chroma that leaves the range is reduced, so that the
-            luma of the result is exactly `luma`. Grey sources: `luma` itself.
+            luma of the result is exactly `luma`. Gray sources: `luma` itself.
         """
         if self.chroma is None:
             return luma
@@ -176,7 +176,7 @@ def unit_range(
     intensity: str | Window | None = None,
     percentiles: Window = _DEFAULT.percentiles,
 ) -> Floats:
-    """Bring an image of any origin to [0, 1], in grey.
+    """Bring an image of any origin to [0, 1], in gray.
 
     Parameters
     ----------
@@ -192,8 +192,8 @@ def unit_range(
         intensity = "dtype" if inside or values.dtype == np.uint8 else "minmax"
     mode = intensity if isinstance(intensity, str) else (intensity, intensity)
     prepared = prepare_sources([values, values], intensity=mode, percentiles=percentiles)
-    grey: Floats = prepared.images[0]
-    return grey
+    gray: Floats = prepared.images[0]
+    return gray
 
 
 def _planes(sources: Sequence[ArrayLike | Source]) -> list[NDArray[Any]]:
@@ -309,7 +309,7 @@ def _scale(array: NDArray[Any], window: Window) -> Floats:
 
 
 def _mix_chroma(colored: list[Floats]) -> Floats | None:
-    """Mean chroma of the coloured sources, weighted by distance from grey."""
+    """Mean chroma of the colored sources, weighted by distance from gray."""
     if not colored:
         return None
     chroma = np.stack([_chroma(c) for c in colored])
