@@ -23,7 +23,7 @@ def keep_freed_memory() -> bool:
     Every iteration of a fit frees and allocates the same features. By default glibc returns
     blocks of that size to the system at once, and fetches them again page by page. With the
     memory kept, 25 iterations of the default network at 512x512 took half the time (0.42 and
-    0.52 of it in two pairs of processes on two cores, with a quarter of the page faults), those
+    0.52 of it in two pairs of processes on two cores, with a fifth of the page faults), those
     at 256x256 a tenth less processor time.
 
     The setting cannot be taken back. It is therefore made by the command alone, whose process
