@@ -19,7 +19,7 @@ from napari_dip_fusion.cli.options import (
     IntensityOption,
     Iterations,
     Quiet,
-    Settings,
+    SetOption,
     parse_intensity,
     parse_settings,
 )
@@ -43,7 +43,7 @@ from napari_dip_fusion.metrics import DEFAULT_METRICS, METRICS
 # An hour and minutes a pair: they are run when they are asked for.
 _SLOW = ("dip-quality", "dip-paper")
 _DEFAULT = [name for name in label_methods() if name not in _SLOW]
-# Settings that mean something else in a comparison, and the option to use in their place.
+# SetOption that mean something else in a comparison, and the option to use in their place.
 _NOT_SET = {
     "intensity": "use --intensity",
     "percentiles": "use --intensity with a window LOW:HIGH for each source",
@@ -92,7 +92,7 @@ def compare_files(
     intensity: IntensityOption = None,
     iterations: Iterations = None,
     device: Device = None,
-    settings: Settings = None,
+    settings: SetOption = None,
     weights: Annotated[
         list[str] | None,
         typer.Option(metavar="METHOD=FILE", help="Weights of a method (repeatable)."),

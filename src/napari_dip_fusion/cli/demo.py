@@ -13,7 +13,7 @@ from napari_dip_fusion.cli.options import (
     Preset,
     Quiet,
     Seed,
-    Settings,
+    SetOption,
     build_config,
 )
 from napari_dip_fusion.cli.outputs import Outputs, base_gain_paths, check_outputs
@@ -35,7 +35,7 @@ def run_demo(
     iterations: Iterations = None,
     seed: Seed = None,
     device: Device = None,
-    settings: Settings = None,
+    settings: SetOption = None,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:

@@ -18,7 +18,7 @@ Sources = Annotated[
     list[Path],
     typer.Argument(help="Two or more images of one scene: files, or folders of DICOM."),
 ]
-Preset = Annotated[str, typer.Option(help=f"Settings to start from: {', '.join(PRESETS)}.")]
+Preset = Annotated[str, typer.Option(help=f"SetOption to start from: {', '.join(PRESETS)}.")]
 MethodOption = Annotated[
     str | None,
     typer.Option(
@@ -38,7 +38,7 @@ IntensityOption = Annotated[
         help="auto, minmax, dtype, percentiles or LOW:HIGH; once for all sources or once each.",
     ),
 ]
-Settings = Annotated[
+SetOption = Annotated[
     list[str] | None,
     typer.Option(
         "--set",

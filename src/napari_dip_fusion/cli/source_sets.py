@@ -78,4 +78,5 @@ def _make_set(name: str, kind: str, paths: Sequence[Path], *, quiet: bool) -> So
     def read() -> list[NDArray[Any]]:
         return read_sources(paths, Choice(), quiet=quiet).arrays
 
-    return SourceSet(name, kind, read, tuple(p.stem for p in paths))
+    files = tuple(str(p.resolve()) for p in paths)
+    return SourceSet(name, kind, read, tuple(p.stem for p in paths), files)

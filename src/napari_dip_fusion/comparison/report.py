@@ -27,7 +27,7 @@ __all__ = [
     "to_markdown",
 ]
 
-Images = Mapping[str, NDArray[Any]]
+NamedImages = Mapping[str, NDArray[Any]]
 
 _DECIMALS = 4  # as in the paper's tables
 _PANELS = 6  # a row of a contact sheet
@@ -196,7 +196,11 @@ def find_zoom_window(images: Sequence[NDArray[Any]]) -> tuple[slice, slice]:
 
 
 def contact_sheet(
-    sources: Images, fused: Images, *, scores: Mapping[str, str] | None = None, title: str = ""
+    sources: NamedImages,
+    fused: NamedImages,
+    *,
+    scores: Mapping[str, str] | None = None,
+    title: str = "",
 ) -> "Figure":
     """Draw sources and fused images, each with the same enlarged part below it.
 

@@ -26,7 +26,7 @@ _UNEVEN = 0.05
 # uneven.
 _MOST_SPREAD = 4
 
-Row = list[Frame | None]
+SliceRow = list[Frame | None]
 """The frames of one time in the order of their slices; None where a slice is missing."""
 
 
@@ -91,7 +91,7 @@ def _drop_copies(frames: list[Frame]) -> list[Frame]:
     return sorted(kept.values(), key=lambda frame: (frame.number, str(frame.path)))
 
 
-def _arrange(frames: list[Frame]) -> list[Row]:
+def _arrange(frames: list[Frame]) -> list[SliceRow]:
     """Return the frames by time, then by slice."""
     first = frames[0]
     if first.orientation is None:
@@ -142,7 +142,7 @@ def _fill_gaps(name: str, slices: list[tuple[float, list[Frame]]]) -> list[list[
     return filled
 
 
-def _find_first(row: Row) -> Frame:
+def _find_first(row: SliceRow) -> Frame:
     return next(frame for frame in row if frame is not None)
 
 
@@ -153,7 +153,7 @@ class _Blank:
     like: Frame
 
 
-def _stack_pixels(grid: list[Row], dtype: np.dtype[Any]) -> Any:
+def _stack_pixels(grid: list[SliceRow], dtype: np.dtype[Any]) -> Any:
     """Return the pixels with the axes of time, slices if they have a place, rows and columns."""
     planes = [frame or _Blank(_find_first(row)) for row in grid for frame in row]
     first = _find_first(grid[0])
@@ -178,7 +178,7 @@ def _decode(plane: Frame | _Blank, dtype: np.dtype[Any]) -> NDArray[Any]:
     return decode_frame(plane, dtype)
 
 
-def _find_place(grid: list[Row]) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+def _find_place(grid: list[SliceRow]) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Return affine and units of time, slices if they have a place, rows and columns."""
     first = _find_first(grid[0])
     rows, columns = first.spacing or (1.0, 1.0)
@@ -199,7 +199,7 @@ def _find_place(grid: list[Row]) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     return affine, (time, "mm", unit, unit)
 
 
-def _find_step(row: Row, first: Frame) -> NDArray[np.float64]:
+def _find_step(row: SliceRow, first: Frame) -> NDArray[np.float64]:
     """Return the way in space from one slice to the next.
 
     It is slanted where the gantry of the scanner was tilted.

@@ -27,18 +27,7 @@ _HELD_TIMES = {"s": "sec", "ms": "msec", "us": "usec"}
 
 
 def check(image: Source) -> None:
-    """Refuse an image that NIfTI cannot hold, by its axes and types; no pixels are read.
-
-    Parameters
-    ----------
-    image : Source
-        The image to write.
-
-    Raises
-    ------
-    ImageFileError
-        If the format cannot hold it.
-    """
+    """Refuse an image that NIfTI cannot hold, as :func:`.check_image` asks."""
     if not 2 <= image.ndim <= 4:
         raise ImageFileError(
             f"NIfTI is written with two to four axes, got {', '.join(image.axes)}; choose a part"

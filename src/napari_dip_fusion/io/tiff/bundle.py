@@ -60,18 +60,7 @@ def read(path: Path) -> list[Source]:
 
 
 def check(image: Source) -> None:
-    """Refuse an image that a bundle cannot hold, by its axes and types; no pixels are read.
-
-    Parameters
-    ----------
-    image : Source
-        The image to write.
-
-    Raises
-    ------
-    ImageFileError
-        If the format cannot hold it.
-    """
+    """Refuse an image that a bundle cannot hold, as :func:`.check_image` asks."""
     ome.check(image)
 
 

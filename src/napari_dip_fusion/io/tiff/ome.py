@@ -148,18 +148,7 @@ def _keep_spacing(affine: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def check(image: Source) -> None:
-    """Refuse an image that OME-TIFF cannot hold, by its axes and types; no pixels are read.
-
-    Parameters
-    ----------
-    image : Source
-        The image to write.
-
-    Raises
-    ------
-    ImageFileError
-        If the format cannot hold it.
-    """
+    """Refuse an image that OME-TIFF cannot hold, as :func:`.check_image` asks."""
     if not 2 <= image.ndim <= 5:
         raise ImageFileError(
             f"OME-TIFF holds two to five axes, got {', '.join(image.axes)}; choose a part"

@@ -50,18 +50,7 @@ def read(path: Path) -> list[Source]:
 
 
 def check(image: Source) -> None:
-    """Refuse an image that plain TIFF cannot hold, by its axes and types; no pixels are read.
-
-    Parameters
-    ----------
-    image : Source
-        The image to write.
-
-    Raises
-    ------
-    ImageFileError
-        If the format cannot hold it.
-    """
+    """Refuse an image that plain TIFF cannot hold, as :func:`.check_image` asks."""
     plane = drop_single_axes(image)
     if plane.ndim != 2:
         raise ImageFileError(

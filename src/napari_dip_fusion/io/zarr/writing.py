@@ -20,18 +20,7 @@ _CHUNK = 1024
 
 
 def check(image: Source) -> None:
-    """Refuse an image that OME-Zarr cannot hold, by its axes and types; no pixels are read.
-
-    Parameters
-    ----------
-    image : Source
-        The image to write.
-
-    Raises
-    ------
-    ImageFileError
-        If the format cannot hold it.
-    """
+    """Refuse an image that OME-Zarr cannot hold, as :func:`.check_image` asks."""
     if not 2 <= image.ndim <= 4:
         raise ImageFileError(
             f"OME-Zarr is written with two to four axes, got {', '.join(image.axes)}; choose a part"
