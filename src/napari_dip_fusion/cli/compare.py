@@ -53,56 +53,70 @@ _NOT_SET = {
 }
 
 
+_SetSources = Annotated[
+    list[Path] | None, typer.Argument(help="Two or more aligned images of one scene.")
+]
+_PairsFrom = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of sets in place of one: files whose names differ only after the last "
+        "- or _, like 11_ct.png and 11_mr.png. Each of its subfolders is a kind."
+    ),
+]
+_Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Methods, with commas or repeated, or all. "
+        f"One of {', '.join(label_methods())}. By default all but {' and '.join(_SLOW)}."
+    ),
+]
+_Folder = Annotated[
+    Path, typer.Option("--output", "-o", help="Folder for the results; made if needed.")
+]
+_Csv = Annotated[bool, typer.Option("--csv", help="Write comparison.csv, a line a run.")]
+_Markdown = Annotated[
+    bool, typer.Option("--markdown", help="Write comparison.md, the averages of each kind.")
+]
+_Figure = Annotated[
+    bool, typer.Option("--figure", help="Write a contact sheet of each set into figures/.")
+]
+_Seeds = Annotated[
+    int, typer.Option(help="Runs of each method that has a seed, for mean and spread.")
+]
+_Which = Annotated[
+    list[str] | None,
+    typer.Option(help="Metric (repeatable), or all. By default those of the paper."),
+]
+_Weights = Annotated[
+    list[str] | None,
+    typer.Option(metavar="METHOD=FILE", help="Weights of a method (repeatable)."),
+]
+_Download = Annotated[
+    bool, typer.Option("--download", help="Download missing VGG-19 weights (548 MB).")
+]
+_Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Run everything again, in place of going on.")
+]
+
+
 def compare_files(
-    sources: Annotated[
-        list[Path] | None, typer.Argument(help="Two or more aligned images of one scene.")
-    ] = None,
+    sources: _SetSources = None,
     *,
-    pairs_from: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of sets in place of one: files whose names differ only after the last "
-            "- or _, like 11_ct.png and 11_mr.png. Each of its subfolders is a kind."
-        ),
-    ] = None,
-    methods: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Methods, with commas or repeated, or all. "
-            f"One of {', '.join(label_methods())}. By default all but {' and '.join(_SLOW)}."
-        ),
-    ] = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the results; made if needed.")
-    ] = Path("dip-fusion-comparison"),
-    csv: Annotated[bool, typer.Option("--csv", help="Write comparison.csv, a line a run.")] = False,
-    markdown: Annotated[
-        bool, typer.Option("--markdown", help="Write comparison.md, the averages of each kind.")
-    ] = False,
-    figure: Annotated[
-        bool, typer.Option("--figure", help="Write a contact sheet of each set into figures/.")
-    ] = False,
-    seeds: Annotated[
-        int, typer.Option(help="Runs of each method that has a seed, for mean and spread.")
-    ] = 1,
-    which: Annotated[
-        list[str] | None,
-        typer.Option(help="Metric (repeatable), or all. By default those of the paper."),
-    ] = None,
+    pairs_from: _PairsFrom = None,
+    methods: _Methods = None,
+    output: _Folder = Path("dip-fusion-comparison"),
+    csv: _Csv = False,
+    markdown: _Markdown = False,
+    figure: _Figure = False,
+    seeds: _Seeds = 1,
+    which: _Which = None,
     intensity: IntensityOption = None,
     iterations: Iterations = None,
     device: Device = None,
     settings: SetOption = None,
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(metavar="METHOD=FILE", help="Weights of a method (repeatable)."),
-    ] = None,
-    download: Annotated[
-        bool, typer.Option("--download", help="Download missing VGG-19 weights (548 MB).")
-    ] = False,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Run everything again, in place of going on.")
-    ] = False,
+    weights: _Weights = None,
+    download: _Download = False,
+    fresh: _Fresh = False,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:

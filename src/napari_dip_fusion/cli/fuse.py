@@ -2,10 +2,10 @@
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from numpy.typing import NDArray
 
 from napari_dip_fusion.cli import console
@@ -14,14 +14,21 @@ from napari_dip_fusion.cli.options import (
     Choice,
     Device,
     Force,
+    GainsFolder,
     IntensityOption,
     Interpolation,
     Iterations,
     Level,
+    Like,
     MethodOption,
+    OptionalSources,
+    Output,
+    PixelType,
     Preset,
     Quiet,
+    RecordFile,
     Reference,
+    Replay,
     Seed,
     SetOption,
     Slice,
@@ -43,21 +50,25 @@ from napari_dip_fusion.record import array_sha256, read_record
 from napari_dip_fusion.sources.grid import GridSources
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """What is fused how, from options or from the record of an earlier run."""
+
+    paths: list[Path]
+    config: FusionConfig
+    choice: Choice
+    hashes: Sequence[str] = ()
+    """Of the sources when the record was written; nothing to compare without one."""
+
+    @property
+    def names(self) -> list[str]:
+        return [path.name for path in self.paths]
+
+
 def fuse_files(
-    sources: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Two or more images of one scene: files, or folders of DICOM."),
-    ] = None,
+    sources: OptionalSources = None,
     *,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Fused image: .png, .tif, .ome.tif, .nii.gz, .ome.zarr, or all layers as "
-            ".fusion.ome.tif.",
-        ),
-    ],
+    output: Output,
     preset: Preset = "fast",
     method: MethodOption = None,
     time_budget: TimeBudget = None,
@@ -71,28 +82,11 @@ def fuse_files(
     level: Level = None,
     reference: Reference = 0,
     interpolation: Interpolation = "linear",
-    dtype: Annotated[
-        str | None,
-        typer.Option(
-            help="Pixel type of the output: uint8, uint16 or float32 (not PNG). By default "
-            "float32, and in PNG uint8 if all sources are, otherwise uint16."
-        ),
-    ] = None,
-    like: Annotated[
-        int | None,
-        typer.Option(help="Write in the units and type of this source (0 is the first)."),
-    ] = None,
-    gains_dir: Annotated[
-        Path | None, typer.Option(help="Folder for the gain maps of each source, as float32 TIFF.")
-    ] = None,
-    record: Annotated[
-        Path | None,
-        typer.Option(help="Run record, JSON. By default beside the output, as NAME.record.json."),
-    ] = None,
-    replay: Annotated[
-        Path | None,
-        typer.Option(help="Run a record again: its sources and settings; only -o is needed."),
-    ] = None,
+    dtype: PixelType = None,
+    like: Like = None,
+    gains_dir: GainsFolder = None,
+    record: RecordFile = None,
+    replay: Replay = None,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
@@ -111,59 +105,52 @@ def fuse_files(
         reference=reference,
         interpolation=interpolation,
     )
-    # The device is the one choice that a replay leaves open: it is another machine's, perhaps.
     if replay is not None:
-        changed = [v is not None for name, v in changes.items() if name != "device"]
-        given = [sources, intensity, settings, *changed]
-        if any(given) or preset != "fast" or choice != Choice():
+        # The device is the one choice that a replay leaves open: it is another machine's, perhaps.
+        changed = [value is not None for name, value in changes.items() if name != "device"]
+        if any([sources, intensity, settings, *changed]) or preset != "fast" or choice != Choice():
             raise ValueError("--replay takes sources and settings from the record; give only -o")
-        paths, config, choice, hashes = _from_record(replay)
-        config = config if device is None else config.replace(device=device)
+        job = _load_job(replay, device)
     else:
-        paths, hashes = list(sources or []), []
         config = build_config(preset, changes, intensity, settings)
-    check_count(paths)
-    if gains_dir is not None and config.method != DIP:
-        raise ValueError(
-            f"--gains-dir is for method dip, which alone estimates gains, got {config.method}"
-        )
+        job = _Job(paths=list(sources or []), config=config, choice=choice)
+    check_count(job.paths)
     kind = output_kind(output, dtype, like)
-    gains = gain_paths_in(gains_dir, paths)
+    gains = _name_gains(gains_dir, job)
     outputs = Outputs(
         fused=output,
         record=record_beside(output) if record is None else record,
         gains=gains,
-        base_gains=base_gain_paths(gains, config),
+        base_gains=base_gain_paths(gains, job.config),
         dtype=kind,
         like=like,
         overwrite=force,
     )
-    check_outputs(outputs, paths)
-    read = read_sources(paths, choice, quiet=quiet)
-    outputs.check_formats(read, [p.name for p in paths])
-    _warn_of_changes(read.arrays, paths, hashes)
-    _fuse_and_write(read, paths, config, choice, outputs, quiet=quiet)
+    check_outputs(outputs, job.paths)
+    read = read_sources(job.paths, job.choice, quiet=quiet)
+    outputs.check_formats(read, job.names)
+    _warn_of_changes(read.arrays, job)
+    _fuse_and_write(read, job, outputs, quiet=quiet)
 
 
-def _fuse_and_write(
-    read: GridSources,
-    paths: Sequence[Path],
-    config: FusionConfig,
-    choice: Choice,
-    outputs: Outputs,
-    *,
-    quiet: bool,
-) -> None:
-    names = [p.name for p in paths]
+def _name_gains(folder: Path | None, job: _Job) -> list[Path]:
+    if folder is not None and job.config.method != DIP:
+        raise ValueError(
+            f"--gains-dir is for method dip, which alone estimates gains, got {job.config.method}"
+        )
+    return gain_paths_in(folder, job.paths)
+
+
+def _fuse_and_write(read: GridSources, job: _Job, outputs: Outputs, *, quiet: bool) -> None:
+    notes = {"choice": dataclasses.asdict(job.choice)}
     try:
-        notes = {"choice": dataclasses.asdict(choice)}
-        result = run_fusion(read.arrays, paths, config, quiet=quiet, notes=notes)
+        result = run_fusion(read.arrays, job.paths, job.config, quiet=quiet, notes=notes)
     except FusionError as error:
         if error.result is None:
             raise
-        outputs.write(error.result, read, names)
+        outputs.write(error.result, read, job.names)
         raise FusionError(f"{error}; the best image so far is in {outputs.fused}") from error
-    outputs.write(result, read, names)
+    outputs.write(result, read, job.names)
     if not quiet:
         console.print_metrics({"fused": result.metrics})
         console.out.print(
@@ -174,8 +161,8 @@ def _fuse_and_write(
         )
 
 
-def _from_record(path: Path) -> tuple[list[Path], FusionConfig, Choice, list[str]]:
-    """Return sources, settings, choice of images and hashes of a run record."""
+def _load_job(path: Path, device: str | None) -> _Job:
+    """Return what a run record repeats, on another device where one is named."""
     record = read_record(path)
     try:
         entries = record["sources"]
@@ -184,14 +171,18 @@ def _from_record(path: Path) -> tuple[list[Path], FusionConfig, Choice, list[str
             raise ValueError(
                 f"{path} names no files for {', '.join(missing)}: it was run on arrays, not files"
             )
-        config = _recorded_settings(record, path)
-        paths, hashes = [Path(e["path"]) for e in entries], [e["sha256"] for e in entries]
+        config = _load_config(record, path)
+        return _Job(
+            paths=[Path(entry["path"]) for entry in entries],
+            config=config if device is None else config.replace(device=device),
+            choice=_load_choice(record.get("choice", {}), path),
+            hashes=[entry["sha256"] for entry in entries],
+        )
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error}); use another record") from error
-    return paths, config, _choice(record.get("choice", {}), path), hashes
 
 
-def _recorded_settings(record: dict[str, Any], path: Path) -> FusionConfig:
+def _load_config(record: dict[str, Any], path: Path) -> FusionConfig:
     # Exactly the iterations that were run, whatever ended them.
     made = {"iterations": record["iterations"], "stop": "iterations"}
     try:
@@ -200,16 +191,14 @@ def _recorded_settings(record: dict[str, Any], path: Path) -> FusionConfig:
         raise ValueError(f"{path} has settings that cannot be used: {error}") from error
 
 
-def _choice(values: Any, path: Path) -> Choice:
+def _load_choice(values: Any, path: Path) -> Choice:
     try:
         return Choice(**values)
     except TypeError as error:
         raise ValueError(f"{path} has a choice of images that is not known: {values}") from error
 
 
-def _warn_of_changes(
-    arrays: Sequence[NDArray[Any]], paths: Sequence[Path], hashes: Sequence[str]
-) -> None:
-    for array, path, expected in zip(arrays, paths, hashes, strict=False):
+def _warn_of_changes(arrays: Sequence[NDArray[Any]], job: _Job) -> None:
+    for array, path, expected in zip(arrays, job.paths, job.hashes, strict=False):
         if array_sha256(array) != expected:
             console.warn(f"{path} has changed since the record was written; the result will differ")

@@ -18,7 +18,20 @@ Sources = Annotated[
     list[Path],
     typer.Argument(help="Two or more images of one scene: files, or folders of DICOM."),
 ]
-Preset = Annotated[str, typer.Option(help=f"SetOption to start from: {', '.join(PRESETS)}.")]
+OptionalSources = Annotated[
+    list[Path] | None,
+    typer.Argument(help="Two or more images of one scene: files, or folders of DICOM."),
+]
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Fused image: .png, .tif, .ome.tif, .nii.gz, .ome.zarr, or all layers as "
+        ".fusion.ome.tif.",
+    ),
+]
+Preset = Annotated[str, typer.Option(help=f"Settings to start from: {', '.join(PRESETS)}.")]
 MethodOption = Annotated[
     str | None,
     typer.Option(
@@ -66,6 +79,27 @@ Reference = Annotated[
 ]
 Interpolation = Annotated[
     str, typer.Option(help="How other grids are resampled: linear or nearest.")
+]
+PixelType = Annotated[
+    str | None,
+    typer.Option(
+        help="Pixel type of the output: uint8, uint16 or float32 (not PNG). By default "
+        "float32, and in PNG uint8 if all sources are, otherwise uint16."
+    ),
+]
+Like = Annotated[
+    int | None, typer.Option(help="Write in the units and type of this source (0 is the first).")
+]
+GainsFolder = Annotated[
+    Path | None, typer.Option(help="Folder for the gain maps of each source, as float32 TIFF.")
+]
+RecordFile = Annotated[
+    Path | None,
+    typer.Option(help="Run record, JSON. By default beside the output, as NAME.record.json."),
+]
+Replay = Annotated[
+    Path | None,
+    typer.Option(help="Run a record again: its sources and settings; only -o is needed."),
 ]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files.")]
 Quiet = Annotated[
