@@ -43,7 +43,7 @@ from napari_dip_fusion.metrics import DEFAULT_METRICS, METRICS
 # An hour and minutes a pair: they are run when they are asked for.
 _SLOW = ("dip-quality", "dip-paper")
 _DEFAULT = [name for name in label_methods() if name not in _SLOW]
-# SetOption that mean something else in a comparison, and the option to use in their place.
+# Settings that mean something else in a comparison, and the option to use in their place.
 _NOT_SET = {
     "intensity": "use --intensity",
     "percentiles": "use --intensity with a window LOW:HIGH for each source",
