@@ -22,7 +22,8 @@ from qtpy.QtCore import QEventLoop, QThreadPool, QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_dip_fusion import FusionConfig, FusionResult, fuse
-from napari_dip_fusion.plugin.running.fusion_session import FusionSession, State
+from napari_dip_fusion.plugin.running.fusion_session import FusionSession
+from napari_dip_fusion.plugin.running.session import Phase
 from napari_dip_fusion.samples import head_phantom
 
 TICK = 0.02
@@ -151,8 +152,8 @@ def _in_window(sources, config: FusionConfig) -> tuple[Ticks, float]:
 def _run_until_idle(session: FusionSession) -> None:
     """Run Qt's own event loop: a loop that polls would take the threads' time."""
     loop = QEventLoop()
-    session.state_changed.connect(lambda: loop.quit() if session.state is State.IDLE else None)
-    if session.state is not State.IDLE:
+    session.phase_changed.connect(lambda: loop.quit() if session.phase is Phase.IDLE else None)
+    if session.phase is not Phase.IDLE:
         loop.exec_()
 
 

@@ -69,6 +69,6 @@ def until_idle(qtbot):
     """Return a function that waits for the end of a session's run."""
 
     def wait(widget):
-        qtbot.waitUntil(lambda: widget.session.state.name == "IDLE", timeout=30_000)
+        qtbot.waitUntil(lambda: widget.session.phase.name == "IDLE", timeout=30_000)
 
     return wait

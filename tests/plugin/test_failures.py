@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QThreadPool
 
-from napari_dip_fusion.plugin.running.fusion_session import State
-from napari_dip_fusion.plugin.running.turns import BUSY
-from napari_dip_fusion.plugin.running.worker import RunControl
+from napari_dip_fusion.plugin.running.active_runs import BUSY
+from napari_dip_fusion.plugin.running.run_events import RunControl
+from napari_dip_fusion.plugin.running.session import Phase
 
 LONG = {"iterations": 100_000, "stop": "iterations", "patience": 10_000}
 
@@ -32,7 +32,7 @@ def iterations(widget):
 
 def test_stop_and_keep(running, viewer, until_idle):
     running.panel.stop_button.click()
-    assert running.session.state is State.ENDING
+    assert running.session.phase is Phase.ENDING
     until_idle(running)
     record = viewer.layers["fused CT + MR"].metadata["dip_fusion"]["record"]
     assert record["stop_reason"] == "stopped"
@@ -67,7 +67,7 @@ def test_pause_and_resume(qtbot, running, until_idle, monkeypatch):
     made = iterations(running)
     qtbot.wait(300)
     assert iterations(running) == made
-    assert running.session.state is State.PAUSED
+    assert running.session.phase is Phase.PAUSED
     running.panel.pause_button.click()
     qtbot.waitUntil(lambda: iterations(running) > made, timeout=30_000)
     running.panel.pause_button.click()
@@ -146,8 +146,8 @@ def test_a_second_fusion_is_refused(running, make_widget, viewer):
     other.sources.set_sources([viewer.layers["CT"], viewer.layers["MR"]])
     other.panel.fuse_button.click()
     assert other.panel.message.text() == BUSY
-    assert other.session.state is State.IDLE
-    assert running.session.state is State.RUNNING
+    assert other.session.phase is Phase.IDLE
+    assert running.session.phase is Phase.RUNNING
     running.fuse()
     assert running.panel.message.text() == BUSY
 
@@ -209,9 +209,9 @@ def test_the_widget_ends_when_its_qt_part_is_gone(running):
     def gone():
         raise RuntimeError("wrapped C/C++ object has been deleted")
 
-    running.session.state_changed.connect(gone)
+    running.session.phase_changed.connect(gone)
     running.session.close()
-    assert running.session.state is State.IDLE
+    assert running.session.phase is Phase.IDLE
     assert QThreadPool.globalInstance().waitForDone(10_000)
 
 

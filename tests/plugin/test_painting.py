@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_dip_fusion.fusion import StepDone
 from napari_dip_fusion.plugin.running.activity import ActivityBar
-from napari_dip_fusion.plugin.running.worker import Progress
+from napari_dip_fusion.plugin.running.run_events import Progress
 from napari_dip_fusion.plugin.tabs.loss_plot import LossPlot
 
 

@@ -5,18 +5,18 @@ import types
 
 import pytest
 
-from napari_dip_fusion.plugin.running.worker import release_memory
+from napari_dip_fusion.plugin.running.run_events import release_memory
 from napari_dip_fusion.prior.devices import torch_is_imported
 
 LOOKS = """
 import sys
 import numpy as np
 from napari.components import ViewerModel
-from napari_dip_fusion.plugin.layers.reading import chosen_level
+from napari_dip_fusion.plugin.layers.planes import choose_level
 viewer = ViewerModel()
 image = np.zeros((64, 64))
 layer = viewer.add_image([image, image[::2, ::2]], multiscale=True)
-chosen_level(layer, viewer.dims)
+choose_level(layer, viewer.dims)
 print("torch" in sys.modules)
 """
 

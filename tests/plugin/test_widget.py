@@ -1,7 +1,7 @@
 import numpy as np
 
 from napari_dip_fusion.fusion import Done, Preview
-from napari_dip_fusion.plugin.running.scores import RULES
+from napari_dip_fusion.methods.baselines import BASELINES
 
 
 def scored(qtbot, widget, rows):
@@ -27,15 +27,16 @@ def test_a_fusion_from_the_button_to_the_table(qtbot, widget, viewer, until_idle
     assert "Done: 3 iterations" in widget.panel.message.text()
     assert len(widget.panel.plot.loss_curve.yData) == 3
     scored(qtbot, widget, 4)
-    assert list(widget.metrics.scores) == ["fused CT + MR", *RULES]
+    assert list(widget.metrics.scores) == ["fused CT + MR", *BASELINES]
     assert widget.metrics.scores["fused CT + MR"] == stored["metrics"]
 
 
 def test_a_run_that_ended_holds_no_sources(widget, until_idle):
     widget.panel.fuse_button.click()
     until_idle(widget)
-    request = widget.session.request
-    assert (request.layers, request.readers) == ((), ())
+    plan = widget.session.plan
+    assert (plan.layers, plan.readers) == ((), ())
+    assert plan.names == ("CT", "MR")
     assert widget.session.can_continue
     widget.panel.continue_button.click()
     until_idle(widget)
@@ -120,7 +121,7 @@ def test_settings_that_do_not_go_together_are_explained(widget):
 
 def test_too_little_memory_is_said_before_and_by_the_run(widget, until_idle, monkeypatch):
     import napari_dip_fusion.prior.memory as core
-    from napari_dip_fusion.plugin.tabs import plan as module
+    from napari_dip_fusion.plugin.running import forecast as module
 
     monkeypatch.setattr(module, "available_memory", lambda device: 1000)
     monkeypatch.setattr(core, "available_memory", lambda device: 1000)

@@ -2,8 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from napari.layers import Image, Layer
+from napari.layers import Image
 from napari.viewer import Viewer
+
+from napari_dip_fusion.plugin.layers.layer_record import find_sources, get_record
 
 if TYPE_CHECKING:
     from napari_dip_fusion.plugin.widget import DipFusionWidget
@@ -33,14 +35,15 @@ def fusion_metrics(viewer: Viewer) -> None:
     """
     selected = _selected(viewer)
     widget = _open(viewer)
-    fused = [layer for layer in selected if "dip_fusion" in layer.metadata]
+    fused = [layer for layer in selected if get_record(layer) is not None]
     if not fused and len(selected) >= 3:
         fused = selected[-1:]
-    sources = _recorded_sources(viewer, fused) or [x for x in selected if x not in fused]
+    recorded = find_sources(viewer, fused[0]) if fused else []
+    sources = recorded or [layer for layer in selected if layer not in fused]
     if len(sources) >= 2:
         widget.sources.set_sources(sources)
     for layer in fused:
-        widget.metrics.compare(layer)
+        widget.metrics.add_layer(layer)
     widget.folded_metrics.expand(animate=False)
     widget.compute_metrics()
 
@@ -64,12 +67,3 @@ def _open(viewer: Viewer) -> "DipFusionWidget":
 def _selected(viewer: Viewer) -> list[Image]:
     selection = viewer.layers.selection
     return [x for x in viewer.layers if x in selection and isinstance(x, Image)]
-
-
-def _recorded_sources(viewer: Viewer, fused: list[Image]) -> list[Layer]:
-    """Return the layers that a fused layer was made of, if all are there."""
-    if not fused or "dip_fusion" not in fused[0].metadata:
-        return []
-    names = [s["name"] for s in fused[0].metadata["dip_fusion"]["record"]["sources"]]
-    there = {layer.name: layer for layer in viewer.layers}
-    return [there[name] for name in names if name in there] if set(names) <= set(there) else []

@@ -6,22 +6,18 @@ from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Layer
-from numpy.typing import NDArray
 
 from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.fusion import Control, Done, FusionResult, iter_fuse
-from napari_dip_fusion.plugin.layers.reading import (
+from napari_dip_fusion.fusion import Control, FusionResult, fuse
+from napari_dip_fusion.plugin.layers.result_layers import (
     add_fused_layer,
     add_gain_layers,
-    check_layers,
-    chosen_level,
-    consensus_image,
-    consensus_name,
-    fused_name,
-    layer_paths,
-    layer_planes,
-    placement,
+    make_metadata,
+    name_consensus,
+    name_fused,
+    show_consensus,
 )
+from napari_dip_fusion.plugin.running.plan import make_plan
 from napari_dip_fusion.prior.devices import resolve_device
 
 
@@ -98,30 +94,32 @@ def fuse_layers(
     """
     start = FusionConfig.preset(preset) if config is None else config
     settings = start.replace(**changes)
-    chosen = [_find(viewer, layer) for layer in layers]
-    target = None if reference is None else _find(viewer, reference)
-    report = check_layers(chosen, target, viewer.dims)
-    if not report.ok:
-        raise ValueError(report.message)
-    for text in report.warnings:
-        warnings.warn(text, stacklevel=2)
-    target = chosen[0] if target is None else target
-    # Imports torch: the memory that level auto has to fit may be a GPU's.
+    # This imports torch: the memory that level auto has to fit may be a GPU's.
     resolve_device(settings.compute.device)
-    level = chosen_level(target, viewer.dims, level=level, count=len(chosen), config=settings)
-    place = placement(target, viewer.dims, level=level)
-    planes = layer_planes(chosen, target, viewer.dims, level=level, interpolation=interpolation)
-    result = _run(planes, settings, chosen, control)
+    plan = make_plan(
+        [_find_layer(viewer, layer) for layer in layers],
+        None if reference is None else _find_layer(viewer, reference),
+        viewer.dims,
+        settings,
+        level=level,
+        interpolation=interpolation,
+    )
+    for text in plan.warnings:
+        warnings.warn(text, stacklevel=2)
+    planes = [reader.read() for reader in plan.readers]
+    result = fuse(planes, settings, names=plan.names, paths=plan.paths, control=control)
+    names, place = plan.names, plan.place
     if gains and result.gains is not None:
-        add_gain_layers(viewer, result.gains, chosen, place, base_gains=result.base_gains)
+        add_gain_layers(viewer, result.gains, names, place, base_gains=result.base_gains)
     if consensus and result.consensus is not None:
-        image = consensus_image(result.sources, result.consensus)
-        add_fused_layer(viewer, image, consensus_name(chosen), place)
-    add_fused_layer(viewer, result.image, fused_name(chosen), place, result=result)
+        image = show_consensus(result.sources, result.consensus)
+        add_fused_layer(viewer, image, name_consensus(names), place)
+    metadata = make_metadata(result.record, result.metrics, place)
+    add_fused_layer(viewer, result.image, name_fused(names), place, metadata=metadata)
     return result
 
 
-def _find(viewer: ViewerModel, layer: str | Layer) -> Layer:
+def _find_layer(viewer: ViewerModel, layer: str | Layer) -> Layer:
     names = [existing.name for existing in viewer.layers]
     if isinstance(layer, str):
         if layer not in names:
@@ -130,16 +128,3 @@ def _find(viewer: ViewerModel, layer: str | Layer) -> Layer:
     if layer not in viewer.layers:
         raise ValueError(f"{layer.name!r} is not in the viewer; the layers are {', '.join(names)}")
     return layer
-
-
-def _run(
-    planes: Sequence[NDArray[Any]],
-    config: FusionConfig,
-    layers: Sequence[Layer],
-    control: Control | None,
-) -> FusionResult:
-    names, paths = [layer.name for layer in layers], layer_paths(layers)
-    for event in iter_fuse(planes, config, names=names, paths=paths, control=control):
-        if isinstance(event, Done):
-            return event.result
-    raise AssertionError("iter_fuse ends with Done")

@@ -8,15 +8,15 @@ from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QTabBar, QVBoxLayout, QWidget
 
 from napari_dip_fusion.plugin.forms.method_list import lacking_weights
+from napari_dip_fusion.plugin.forms.planner import Planner
 from napari_dip_fusion.plugin.forms.preferences import load_preferences
 from napari_dip_fusion.plugin.forms.settings import SettingsForm
 from napari_dip_fusion.plugin.forms.source_list import SourceList
 from napari_dip_fusion.plugin.layers.subscriptions import Subscriptions
+from napari_dip_fusion.plugin.running.run_events import Failed
 from napari_dip_fusion.plugin.running.tasks import Tasks
-from napari_dip_fusion.plugin.running.worker import Failed
 from napari_dip_fusion.plugin.tabs.compare_tab import CompareTab
 from napari_dip_fusion.plugin.tabs.fuse_tab import FuseTab
-from napari_dip_fusion.plugin.tabs.plan import Planner
 from napari_dip_fusion.prior.devices import list_devices, torch_is_imported
 
 _TABS = {
@@ -109,7 +109,7 @@ class DipFusionWidget(QWidget):
         self.sources.changed.connect(self._layers_changed)
         self.sources.checked.connect(self._update_ready)
         self.settings.changed.connect(self._update_ready)
-        self.compare_tab.session.state_changed.connect(self.fuse_tab.follow_turn)
+        self.compare_tab.session.phase_changed.connect(self.fuse_tab.follow_runs)
         self._events.connect(self.viewer.events.theme, self._theme_changed)
         for event in (self.viewer.layers.events.inserted, self.viewer.layers.events.removed):
             self._events.connect(event, self._layers_changed)

@@ -4,21 +4,20 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_dip_fusion.plugin.layers.planes import world_affine
-from napari_dip_fusion.plugin.layers.reading import (
+from napari_dip_fusion.plugin.layers.layer_report import check_layers
+from napari_dip_fusion.plugin.layers.placement import place_result
+from napari_dip_fusion.plugin.layers.plane_reader import (
+    get_contrast_windows,
+    get_paths,
+    make_plane_readers,
+)
+from napari_dip_fusion.plugin.layers.planes import choose_level, compute_world_affine
+from napari_dip_fusion.plugin.layers.result_layers import (
     add_fused_layer,
     add_gain_layers,
-    check_layers,
-    chosen_level,
-    consensus_name,
-    contrast_windows,
-    fresh_name,
-    fused_name,
-    layer_paths,
-    layer_planes,
-    placement,
-    plane_readers,
-    result_spatial,
+    find_free_name,
+    name_consensus,
+    name_fused,
 )
 
 RNG = np.random.default_rng(0)
@@ -58,6 +57,13 @@ def shown(layer):
     return np.asarray(layer._slice.image.raw)
 
 
+def read_planes(layers, reference, dims, *, level="auto", interpolation="linear"):
+    """Read the planes of layers as a run does."""
+    level = choose_level(reference, dims, level=level, count=len(layers))
+    readers = make_plane_readers(layers, reference, dims, level=level, interpolation=interpolation)
+    return [reader.read() for reader in readers]
+
+
 class Lazy:
     """An array that notes what is read of it."""
 
@@ -92,6 +98,7 @@ def test_layers_on_different_grids_will_be_resampled(name):
     report = check_layers(layers, layers[0], viewer.dims)
     assert report.ok
     assert report.message.startswith("L1 will be resampled to the grid of L0 (")
+    assert report.resampled == ("L1",)
     assert report.coverage[layers[0]] == 1 > report.coverage[layers[1]]
 
 
@@ -120,7 +127,7 @@ def test_no_overlap_is_refused():
     assert not report.ok
     assert "L1 does not overlap L0 here; check" in report.message
     with pytest.raises(ValueError, match="layer 'L1': the image and the target do not overlap"):
-        layer_planes(layers, layers[0], viewer.dims)
+        read_planes(layers, layers[0], viewer.dims)
 
 
 def test_choices_that_cannot_be_fused():
@@ -163,7 +170,7 @@ def test_the_check_reads_no_pixels_and_is_quick():
 def test_equal_grids_give_the_layers_own_pixels():
     images = [noise(20, 30), (noise(20, 30) * 255).astype(np.uint8)]
     viewer, layers = viewer_with(*images, **SPATIAL_2D)
-    for plane, image in zip(layer_planes(layers, layers[0], viewer.dims), images, strict=True):
+    for plane, image in zip(read_planes(layers, layers[0], viewer.dims), images, strict=True):
         assert plane.dtype == image.dtype
         np.testing.assert_array_equal(plane, image)
 
@@ -173,7 +180,7 @@ def test_a_marker_is_found_at_its_world_coordinates():
     scene[12, 31] = 1
     viewer, (reference, other) = viewer_with(noise(40, 50), scene)
     reference.scale, reference.translate = (0.5, 0.5), (2, 10)
-    _, plane = layer_planes([reference, other], reference, viewer.dims, interpolation="nearest")
+    _, plane = read_planes([reference, other], reference, viewer.dims, interpolation="nearest")
     rows, columns = np.nonzero(plane)
     assert reference.world_to_data((12, 31)) == pytest.approx(
         [rows.mean(), columns.mean()], abs=0.5
@@ -186,7 +193,7 @@ def test_units_are_converted():
     first.scale, first.units = (0.002, 0.004), ("mm", "mm")
     second.scale, second.units = (2, 4), ("um", "um")
     assert check_layers([first, second], first, viewer.dims).message == "2 layers on one grid"
-    np.testing.assert_array_equal(layer_planes([first, second], first, viewer.dims)[1], image)
+    np.testing.assert_array_equal(read_planes([first, second], first, viewer.dims)[1], image)
 
 
 @pytest.mark.parametrize("name", list(SPATIAL_2D))
@@ -194,14 +201,16 @@ def test_the_world_matrix_is_napari_s(name):
     viewer, (layer,) = viewer_with(noise(20, 30), **{name: SPATIAL_2D[name]})
     factors = (1000, 1) if name == "units" else (1, 1)
     expected = np.array(layer.data_to_world((13, 4))) * factors
-    np.testing.assert_allclose((world_affine(layer, viewer.dims) @ [13, 4, 1])[:2], expected)
+    np.testing.assert_allclose(
+        (compute_world_affine(layer, viewer.dims) @ [13, 4, 1])[:2], expected
+    )
 
 
 def test_color_layers_keep_their_channels():
     viewer, layers = viewer_with(noise(20, 30, 3), noise(20, 30, 4), rgb=True)
     layers.append(viewer.add_image(noise(20, 30)))
     layers[1].translate = (0, 0.5)
-    planes = layer_planes(layers, layers[0], viewer.dims)
+    planes = read_planes(layers, layers[0], viewer.dims)
     assert [p.shape for p in planes] == [(20, 30, 3), (20, 30, 4), (20, 30)]
 
 
@@ -209,12 +218,12 @@ def test_two_dimensional_layers_do_not_care_what_is_shown():
     images = noise(20, 30), noise(20, 30)
     viewer, layers = viewer_with(*images)
     viewer.dims.order = (1, 0)
-    np.testing.assert_array_equal(layer_planes(layers, layers[0], viewer.dims)[0], images[0])
+    np.testing.assert_array_equal(read_planes(layers, layers[0], viewer.dims)[0], images[0])
     viewer.add_image(noise(4, 20, 30))
     viewer.dims.order = (1, 2, 0)
     viewer.dims.ndisplay = 3
     assert check_layers(layers, layers[0], viewer.dims).ok
-    np.testing.assert_array_equal(layer_planes(layers, layers[0], viewer.dims)[1], images[1])
+    np.testing.assert_array_equal(read_planes(layers, layers[0], viewer.dims)[1], images[1])
 
 
 # The plane shown of n-D layers.
@@ -226,10 +235,10 @@ def test_the_plane_shown_is_taken_and_the_result_is_shown_there(order):
     viewer, layers = viewer_with(*images, scale=(3, 2, 0.5), translate=(1, 2, 3))
     viewer.dims.order = order
     viewer.dims.current_step = (4, 6, 8)
-    planes = layer_planes(layers, layers[0], viewer.dims)
+    planes = read_planes(layers, layers[0], viewer.dims)
     axis = order[0]
     np.testing.assert_array_equal(planes[1], np.take(images[1], (4, 6, 8)[axis], axis=axis))
-    place = placement(layers[0], viewer.dims)
+    place = place_result(layers[0], viewer.dims)
     result = add_fused_layer(viewer, planes[0], "fused", place)
     assert result.data.shape[axis] == 1
     np.testing.assert_array_equal(shown(result), shown(layers[0]))
@@ -243,7 +252,7 @@ def test_the_plane_shown_is_taken_and_the_result_is_shown_there(order):
 def test_the_result_is_not_shown_at_other_slices():
     viewer, layers = viewer_with(noise(11, 12, 13), noise(11, 12, 13))
     viewer.dims.current_step = (4, 0, 0)
-    place = placement(layers[0], viewer.dims)
+    place = place_result(layers[0], viewer.dims)
     result = add_fused_layer(viewer, np.ones((12, 13), np.float32), "fused", place)
     assert shown(result).any()
     viewer.dims.current_step = (5, 0, 0)
@@ -253,8 +262,8 @@ def test_the_result_is_not_shown_at_other_slices():
 def test_a_placement_stays_when_the_slider_moves():
     viewer, layers = viewer_with(noise(11, 12, 13), noise(11, 12, 13))
     viewer.dims.current_step = (4, 0, 0)
-    place = placement(layers[0], viewer.dims)
-    readers = plane_readers(layers, layers[0], viewer.dims)
+    place = place_result(layers[0], viewer.dims)
+    readers = make_plane_readers(layers, layers[0], viewer.dims)
     expected = layers[1].data[4].copy()
     viewer.dims.current_step = (7, 0, 0)
     layers[0].translate = (50, 50, 50)
@@ -267,8 +276,8 @@ def test_time_and_depth():
     images = noise(3, 4, 12, 13), noise(3, 4, 12, 13)
     viewer, layers = viewer_with(*images)
     viewer.dims.current_step = (2, 1, 0, 0)
-    np.testing.assert_array_equal(layer_planes(layers, layers[0], viewer.dims)[1], images[1][2, 1])
-    assert placement(layers[0], viewer.dims).axes == (0, 1)
+    np.testing.assert_array_equal(read_planes(layers, layers[0], viewer.dims)[1], images[1][2, 1])
+    assert place_result(layers[0], viewer.dims).axes == (0, 1)
 
 
 def test_layers_with_fewer_dimensions_lie_along_the_last_ones():
@@ -279,10 +288,10 @@ def test_layers_with_fewer_dimensions_lie_along_the_last_ones():
         report = check_layers([first, second], reference, viewer.dims)
         assert report.ok
         assert len(report.warnings) == 1
-        planes = layer_planes([first, second], reference, viewer.dims)
+        planes = read_planes([first, second], reference, viewer.dims)
         np.testing.assert_array_equal(planes[0], flat)
         np.testing.assert_array_equal(planes[1], volume[3])
-    assert placement(first, viewer.dims).axes == ()
+    assert place_result(first, viewer.dims).axes == ()
     viewer.dims.order = (1, 0, 2)
     report = check_layers([first, second], second, viewer.dims)
     assert not report.ok
@@ -294,10 +303,10 @@ def test_volumes_with_other_spacing_meet_at_the_same_depth():
     viewer, (coarse, fine) = viewer_with(depth[:4], depth)
     coarse.scale = (2.5, 1, 1)
     viewer.dims.set_point(0, 5)
-    planes = layer_planes([coarse, fine], coarse, viewer.dims)
+    planes = read_planes([coarse, fine], coarse, viewer.dims)
     np.testing.assert_array_equal(planes[0], 2)
     np.testing.assert_array_equal(planes[1], 5)
-    planes = layer_planes([coarse, fine], fine, viewer.dims)
+    planes = read_planes([coarse, fine], fine, viewer.dims)
     np.testing.assert_array_equal(planes[0], 2)
 
 
@@ -309,7 +318,7 @@ def test_a_slice_without_data_is_refused():
     message = check_layers(layers, layers[1], viewer.dims).message
     assert message.startswith("L0 does not overlap L1 here")
     with pytest.raises(ValueError, match="no data at this slice"):
-        placement(layers[0], viewer.dims)
+        place_result(layers[0], viewer.dims)
 
 
 def test_volumes_shown_as_volumes_have_no_plane():
@@ -327,10 +336,10 @@ def test_only_the_plane_shown_is_read():
     second = viewer.add_image(lazy, contrast_limits=(0, 1), multiscale=False)
     viewer.dims.current_step = (4, 0, 0)
     lazy.read.clear()
-    layer_planes([first, second], first, viewer.dims)
+    read_planes([first, second], first, viewer.dims)
     second.translate = (0, 2, 0)
     lazy.read.clear()
-    layer_planes([first, second], first, viewer.dims)
+    read_planes([first, second], first, viewer.dims)
     assert lazy.read == [(1, 10, 13)]
 
 
@@ -340,7 +349,7 @@ def test_dask_layers():
     lazy = dask_array.from_array(data, chunks=(1, 12, 13))
     viewer, layers = viewer_with(lazy, data)
     viewer.dims.current_step = (4, 0, 0)
-    plane = layer_planes(layers, layers[1], viewer.dims)[0]
+    plane = read_planes(layers, layers[1], viewer.dims)[0]
     assert type(plane) is np.ndarray
     np.testing.assert_array_equal(plane, data[4])
 
@@ -362,7 +371,7 @@ def test_levels_of_one_pyramid_are_taken_as_they_are():
     steps = pyramid(noise(64, 80)), pyramid(noise(64, 80))
     viewer, layers = viewer_with(*steps)
     for level in range(3):
-        planes = layer_planes(layers, layers[0], viewer.dims, level=level)
+        planes = read_planes(layers, layers[0], viewer.dims, level=level)
         for plane, images in zip(planes, steps, strict=True):
             np.testing.assert_array_equal(plane, images[level])
 
@@ -371,24 +380,24 @@ def test_other_layers_are_brought_to_the_level_s_grid():
     image = np.mgrid[:64, :80].sum(axis=0).astype(np.float32)
     steps = pyramid(image)
     viewer, (levels, single) = viewer_with(steps, image)
-    planes = layer_planes([levels, single], levels, viewer.dims, level=1)
+    planes = read_planes([levels, single], levels, viewer.dims, level=1)
     np.testing.assert_allclose(planes[1], steps[1])
-    planes = layer_planes([levels, single], single, viewer.dims)
+    planes = read_planes([levels, single], single, viewer.dims)
     np.testing.assert_array_equal(planes[0], image)
     coarse = viewer.add_image(noise(32, 40), scale=(2, 2), translate=(0.5, 0.5))
-    planes = layer_planes([levels, coarse], coarse, viewer.dims)
+    planes = read_planes([levels, coarse], coarse, viewer.dims)
     np.testing.assert_array_equal(planes[0], steps[1])
 
 
 def test_auto_is_the_finest_level_that_fits(monkeypatch):
     viewer, (layer,) = viewer_with(pyramid(noise(64, 80)))
-    assert chosen_level(layer, viewer.dims) == 0
+    assert choose_level(layer, viewer.dims) == 0
     monkeypatch.setattr("napari_dip_fusion.plugin.layers.planes.MOST_PIXELS", 40 * 32)
-    assert chosen_level(layer, viewer.dims) == 1
+    assert choose_level(layer, viewer.dims) == 1
     monkeypatch.setattr("napari_dip_fusion.plugin.layers.planes.available_memory", lambda device: 0)
-    assert chosen_level(layer, viewer.dims) == 2
+    assert choose_level(layer, viewer.dims) == 2
     with pytest.raises(ValueError, match=r"level must be 'auto' or from 0 to 2 for layer 'L0'"):
-        chosen_level(layer, viewer.dims, level=3)
+        choose_level(layer, viewer.dims, level=3)
 
 
 def test_auto_counts_on_the_processor_s_memory_until_torch_is_there(monkeypatch):
@@ -399,13 +408,13 @@ def test_auto_counts_on_the_processor_s_memory_until_torch_is_there(monkeypatch)
     monkeypatch.setattr(f"{planes}.available_memory", lambda device: asked.append(device) or 10**12)
     for imported in (False, True):
         monkeypatch.setattr(f"{planes}.torch_is_imported", lambda imported=imported: imported)
-        chosen_level(layer, viewer.dims)
+        choose_level(layer, viewer.dims)
     assert asked == ["cpu", "cuda:0"]
 
 
 def test_the_result_of_a_level_lies_over_the_full_layer():
     viewer, (layer,) = viewer_with(pyramid(noise(64, 80)), **SPATIAL_2D)
-    place = placement(layer, viewer.dims, level=2)
+    place = place_result(layer, viewer.dims, level=2)
     result = add_fused_layer(viewer, noise(16, 20), "fused", place)
     np.testing.assert_allclose(
         result._extent_world_augmented, layer._extent_world_augmented, atol=1e-9
@@ -417,9 +426,9 @@ def test_a_plane_of_a_pyramid_of_volumes_in_color():
     steps = [colors, colors[::2, ::2, ::2]]
     viewer, layers = viewer_with(steps, [s.copy() for s in steps], rgb=True)
     viewer.dims.current_step = (5, 0, 0)
-    planes = layer_planes(layers, layers[0], viewer.dims, level=1)
+    planes = read_planes(layers, layers[0], viewer.dims, level=1)
     np.testing.assert_array_equal(planes[1], steps[1][2])
-    place = placement(layers[0], viewer.dims, level=1)
+    place = place_result(layers[0], viewer.dims, level=1)
     result = add_fused_layer(viewer, planes[0], "fused", place)
     assert (result.rgb, result.data.shape) == (True, (1, 32, 40, 3))
     # Level pixel 2 reaches over the slices 4 and 5.
@@ -432,7 +441,7 @@ def test_a_plane_of_a_pyramid_of_volumes_in_color():
 @pytest.mark.parametrize("name", list(SPATIAL_2D))
 def test_a_flat_result_takes_over(name):
     viewer, layers = viewer_with(noise(20, 30), noise(20, 30), **{name: SPATIAL_2D[name]})
-    result = add_fused_layer(viewer, noise(20, 30), "fused", placement(layers[0], viewer.dims))
+    result = add_fused_layer(viewer, noise(20, 30), "fused", place_result(layers[0], viewer.dims))
     assert_same_place(result, layers[0])
     assert viewer.dims.units is not None
 
@@ -441,7 +450,7 @@ def test_a_flat_result_takes_over(name):
 def test_a_plane_of_a_volume_takes_over(name):
     viewer, layers = viewer_with(noise(5, 20, 30), noise(5, 20, 30), **{name: SPATIAL_3D[name]})
     viewer.dims.current_step = (3, 0, 0)
-    result = add_fused_layer(viewer, noise(20, 30), "fused", placement(layers[0], viewer.dims))
+    result = add_fused_layer(viewer, noise(20, 30), "fused", place_result(layers[0], viewer.dims))
     np.testing.assert_allclose(result.data_to_world((0, 4, 9)), layers[0].data_to_world((3, 4, 9)))
     result.translate = layers[0].translate
     assert_same_place(result, layers[0])
@@ -455,8 +464,8 @@ def test_all_attributes_together(spatial):
     viewer, layers = viewer_with(noise(*shape), noise(*shape), **spatial)
     # In world units: the middle of the volume.
     viewer.dims.point = layers[0].extent.world.mean(axis=0) * viewer_units(viewer, layers[0])
-    planes = layer_planes(layers, layers[0], viewer.dims)
-    result = add_fused_layer(viewer, planes[0], "fused", placement(layers[0], viewer.dims))
+    planes = read_planes(layers, layers[0], viewer.dims)
+    result = add_fused_layer(viewer, planes[0], "fused", place_result(layers[0], viewer.dims))
     np.testing.assert_array_equal(shown(result), shown(layers[0]))
     assert result.units == layers[0].units
     assert result.axis_labels == layers[0].axis_labels
@@ -475,15 +484,15 @@ def assert_same_place(layer, other):
     assert layer.axis_labels == other.axis_labels
 
 
-def test_result_spatial_are_the_arguments_of_add_image():
+def test_a_placement_has_the_spatial_arguments_of_add_image():
     viewer, layers = viewer_with(noise(20, 30), **SPATIAL_2D)
-    assert set(result_spatial(layers[0], viewer.dims)) == set(SPATIAL_2D)
+    assert set(place_result(layers[0], viewer.dims).spatial) == set(SPATIAL_2D)
 
 
 def test_gain_layers_can_be_compared():
     viewer, layers = viewer_with(noise(5, 20, 30), noise(5, 20, 30), scale=(2, 1, 1))
-    place = placement(layers[0], viewer.dims)
-    added = add_gain_layers(viewer, noise(2, 20, 30), layers, place)
+    place = place_result(layers[0], viewer.dims)
+    added = add_gain_layers(viewer, noise(2, 20, 30), ["L0", "L1"], place)
     assert [layer.name for layer in added] == ["L0 gain", "L1 gain"]
     for layer in added:
         assert tuple(layer.contrast_limits) == (0, 1)
@@ -493,9 +502,9 @@ def test_gain_layers_can_be_compared():
 
 def test_gain_layers_of_two_bands_are_told_apart():
     viewer, layers = viewer_with(noise(20, 30), noise(20, 30))
-    place = placement(layers[0], viewer.dims)
+    place = place_result(layers[0], viewer.dims)
     base, details = noise(2, 20, 30), noise(2, 20, 30)
-    added = add_gain_layers(viewer, details, layers, place, base_gains=base)
+    added = add_gain_layers(viewer, details, ["L0", "L1"], place, base_gains=base)
     assert [layer.name for layer in added] == [
         *("L0 gain (base)", "L0 gain (details)", "L1 gain (base)", "L1 gain (details)")
     ]
@@ -505,11 +514,11 @@ def test_gain_layers_of_two_bands_are_told_apart():
 
 def test_names_never_replace_a_layer():
     viewer, layers = viewer_with(noise(20, 30), noise(20, 30))
-    assert fused_name(layers) == "fused L0 + L1"
-    assert consensus_name(layers) == "consensus L0 + L1"
-    place = placement(layers[0], viewer.dims)
+    assert name_fused(["L0", "L1"]) == "fused L0 + L1"
+    assert name_consensus(["L0", "L1"]) == "consensus L0 + L1"
+    place = place_result(layers[0], viewer.dims)
     for expected in ("a", "a [1]", "a [2]"):
-        assert fresh_name(viewer, "a") == expected
+        assert find_free_name(viewer, "a") == expected
         assert add_fused_layer(viewer, noise(20, 30), "a", place).name == expected
     assert len(viewer.layers) == 5
 
@@ -518,7 +527,7 @@ def test_contrast_limits_as_intensity_windows():
     colors = noise(20, 30, 3)
     viewer, layers = viewer_with(colors, (colors * 255).astype(np.uint8), rgb=True)
     layers.append(viewer.add_image(noise(20, 30), contrast_limits=(0.25, 0.5)))
-    assert contrast_windows(layers) == ((0, 1), (0, 255), (0.25, 0.5))
+    assert get_contrast_windows(layers) == ((0, 1), (0, 255), (0.25, 0.5))
 
 
 def test_paths_of_layers(tmp_path):
@@ -527,4 +536,4 @@ def test_paths_of_layers(tmp_path):
     viewer, layers = viewer_with(noise(20, 30))
     with layer_source(path=str(tmp_path / "a.png")):
         layers.append(viewer.add_image(noise(20, 30)))
-    assert layer_paths(layers) == [None, str(tmp_path / "a.png")]
+    assert get_paths(layers) == (None, str(tmp_path / "a.png"))

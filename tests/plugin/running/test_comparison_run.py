@@ -1,25 +1,25 @@
 """A comparison's worker part, without a window."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from napari_dip_fusion.config import PRESETS, FusionConfig
 from napari_dip_fusion.metrics import evaluate
+from napari_dip_fusion.plugin.layers.placement import Placement
 from napari_dip_fusion.plugin.running.comparison_run import (
-    Compared,
-    Ended,
+    ComparisonEnded,
     Entry,
-    LeftOut,
-    Progressed,
-    Task,
+    MethodDone,
+    MethodLeftOut,
+    MethodProgress,
     machine_settings,
     own_settings,
     run_methods,
 )
-from napari_dip_fusion.plugin.running.worker import RunControl
+from napari_dip_fusion.plugin.running.plan import Plan
+from napari_dip_fusion.plugin.running.run_events import RunControl
 from napari_dip_fusion.sources.prepare import prepare_sources
 
 TINY = {"iterations": 2, "width": 4, "depth": 2, "threads": 1}
@@ -33,16 +33,32 @@ class Plane:
         return self.image
 
 
-def task(pair, *keys, config=None, **settings):
-    entries = [Entry(k, k, k, settings if k.startswith("dip-") else {}) for k in keys]
-    config = FusionConfig() if config is None else config
-    return Task(list(map(Plane, pair)), ("CT", "MR"), (None, "mr.tif"), config, entries, ["piella"])
+def plan(pair, config=None):
+    return Plan(
+        names=("CT", "MR"),
+        paths=(None, "mr.tif"),
+        reference="CT",
+        config=FusionConfig() if config is None else config,
+        level=0,
+        interpolation="linear",
+        place=Placement({}, (), {}),
+        readers=tuple(map(Plane, pair)),
+    )
+
+
+def entries(*keys, **settings):
+    return [Entry(k, k, k, settings if k.startswith("dip-") else {}) for k in keys]
+
+
+def run(plan, entries, control=None):
+    """Yield the events of a comparison."""
+    yield from run_methods(plan, entries, ["piella"], control or RunControl())
 
 
 def test_each_method_gives_its_image_scores_and_record(pair):
-    events = list(run_methods(task(pair, "average", "dip-fast", **TINY), RunControl()))
-    assert events[-1] == Ended(stopped=False)
-    results = [e for e in events if isinstance(e, Compared)]
+    events = list(run(plan(pair), entries("average", "dip-fast", **TINY)))
+    assert events[-1] == ComparisonEnded(stopped=False)
+    results = [e for e in events if isinstance(e, MethodDone)]
     assert [(r.entry.key, r.done) for r in results] == [("average", 1), ("dip-fast", 2)]
     sources = prepare_sources(pair).images
     for r in results:
@@ -59,9 +75,7 @@ def test_each_method_gives_its_image_scores_and_record(pair):
 def test_sources_are_prepared_as_for_a_fusion(pair):
     config = FusionConfig(intensity="percentiles", percentiles=(10, 90))
     (result,) = (
-        e
-        for e in run_methods(task(pair, "average", config=config), RunControl())
-        if isinstance(e, Compared)
+        e for e in run(plan(pair, config), entries("average")) if isinstance(e, MethodDone)
     )
     prepared = prepare_sources(pair, intensity="percentiles", percentiles=(10, 90))
     np.testing.assert_allclose(result.image, prepared.images.mean(axis=0), atol=1e-6)
@@ -75,17 +89,16 @@ def test_a_method_that_fails_does_not_end_the_comparison(pair, monkeypatch):
         raise RuntimeError("shapes cannot be multiplied")
 
     monkeypatch.setattr(maximum, "maximum", broken)
-    events = list(run_methods(task(pair, "average", "maximum", "wavelet"), RunControl()))
-    (failed,) = (e for e in events if isinstance(e, LeftOut))
+    events = list(run(plan(pair), entries("average", "maximum", "wavelet")))
+    (failed,) = (e for e in events if isinstance(e, MethodLeftOut))
     assert failed.entry.key == "maximum"
     assert "shapes cannot be multiplied" in failed.reason
-    assert [e.entry.key for e in events if isinstance(e, Compared)] == ["average", "wavelet"]
+    assert [e.entry.key for e in events if isinstance(e, MethodDone)] == ["average", "wavelet"]
 
 
 def test_a_method_that_lacks_something_says_so(pair, tmp_path):
     lacking = Entry("base-detail", "VGG", "base-detail", options={"weights": tmp_path / "none.pth"})
-    entries = replace(task(pair, "average"), entries=[lacking])
-    (failed,) = (e for e in run_methods(entries, RunControl()) if isinstance(e, LeftOut))
+    (failed,) = (e for e in run(plan(pair), [lacking]) if isinstance(e, MethodLeftOut))
     assert "none.pth" in failed.reason
 
 
@@ -93,8 +106,8 @@ def test_an_entry_runs_with_its_own_seed(pair):
     seeds = {}
     for seed in (0, 5):
         entry = Entry("own", "own", "dip-fast", {**TINY, "give_back": False}, seed=seed)
-        events = run_methods(replace(task(pair, "average"), entries=[entry]), RunControl())
-        (seeds[seed],) = (e for e in events if isinstance(e, Compared))
+        events = run(plan(pair), [entry])
+        (seeds[seed],) = (e for e in events if isinstance(e, MethodDone))
         assert seeds[seed].record["seed"] == seeds[seed].record["config"]["fit"]["seed"] == seed
     assert seeds[0].metrics != seeds[5].metrics
 
@@ -102,29 +115,29 @@ def test_an_entry_runs_with_its_own_seed(pair):
 def test_a_discarded_comparison_ends_within_a_method(pair):
     control = RunControl()
     settings = {**TINY, "iterations": 100_000, "stop": "iterations"}
-    events = run_methods(task(pair, "dip-fast", "average", **settings), control)
+    events = run(plan(pair), entries("dip-fast", "average", **settings), control)
     for event in events:
-        if isinstance(event, Progressed) and event.part > 0:
+        if isinstance(event, MethodProgress) and event.part > 0:
             control.discard()
-    assert event == Ended(stopped=True)
+    assert event == ComparisonEnded(stopped=True)
 
 
 def test_stop_ends_a_method_that_iterates(pair):
     control = RunControl()
     settings = {**TINY, "iterations": 100_000, "stop": "iterations"}
-    events = run_methods(task(pair, "average", "dip-fast", "wavelet", **settings), control)
+    events = run(plan(pair), entries("average", "dip-fast", "wavelet", **settings), control)
     seen = []
     for event in events:
         seen.append(event)
-        if isinstance(event, Progressed) and event.part > 0:
+        if isinstance(event, MethodProgress) and event.part > 0:
             control.stop()
-    assert seen[-1] == Ended(stopped=True)
-    assert [e.entry.key for e in seen if isinstance(e, Compared)] == ["average"]
+    assert seen[-1] == ComparisonEnded(stopped=True)
+    assert [e.entry.key for e in seen if isinstance(e, MethodDone)] == ["average"]
 
 
 def test_sources_that_cannot_be_prepared_raise(pair):
     with pytest.raises(ValueError, match="constant"):
-        list(run_methods(task([pair[0] * 0.0, pair[1]], "average"), RunControl()))
+        list(run(plan([pair[0] * 0.0, pair[1]]), entries("average")))
 
 
 def test_settings_of_an_entry_belong_to_the_settings_of_a_fusion():

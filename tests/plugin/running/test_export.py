@@ -1,6 +1,7 @@
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 
 import imageio.v3 as iio
 import numpy as np
@@ -10,7 +11,9 @@ from qtpy.QtWidgets import QApplication
 
 from napari_dip_fusion import FusionConfig
 from napari_dip_fusion.cli import _run
-from napari_dip_fusion.plugin.running.export import Recipe, as_command, as_script, described
+from napari_dip_fusion.plugin.layers.placement import Placement
+from napari_dip_fusion.plugin.running.export import describe_run, write_command, write_script
+from napari_dip_fusion.plugin.running.plan import Plan
 
 
 @pytest.fixture
@@ -138,32 +141,31 @@ def test_the_script_takes_the_names_in_a_bundle(opened, make_widget, tmp_path, u
     np.testing.assert_array_equal(fused(opened), first)
 
 
-RECIPE = Recipe(
+PLAN = Plan(
     names=("CT", "MR"),
     paths=("/a/ct.png", "/a/mr.png"),
     config=FusionConfig(),
     reference="CT",
     interpolation="linear",
-    level="auto",
-    plain=True,
+    level=0,
+    place=Placement({}, (), {}),
 )
 
 
 def changed(**changes):
-    return Recipe(**{**vars(RECIPE), **changes})
+    return replace(PLAN, **changes)
 
 
 def test_a_plain_command():
-    assert as_command(RECIPE) == (
+    assert write_command(PLAN) == (
         "dip-fusion fuse /a/ct.png /a/mr.png -o fused.tif --preset fast "
         "--iterations 120 --seed 0 --device auto"
     )
 
 
-def test_a_recipe_says_which_run_it_is_of():
-    recipe = Recipe(("CT", "MR"), (None, None), FusionConfig(), "CT", "linear", "auto", True)
-    assert described(recipe, made=True) == "the last run, of CT + MR"
-    assert described(recipe, made=False) == "a run of CT + MR as set now"
+def test_a_plan_says_which_run_it_is_of():
+    assert describe_run(PLAN, made=True) == "the last run, of CT + MR"
+    assert describe_run(PLAN, made=False) == "a run of CT + MR as set now"
 
 
 def test_the_script_names_the_reader_of_our_own_formats(tmp_path):
@@ -171,21 +173,25 @@ def test_the_script_names_the_reader_of_our_own_formats(tmp_path):
 
     path = tmp_path / "ct.nii.gz"
     nibabel.save(nibabel.Nifti1Image(np.zeros((9, 9, 3), np.float32), np.eye(4)), path)
-    text = as_script(changed(paths=(str(path), None)))
+    text = write_script(changed(paths=(str(path), None)))
     assert f"viewer.open({path.as_posix()!r}, name='CT', plugin='napari-dip-fusion')" in text
 
 
-def test_a_command_cannot_cut_slices():
+@pytest.mark.parametrize(
+    "changes", [{"point": (1.0, 0.0, 0.0)}, {"multiscale": True}, {"resampled": True}]
+)
+def test_a_command_cannot_cut_slices_take_levels_or_resample(changes):
     with pytest.raises(ValueError, match="copy the script instead"):
-        as_command(changed(plain=False))
+        write_command(changed(**changes))
 
 
 def test_every_option_is_in_the_script():
-    text = as_script(
+    text = write_script(
         changed(
             reference="MR",
             interpolation="nearest",
             level=1,
+            multiscale=True,
             config=FusionConfig.preset("paper", width=16, intensity=("auto", (0, 5))),
         )
     )
@@ -202,6 +208,6 @@ def test_every_option_is_in_the_script():
 
 def test_the_script_is_a_program(tmp_path):
     path = tmp_path / "script.py"
-    path.write_text(as_script(RECIPE))
+    path.write_text(write_script(PLAN))
     done = subprocess.run([sys.executable, "-m", "py_compile", str(path)], check=False)
     assert done.returncode == 0

@@ -97,9 +97,9 @@ def test_what_cannot_be_tried_is_tried_once(qtbot, forecast, probe):
 
 
 def test_nothing_is_tried_without_torch_or_beside_a_run(qtbot, forecast, probe, monkeypatch):
-    for name in ("torch_is_imported", "turn_is_free"):
+    for name, answer in (("torch_is_imported", False), ("has_active_run", True)):
         with monkeypatch.context() as patch:
-            patch.setattr(module, name, lambda: False)
+            patch.setattr(module, name, lambda answer=answer: answer)
             forecast.ask(CONFIG, (32, 40), 2)
             qtbot.wait(150)
     assert not probe.calls

@@ -8,8 +8,8 @@ import torch
 
 from napari_dip_fusion import FusionConfig, FusionError, iter_fuse
 from napari_dip_fusion.fusion import Done, GainsReady, Preview, StepDone
-from napari_dip_fusion.plugin.running import worker as run
-from napari_dip_fusion.plugin.running.worker import (
+from napari_dip_fusion.plugin.running import worker
+from napari_dip_fusion.plugin.running.run_events import (
     Discarded,
     Failed,
     Progress,
@@ -122,6 +122,6 @@ def test_a_paused_run_can_be_discarded(pair):
 
 
 def test_a_call_is_forgotten_when_it_is_made():
-    once = run._Once(lambda: 3)
+    once = worker._OneTimeCall(lambda: 3)
     assert once() == 3
     assert vars(once) == {"_function": None}

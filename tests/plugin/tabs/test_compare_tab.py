@@ -10,8 +10,8 @@ from qtpy.QtCore import QThreadPool
 
 from napari_dip_fusion.config import PRESETS
 from napari_dip_fusion.metrics import DEFAULT_METRICS, METRICS
-from napari_dip_fusion.plugin.running.fusion_session import State
-from napari_dip_fusion.plugin.running.turns import BUSY
+from napari_dip_fusion.plugin.running.active_runs import BUSY
+from napari_dip_fusion.plugin.running.session import Phase
 
 QUICK = ["average", "maximum", "wavelet"]
 
@@ -38,7 +38,7 @@ def tab(widget):
 @pytest.fixture
 def until_done(qtbot):
     def wait(tab):
-        qtbot.waitUntil(lambda: tab.session.state is State.IDLE, timeout=30_000)
+        qtbot.waitUntil(lambda: tab.session.phase is Phase.IDLE, timeout=30_000)
 
     return wait
 
@@ -236,7 +236,7 @@ def test_stop_keeps_what_is_finished(running, viewer, until_done):
     assert running.running.text().startswith("Deep Image Prior, fast")
     assert running.run_button.isEnabled() is False
     running.stop_button.click()
-    assert running.session.state is State.ENDING
+    assert running.session.phase is Phase.ENDING
     until_done(running)
     assert [layer.name for layer in viewer.layers] == ["CT", "MR", "average: CT + MR"]
     assert "Stopped: 1 of 2" in running.message.text()
@@ -270,7 +270,7 @@ def test_two_runs_at_once_are_refused(running, widget, make_widget, viewer, unti
     other.sources.set_sources([viewer.layers["CT"], viewer.layers["MR"]])
     other.compare_tab.run_button.click()
     assert other.compare_tab.message.text() == BUSY
-    assert other.compare_tab.session.state is State.IDLE
+    assert other.compare_tab.session.phase is Phase.IDLE
     running.stop_button.click()
     until_done(running)
     other.compare_tab.methods.set_chosen(QUICK)
@@ -303,7 +303,7 @@ def test_a_runtime_error_reaches_the_user(tab, until_done, monkeypatch):
 
 
 def test_sources_that_cannot_be_read_end_the_run(tab, viewer, until_done, monkeypatch):
-    from napari_dip_fusion.plugin.layers.reading import PlaneReader
+    from napari_dip_fusion.plugin.layers.plane_reader import PlaneReader
 
     def broken(self):
         raise RuntimeError("the disk is gone")

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QApplication
 
+from napari_dip_fusion.methods.baselines import BASELINES
 from napari_dip_fusion.metrics import DEFAULT_METRICS, METRICS
-from napari_dip_fusion.plugin.running.scores import RULES, unit_range
 from napari_dip_fusion.plugin.tabs.metrics_table import MetricsTable
+from napari_dip_fusion.sources.prepare import unit_range
 
 SCORES = {
     "fused": {"petrovic": 0.5, "piella": 0.25},
@@ -72,7 +73,7 @@ def test_scores_without_a_fusion(qtbot, widget):
     widget.folded_metrics.expand(animate=False)
     widget.metrics.compute_button.click()
     scored(qtbot, widget, 3)
-    assert list(widget.metrics.scores) == list(RULES)
+    assert list(widget.metrics.scores) == list(BASELINES)
 
 
 def test_any_layer_can_be_compared(qtbot, widget, viewer, pair):
@@ -89,12 +90,12 @@ def test_any_layer_can_be_compared(qtbot, widget, viewer, pair):
     scored(qtbot, widget, 3)
 
 
-def test_a_layer_named_like_a_rule_keeps_its_row(qtbot, widget, viewer, pair):
+def test_a_layer_named_like_a_reference_keeps_its_row(qtbot, widget, viewer, pair):
     viewer.add_image(pair[0], name="average")
-    widget.metrics.compare(viewer.layers["average"])
+    widget.metrics.add_layer(viewer.layers["average"])
     widget.metrics.compute_button.click()
     scored(qtbot, widget, 4)
-    assert list(widget.metrics.scores) == ["average (layer)", *RULES]
+    assert list(widget.metrics.scores) == ["average (layer)", *BASELINES]
 
 
 def test_what_cannot_be_scored_is_explained(qtbot, widget, viewer):
@@ -113,7 +114,7 @@ def test_what_cannot_be_scored_is_explained(qtbot, widget, viewer):
         (np.full((8, 8, 3), 51, dtype=np.uint8), 0.2),
     ],
 )
-def test_compared_images_come_to_theunit_range(image, largest):
+def test_compared_images_come_to_the_unit_range(image, largest):
     grey = unit_range(image)
     assert grey.shape == (8, 8)
     assert grey.max() == pytest.approx(largest)

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_dip_fusion.plugin.layers.reading import LayerReport, check_layers
+from napari_dip_fusion.plugin.layers.layer_report import LayerReport, check_layers
 from napari_dip_fusion.plugin.layers.subscriptions import Subscriptions
 from napari_dip_fusion.sources.resample import INTERPOLATIONS
 
@@ -324,8 +324,7 @@ class SourceList(QWidget):
         lines = [report.message, *report.warnings, *([self._note] if self._note else [])]
         sign = ("\N{WARNING SIGN}" if len(lines) > 1 else "\N{CHECK MARK}") if report.ok else "✗"
         self.status.setText(f"{sign} " + "\n".join(lines))
-        moved = report.ok and "resampled" in report.message
-        self.form.setRowVisible(self.interpolation_box, moved)
+        self.form.setRowVisible(self.interpolation_box, bool(report.resampled))
 
     @contextmanager
     def _silent_list(self) -> Iterator[None]:

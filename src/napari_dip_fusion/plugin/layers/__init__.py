@@ -1,1 +1,6 @@
-"""napari layers: what of them is fused, and the layers that results become."""
+"""Everything that touches napari layers: what is read of them, and the layers that are added.
+
+Layers are only touched on the GUI thread. What a worker thread needs of them is taken
+beforehand as a :class:`~.plane_reader.PlaneReader` and a :class:`~.placement.Placement`, which
+stay valid when layers or sliders change.
+"""

@@ -10,24 +10,20 @@ from napari.components import Dims
 from napari.layers import Image
 from numpy.typing import NDArray
 
-from napari_dip_fusion.plugin.layers.reading import (
-    Placement,
-    PlaneReader,
-    check_layers,
-    chosen_level,
-    fresh_name,
-    placement,
-    plane_readers,
-)
+from napari_dip_fusion.plugin.layers.layer_report import check_layers
+from napari_dip_fusion.plugin.layers.placement import Placement, place_result
+from napari_dip_fusion.plugin.layers.plane_reader import PlaneReader, make_plane_readers
+from napari_dip_fusion.plugin.layers.planes import choose_level
+from napari_dip_fusion.plugin.layers.result_layers import find_free_name
 from napari_dip_fusion.sources.prepare import unit_range
 
 COLORMAP = "PiYG"
-"""White at 0; napari's own diverging colors, so that files can name them."""
+"""White at 0; one of napari's own diverging colormaps, so that files can name it."""
 
 
 @dataclass(frozen=True, eq=False)
-class DifferenceRequest:
-    """Two planes to read, on the grid of the first.
+class Difference:
+    """The difference of two planes on the grid of the first, not read yet.
 
     Attributes
     ----------
@@ -46,7 +42,7 @@ class DifferenceRequest:
     warnings: tuple[str, ...] = ()
 
     def read(self) -> NDArray[np.float32]:
-        """Return the first image less the second; for any thread."""
+        """Return the first image less the second; may be called in any thread."""
         first, second = (
             unit_range(reader.read(), **intensity)
             for reader, intensity in zip(self.readers, self.intensities, strict=True)
@@ -55,14 +51,14 @@ class DifferenceRequest:
         return difference
 
 
-def difference_request(
+def take_difference(
     first: Image,
     second: Image,
     dims: Dims,
     *,
     intensities: Mapping[Image, dict[str, Any]],
     interpolation: str = "linear",
-) -> DifferenceRequest:
+) -> Difference:
     """Return what reads the difference of two layers at the slice now shown.
 
     Parameters
@@ -71,7 +67,7 @@ def difference_request(
     dims : Dims
         ``viewer.dims``.
     intensities : mapping of layer to dict
-        How sources become [0, 1]; other layers as ``unit_range`` does by itself.
+        How sources become [0, 1]; other layers as ``unit_range`` does by default.
     interpolation : {"linear", "nearest"}
         If the second lies on another grid.
 
@@ -81,39 +77,41 @@ def difference_request(
         If the layers do not show the same scene here; the message says why.
     """
     pair = [first, second]
+    # Not "is": a plugin gets layers from napari behind proxies, of which each is new.
     if first == second:
         raise ValueError("choose two different images")
     report = check_layers(pair, first, dims)
     if not report.ok:
         raise ValueError(report.message)
-    level = chosen_level(first, dims)
-    readers = plane_readers(pair, first, dims, level=level, interpolation=interpolation)
-    return DifferenceRequest(
+    level = choose_level(first, dims)
+    readers = make_plane_readers(pair, first, dims, level=level, interpolation=interpolation)
+    return Difference(
         names=(first.name, second.name),
         readers=(readers[0], readers[1]),
         intensities=(intensities.get(first, {}), intensities.get(second, {})),
-        place=placement(first, dims, level=level),
+        place=place_result(first, dims, level=level),
         warnings=report.warnings,
     )
 
 
-def add_difference(
-    viewer: Viewer, request: DifferenceRequest, difference: NDArray[np.float32]
+def add_difference_layer(
+    viewer: Viewer, difference: Difference, values: NDArray[np.float32]
 ) -> Image:
-    """Add the layer; for the GUI thread."""
-    most = float(np.abs(difference).max()) or 1.0
+    """Add the layer of a difference that was read; call from the GUI thread."""
+    # Limits as far on one side as on the other, so that white is 0.
+    most = float(np.abs(values).max()) or 1.0
     return viewer.add_image(
-        request.place.array(difference),
-        name=fresh_name(viewer, " - ".join(request.names)),
+        difference.place.expand(values),
+        name=find_free_name(viewer, " - ".join(difference.names)),
         rgb=False,
         colormap=COLORMAP,
         contrast_limits=(-most, most),
-        **request.place.spatial,
+        **difference.place.spatial,
     )
 
 
-def describe(request: DifferenceRequest, difference: NDArray[np.float32]) -> str:
-    """Say how large the difference is."""
-    size = np.abs(difference)
-    said = f"A - B: mean absolute difference {size.mean():.3g}, largest {size.max():.3g}"
-    return "\n".join([said, *request.warnings])
+def describe_difference(difference: Difference, values: NDArray[np.float32]) -> str:
+    """Say how large a difference is, and what to think of before one believes it."""
+    size = np.abs(values)
+    text = f"A - B: mean absolute difference {size.mean():.3g}, largest {size.max():.3g}"
+    return "\n".join([text, *difference.warnings])

@@ -28,7 +28,7 @@ class Flicker(QObject):
         self._before: list[tuple[Image, bool]] = []
         self._first = True
         self._events = Subscriptions()
-        # Without a parent: it must be there to be stopped when the Qt part has gone.
+        # No Qt parent: when the widget is destroyed the timer must still be there to be stopped.
         self._timer = QTimer()
         self._timer.timeout.connect(self.turn)
 
@@ -38,7 +38,7 @@ class Flicker(QObject):
         return self._pair is not None
 
     def start(self, first: Image, second: Image, rate: float) -> None:
-        """Show one layer, then the other, and so on.
+        """Show one layer, then the other, in turn.
 
         Parameters
         ----------
@@ -76,12 +76,12 @@ class Flicker(QObject):
         self._show_pair()
 
     def stop(self) -> None:
-        """Show again what was shown before."""
+        """End the flicker and show again what was shown before."""
         if self.close():
             self.stopped.emit()
 
     def close(self) -> bool:
-        """Do as :meth:`stop` without a signal; the Qt part may have gone already.
+        """Stop without a signal; the Qt part of this object may be gone already.
 
         Returns
         -------
@@ -102,14 +102,14 @@ class Flicker(QObject):
     def _show_pair(self) -> None:
         if self._pair is not None:
             first, second = self._pair
-            # The new one first, so that there is never a frame with neither.
+            # Show before hiding, so that there is never a frame without either of them.
             shown, hidden = (first, second) if self._first else (second, first)
             shown.visible = True
             hidden.visible = False
             self.turned.emit(self._first)
 
     def _hide_others(self) -> None:
-        """Hide other images that are visible: what was hidden is no concern of the flicker."""
+        """Hide the other images that are visible, and remember to show them again."""
         assert self._pair is not None
         for layer in self._viewer.layers:
             covers = isinstance(layer, Image) and layer.visible

@@ -7,7 +7,8 @@ from napari.layers import Image
 from numpy.typing import NDArray
 
 from napari_dip_fusion.fusion import FusionResult
-from napari_dip_fusion.plugin.layers.reading import Placement, add_fused_layer, fusion_metadata
+from napari_dip_fusion.plugin.layers.placement import Placement
+from napari_dip_fusion.plugin.layers.result_layers import add_fused_layer, make_metadata
 
 
 class FusedLayer:
@@ -33,38 +34,37 @@ class FusedLayer:
         self.layer: Image | None = None
 
     @property
-    def there(self) -> bool:
+    def in_viewer(self) -> bool:
         """Whether the layer is in the viewer."""
         return self.layer is not None and self.layer in self._viewer.layers
 
     @property
     def removed(self) -> bool:
         """Whether the layer was in the viewer and is no longer."""
-        return self.layer is not None and not self.there
+        return self.layer is not None and not self.in_viewer
 
     def preview(self, image: NDArray[Any]) -> None:
-        """Show an image; one that the user has removed stays away."""
+        """Show an image; a layer that the user has removed does not come back."""
         if not self.removed:
-            self._show(image, None)
+            self._show(image, {})
 
     def finish(self, result: FusionResult) -> None:
         """Show the result with its record, in a new layer if the old one was removed."""
         if self.removed:
             self.layer = None
-        self._show(result.image, result)
+        self._show(result.image, make_metadata(result.record, result.metrics, self._place))
 
     def discard(self) -> None:
         """Remove the layer."""
-        if self.there:
+        if self.in_viewer:
             self._viewer.layers.remove(self.layer)
         self.layer = None
 
-    def _show(self, image: NDArray[Any], result: FusionResult | None) -> None:
+    def _show(self, image: NDArray[Any], metadata: dict[str, Any]) -> None:
         if self.layer is None:
             self.layer = add_fused_layer(
-                self._viewer, image, self._name, self._place, result=result
+                self._viewer, image, self._name, self._place, metadata=metadata
             )
             return
-        self.layer.data = self._place.array(image)
-        if result is not None:
-            self.layer.metadata.update(fusion_metadata(result, self._place))
+        self.layer.data = self._place.expand(image)
+        self.layer.metadata.update(metadata)

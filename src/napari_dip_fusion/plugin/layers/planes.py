@@ -1,4 +1,4 @@
-"""Where the plane lies that the viewer shows of a layer, at each level of its pyramid."""
+"""The plane of a layer that the viewer shows: its pixels, level and place in the world."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Plane:
     affine: Matrix
 
 
-def chosen_level(
+def choose_level(
     reference: Image,
     dims: Dims,
     *,
@@ -81,9 +81,10 @@ def chosen_level(
     if levels == 1:
         return 0
     config = FusionConfig() if config is None else config
+    # The import of torch takes seconds, and this runs on the GUI thread.
     device = resolve_device(config.compute.device) if torch_is_imported() else "cpu"
     free = available_memory(device)
-    axes = [a - dims.ndim + reference.ndim for a in plane_axes([reference], dims)]
+    axes = [a - dims.ndim + reference.ndim for a in find_plane_axes([reference], dims)]
     for i, shape in enumerate(reference.level_shapes):
         rows, columns = (int(shape[a]) for a in axes)
         fits = estimate_memory(config, (rows, columns), count) <= free
@@ -92,8 +93,8 @@ def chosen_level(
     return levels - 1
 
 
-def plane_axes(layers: Sequence[Image], dims: Dims) -> tuple[int, int]:
-    """Return the two axes of the viewer that the plane shown spans, in ascending order.
+def find_plane_axes(layers: Sequence[Image], dims: Dims) -> tuple[int, int]:
+    """Return the two axes of the viewer that the shown plane spans, in ascending order.
 
     Layers that are all 2-D have one plane, whatever the viewer shows.
 
@@ -108,6 +109,7 @@ def plane_axes(layers: Sequence[Image], dims: Dims) -> tuple[int, int]:
         raise ValueError("the viewer shows volumes; switch to 2-D display to choose a plane")
     first, second = sorted(dims.displayed)
     for layer in layers:
+        # napari aligns layers of fewer dimensions with the last axes of the viewer.
         if first < dims.ndim - layer.ndim:
             raise ValueError(
                 f"{layer.name} has {layer.ndim} dimensions and does not extend along axis "
@@ -116,7 +118,7 @@ def plane_axes(layers: Sequence[Image], dims: Dims) -> tuple[int, int]:
     return first, second
 
 
-def layer_plane(layer: Image, dims: Dims, world_axes: tuple[int, int], level: int = 0) -> Plane:
+def find_plane(layer: Image, dims: Dims, world_axes: tuple[int, int], level: int = 0) -> Plane:
     """Return the plane of a layer that the viewer shows.
 
     Parameters
@@ -124,7 +126,7 @@ def layer_plane(layer: Image, dims: Dims, world_axes: tuple[int, int], level: in
     layer : Image
     dims : Dims
     world_axes : tuple of two int
-        From :func:`plane_axes`.
+        From :func:`find_plane_axes`.
     level : int
 
     Raises
@@ -134,57 +136,70 @@ def layer_plane(layer: Image, dims: Dims, world_axes: tuple[int, int], level: in
     """
     offset = dims.ndim - layer.ndim
     rows, columns = (a - offset for a in world_axes)
-    shape = level_shape(layer, level)
-    fine = _slice_index(layer, dims, (rows, columns))
-    index = np.floor((fine + 0.5) / level_factors(layer, level)).astype(int)
+    shape = get_level_shape(layer, level)
+    fine = _find_slice(layer, dims, (rows, columns))
+    # The center of the fine pixel says which pixel of the coarser level it lies in.
+    index = np.floor((fine + 0.5) / get_level_factors(layer, level)).astype(int)
     index[[rows, columns]] = 0
     pixel = np.zeros((layer.ndim + 1, 3))
     pixel[rows, 0] = pixel[columns, 1] = 1
     pixel[:, 2] = [*index, 1]
     affine = np.zeros((dims.ndim + 1, 3))
+    # Along axes that only other layers have, the plane lies where the sliders are.
     affine[:offset, 2] = dims.point[:offset]
-    affine[offset:] = world_affine(layer, dims, level) @ pixel
+    affine[offset:] = compute_world_affine(layer, dims, level) @ pixel
     return Plane((rows, columns), tuple(map(int, index)), (shape[rows], shape[columns]), affine)
 
 
-def _slice_index(layer: Image, dims: Dims, axes: tuple[int, int]) -> NDArray[Any]:
+def _find_slice(layer: Image, dims: Dims, axes: tuple[int, int]) -> NDArray[Any]:
     """Return the pixel that the sliders are at, as napari slices (0 along the plane's axes)."""
     index = np.zeros(layer.ndim)
     still = [a for a in range(layer.ndim) if a not in axes]
     if not still:
         return index
-    inverse = np.linalg.inv(world_affine(layer, dims))
+    inverse = np.linalg.inv(compute_world_affine(layer, dims))
     point = np.array(dims.point[dims.ndim - layer.ndim :])
+    # Only the axes that are sliced: napari, too, leaves rotations into the plane out.
     index[still] = np.round(inverse[np.ix_(still, still)] @ point[still] + inverse[still, -1])
-    if (index < 0).any() or (index >= level_shape(layer)).any():
+    if (index < 0).any() or (index >= get_level_shape(layer)).any():
         raise ValueError(f"{layer.name} has no data at this slice; move the slider")
     return index
 
 
-def matching_level(layer: Image, dims: Dims, to_affine: Matrix) -> int:
-    """Return the coarsest level that is as fine as the target's pixels."""
+def find_matching_level(layer: Image, dims: Dims, to_affine: Matrix) -> int:
+    """Return the coarsest level of a layer that is as fine as the target's pixels.
+
+    Parameters
+    ----------
+    layer : Image
+    dims : Dims
+    to_affine : ndarray of shape (layer.ndim + 1, 3)
+        The affine of the target :class:`Plane`, its last rows.
+    """
     if not layer.multiscale:
         return 0
-    steps = np.linalg.solve(world_affine(layer, dims), to_affine)[:-1, :2]
+    steps = np.linalg.solve(compute_world_affine(layer, dims), to_affine)[:-1, :2]
     fine = [
         i
         for i in range(len(layer.level_shapes))
-        if np.linalg.norm(steps.T / level_factors(layer, i), axis=1).min() > 0.99
+        # A little below 1: levels are seldom exactly half of one another.
+        if np.linalg.norm(steps.T / get_level_factors(layer, i), axis=1).min() > 0.99
     ]
     return max(fine, default=0)
 
 
-def level_shape(layer: Image, level: int = 0) -> tuple[int, ...]:
-    """Return the shape of a level, without colours."""
+def get_level_shape(layer: Image, level: int = 0) -> tuple[int, ...]:
+    """Return the shape of a level, without the axis of colors."""
     return tuple(int(n) for n in layer.level_shapes[level])
 
 
-def level_factors(layer: Image, level: int) -> Matrix:
-    """Return how many pixels of full resolution one of a level has along each axis."""
-    return np.array(level_shape(layer)) / np.array(level_shape(layer, level), dtype=np.float64)
+def get_level_factors(layer: Image, level: int) -> Matrix:
+    """Return along each axis how many pixels of full resolution one pixel of a level covers."""
+    coarse = np.array(get_level_shape(layer, level), dtype=np.float64)
+    return np.array(get_level_shape(layer)) / coarse
 
 
-def physical_affine(layer: Image) -> CompositeAffine:
+def get_physical_affine(layer: Image) -> CompositeAffine:
     """Return scale, translate, rotate and shear of a layer as one transform."""
     return CompositeAffine(
         layer.scale,
@@ -195,18 +210,19 @@ def physical_affine(layer: Image) -> CompositeAffine:
     )
 
 
-def world_affine(layer: Image, dims: Dims, level: int = 0) -> Matrix:
-    """Return the matrix from pixels of a level to the viewer's world, in its units."""
-    factors = level_factors(layer, level)
+def compute_world_affine(layer: Image, dims: Dims, level: int = 0) -> Matrix:
+    """Return the matrix from pixels of a level to the viewer's world, in the viewer's units."""
+    factors = get_level_factors(layer, level)
     pixels = np.diag([*factors, 1.0])
     # The borders of the levels coincide, as napari draws them.
     pixels[:-1, -1] = (factors - 1) / 2
-    world = layer.affine.affine_matrix @ physical_affine(layer).affine_matrix @ pixels
-    return np.asarray(np.diag([*_unit_factors(layer, dims), 1.0]) @ world, dtype=np.float64)
+    world = layer.affine.affine_matrix @ get_physical_affine(layer).affine_matrix @ pixels
+    return np.asarray(np.diag([*_get_unit_factors(layer, dims), 1.0]) @ world, dtype=np.float64)
 
 
-def _unit_factors(layer: Image, dims: Dims) -> list[float]:
-    """Return how many of the viewer's units one of the layer's has (1 if the viewer has none)."""
+def _get_unit_factors(layer: Image, dims: Dims) -> list[float]:
+    """Return how many of the viewer's units one unit of the layer is, along each axis."""
+    # The viewer has no units as soon as those of its layers do not fit together.
     if dims.units is None or len(dims.units) < layer.ndim:
         return [1.0] * layer.ndim
     world = dims.units[-layer.ndim :]

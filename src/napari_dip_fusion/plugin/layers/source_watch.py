@@ -1,4 +1,4 @@
-"""What happens to the source layers of a run while it goes on."""
+"""Watches the source layers of a run, and says what happens to them while it goes on."""
 
 from collections.abc import Sequence
 
@@ -31,7 +31,8 @@ class SourceWatch(QObject):
     def follow(self, layers: Sequence[Layer], names: Sequence[str]) -> None:
         """Follow these layers, which have these names, and no others."""
         self.close()
-        self._sources = dict(zip(names, layers, strict=True))
+        # The continuation of a run has the names of its sources, but no layers any more.
+        self._sources = dict(zip(names, layers, strict=False))
         self._events.connect(self._viewer.layers.events.removed, self._removed)
         for layer in layers:
             self._events.connect(layer.events.data, self._changed)

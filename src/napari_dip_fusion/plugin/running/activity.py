@@ -1,4 +1,4 @@
-"""A fusion's bar in napari's activity area."""
+"""The bar of a run in napari's activity area."""
 
 import io
 from collections.abc import Callable
@@ -13,37 +13,37 @@ class ActivityBar(cancelable_progress):
     Parameters
     ----------
     total : int
-        Iterations.
+        Steps until the end.
     stop : callable
         Called when the user presses the bar's cancel button.
-    shower : QWidget
-        In the window whose status bar shows that something goes on.
+    part : QWidget
+        Any part of the window whose status bar shows that something goes on.
     """
 
-    def __init__(self, total: int, stop: Callable[[], None], shower: QWidget) -> None:
+    def __init__(self, total: int, stop: Callable[[], None], part: QWidget) -> None:
         self._stop = stop
-        # The bar of the terminal that tqdm draws beside napari's is not wanted.
+        # tqdm would draw a bar in the terminal, too.
         super().__init__(total=total, desc="DIP Fusion", file=io.StringIO())
-        _hold_spinner(shower)
+        _pause_spinner(part)
 
     def cancel(self) -> None:
         """Stop the run; its best image is kept."""
         super().cancel()
         self._stop()
 
-    def show(self, iteration: int) -> None:
-        """Move the bar to an iteration."""
-        self.update(iteration - self.n)
+    def show(self, step: int) -> None:
+        """Move the bar to a step."""
+        self.update(step - self.n)
 
 
-def _hold_spinner(shower: QWidget) -> None:
-    """Let napari's sign of activity stand still, until another bar starts it again.
+def _pause_spinner(part: QWidget) -> None:
+    """Let the spinner in napari's status bar stand still, until another bar starts it again.
 
     Each of its pictures, some thirty a second, makes Qt compose the whole
     window anew, with its canvas. Without a graphics card that takes more than
     half a processor core from the fusion.
     """
-    window: QWidget | None = shower
+    window: QWidget | None = part
     while window is not None and not isinstance(window, QMainWindow):
         window = window.parentWidget()
     if window is None:

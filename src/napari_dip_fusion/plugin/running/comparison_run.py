@@ -4,7 +4,7 @@ Everything here is free of widgets and layers.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,16 +16,8 @@ from numpy.typing import NDArray
 from napari_dip_fusion.comparison.events import Failure, Finished, Row, Running, SourceSet
 from napari_dip_fusion.comparison.runs import iter_compare
 from napari_dip_fusion.config import PRESETS, FusionConfig
-from napari_dip_fusion.plugin.running.scores import Reader
-from napari_dip_fusion.plugin.running.worker import (
-    EVENT_INTERVAL,
-    Discarded,
-    Failed,
-    FusionWorker,
-    Progress,
-    RunControl,
-    start_worker,
-)
+from napari_dip_fusion.plugin.running.plan import Plan
+from napari_dip_fusion.plugin.running.run_events import EVENT_INTERVAL, RunControl
 from napari_dip_fusion.record import describe_source
 from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
 
@@ -65,33 +57,8 @@ class Entry:
         return self.label.replace("Deep Image Prior", "DIP")
 
 
-@dataclass(frozen=True, eq=False)
-class Task:
-    """What to compare on what.
-
-    Attributes
-    ----------
-    readers : sequence of Reader
-        The sources.
-    names, paths
-        Of the sources.
-    config : FusionConfig
-        For the intensities.
-    entries : sequence of Entry
-    which : sequence of str
-        Names of metrics.
-    """
-
-    readers: Sequence[Reader]
-    names: tuple[str, ...]
-    paths: tuple[str | None, ...]
-    config: FusionConfig
-    entries: Sequence[Entry]
-    which: Sequence[str]
-
-
 @dataclass(frozen=True)
-class Progressed:
+class MethodProgress:
     """A method runs: the one after `done`, of which `part` from 0 to 1 is made."""
 
     entry: Entry
@@ -100,7 +67,7 @@ class Progressed:
 
 
 @dataclass(frozen=True, eq=False)
-class Compared:
+class MethodDone:
     """A method has its result, with what is known of it."""
 
     entry: Entry
@@ -112,7 +79,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class MethodLeftOut:
     """A method could not fuse these sources."""
 
     entry: Entry
@@ -121,13 +88,13 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Ended:
+class ComparisonEnded:
     """No more methods are run: all were, or the comparison was stopped."""
 
     stopped: bool
 
 
-CompareEvent = Progressed | Compared | LeftOut | Ended
+ComparisonEvent = MethodProgress | MethodDone | MethodLeftOut | ComparisonEnded
 
 
 def own_settings(config: FusionConfig) -> dict[str, Any]:
@@ -140,65 +107,49 @@ def machine_settings(config: FusionConfig) -> dict[str, Any]:
     return config.compute.model_dump()
 
 
-def start_comparison(
-    task: Task,
-    control: RunControl,
-    receive: Callable[[CompareEvent | Progress | Failed | Discarded], None],
-) -> FusionWorker:
-    """Start a comparison in a worker thread; call from the GUI thread.
-
-    Parameters
-    ----------
-    task : Task
-    control : RunControl
-        Stop and discard both end it within one iteration; methods that do not
-        iterate are finished first.
-    receive : callable
-        Called in the GUI thread with each CompareEvent, the last an Ended; or
-        with a Failed or Discarded.
-    """
-
-    def events() -> Iterator[CompareEvent]:
-        return run_methods(task, control)
-
-    return start_worker(events, control, receive)
-
-
-def run_methods(task: Task, control: RunControl) -> Iterator[CompareEvent]:
+def run_methods(
+    plan: Plan, entries: Sequence[Entry], which: Sequence[str], control: RunControl
+) -> Iterator[ComparisonEvent]:
     """Run one method after the other on the same sources.
 
     A method that fails, for whatever reason, does not end the comparison.
 
     Parameters
     ----------
-    task : Task
+    plan : Plan
+        What to read; of its settings only those of the intensities count.
+    entries : sequence of Entry
+    which : sequence of str
+        Names of metrics.
     control : RunControl
+        Stop and discard both end the run within one iteration; methods that do
+        not iterate are finished first.
 
     Yields
     ------
-    CompareEvent
+    ComparisonEvent
 
     Raises
     ------
     ValueError
         If the sources cannot be read or prepared.
     """
-    sources = _Sources.read(task)
-    for done, entry in enumerate(task.entries):
-        yield Progressed(entry, done, 0.0)
+    sources = _Sources.read(plan)
+    for done, entry in enumerate(entries):
+        yield MethodProgress(entry, done, 0.0)
         reported = time.perf_counter()
-        for event in _run(entry, done, sources, task.which, control):
+        for event in _run(entry, done, sources, which, control):
             if control.discarded:
                 break
-            if isinstance(event, Progressed):
+            if isinstance(event, MethodProgress):
                 if time.perf_counter() - reported < EVENT_INTERVAL:
                     continue
                 reported = time.perf_counter()
             yield event
         if control.stopped or control.discarded:
-            yield Ended(stopped=True)
+            yield ComparisonEnded(stopped=True)
             return
-    yield Ended(stopped=False)
+    yield ComparisonEnded(stopped=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,28 +162,28 @@ class _Sources:
     described: list[dict[str, Any]]
 
     @classmethod
-    def read(cls, task: Task) -> "_Sources":
-        arrays = [np.asarray(reader.read()) for reader in task.readers]
+    def read(cls, plan: Plan) -> "_Sources":
+        arrays = [np.asarray(reader.read()) for reader in plan.readers]
         prepared: PreparedSources = prepare_sources(
-            arrays, intensity=task.config.intensity, percentiles=task.config.percentiles
+            arrays, intensity=plan.config.intensity, percentiles=plan.config.percentiles
         )
         described = [
             describe_source(array, window, name=name, path=path)
             for array, window, name, path in zip(
-                arrays, prepared.windows, task.names, task.paths, strict=True
+                arrays, prepared.windows, plan.names, plan.paths, strict=True
             )
         ]
-        return cls(arrays, task.names, task.config, described)
+        return cls(arrays, plan.names, plan.config, described)
 
 
 def _run(
     entry: Entry, done: int, sources: _Sources, which: Sequence[str], control: RunControl
-) -> Iterator[CompareEvent]:
+) -> Iterator[ComparisonEvent]:
     for event in _events(entry, sources, which, control):
         if not isinstance(event, Finished):
-            yield Progressed(entry, done, event.part)
+            yield MethodProgress(entry, done, event.part)
         elif isinstance(event.outcome, Failure):
-            yield LeftOut(entry, done + 1, event.outcome.reason)
+            yield MethodLeftOut(entry, done + 1, event.outcome.reason)
         elif event.image is not None:
             yield _compared(entry, done + 1, event.outcome, event.image, sources)
 
@@ -256,7 +207,7 @@ def _events(
 
 def _compared(
     entry: Entry, done: int, row: Row, image: NDArray[np.float32], sources: _Sources
-) -> Compared:
+) -> MethodDone:
     record: dict[str, Any] = {
         "schema": SCHEMA,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -275,4 +226,4 @@ def _compared(
         intensity = {"intensity": given.intensity, "percentiles": given.percentiles}
         changes = {**entry.settings, **intensity, "seed": row.seed}
         record["config"] = FusionConfig.preset(preset, **changes).to_dict()
-    return Compared(entry, done, image, dict(row.metrics), row.seconds, record)
+    return MethodDone(entry, done, image, dict(row.metrics), row.seconds, record)

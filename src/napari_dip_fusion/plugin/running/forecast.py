@@ -6,11 +6,18 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import Control
-from napari_dip_fusion.fusion.timing import Estimate, estimate_run
+from napari_dip_fusion.fusion.timing import (
+    Estimate,
+    estimate_run,
+    readable_bytes,
+    readable_seconds,
+)
+from napari_dip_fusion.plugin.running.active_runs import has_active_run
+from napari_dip_fusion.plugin.running.plan import Plan
+from napari_dip_fusion.plugin.running.run_events import Failed
 from napari_dip_fusion.plugin.running.tasks import Tasks
-from napari_dip_fusion.plugin.running.turns import turn_is_free
-from napari_dip_fusion.plugin.running.worker import Failed
-from napari_dip_fusion.prior.devices import torch_is_imported
+from napari_dip_fusion.prior.devices import available_memory, resolve_device, torch_is_imported
+from napari_dip_fusion.prior.memory import estimate_memory
 
 DELAY = 500
 """Milliseconds for which settings must stay as they are before they are tried."""
@@ -22,8 +29,8 @@ Question = tuple[FusionConfig, tuple[int, int], int]
 class Forecast(QObject):
     """Estimates one run after the other, and remembers what came of it.
 
-    Emits ``changed`` when the estimate that was asked for last is there. An
-    estimate that nobody asks for any more, or that a run would slow down, is
+    Emits ``changed`` when the estimate that was asked for last is known. An
+    estimate that nobody asks for any more, or that would slow a run down, is
     given up.
     """
 
@@ -66,10 +73,11 @@ class Forecast(QObject):
     def _start(self) -> None:
         if self._asked is None or self._asked in self._known:
             return
-        if not torch_is_imported() or not turn_is_free():
+        if not torch_is_imported() or has_active_run():
             return
         if self._control is not None:
-            self._timer.start()  # one that was given up has not returned yet
+            # One that was given up has not returned yet: two at once would measure each other.
+            self._timer.start()
             return
         self._control = control = Control()
         call = partial(estimate_run, *self._asked, control=control)
@@ -82,3 +90,23 @@ class Forecast(QObject):
         self._known[question] = None if isinstance(found, Failed) else found
         if question == self._asked:
             self.changed.emit()
+
+
+def describe_need(plan: Plan, expected: Estimate | None) -> str:
+    """Say what a fusion needs, and warn if there is less memory.
+
+    Parameters
+    ----------
+    plan : Plan
+    expected : Estimate or None
+        None as long as the time is not known.
+    """
+    device = resolve_device(plan.config.compute.device) if torch_is_imported() else "cpu"
+    needed = estimate_memory(plan.config, plan.shape, len(plan.readers))
+    free = available_memory(device)
+    time = "" if expected is None else f"{readable_seconds(expected.seconds)} at most, "
+    # One line at the widget's least width, so that nothing moves when the time is known.
+    line = f"About {time}{readable_bytes(needed)} of {readable_bytes(free)} on {device}"
+    if needed <= free:
+        return line
+    return f"\N{WARNING SIGN} {line}: choose a smaller width, or smaller images"

@@ -1,128 +1,76 @@
 """One fusion of a widget from its start to its end: worker, layer, result."""
 
-import enum
-import weakref
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
 from napari import Viewer
-from napari.layers import Image
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject
 
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import Done, FusionResult, Preview, continue_fuse, iter_fuse
 from napari_dip_fusion.plugin.layers.fused_layer import FusedLayer
-from napari_dip_fusion.plugin.layers.reading import Placement, PlaneReader
-from napari_dip_fusion.plugin.layers.source_watch import SourceWatch
-from napari_dip_fusion.plugin.layers.subscriptions import Subscriptions
-from napari_dip_fusion.plugin.running.turns import end_turn, require_turn, take_turn
-from napari_dip_fusion.plugin.running.worker import (
+from napari_dip_fusion.plugin.layers.result_layers import name_fused
+from napari_dip_fusion.plugin.running.active_runs import refuse_second_run
+from napari_dip_fusion.plugin.running.plan import Plan
+from napari_dip_fusion.plugin.running.run_events import (
     Discarded,
     Failed,
     RunControl,
     RunEvent,
     release_memory,
-    start_worker,
 )
+from napari_dip_fusion.plugin.running.session import Phase, Session
 
 if TYPE_CHECKING:
     from napari_dip_fusion.fusion import Event
 
 
-class State(enum.Enum):
-    """What a session is doing."""
+class FusionSession(Session):
+    """Runs one fusion at a time, and shows its images in one layer.
 
-    IDLE = "idle"
-    RUNNING = "running"
-    PAUSED = "paused"
-    ENDING = "ending"
-
-
-@dataclass(frozen=True, eq=False)
-class Request:
-    """What to fuse, taken from layers and form when the run starts.
+    What it reports are RunEvents; those that change the layer have done so by then.
 
     Attributes
     ----------
-    layers : tuple of Image
-        The sources; only watched, never read again.
-    names, paths
-        Of the sources at the start.
-    readers : tuple of PlaneReader
-    place : Placement
-        Where the result goes.
-    config : FusionConfig
-    fused_name : str
-    preview_rate : float
-        Largest number of preview images a second; 0 for none.
+    plan : Plan or None
+        Of the last run; without layers and readers once that has ended.
+    fused : FusedLayer or None
+    result : FusionResult or None
+        Of the last run, with what a continuation and the metrics need.
     """
-
-    layers: tuple[Image, ...]
-    names: tuple[str, ...]
-    paths: tuple[str | None, ...]
-    readers: tuple[PlaneReader, ...]
-    place: Placement
-    config: FusionConfig
-    fused_name: str
-    preview_rate: float = 0.0
-
-
-class FusionSession(QObject):
-    """Runs one fusion at a time, and shows its images in one layer.
-
-    Signals
-    -------
-    state_changed
-        The session does something else now.
-    reported (RunEvent)
-        The worker reports; after the layer was updated.
-    noted (str)
-        Something happened to a layer of the run that the user should know.
-    """
-
-    state_changed = Signal()
-    reported = Signal(object)
-    noted = Signal(str)
 
     def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self._viewer = viewer
-        self._control: RunControl | None = None
-        self._watch = Subscriptions()
-        self._sources = SourceWatch(viewer, self)
-        self._sources.noted.connect(self.noted)
-        self.state = State.IDLE
-        self.request: Request | None = None
+        super().__init__(viewer, parent)
+        self.plan: Plan | None = None
         self.fused: FusedLayer | None = None
         self.result: FusionResult | None = None
+        self._events.connect(viewer.layers.events.removed, self._check_fused_layer)
 
     @property
     def can_continue(self) -> bool:
         """Whether the last run can be continued."""
         return (
-            self.state is State.IDLE
+            self.phase is Phase.IDLE
             and self.result is not None
             and self.result.state is not None
             and self.fused is not None
-            and self.fused.there
+            and self.fused.in_viewer
         )
 
-    def start(self, request: Request) -> None:
+    def start(self, plan: Plan) -> None:
         """Fuse.
 
         Raises
         ------
         ValueError
-            If a fusion runs already.
+            If a fusion or a comparison runs already.
         """
-        require_turn()
+        refuse_second_run()
         self.forget()
-        self.request = request
-        self.fused = FusedLayer(self._viewer, request.fused_name, request.place)
-        control = RunControl()
-        self._run(partial(_fuse_planes, request, control), control)
+        self.plan = plan
+        self.fused = FusedLayer(self._viewer, name_fused(plan.names), plan.place)
+        self._run(plan, partial(_fuse_planes, plan))
 
     def continue_for(self, iterations: int) -> None:
         """Add iterations to the last run.
@@ -130,91 +78,68 @@ class FusionSession(QObject):
         Raises
         ------
         ValueError
-            If a fusion runs already, there is nothing to continue, or the
-            iterations would be too many.
+            If a fusion or a comparison runs already, there is nothing to
+            continue, or the iterations would be too many.
         """
-        require_turn()
-        if not self.can_continue or self.result is None:
+        refuse_second_run()
+        result, plan = self.result, self.plan
+        if not self.can_continue or result is None or plan is None:
             raise ValueError("there is no fusion to continue; press Fuse to start one")
-        made, most = len(self.result.losses), int(FusionConfig.describe("iterations").maximum or 0)
+        made, most = len(result.losses), int(FusionConfig.describe("iterations").maximum or 0)
         if made + iterations > most:
             raise ValueError(
                 f"{made:,} iterations were made and {most:,} are the most; continue for at most "
                 f"{most - made:,}"
             )
-        control = RunControl()
-        rate = 0.0 if self.request is None else self.request.preview_rate
-        go_on = partial(continue_fuse, self.result, iterations, control=control, preview_rate=rate)
-        self._run(go_on, control)
 
-    def stop(self) -> None:
-        """End the run within one iteration and keep its best image."""
-        if self._control is not None:
-            self._control.stop()
-            self._become(State.ENDING)
+        def events(control: RunControl) -> "Iterator[Event]":
+            return continue_fuse(
+                result, iterations, control=control, preview_rate=plan.preview_rate
+            )
+
+        self._run(plan, events)
 
     def discard(self) -> None:
         """End the run within one iteration and throw its image away."""
         if self._control is not None:
             self._control.discard()
-            self._become(State.ENDING)
+            self._set_phase(Phase.ENDING)
 
     def toggle_pause(self) -> None:
         """Pause a run that goes on, or resume one that is paused."""
         if self._control is None:
             return
-        if self.state is State.RUNNING:
+        if self.phase is Phase.RUNNING:
             self._control.pause()
-            self._become(State.PAUSED)
-        elif self.state is State.PAUSED:
+            self._set_phase(Phase.PAUSED)
+        elif self.phase is Phase.PAUSED:
             self._control.resume()
-            self._become(State.RUNNING)
+            self._set_phase(Phase.RUNNING)
 
     def forget(self) -> None:
         """Give back the memory of the last run; it can then not be continued."""
         self.result = None
         self.fused = None
-        self.request = None
+        self.plan = None
         release_memory()
 
     def close(self) -> None:
-        """End a run without a result, and listen to nothing any more."""
-        if self._control is not None:
-            self._control.discard()
-        # No signal: when the program exits, the Qt part may be gone already.
-        self._release()
+        """End the run without a result, and listen to nothing any more."""
+        super().close()
         self.forget()
 
-    # -- the run ------------------------------------------------------------
-
-    def _run(self, events: "Callable[[], Iterator[Event]]", control: RunControl) -> None:
-        self._control = control
-        take_turn(self)
-        self._watch_layers()
-        self._become(State.RUNNING)
-        # A run that was given up may still report; only the present one is heard.
-        start_worker(events, control, _receiver(weakref.ref(self), control))
-
-    def receive(self, event: RunEvent, control: RunControl) -> None:
-        """Take an event of a worker; runs in the GUI thread."""
-        if control is not self._control or self.fused is None:
-            return
+    def _take(self, event: RunEvent, control: RunControl) -> RunEvent:
+        assert self.fused is not None
         if isinstance(event, Preview):
             control.preview_waiting = False
             if not control.discarded:
                 self.fused.preview(event.image)
         elif isinstance(event, Done | Failed | Discarded):
+            # Done may have been on its way when the user discarded the run.
             event = Discarded() if control.discarded else event
             self._finish(event)
             self._end()
-        self.reported.emit(event)
-        if self.state is State.IDLE:
-            self._drop_sources()
-
-    def _drop_sources(self) -> None:
-        """Hold no layers or pixels any more: what a continuation needs is in the result."""
-        if self.request is not None:
-            self.request = replace(self.request, layers=(), names=(), readers=())
+        return event
 
     def _finish(self, event: Done | Failed | Discarded) -> None:
         assert self.fused is not None
@@ -223,75 +148,39 @@ class FusionSession(QObject):
             self.result = event.result
         elif self.result is not None:
             # A continuation came to nothing: its network has moved on, the image goes back.
-            if self.fused.there:
+            if self.fused.in_viewer:
                 self.fused.finish(self.result)
             self.forget()
         else:
             self.fused.discard()
             self.forget()
+        if self.plan is not None:
+            # What a continuation and the metrics need is in the result.
+            self.plan = self.plan.drop_data()
 
-    def _release(self) -> None:
-        self._control = None
-        end_turn(self)
-        self._watch.close()
-        self._sources.close()
-        self.state = State.IDLE
-
-    def _end(self) -> None:
-        self._release()
-        self.state_changed.emit()
-        if self.result is not None:
-            self._watch.connect(self._viewer.layers.events.removed, self._forget_if_removed)
-
-    def _become(self, state: State) -> None:
-        self.state = state
-        if state is State.ENDING:
-            self._sources.close()
-        self.state_changed.emit()
-
-    # -- the layers of the run ----------------------------------------------
-
-    def _watch_layers(self) -> None:
-        self._watch.close()
-        if self.request is not None:
-            self._watch.connect(self._viewer.layers.events.removed, self._layer_removed)
-            self._sources.follow(self.request.layers, self.request.names)
-
-    def _layer_removed(self) -> None:
-        if self.fused is not None and self.fused.removed and self.state is not State.ENDING:
+    def _check_fused_layer(self) -> None:
+        """Respond to a removal of the fused layer, if it is gone."""
+        if self.fused is None or not self.fused.removed:
+            return
+        if self.phase is Phase.IDLE:
+            self.forget()
+            self.phase_changed.emit()
+        elif self.phase is not Phase.ENDING:
             self.noted.emit(
                 "the fused layer was removed; the run goes on and adds its result at the end "
                 "(Discard ends it)"
             )
 
-    def _forget_if_removed(self) -> None:
-        if self.fused is not None and self.fused.removed:
-            self.forget()
-            self.state_changed.emit()
 
-
-def _fuse_planes(request: Request, control: RunControl) -> "Iterator[Event]":
+def _fuse_planes(plan: Plan, control: RunControl) -> "Iterator[Event]":
     """Read the planes and fuse them; runs in the worker thread."""
-    planes = [reader.read() for reader in request.readers]
+    planes = [reader.read() for reader in plan.readers]
     return iter_fuse(
         planes,
-        request.config,
-        names=request.names,
-        paths=request.paths,
+        plan.config,
+        names=plan.names,
+        paths=plan.paths,
         control=control,
-        preview_rate=request.preview_rate,
+        preview_rate=plan.preview_rate,
         keep_state=True,
     )
-
-
-def _receiver(
-    session: "weakref.ref[FusionSession]", control: RunControl
-) -> Callable[[RunEvent], None]:
-    """Return what passes the events of a run on, as long as the session lives."""
-
-    def receive(event: RunEvent) -> None:
-        alive = session()
-        if alive is not None:
-            alive.receive(event, control)
-
-    return receive

@@ -1,65 +1,81 @@
-"""Metrics of several images against the same prepared sources, for the table."""
+"""Quality metrics of images and of the baselines, against the same prepared sources."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from numpy.typing import NDArray
 
-from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.fusion import estimate_gains
+from napari_dip_fusion.fusion import FusionResult, estimate_gains
+from napari_dip_fusion.methods.baselines import BASELINES, make_baselines
 from napari_dip_fusion.metrics import evaluate
+from napari_dip_fusion.plugin.layers.plane_reader import PlaneReader
+from napari_dip_fusion.plugin.running.plan import Plan
 from napari_dip_fusion.sources.prepare import unit_range
 
-RULES = {
-    "consensus T": "The closed-form image that the fusion aims at.",
-    "average": "The mean of the prepared sources, pixel by pixel.",
-    "maximum": "The largest of the prepared sources, pixel by pixel.",
-}
-"""Images that need no optimisation: what a fusion has to beat."""
-
 Scores = dict[str, dict[str, float]]
+"""The values of each row of a table, by the names of row and metric."""
 
 
-class Reader(Protocol):
-    """What has an image to read, like a PlaneReader."""
-
-    def read(self) -> NDArray[Any]:
-        """Return the image."""
-        ...
-
-
-def compare(
-    sources: Sequence[Reader],
-    images: Mapping[str, Reader],
-    config: FusionConfig,
-    which: Sequence[str],
-) -> Scores:
-    """Score images and the rules of :data:`RULES`; runs in a worker thread.
+def score_layers(plan: Plan, images: Mapping[str, PlaneReader], which: Sequence[str]) -> Scores:
+    """Read layers and score them against the sources of a plan; runs in a worker thread.
 
     Parameters
     ----------
-    sources : sequence of Reader
-    images : mapping of row name to Reader
-        On the grid of the sources. Floats in [0, 1] and 8-bit values are
-        taken as they are, others by their own minimum and maximum; colour
-        counts by its luma. One named like a rule gets ``(layer)`` behind it.
-    config : FusionConfig
-        For the intensities of the sources, and their gains.
+    plan : Plan
+        Its settings say how the sources become [0, 1], and what their gains are.
+    images : mapping of row name to PlaneReader
+        On the grid of the plan. Floats in [0, 1] and 8-bit values are taken as
+        they are, others by their own minimum and maximum; color counts by its luma.
     which : sequence of str
         Names of metrics.
 
     Returns
     -------
     dict of row name to dict of metric name to value
+        The images first, then the baselines. An image that is named like one of
+        these gets ``(layer)`` behind its name.
     """
-    ready = estimate_gains([reader.read() for reader in sources], config)
+    ready = estimate_gains([reader.read() for reader in plan.readers], plan.config)
     prepared = ready.sources.images
-    rows = {
-        f"{name} (layer)" if name in RULES else name: unit_range(reader.read())
+    scores = {
+        _tell_apart(name): _score(prepared, unit_range(reader.read()), which)
         for name, reader in images.items()
     }
-    rules = (ready.consensus.clip(0, 1), prepared.mean(axis=0), prepared.max(axis=0))
-    rows |= dict(zip(RULES, rules, strict=True))
-    return {
-        name: evaluate(prepared, image, data_range=1.0, which=which) for name, image in rows.items()
-    }
+    baselines = make_baselines(prepared, ready.consensus)
+    return scores | {name: _score(prepared, image, which) for name, image in baselines.items()}
+
+
+def score_result(name: str, result: FusionResult, which: Sequence[str]) -> Scores:
+    """Score a fused image against its own sources; runs in a worker thread.
+
+    Nothing is read or estimated again: the result holds its prepared sources.
+
+    Parameters
+    ----------
+    name : str
+        Of the row of the fused image.
+    result : FusionResult
+    which : sequence of str
+        Names of metrics.
+
+    Returns
+    -------
+    dict of row name to dict of metric name to value
+        The fused image first, then the baselines.
+    """
+    prepared, metrics = result.sources.images, result.metrics
+    # The run has computed the metrics of the paper; others only where they are wanted.
+    if not set(which) <= set(metrics):
+        metrics = _score(prepared, unit_range(result.image), which)
+    scores = {_tell_apart(name): {metric: metrics[metric] for metric in which}}
+    baselines = make_baselines(prepared, result.consensus)
+    return scores | {name: _score(prepared, image, which) for name, image in baselines.items()}
+
+
+def _score(prepared: NDArray[Any], image: NDArray[Any], which: Sequence[str]) -> dict[str, float]:
+    return evaluate(prepared, image, data_range=1.0, which=which)
+
+
+def _tell_apart(name: str) -> str:
+    """Return a name for the row of a layer that is not the name of a baseline."""
+    return f"{name} (layer)" if name in BASELINES else name

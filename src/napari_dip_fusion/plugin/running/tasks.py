@@ -5,16 +5,16 @@ from collections.abc import Callable
 from threading import Event
 from typing import Any
 
-from napari_dip_fusion.plugin.running.worker import start_task
+from napari_dip_fusion.plugin.running.worker import start_call
 
 
 class Tasks:
-    """Starts calls for an owner, and drops what comes of them once it has gone.
+    """Starts calls for an owner, and drops what comes of them once the owner has gone.
 
     Parameters
     ----------
     owner : object
-        Only referred to weakly.
+        It is held by a weak reference only.
     """
 
     def __init__(self, owner: object) -> None:
@@ -32,17 +32,18 @@ class Tasks:
             Takes nothing.
         receive : callable
             Gets the owner, the arguments, and the value of the call or a
-            :class:`~napari_dip_fusion.plugin.running.worker.Failed`; an unbound method.
+            :class:`~napari_dip_fusion.plugin.running.run_events.Failed`; an unbound method.
         *arguments
         """
-        there, closed, once = self._owner, self._closed, [arguments]
+        # napari keeps the worker and with it this function: it must give the arguments away.
+        owner_ref, closed, waiting = self._owner, self._closed, [arguments]
 
         def deliver(value: Any) -> None:
-            owner, given = there(), once.pop()
+            owner, given = owner_ref(), waiting.pop()
             if owner is not None and not closed.is_set():
                 receive(owner, *given, value)
 
-        start_task(call, deliver)
+        start_call(call, deliver)
 
     def close(self) -> None:
         """Receive nothing any more."""

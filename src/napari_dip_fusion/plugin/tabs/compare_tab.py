@@ -11,21 +11,20 @@ from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from napari_dip_fusion.metrics import DEFAULT_METRICS, METRICS
 from napari_dip_fusion.plugin.forms.method_list import MethodList
+from napari_dip_fusion.plugin.forms.planner import Planner
 from napari_dip_fusion.plugin.forms.rows import button, label, line, metrics_box, row
 from napari_dip_fusion.plugin.running.activity import ActivityBar
 from napari_dip_fusion.plugin.running.comparison_run import (
-    Compared,
-    Ended,
-    LeftOut,
-    Progressed,
-    Task,
+    ComparisonEnded,
+    MethodDone,
+    MethodLeftOut,
+    MethodProgress,
 )
-from napari_dip_fusion.plugin.running.comparison_session import Comparison, ComparisonSession
-from napari_dip_fusion.plugin.running.fusion_session import State
-from napari_dip_fusion.plugin.running.worker import Discarded, Failed
+from napari_dip_fusion.plugin.running.comparison_session import ComparisonSession
+from napari_dip_fusion.plugin.running.run_events import Discarded, Failed
+from napari_dip_fusion.plugin.running.session import Phase
 from napari_dip_fusion.plugin.tabs.pair_view import PairView
-from napari_dip_fusion.plugin.tabs.plan import Plan, Planner
-from napari_dip_fusion.plugin.tabs.score_table import LEGEND, Scored, ScoreTable
+from napari_dip_fusion.plugin.tabs.score_table import LEGEND, ScoreRow, ScoreTable
 
 _STEPS = 100
 """Of the progress bar, for each method."""
@@ -57,12 +56,12 @@ class CompareTab(QWidget):
         self.table.table.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.pair = PairView(viewer, self._intensities)
         self._build()
-        self.methods.changed.connect(self._show_state)
+        self.methods.changed.connect(self._show_phase)
         self.table.row_clicked.connect(self.show_result)
-        self.session.state_changed.connect(self._show_state)
+        self.session.phase_changed.connect(self._show_phase)
         self.session.reported.connect(self._report)
         self.session.noted.connect(self._add_note)
-        self._show_state()
+        self._show_phase()
         self.closers: tuple[Callable[[], None], ...] = (
             self.session.close,
             self.pair.close_subscriptions,
@@ -73,12 +72,15 @@ class CompareTab(QWidget):
         """Run the ticked methods on the chosen sources."""
         try:
             plan = self._planner.take()
-            comparison = self._comparison(plan)
-            self.session.start(comparison)
+            entries = self.methods.entries(plan.config)
+            if not entries:
+                raise ValueError("tick one method or more")
+            which = list(METRICS) if self.all_metrics.isChecked() else DEFAULT_METRICS
+            self.session.start(plan, entries, which)
         except ValueError as error:
             self._say(str(error))
             return
-        self._names, self._total, self._notes = plan.names, len(comparison.task.entries), []
+        self._names, self._total, self._notes = plan.names, len(entries), []
         self._say("")
         self.table.show_rows([])
         self.table.show_message("")
@@ -90,7 +92,7 @@ class CompareTab(QWidget):
         self._close_bar()
         self._bar = ActivityBar(_STEPS * self._total, self.session.stop, self)
         # napari lets Qt work while it makes the bar: a short run may have ended by now.
-        if self.session.state is State.IDLE:
+        if self.session.phase is Phase.IDLE:
             self._close_bar()
 
     def show_result(self, index: int) -> None:
@@ -107,7 +109,7 @@ class CompareTab(QWidget):
     def update_ready(self, ok: bool) -> None:
         """Take note of whether the chosen layers can be fused."""
         self._sources_ok = ok
-        self._show_state()
+        self._show_phase()
 
     # -- building -------------------------------------------------------------
 
@@ -139,14 +141,6 @@ class CompareTab(QWidget):
         ):
             layout.addWidget(part)
 
-    def _comparison(self, plan: Plan) -> Comparison:
-        entries = self.methods.entries(plan.config)
-        if not entries:
-            raise ValueError("tick one method or more")
-        which = list(METRICS) if self.all_metrics.isChecked() else DEFAULT_METRICS
-        task = Task(plan.readers, plan.names, plan.paths, plan.config, entries, which)
-        return Comparison(task, plan.layers, plan.place)
-
     def _intensities(self) -> dict[Image, dict[str, Any]]:
         """Return how the chosen sources become [0, 1]."""
         try:
@@ -162,34 +156,34 @@ class CompareTab(QWidget):
 
     # -- showing --------------------------------------------------------------
 
-    def _show_state(self) -> None:
-        state = self.session.state
-        idle = state is State.IDLE
+    def _show_phase(self) -> None:
+        phase = self.session.phase
+        idle = phase is Phase.IDLE
         self.methods.setEnabled(idle)
         self.all_metrics.setEnabled(idle)
         self.run_button.setEnabled(idle and self._sources_ok and bool(self.methods.chosen()))
         for part in (self.progress, self.running, self.stop_button):
             part.setVisible(not idle)
-        self.stop_button.setEnabled(state is State.RUNNING)
-        if state is State.ENDING:
+        self.stop_button.setEnabled(phase is Phase.RUNNING)
+        if phase is Phase.ENDING:
             self.running.setText("ending as soon as this method can be left")
 
     def _report(self, event: Any) -> None:
-        if isinstance(event, Progressed):
+        if isinstance(event, MethodProgress):
             self._show_progress(event)
-        elif isinstance(event, Compared):
+        elif isinstance(event, MethodDone):
             self._show_results()
-        elif isinstance(event, LeftOut):
+        elif isinstance(event, MethodLeftOut):
             self._add_note(f"{event.entry.label} left out: {event.reason}")
-        elif isinstance(event, Ended | Failed | Discarded):
+        elif isinstance(event, ComparisonEnded | Failed | Discarded):
             self._show_end(event)
 
-    def _show_progress(self, event: Progressed) -> None:
+    def _show_progress(self, event: MethodProgress) -> None:
         value = round(_STEPS * (event.done + event.part))
         self.progress.setRange(0, _STEPS * self._total)
         self.progress.setValue(value)
         self.progress.setFormat(f"{event.done + 1} of {self._total}")
-        if self.session.state is State.RUNNING:
+        if self.session.phase is Phase.RUNNING:
             part = f", {event.part:.0%}" if event.part else ""
             self.running.setText(f"{event.entry.label}{part}")
         if self._bar is not None:
@@ -197,7 +191,7 @@ class CompareTab(QWidget):
 
     def _show_results(self) -> None:
         rows = [
-            Scored(
+            ScoreRow(
                 result.entry.short,
                 result.metrics,
                 seconds=result.seconds,
@@ -209,13 +203,13 @@ class CompareTab(QWidget):
         self.table.show_rows(rows)
         self.table.show_message(f"against {', '.join(self._names)}; higher is better, {LEGEND}")
 
-    def _show_end(self, event: Ended | Failed | Discarded) -> None:
+    def _show_end(self, event: ComparisonEnded | Failed | Discarded) -> None:
         self._close_bar()
         done = len(self.session.results)
         if isinstance(event, Failed):
             show_error(f"DIP Fusion: {event.message}")
             text = f"The comparison failed: {event.message}"
-        elif isinstance(event, Ended) and not event.stopped:
+        elif isinstance(event, ComparisonEnded) and not event.stopped:
             text = f"Done: {done} of {self._total} methods."
         else:
             text = f"Stopped: {done} of {self._total} methods were finished."

@@ -1,6 +1,7 @@
 """The tab that makes a fusion: its settings, its run, its code and its metrics."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,29 +12,29 @@ from qtpy.QtWidgets import QApplication, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 from napari_dip_fusion.fusion import Done, GainsReady, estimate_gains
+from napari_dip_fusion.plugin.forms.planner import Planner
 from napari_dip_fusion.plugin.forms.rows import button, line, row
-from napari_dip_fusion.plugin.layers.reading import (
+from napari_dip_fusion.plugin.layers.layer_record import find_config
+from napari_dip_fusion.plugin.layers.result_layers import (
     add_fused_layer,
     add_gain_layers,
-    consensus_image,
-    consensus_name,
-    recorded_config,
+    name_consensus,
+    show_consensus,
 )
+from napari_dip_fusion.plugin.running.active_runs import has_active_run
 from napari_dip_fusion.plugin.running.export import (
-    Recipe,
-    as_command,
-    as_script,
-    described,
-    repeating,
+    describe_run,
+    pin_config,
+    write_command,
+    write_script,
 )
-from napari_dip_fusion.plugin.running.forecast import Forecast
+from napari_dip_fusion.plugin.running.forecast import Forecast, describe_need
 from napari_dip_fusion.plugin.running.fusion_session import FusionSession
-from napari_dip_fusion.plugin.running.scores import compare
+from napari_dip_fusion.plugin.running.plan import Plan
+from napari_dip_fusion.plugin.running.run_events import Failed, RunEvent
+from napari_dip_fusion.plugin.running.scores import score_layers, score_result
 from napari_dip_fusion.plugin.running.tasks import Tasks
-from napari_dip_fusion.plugin.running.turns import turn_is_free
-from napari_dip_fusion.plugin.running.worker import Failed, RunEvent
 from napari_dip_fusion.plugin.tabs.metrics_table import MetricsTable
-from napari_dip_fusion.plugin.tabs.plan import Plan, Planner, need_line
 from napari_dip_fusion.plugin.tabs.run_panel import RunPanel
 
 _WINDOWS_LEFT_OUT = (
@@ -58,7 +59,7 @@ class FuseTab(QWidget):
         self._tasks = Tasks(self)
         self._planner = planner
         self._torch_problem = ""
-        self._recipe: Recipe | None = None
+        self._last_plan: Plan | None = None
         self.settings = planner.settings
         self.session = FusionSession(viewer)
         self.panel = RunPanel(self.session, viewer.theme)
@@ -69,7 +70,7 @@ class FuseTab(QWidget):
         self.panel.gains_wanted.connect(self.add_gain_maps)
         self.metrics.wanted.connect(self.compute_metrics)
         self.session.reported.connect(self._report)
-        self.session.state_changed.connect(self.follow_turn)
+        self.session.phase_changed.connect(self.follow_runs)
         self.forecast.changed.connect(self.update_ready)
         self.closers: tuple[Callable[[], None], ...] = (
             self._tasks.close,
@@ -84,12 +85,12 @@ class FuseTab(QWidget):
         """Fuse the chosen layers."""
         try:
             plan = self._planner.take()
-            self.session.start(plan.request())
+            self.session.start(plan)
         except ValueError as error:
             self.panel.show_message(str(error))
             return
-        self._recipe = self._planner.recipe(plan)
-        self._name_copies(described(self._recipe, made=True))
+        self._last_plan = plan.drop_data()
+        self._name_copies(describe_run(plan, made=True))
         self.panel.begin(plan.config.fit.iterations, afresh=True)
 
     def add_gain_maps(self) -> None:
@@ -100,36 +101,34 @@ class FuseTab(QWidget):
             self.panel.show_message(str(error))
             return
         self.panel.show_message("computing the gain maps")
-        self._tasks.start(partial(_gains, plan), FuseTab._show_gains, plan)
+        self._tasks.start(partial(_estimate_gains, plan), FuseTab._show_gains, plan)
 
     def compute_metrics(self) -> None:
         """Score the compared layers against the chosen sources."""
         try:
             plan = self._planner.take()
-            compared = self.metrics.compared()
-            readers = self._planner.readers(compared, plan)
+            images = self._planner.make_readers(self.metrics.layers(), plan)
         except ValueError as error:
             self.metrics.show_message(str(error))
             return
         self.metrics.show_message("computing")
-        images = dict(zip((layer.name for layer in compared), readers, strict=True))
-        call = partial(compare, plan.readers, images, plan.config, self.metrics.which())
+        call = partial(score_layers, plan, images, self.metrics.which())
         self._tasks.start(call, FuseTab._show_scores, plan.names)
 
     def copy_script(self) -> None:
         """Put a script on the clipboard that repeats the last run, or would make the next."""
-        self._copy(as_script)
+        self._copy(write_script)
 
     def copy_command(self) -> None:
         """Put a command on the clipboard that repeats the last run, or would make the next."""
-        self._copy(as_command)
+        self._copy(write_command)
 
     def recall_settings(self) -> None:
         """Show the settings that the selected layer was fused with."""
         try:
             selection = self._viewer.layers.selection
             topmost_first = [x for x in reversed(self._viewer.layers) if x in selection]
-            config, name = recorded_config(topmost_first)
+            config, name = find_config(topmost_first)
             self.settings.show_config(config)
         except ValueError as error:
             self.panel.show_message(str(error))
@@ -160,16 +159,17 @@ class FuseTab(QWidget):
             self.forecast.hold()
             self.panel.set_ready(False, True, self._torch_problem)
             return
-        free = turn_is_free()
-        expected = self.forecast.ask(plan.config, plan.shape, len(plan.readers)) if free else None
-        self.panel.set_ready(True, True, need_line(plan, expected))
+        expected = None
+        if not has_active_run():
+            expected = self.forecast.ask(plan.config, plan.shape, len(plan.readers))
+        self.panel.set_ready(True, True, describe_need(plan, expected))
 
-    def follow_turn(self) -> None:
+    def follow_runs(self) -> None:
         """Estimate nothing while something runs."""
-        if turn_is_free():
-            self.update_ready()
-        else:
+        if has_active_run():
             self.forecast.hold()
+        else:
+            self.update_ready()
 
     def set_torch_problem(self, problem: str) -> None:
         """Say why there is no fusion at all; empty if there is one."""
@@ -216,14 +216,13 @@ class FuseTab(QWidget):
 
     def _score_result(self) -> None:
         """Fill the metrics table for the run that ended, with its own sources."""
-        request, fused, result = self.session.request, self.session.fused, self.session.result
-        if request is None or fused is None or fused.layer is None or result is None:
+        plan, fused, result = self.session.plan, self.session.fused, self.session.result
+        if plan is None or fused is None or fused.layer is None or result is None:
             return
-        self.metrics.compare(fused.layer)
+        self.metrics.add_layer(fused.layer)
         self.folded_metrics.expand(animate=False)
-        images = {fused.layer.name: _Array(result.image)}
-        call = partial(compare, request.readers, images, request.config, self.metrics.which())
-        self._tasks.start(call, FuseTab._show_scores, request.names)
+        call = partial(score_result, fused.layer.name, result, self.metrics.which())
+        self._tasks.start(call, FuseTab._show_scores, plan.names)
 
     def _show_scores(self, names: tuple[str, ...], scores: Any) -> None:
         if isinstance(scores, Failed):
@@ -236,33 +235,23 @@ class FuseTab(QWidget):
             self.panel.show_message(ready.message)
             return
         self.panel.show_message("")
-        image = consensus_image(ready.sources, ready.consensus)
+        image = show_consensus(ready.sources, ready.consensus)
         maps, base = ready.gains, ready.base_gains
-        add_gain_layers(self._viewer, maps, plan.layers, plan.place, base_gains=base)
-        add_fused_layer(self._viewer, image, consensus_name(plan.layers), plan.place)
+        add_gain_layers(self._viewer, maps, plan.names, plan.place, base_gains=base)
+        add_fused_layer(self._viewer, image, name_consensus(plan.names), plan.place)
 
-    def _copy(self, write: Callable[[Recipe], str]) -> None:
+    def _copy(self, write: Callable[[Plan], str]) -> None:
+        made = self._last_plan is not None
         try:
-            recipe = self._recipe or self._planner.recipe(self._planner.take())
-            config = repeating(recipe.config, self.session.result if self._recipe else None)
-            text = write(Recipe(**{**vars(recipe), "config": config}))
+            plan = self._last_plan or self._planner.take()
+            config = pin_config(plan.config, self.session.result if made else None)
+            text = write(replace(plan, config=config))
         except ValueError as error:
             self.panel.show_message(str(error))
             return
         QApplication.clipboard().setText(text)
-        run = described(recipe, made=self._recipe is not None)
-        self.panel.show_message(f"copied to the clipboard: {run}")
+        self.panel.show_message(f"copied to the clipboard: {describe_run(plan, made=made)}")
 
 
-class _Array:
-    """An image in memory in place of one to read."""
-
-    def __init__(self, image: Any) -> None:
-        self._image = image
-
-    def read(self) -> Any:
-        return self._image
-
-
-def _gains(plan: Plan) -> GainsReady:
+def _estimate_gains(plan: Plan) -> GainsReady:
     return estimate_gains([reader.read() for reader in plan.readers], plan.config)

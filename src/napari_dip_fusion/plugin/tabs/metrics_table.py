@@ -6,10 +6,11 @@ from napari.layers import Image, Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QWidget
 
+from napari_dip_fusion.methods.baselines import BASELINES
 from napari_dip_fusion.metrics import DEFAULT_METRICS, METRICS
 from napari_dip_fusion.plugin.forms.rows import button, metrics_box, narrow_box, row
-from napari_dip_fusion.plugin.running.scores import RULES, Scores
-from napari_dip_fusion.plugin.tabs.score_table import LEGEND, Scored, ScoreTable
+from napari_dip_fusion.plugin.running.scores import Scores
+from napari_dip_fusion.plugin.tabs.score_table import LEGEND, ScoreRow, ScoreTable
 
 
 class MetricsTable(ScoreTable):
@@ -22,7 +23,7 @@ class MetricsTable(ScoreTable):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         self._candidates: list[Image] = []
-        self._compared: list[Image] = []
+        self._layers: list[Image] = []
         self.scores: Scores = {}
         self.compute_button = button(
             "Compute", "Score the rows against the ticked sources, in their prepared units."
@@ -34,29 +35,29 @@ class MetricsTable(ScoreTable):
         """Return the names of the metrics to compute."""
         return list(METRICS) if self.all_metrics.isChecked() else DEFAULT_METRICS
 
-    def compared(self) -> list[Image]:
+    def layers(self) -> list[Image]:
         """Return the layers that have a row."""
-        return list(self._compared)
+        return list(self._layers)
 
     def set_candidates(self, layers: Sequence[Image]) -> None:
         """Offer these layers for comparison; rows of layers that are gone are dropped."""
         self._candidates = list(layers)
-        self._compared = [layer for layer in self._compared if layer in self._candidates]
+        self._layers = [layer for layer in self._layers if layer in self._candidates]
         current = self.candidate_box.currentText()
         self.candidate_box.clear()
         self.candidate_box.addItems([layer.name for layer in layers])
         self.candidate_box.setCurrentText(current)
         self.add_button.setEnabled(bool(layers))
 
-    def compare(self, layer: Layer) -> None:
+    def add_layer(self, layer: Layer) -> None:
         """Give a layer a row."""
-        if layer in self._candidates and layer not in self._compared:
-            self._compared.append(layer)
+        if layer in self._candidates and layer not in self._layers:
+            self._layers.append(layer)
 
     def show_scores(self, scores: Scores, sources: Sequence[str]) -> None:
         """Show scores against sources with these names."""
         self.scores = scores
-        self.show_rows([Scored(n, v, tip=RULES.get(n, "")) for n, v in scores.items()])
+        self.show_rows([ScoreRow(n, v, tip=BASELINES.get(n, "")) for n, v in scores.items()])
         self.show_message(f"against {', '.join(sources)}; higher is better, {LEGEND}")
 
     # -- building -----------------------------------------------------------
@@ -74,5 +75,5 @@ class MetricsTable(ScoreTable):
     def _add(self) -> None:
         index = self.candidate_box.currentIndex()
         if 0 <= index < len(self._candidates):
-            self.compare(self._candidates[index])
+            self.add_layer(self._candidates[index])
             self.wanted.emit()

@@ -11,15 +11,15 @@ from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QVBoxLayout, QWidg
 
 from napari_dip_fusion.plugin.forms.rows import button, label, narrow_box, row
 from napari_dip_fusion.plugin.layers.difference import (
-    DifferenceRequest,
-    add_difference,
-    describe,
-    difference_request,
+    Difference,
+    add_difference_layer,
+    describe_difference,
+    take_difference,
 )
 from napari_dip_fusion.plugin.layers.flicker import Flicker
 from napari_dip_fusion.plugin.layers.subscriptions import Subscriptions
+from napari_dip_fusion.plugin.running.run_events import Failed
 from napari_dip_fusion.plugin.running.tasks import Tasks
-from napari_dip_fusion.plugin.running.worker import Failed
 
 Intensities = Callable[[], dict[Image, dict[str, Any]]]
 
@@ -91,14 +91,14 @@ class PairView(QWidget):
         try:
             if first is None or second is None:
                 raise ValueError("choose two images")
-            request = difference_request(
+            difference = take_difference(
                 first, second, self._viewer.dims, intensities=self._intensities()
             )
         except ValueError as error:
             self._say(str(error))
             return
         self._say("subtracting")
-        self._tasks.start(request.read, PairView._show_difference, request)
+        self._tasks.start(difference.read, PairView._show_difference, difference)
 
     def close_subscriptions(self) -> None:
         """Stop the flicker and follow the viewer no more; the Qt part may be gone already."""
@@ -209,13 +209,13 @@ class PairView(QWidget):
             letter.setText(f"<b><u>{text}</u></b>" if letter is shown else text)
 
     def _show_difference(
-        self, request: DifferenceRequest, difference: NDArray[np.float32] | Failed
+        self, difference: Difference, values: NDArray[np.float32] | Failed
     ) -> None:
-        if isinstance(difference, Failed):
-            self._say(difference.message)
+        if isinstance(values, Failed):
+            self._say(values.message)
             return
-        add_difference(self._viewer, request, difference)
-        self._say(describe(request, difference))
+        add_difference_layer(self._viewer, difference, values)
+        self._say(describe_difference(difference, values))
 
     def _say(self, text: str) -> None:
         self.message.setText(text)

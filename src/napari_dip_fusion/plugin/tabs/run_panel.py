@@ -8,8 +8,9 @@ from napari_dip_fusion.fusion import Done, GainsReady
 from napari_dip_fusion.fusion.timing import readable_seconds
 from napari_dip_fusion.plugin.forms.rows import button, label, row
 from napari_dip_fusion.plugin.running.activity import ActivityBar
-from napari_dip_fusion.plugin.running.fusion_session import FusionSession, State
-from napari_dip_fusion.plugin.running.worker import Discarded, Failed, Progress, RunEvent
+from napari_dip_fusion.plugin.running.fusion_session import FusionSession
+from napari_dip_fusion.plugin.running.run_events import Discarded, Failed, Progress, RunEvent
+from napari_dip_fusion.plugin.running.session import Phase
 from napari_dip_fusion.plugin.tabs.loss_plot import LossPlot
 
 ENDINGS = {
@@ -46,16 +47,16 @@ class RunPanel(QWidget):
         self._notes: list[str] = []
         self._bar: ActivityBar | None = None
         self._build(theme)
-        session.state_changed.connect(self._show_state)
+        session.phase_changed.connect(self._show_phase)
         session.reported.connect(self.report)
         session.noted.connect(self._add_note)
-        self._show_state()
+        self._show_phase()
 
     def set_ready(self, fuse: bool, gains: bool, line: str) -> None:
         """Say whether fusion and gain maps can start, and what they need or why they cannot."""
         self._ready, self._gains_ready = fuse, gains
         self.need.setText(line)
-        self._show_state()
+        self._show_phase()
 
     def show_message(self, text: str) -> None:
         """Show how the last run ended, or what hinders the next."""
@@ -76,7 +77,7 @@ class RunPanel(QWidget):
         self._close_bar()
         self._bar = ActivityBar(iterations, self._session.stop, self)
         # napari lets Qt work while it makes the bar: a short run may have ended by now.
-        if self._session.state is State.IDLE:
+        if self._session.phase is Phase.IDLE:
             self._close_bar()
 
     def report(self, event: RunEvent) -> None:
@@ -151,20 +152,20 @@ class RunPanel(QWidget):
 
     # -- showing ------------------------------------------------------------
 
-    def _show_state(self) -> None:
-        state = self._session.state
-        idle = state is State.IDLE
+    def _show_phase(self) -> None:
+        phase = self._session.phase
+        idle = phase is Phase.IDLE
         self.start_row.setVisible(idle)
         self.need.setVisible(idle and bool(self.need.text()))
         self.fuse_button.setEnabled(idle and self._ready)
         self.gains_button.setEnabled(idle and self._gains_ready)
         for part in (self.run_row, self.progress, self.speed):
             part.setVisible(not idle)
-        self.run_row.setEnabled(state in (State.RUNNING, State.PAUSED))
-        self.pause_button.setText("Resume" if state is State.PAUSED else "Pause")
-        if state is State.PAUSED:
+        self.run_row.setEnabled(phase in (Phase.RUNNING, Phase.PAUSED))
+        self.pause_button.setText("Resume" if phase is Phase.PAUSED else "Pause")
+        if phase is Phase.PAUSED:
             self.speed.setText("paused; Resume goes on from here")
-        elif state is State.ENDING:
+        elif phase is Phase.ENDING:
             self.speed.setText("ending after this iteration")
         self.continue_row.setVisible(self._session.can_continue)
         if not idle:
@@ -183,7 +184,7 @@ class RunPanel(QWidget):
         self.progress.setRange(0, last.iterations)
         self.progress.setValue(last.iteration)
         self.progress.setFormat(f"{last.iteration} / {last.iterations}")
-        if self._session.state is State.RUNNING:
+        if self._session.phase is Phase.RUNNING:
             left = readable_seconds(last.remaining)
             self.speed.setText(f"{_rate(last.rate)}, {left} left, excess {last.excess:.2g}")
         self.plot.add([s.iteration for s in event.steps], [s.loss for s in event.steps], last.floor)
@@ -202,7 +203,7 @@ class RunPanel(QWidget):
             text = "Discarded."
             self.plot.hide()
         self.show_message("\n".join([text, *self._notes]))
-        self._show_state()
+        self._show_phase()
 
     def _add_note(self, text: str) -> None:
         if text not in self._notes:

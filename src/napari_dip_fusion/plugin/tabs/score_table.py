@@ -32,7 +32,7 @@ _MOST_AT_ONCE = 6
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoreRow:
     """A row: one image.
 
     Attributes
@@ -84,11 +84,11 @@ class ScoreTable(QWidget):
         super().__init__(parent)
         self._heading = heading
         self._file_name = file_name
-        self.rows: list[Scored] = []
+        self.rows: list[ScoreRow] = []
         self._build(more_buttons)
         self.show_rows([])
 
-    def show_rows(self, rows: Sequence[Scored]) -> None:
+    def show_rows(self, rows: Sequence[ScoreRow]) -> None:
         """Show these rows in place of what was shown."""
         self.rows = list(rows)
         self._fill()
@@ -228,7 +228,7 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:.1f}" if seconds < 9.95 else f"{seconds:.0f}"
 
 
-def _name_item(scored: Scored) -> QTableWidgetItem:
+def _name_item(scored: ScoreRow) -> QTableWidgetItem:
     item = QTableWidgetItem(scored.name)
     item.setToolTip(scored.tip or scored.name)
     return item

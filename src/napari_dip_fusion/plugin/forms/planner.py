@@ -1,0 +1,80 @@
+"""Takes the plan of a run from the sources and settings that the user has chosen."""
+
+from collections.abc import Iterable
+
+from napari import Viewer
+from napari.layers import Image, Layer
+
+from napari_dip_fusion.plugin.forms.settings import SettingsForm
+from napari_dip_fusion.plugin.forms.source_list import SourceList
+from napari_dip_fusion.plugin.layers.plane_reader import (
+    PlaneReader,
+    get_contrast_windows,
+    make_plane_readers,
+)
+from napari_dip_fusion.plugin.running.plan import Plan, make_plan
+
+
+class Planner:
+    """Takes plans of a viewer, its source list and its settings.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    sources : SourceList
+    settings : SettingsForm
+    """
+
+    def __init__(self, viewer: Viewer, sources: SourceList, settings: SettingsForm) -> None:
+        self.viewer = viewer
+        self.sources = sources
+        self.settings = settings
+
+    def take(self) -> Plan:
+        """Take sources and settings as they are now.
+
+        Raises
+        ------
+        ValueError
+            If they cannot be fused; the message says what to do.
+        """
+        report = self.sources.report
+        if not report.ok:
+            raise ValueError(report.message)
+        layers = self.sources.sources()
+        return make_plan(
+            layers,
+            self.sources.reference(),
+            self.viewer.dims,
+            self.settings.config(get_contrast_windows(layers)),
+            level=self.sources.level(),
+            interpolation=self.sources.interpolation(),
+            preview_rate=float(self.settings.preview_rate.value),
+        )
+
+    def make_readers(self, layers: Iterable[Layer], plan: Plan) -> dict[str, PlaneReader]:
+        """Return by its name what reads each image layer on the grid of a plan just taken.
+
+        Parameters
+        ----------
+        layers : iterable of Layer
+            Any layers of the viewer.
+        plan : Plan
+
+        Raises
+        ------
+        ValueError
+            If a layer has no plane here.
+        """
+        images = [layer for layer in layers if isinstance(layer, Image)]
+        reference = self.sources.reference()
+        if reference is None:
+            raise ValueError(self.sources.report.message)
+        readers = make_plane_readers(
+            images,
+            reference,
+            self.viewer.dims,
+            level=plan.level,
+            interpolation=plan.interpolation,
+        )
+        return {reader.name: reader for reader in readers}

@@ -1,0 +1,82 @@
+"""Where the result of a run goes: the reference's place in space, at the slice that was shown."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from napari.components import Dims
+from napari.layers import Image
+from numpy.typing import NDArray
+
+from napari_dip_fusion.plugin.layers.planes import (
+    find_plane,
+    find_plane_axes,
+    get_level_factors,
+    get_physical_affine,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """Where a fused plane goes: taken when a run starts, used whenever it has an image.
+
+    Attributes
+    ----------
+    spatial : dict
+        The seven spatial arguments of ``viewer.add_image``, the reference's own
+        up to the place of the slice and the size of the level's pixels.
+    axes : tuple of int
+        Axes of the reference that are not in the plane. The result has length 1
+        there, so that napari shows it at this slice only.
+    plane : dict
+        Reference, level and slice, of values that JSON can hold.
+    """
+
+    spatial: dict[str, Any]
+    axes: tuple[int, ...]
+    plane: dict[str, Any]
+
+    def expand(self, image: NDArray[Any]) -> NDArray[Any]:
+        """Return an image of shape (M, N) or (M, N, 3) with the axes of the reference."""
+        return np.expand_dims(image, self.axes)
+
+
+def place_result(reference: Image, dims: Dims, *, level: int = 0) -> Placement:
+    """Return where a plane that is fused on the grid of the reference goes.
+
+    Parameters
+    ----------
+    reference : Image
+    dims : Dims
+        ``viewer.dims``, at the slice that is fused.
+    level : int
+        From :func:`~napari_dip_fusion.plugin.layers.planes.choose_level`.
+
+    Raises
+    ------
+    ValueError
+        If the reference has no data at this slice.
+    """
+    plane = find_plane(reference, dims, find_plane_axes([reference], dims), level)
+    factors = get_level_factors(reference, level)
+    # Pixel 0 of the result, in pixels of the full resolution.
+    corner = factors * plane.index + (factors - 1) / 2
+    physical = get_physical_affine(reference)
+    # napari drops the units of all layers when one layer's units or axis labels differ.
+    spatial = {
+        "scale": reference.scale * factors,
+        "translate": reference.translate + physical.linear_matrix @ corner,
+        "rotate": np.array(reference.rotate),
+        "shear": np.array(reference.shear),
+        "affine": np.array(reference.affine.affine_matrix),
+        "units": tuple(reference.units),
+        "axis_labels": tuple(reference.axis_labels),
+    }
+    axes = tuple(a for a in range(reference.ndim) if a not in plane.axes)
+    recorded = {
+        "reference": reference.name,
+        "axes": list(plane.axes),
+        "slice": [None if a in plane.axes else plane.index[a] for a in range(reference.ndim)],
+        "level": level,
+    }
+    return Placement(spatial, axes, recorded)

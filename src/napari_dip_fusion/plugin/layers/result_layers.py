@@ -1,0 +1,125 @@
+"""The layers that a run adds: fused images, consensus images and gain maps, under fresh names."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image
+from napari.utils.naming import inc_name_count
+from numpy.typing import NDArray
+
+from napari_dip_fusion.plugin.layers.placement import Placement
+from napari_dip_fusion.sources.prepare import PreparedSources
+
+GAIN_COLORMAP = "viridis"
+
+
+def find_free_name(viewer: ViewerModel, name: str) -> str:
+    """Return a name that no layer has: the wished one, or it with a number as napari counts."""
+    taken = {layer.name for layer in viewer.layers}
+    while name in taken:
+        name = inc_name_count(name)
+    return name
+
+
+def name_fused(names: Sequence[str]) -> str:
+    """Return a name for the fused image of sources with these names."""
+    return f"fused {' + '.join(names)}"
+
+
+def name_consensus(names: Sequence[str]) -> str:
+    """Return a name for the consensus image of sources with these names."""
+    return f"consensus {' + '.join(names)}"
+
+
+def show_consensus(sources: PreparedSources, consensus: NDArray[Any]) -> NDArray[Any]:
+    """Return T as it is shown beside the fused image: in [0, 1], and in color if that is.
+
+    Parameters
+    ----------
+    sources : PreparedSources
+        As in the event ``GainsReady`` or a ``FusionResult``.
+    consensus : ndarray of shape (M, N)
+        Gains of scale ``unit-norm`` lift it above 1, where it is clipped.
+    """
+    return sources.add_color(np.clip(consensus, 0, 1))
+
+
+def make_metadata(
+    record: dict[str, Any], metrics: dict[str, float], place: Placement
+) -> dict[str, Any]:
+    """Return layer metadata: under ``dip_fusion`` the run record, metrics and plane."""
+    return {"dip_fusion": {"record": record, "metrics": metrics, "plane": place.plane}}
+
+
+def add_fused_layer(
+    viewer: ViewerModel,
+    image: NDArray[Any],
+    name: str,
+    place: Placement,
+    *,
+    metadata: dict[str, Any] | None = None,
+) -> Image:
+    """Add a fused, consensus or preview image under a fresh name.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    image : ndarray of shape (M, N) or (M, N, 3)
+        In [0, 1].
+    name : str
+        Wish for a name.
+    place : Placement
+    metadata : dict, optional
+        From :func:`make_metadata`.
+    """
+    return viewer.add_image(
+        place.expand(image),
+        name=find_free_name(viewer, name),
+        # napari would take three columns for colors.
+        rgb=image.ndim == 3,
+        contrast_limits=(0.0, 1.0),
+        metadata=metadata or {},
+        **place.spatial,
+    )
+
+
+def add_gain_layers(
+    viewer: ViewerModel,
+    gains: NDArray[Any],
+    names: Sequence[str],
+    place: Placement,
+    *,
+    base_gains: NDArray[Any] | None = None,
+) -> list[Image]:
+    """Add one layer for each gain map, named after source and band.
+
+    All of them have the same colors for the same gain.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    gains : ndarray of shape (K, M, N)
+        In two bands, those of the details.
+    names : sequence of K str
+        Names of the sources.
+    place : Placement
+    base_gains : ndarray of shape (K, M, N), optional
+        In two bands, those of the base.
+    """
+    bands = {"": gains}
+    if base_gains is not None:
+        bands = {" (base)": base_gains, " (details)": gains}
+    return [
+        viewer.add_image(
+            place.expand(maps[i]),
+            name=find_free_name(viewer, f"{source} gain{band}"),
+            rgb=False,
+            colormap=GAIN_COLORMAP,
+            contrast_limits=(0.0, 1.0),
+            **place.spatial,
+        )
+        for i, source in enumerate(names)
+        for band, maps in bands.items()
+    ]

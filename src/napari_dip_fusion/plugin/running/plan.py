@@ -1,0 +1,147 @@
+"""The one description of a run: what is read, with which settings, and where results go."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from napari.components import Dims
+from napari.layers import Image, Layer
+
+from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.plugin.layers.layer_report import check_layers
+from napari_dip_fusion.plugin.layers.placement import Placement, place_result
+from napari_dip_fusion.plugin.layers.plane_reader import (
+    PlaneReader,
+    get_paths,
+    make_plane_readers,
+)
+from napari_dip_fusion.plugin.layers.planes import choose_level
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A run of any kind, as layers and settings were when it was asked for.
+
+    It stays valid when layers, sliders and settings change: sessions run it,
+    scripts and commands are written from it.
+
+    Attributes
+    ----------
+    names, paths : tuple of str
+        Of the source layers; the path is None for a layer that came from no file.
+    reference : str
+        Name of the layer whose grid the results take.
+    config : FusionConfig
+    level : int
+        Level of the reference's pyramid.
+    interpolation : str
+        For sources on other grids.
+    place : Placement
+        Where results go.
+    readers : tuple of PlaneReader
+        One for each source.
+    layers : tuple of Image
+        The sources; they are only watched, and never read again.
+    resampled : bool
+        Whether a source lies on another grid than the reference.
+    multiscale : bool
+        Whether a source or the reference has levels.
+    point : tuple of float, or None
+        Position of the viewer's sliders, which says what plane is fused; None
+        where all layers are 2-D.
+    order : tuple of int, or None
+        Order of the viewer's axes, likewise.
+    warnings : tuple of str
+        What the user should know, a line each.
+    preview_rate : float
+        Largest number of preview images a second; 0 for none.
+    """
+
+    names: tuple[str, ...]
+    paths: tuple[str | None, ...]
+    reference: str
+    config: FusionConfig
+    level: int
+    interpolation: str
+    place: Placement
+    readers: tuple[PlaneReader, ...] = ()
+    layers: tuple[Image, ...] = ()
+    resampled: bool = False
+    multiscale: bool = False
+    point: tuple[float, ...] | None = None
+    order: tuple[int, ...] | None = None
+    warnings: tuple[str, ...] = ()
+    preview_rate: float = 0.0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The size of the images to fuse, in pixels."""
+        return self.readers[0].to_shape
+
+    @property
+    def is_whole_files(self) -> bool:
+        """Whether the files hold exactly what is fused: 2-D images on one grid."""
+        return self.point is None and not self.multiscale and not self.resampled
+
+    def drop_data(self) -> "Plan":
+        """Return the plan without layers and readers, which hold the pixels of the sources."""
+        return replace(self, layers=(), readers=())
+
+
+def make_plan(
+    layers: Sequence[Layer],
+    reference: Layer | None,
+    dims: Dims,
+    config: FusionConfig,
+    *,
+    level: int | str = "auto",
+    interpolation: str = "linear",
+    preview_rate: float = 0.0,
+) -> Plan:
+    """Return the plan of a run on layers, at the slice now shown.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        The sources, in order.
+    reference : Layer or None
+        Whose grid the result takes; the first source if None.
+    dims : Dims
+        ``viewer.dims``.
+    config : FusionConfig
+    level : int or "auto"
+        As for :func:`~napari_dip_fusion.plugin.layers.planes.choose_level`.
+    interpolation : {"linear", "nearest"}
+        For sources on other grids.
+    preview_rate : float
+        Largest number of preview images a second; 0 for none.
+
+    Raises
+    ------
+    ValueError
+        If the layers cannot be fused; the message says what to do.
+    """
+    report = check_layers(layers, reference, dims)
+    if not report.ok:
+        raise ValueError(report.message)
+    target = layers[0] if reference is None else reference
+    level = choose_level(target, dims, level=level, count=len(layers), config=config)
+    readers = make_plane_readers(layers, target, dims, level=level, interpolation=interpolation)
+    # 2-D layers have one plane, wherever the sliders of other layers stand.
+    flat = all(layer.ndim == 2 for layer in layers)
+    return Plan(
+        names=tuple(layer.name for layer in layers),
+        paths=get_paths(layers),
+        reference=target.name,
+        config=config,
+        level=level,
+        interpolation=interpolation,
+        place=place_result(target, dims, level=level),
+        readers=tuple(readers),
+        layers=tuple(layers),
+        resampled=bool(report.resampled),
+        multiscale=any(layer.multiscale for layer in [*layers, target]),
+        point=None if flat else tuple(float(x) for x in dims.point),
+        order=None if flat else tuple(int(i) for i in dims.order),
+        warnings=report.warnings,
+        preview_rate=preview_rate,
+    )
