@@ -44,7 +44,7 @@ def make_widget(qtbot):
     def make(viewer, **changes):
         widget = DipFusionWidget(viewer)
         viewer.window.add_dock_widget(widget, name=f"DIP Fusion {len(made)}")
-        config = widget.settings.config([]).replace(**{**TINY, **changes})
+        config = widget.settings.take_config([]).replace(**{**TINY, **changes})
         widget.settings.show_config(config)
         widget.settings.preview_rate.value = 60
         made.append(widget)

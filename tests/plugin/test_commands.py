@@ -44,7 +44,7 @@ def tiny(monkeypatch):
 
 def test_the_widget_from_the_plugins_menu(viewer, opened):
     run("widget")
-    assert [layer.name for layer in opened().sources.sources()] == ["CT", "MR"]
+    assert [layer.name for layer in opened().sources.get_sources()] == ["CT", "MR"]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_fuse_selected_says_what_is_missing(viewer, opened, pair):
     viewer.add_image(pair[0], name="PET")
     viewer.layers.selection = {viewer.layers["CT"]}
     run("fuse_selected")
-    assert "select two or more image layers" in opened().panel.message.text()
+    assert "select two or more image layers" in opened().panel.message.value
 
 
 def test_metrics_of_a_layer_that_knows_its_sources(qtbot, tiny, viewer, opened, until_idle):
@@ -91,7 +91,7 @@ def test_metrics_of_a_layer_of_any_origin(qtbot, viewer, opened, pair):
     widget = opened()
     qtbot.waitUntil(lambda: len(widget.metrics.scores) == 4, timeout=20_000)
     assert next(iter(widget.metrics.scores)) == "mine"
-    assert [layer.name for layer in widget.sources.sources()] == ["CT", "MR"]
+    assert [layer.name for layer in widget.sources.get_sources()] == ["CT", "MR"]
 
 
 @pytest.mark.parametrize(

@@ -21,33 +21,33 @@ LONG = {"iterations": 100_000, "stop": "iterations", "patience": 10_000}
 def running(qtbot, make_widget, viewer):
     """Return a widget whose fusion has shown its first preview."""
     widget = make_widget(viewer, **LONG)
-    widget.panel.fuse_button.click()
+    widget.panel.fuse_button.native.click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=20_000)
     return widget
 
 
 def iterations(widget):
-    return widget.panel.progress.value()
+    return widget.panel.progress.native.value()
 
 
 def test_stop_and_keep(running, viewer, until_idle):
-    running.panel.stop_button.click()
+    running.panel.stop_button.native.click()
     assert running.session.phase is Phase.ENDING
     until_idle(running)
     record = viewer.layers["fused CT + MR"].metadata["dip_fusion"]["record"]
     assert record["stop_reason"] == "stopped"
     assert record["iterations"] < 100_000
-    assert "the best image kept" in running.panel.message.text()
-    assert not running.panel.start_row.isHidden()
-    assert running.panel.run_row.isHidden()
+    assert "the best image kept" in running.panel.message.value
+    assert not running.panel.start_row.native.isHidden()
+    assert running.panel.run_row.native.isHidden()
 
 
 def test_discard(running, viewer, until_idle):
-    running.panel.discard_button.click()
+    running.panel.discard_button.native.click()
     until_idle(running)
     assert [layer.name for layer in viewer.layers] == ["CT", "MR"]
-    assert running.panel.message.text() == "Discarded."
-    assert running.panel.continue_row.isHidden()
+    assert running.panel.message.value == "Discarded."
+    assert running.panel.continue_row.native.isHidden()
 
 
 def test_pause_and_resume(qtbot, running, until_idle, monkeypatch):
@@ -59,8 +59,8 @@ def test_pause_and_resume(qtbot, running, until_idle, monkeypatch):
         wait(control)
 
     monkeypatch.setattr(RunControl, "wait_while_paused", waiting)
-    running.panel.pause_button.click()
-    assert running.panel.pause_button.text() == "Resume"
+    running.panel.pause_button.native.click()
+    assert running.panel.pause_button.text == "Resume"
     # However slow an iteration is, the worker has sent its last report when it is held.
     qtbot.waitUntil(held.is_set, timeout=30_000)
     qtbot.wait(50)
@@ -68,27 +68,27 @@ def test_pause_and_resume(qtbot, running, until_idle, monkeypatch):
     qtbot.wait(300)
     assert iterations(running) == made
     assert running.session.phase is Phase.PAUSED
-    running.panel.pause_button.click()
+    running.panel.pause_button.native.click()
     qtbot.waitUntil(lambda: iterations(running) > made, timeout=30_000)
-    running.panel.pause_button.click()
-    running.panel.stop_button.click()
+    running.panel.pause_button.native.click()
+    running.panel.stop_button.native.click()
     until_idle(running)
 
 
 def test_a_paused_run_can_be_discarded(running, until_idle):
-    running.panel.pause_button.click()
-    running.panel.discard_button.click()
+    running.panel.pause_button.native.click()
+    running.panel.discard_button.native.click()
     until_idle(running)
 
 
 def test_continue_goes_on_in_the_same_layer(running, viewer, until_idle):
-    running.panel.stop_button.click()
+    running.panel.stop_button.native.click()
     until_idle(running)
     layer = viewer.layers["fused CT + MR"]
     made = layer.metadata["dip_fusion"]["record"]["iterations"]
     running.panel.more.setValue(5)
-    assert not running.panel.continue_row.isHidden()
-    running.panel.continue_button.click()
+    assert not running.panel.continue_row.native.isHidden()
+    running.panel.continue_button.native.click()
     until_idle(running)
     assert len(viewer.layers) == 3
     assert layer.metadata["dip_fusion"]["record"]["iterations"] == made + 5
@@ -96,15 +96,15 @@ def test_continue_goes_on_in_the_same_layer(running, viewer, until_idle):
 
 
 def test_a_discarded_continuation_puts_the_image_back(qtbot, running, viewer, until_idle):
-    running.panel.stop_button.click()
+    running.panel.stop_button.native.click()
     until_idle(running)
     layer = viewer.layers["fused CT + MR"]
     before = layer.data.copy()
     made = layer.metadata["dip_fusion"]["record"]["iterations"]
     running.panel.more.setValue(50_000)
-    running.panel.continue_button.click()
+    running.panel.continue_button.native.click()
     qtbot.waitUntil(lambda: iterations(running) > made, timeout=10_000)
-    running.panel.discard_button.click()
+    running.panel.discard_button.native.click()
     until_idle(running)
     np.testing.assert_array_equal(layer.data, before)
     assert layer.metadata["dip_fusion"]["record"]["iterations"] == made
@@ -114,7 +114,7 @@ def test_a_discarded_continuation_puts_the_image_back(qtbot, running, viewer, un
 def test_a_continuation_that_fails_leaves_the_result(running, viewer, until_idle, monkeypatch):
     from napari_dip_fusion.plugin.running import fusion_session as session
 
-    running.panel.stop_button.click()
+    running.panel.stop_button.native.click()
     until_idle(running)
     layer = viewer.layers["fused CT + MR"]
     before = layer.data.copy()
@@ -123,9 +123,9 @@ def test_a_continuation_that_fails_leaves_the_result(running, viewer, until_idle
         raise MemoryError
 
     monkeypatch.setattr(session, "continue_fuse", broken)
-    running.panel.continue_button.click()
+    running.panel.continue_button.native.click()
     until_idle(running)
-    assert "Not enough memory" in running.panel.message.text()
+    assert "Not enough memory" in running.panel.message.value
     assert layer in viewer.layers
     np.testing.assert_array_equal(layer.data, before)
     assert layer.metadata["dip_fusion"]["record"]["stop_reason"] == "stopped"
@@ -133,56 +133,56 @@ def test_a_continuation_that_fails_leaves_the_result(running, viewer, until_idle
 
 
 def test_more_iterations_than_there_may_be_are_refused_at_once(running, viewer, until_idle):
-    running.panel.stop_button.click()
+    running.panel.stop_button.native.click()
     until_idle(running)
     running.panel.more.setValue(100_000)
-    running.panel.continue_button.click()
-    assert "100,000 are the most; continue for at most" in running.panel.message.text()
+    running.panel.continue_button.native.click()
+    assert "100,000 are the most; continue for at most" in running.panel.message.value
     assert running.session.can_continue
 
 
 def test_a_second_fusion_is_refused(running, make_widget, viewer):
     other = make_widget(viewer)
     other.sources.set_sources([viewer.layers["CT"], viewer.layers["MR"]])
-    other.panel.fuse_button.click()
-    assert other.panel.message.text() == BUSY
+    other.panel.fuse_button.native.click()
+    assert other.panel.message.value == BUSY
     assert other.session.phase is Phase.IDLE
     assert running.session.phase is Phase.RUNNING
     running.fuse()
-    assert running.panel.message.text() == BUSY
+    assert running.panel.message.value == BUSY
 
 
 def test_a_second_widget_can_fuse_when_the_first_is_done(running, make_widget, viewer, until_idle):
-    running.panel.discard_button.click()
+    running.panel.discard_button.native.click()
     until_idle(running)
     other = make_widget(viewer)
-    other.panel.fuse_button.click()
+    other.panel.fuse_button.native.click()
     until_idle(other)
     assert "fused CT + MR" in viewer.layers
 
 
 def test_a_source_removed_renamed_or_replaced(running, viewer, until_idle):
     viewer.layers["CT"].data = np.zeros((32, 40), dtype=np.uint8)
-    assert "data it started with" in running.panel.message.text()
+    assert "data it started with" in running.panel.message.value
     viewer.layers["MR"].name = "T1"
-    assert "renamed" in running.panel.message.text()
+    assert "renamed" in running.panel.message.value
     viewer.layers.remove("CT")
-    assert "CT was removed; the run goes on" in running.panel.message.text()
-    running.panel.stop_button.click()
+    assert "CT was removed; the run goes on" in running.panel.message.value
+    running.panel.stop_button.native.click()
     until_idle(running)
     fused = viewer.layers["fused CT + MR"]
     names = [s["name"] for s in fused.metadata["dip_fusion"]["record"]["sources"]]
     assert names == ["CT", "MR"]
-    assert "CT was removed" in running.panel.message.text()
-    assert "choose two or more" in running.sources.status.text()
+    assert "CT was removed" in running.panel.message.value
+    assert "choose two or more" in running.sources.status.value
 
 
 def test_the_fused_layer_removed_during_a_run(qtbot, running, viewer, until_idle):
     viewer.layers.remove("fused CT + MR")
-    assert "adds its result at the end" in running.panel.message.text()
+    assert "adds its result at the end" in running.panel.message.value
     qtbot.wait(200)
     assert len(viewer.layers) == 2
-    running.panel.stop_button.click()
+    running.panel.stop_button.native.click()
     until_idle(running)
     assert "dip_fusion" in viewer.layers["fused CT + MR"].metadata
 
@@ -193,13 +193,13 @@ def test_the_viewer_closed_during_a_run(running, viewer):
 
 
 def test_the_viewer_closed_during_a_pause(running, viewer):
-    running.panel.pause_button.click()
+    running.panel.pause_button.native.click()
     viewer.close()
     assert QThreadPool.globalInstance().waitForDone(10_000)
 
 
 def test_the_dock_closed_during_a_run(running, viewer):
-    viewer.window.remove_dock_widget(running)
+    viewer.window.remove_dock_widget(running.native)
     assert QThreadPool.globalInstance().waitForDone(10_000)
     viewer.layers.remove("CT")
     assert len(viewer.layers) == 2
@@ -222,10 +222,10 @@ def test_a_torch_runtime_error_reaches_the_user(widget, until_idle, monkeypatch,
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     monkeypatch.setattr(Fit, "_step", broken)
-    widget.panel.fuse_button.click()
+    widget.panel.fuse_button.native.click()
     until_idle(widget)
-    assert "shapes cannot be multiplied; try device cpu" in widget.panel.message.text()
-    assert widget.panel.fuse_button.isEnabled()
+    assert "shapes cannot be multiplied; try device cpu" in widget.panel.message.value
+    assert widget.panel.fuse_button.enabled
 
 
 def fail_later(monkeypatch, error):
@@ -246,9 +246,9 @@ def test_out_of_memory_keeps_the_best_image(widget, viewer, until_idle, monkeypa
     import torch
 
     fail_later(monkeypatch, torch.OutOfMemoryError("CUDA out of memory"))
-    widget.panel.fuse_button.click()
+    widget.panel.fuse_button.native.click()
     until_idle(widget)
-    text = widget.panel.message.text()
+    text = widget.panel.message.value
     assert "not enough memory" in text
     assert "smaller width" in text
     assert "best image so far was kept" in text
@@ -261,16 +261,16 @@ def test_a_loss_that_is_not_finite(widget, until_idle, monkeypatch):
     from napari_dip_fusion.prior import fit
 
     monkeypatch.setattr(fit, "weighted_error", lambda output, *_: output.sum() * float("nan"))
-    widget.panel.fuse_button.click()
+    widget.panel.fuse_button.native.click()
     until_idle(widget)
-    assert "no longer finite" in widget.panel.message.text()
-    assert "learning_rate" in widget.panel.message.text()
+    assert "no longer finite" in widget.panel.message.value
+    assert "learning_rate" in widget.panel.message.value
 
 
 def test_memory_is_given_back(running, until_idle, qtbot):
     from napari_dip_fusion.prior.fit import Fit
 
-    running.panel.stop_button.click()
+    running.panel.stop_button.native.click()
     until_idle(running)
     fit = weakref.ref(running.session.result.state.fit)
     assert isinstance(fit(), Fit)
@@ -285,7 +285,7 @@ def test_memory_is_given_back(running, until_idle, qtbot):
 def test_memory_of_a_discarded_run_is_given_back(running, until_idle, monkeypatch):
     from napari_dip_fusion.prior.fit import Fit
 
-    running.panel.discard_button.click()
+    running.panel.discard_button.native.click()
     until_idle(running)
     QThreadPool.globalInstance().waitForDone(10_000)
     gc.collect()
@@ -301,9 +301,9 @@ def test_the_plugin_reloaded_during_a_run(running, viewer, until_idle, monkeypat
     assert type(new) is not type(running)
     viewer.window.add_dock_widget(new)
     new.sources.set_sources([viewer.layers["CT"], viewer.layers["MR"]])
-    assert new.panel.fuse_button.isEnabled()
+    assert new.panel.fuse_button.enabled
     new.shutdown()
-    running.panel.stop_button.click()
+    running.panel.stop_button.native.click()
     until_idle(running)
     assert "dip_fusion" in viewer.layers["fused CT + MR"].metadata
 
@@ -314,7 +314,7 @@ def test_without_torch_the_widget_opens_and_says_how_to_mend_it(
     # None makes "import torch" raise ModuleNotFoundError.
     monkeypatch.setitem(sys.modules, "torch", None)
     widget = make_widget(viewer)
-    qtbot.waitUntil(lambda: "PyTorch" in widget.panel.need.text(), timeout=10_000)
-    assert "python -m pip install" in widget.panel.need.text()
-    assert not widget.panel.fuse_button.isEnabled()
-    assert widget.panel.gains_button.isEnabled()
+    qtbot.waitUntil(lambda: "PyTorch" in widget.panel.need.value, timeout=10_000)
+    assert "python -m pip install" in widget.panel.need.value
+    assert not widget.panel.fuse_button.enabled
+    assert widget.panel.gains_button.enabled

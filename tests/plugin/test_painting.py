@@ -28,19 +28,19 @@ class Paints(QObject):
 @pytest.fixture
 def spinner(widget):
     """Return the moving picture in napari's status bar."""
-    labels = widget.window().statusBar().findChildren(QLabel)
+    labels = widget.native.window().statusBar().findChildren(QLabel)
     (movie,) = [label.movie() for label in labels if label.movie() is not None]
     return movie
 
 
 def test_the_spinner_stands_still_while_a_run_is_shown(widget, spinner):
-    bar = ActivityBar(3, lambda: None, widget)
+    bar = ActivityBar(3, lambda: None, widget.native)
     assert spinner.state() == QMovie.MovieState.Paused
     bar.close()
 
 
 def test_the_bar_of_another_plugin_starts_the_spinner_again(widget, spinner):
-    ActivityBar(3, lambda: None, widget).close()
+    ActivityBar(3, lambda: None, widget.native).close()
     bar = progress(total=3)
     assert spinner.state() == QMovie.MovieState.Running
     bar.close()
@@ -54,15 +54,18 @@ def test_a_bar_needs_no_napari_window(qtbot):
 
 def test_the_bar_before_the_first_iteration_does_not_move(widget):
     widget.panel.begin(7, afresh=True)
-    assert (widget.panel.progress.minimum(), widget.panel.progress.maximum()) == (0, 7)
-    assert widget.panel.progress.value() == -1
+    assert (widget.panel.progress.native.minimum(), widget.panel.progress.native.maximum()) == (
+        0,
+        7,
+    )
+    assert widget.panel.progress.native.value() == -1
 
 
 def test_a_report_paints_the_progress_once(qtbot, running_panel):
-    paints = Paints(running_panel.progress)
+    paints = Paints(running_panel.progress.native)
     step = StepDone(iteration=2, iterations=9, loss=0.5, floor=0.1, rate=3.0)
     running_panel.report(Progress((step,)))
-    assert running_panel.progress.value() == 2
+    assert running_panel.progress.native.value() == 2
     assert paints.count == 0
     qtbot.waitUntil(lambda: paints.count > 0)
     qtbot.wait(50)
@@ -76,9 +79,9 @@ def running_panel(qtbot, widget):
     panel.begin(9, afresh=True)
     for part in (panel.progress, panel.speed, panel.plot):
         part.show()
-    widget.window().show()
-    widget.scroll.ensureWidgetVisible(panel.progress)
-    qtbot.waitExposed(widget.window())
+    widget.native.window().show()
+    widget.scroll.ensureWidgetVisible(panel.progress.native)
+    qtbot.waitExposed(widget.native.window())
     qtbot.wait(200)
     return panel
 

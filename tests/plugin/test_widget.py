@@ -9,14 +9,14 @@ def scored(qtbot, widget, rows):
 
 
 def test_two_open_images_are_ready_to_fuse(widget):
-    assert [layer.name for layer in widget.sources.sources()] == ["CT", "MR"]
-    assert widget.panel.fuse_button.isEnabled()
-    assert "MB" in widget.panel.need.text()
-    assert widget.sources.status.text().startswith("✓")
+    assert [layer.name for layer in widget.sources.get_sources()] == ["CT", "MR"]
+    assert widget.panel.fuse_button.enabled
+    assert "MB" in widget.panel.need.value
+    assert widget.sources.status.value.startswith("✓")
 
 
 def test_a_fusion_from_the_button_to_the_table(qtbot, widget, viewer, until_idle):
-    widget.panel.fuse_button.click()
+    widget.panel.fuse_button.native.click()
     until_idle(widget)
     layer = viewer.layers["fused CT + MR"]
     stored = layer.metadata["dip_fusion"]
@@ -24,7 +24,7 @@ def test_a_fusion_from_the_button_to_the_table(qtbot, widget, viewer, until_idle
     assert [s["name"] for s in stored["record"]["sources"]] == ["CT", "MR"]
     assert layer.data.shape == (32, 40)
     assert 0 <= layer.data.min() < layer.data.max() <= 1
-    assert "Done: 3 iterations" in widget.panel.message.text()
+    assert "Done: 3 iterations" in widget.panel.message.value
     assert len(widget.panel.plot.loss_curve.yData) == 3
     scored(qtbot, widget, 4)
     assert list(widget.metrics.scores) == ["fused CT + MR", *BASELINES]
@@ -32,27 +32,27 @@ def test_a_fusion_from_the_button_to_the_table(qtbot, widget, viewer, until_idle
 
 
 def test_a_run_that_ended_holds_no_sources(widget, until_idle):
-    widget.panel.fuse_button.click()
+    widget.panel.fuse_button.native.click()
     until_idle(widget)
     plan = widget.session.plan
     assert (plan.layers, plan.readers) == ((), ())
     assert plan.names == ("CT", "MR")
     assert widget.session.can_continue
-    widget.panel.continue_button.click()
+    widget.panel.continue_button.native.click()
     until_idle(widget)
-    assert "Done: 103 iterations" in widget.panel.message.text()
+    assert "Done: 103 iterations" in widget.panel.message.value
 
 
 def test_the_copies_name_the_layers_of_the_run(widget, viewer, pair, until_idle):
-    tip = widget.fuse_tab.script_button.toolTip
-    assert tip() == "Python code for napari: a run of the ticked layers as set now."
-    widget.panel.fuse_button.click()
+    button = widget.fuse_tab.script_button
+    assert button.tooltip == "Python code for napari: a run of the ticked layers as set now."
+    widget.panel.fuse_button.native.click()
     until_idle(widget)
     viewer.add_image(pair[0], name="PET")
     widget.sources.set_sources([viewer.layers["MR"], viewer.layers["PET"]])
-    assert tip() == "Python code for napari: the last run, of CT + MR."
+    assert button.tooltip == "Python code for napari: the last run, of CT + MR."
     widget.fuse_tab.copy_script()
-    assert widget.panel.message.text() == "copied to the clipboard: the last run, of CT + MR"
+    assert widget.panel.message.value == "copied to the clipboard: the last run, of CT + MR"
 
 
 def test_the_consensus_image_is_shown_before_the_first_iteration(qtbot, widget, viewer):
@@ -60,12 +60,12 @@ def test_the_consensus_image_is_shown_before_the_first_iteration(qtbot, widget, 
 
     def note(event):
         if isinstance(event, Preview):
-            value = widget.panel.progress.value()
+            value = widget.panel.progress.native.value()
             shown.append((event.iteration, value, np.array(viewer.layers["fused CT + MR"].data)))
 
     widget.session.reported.connect(note)
     with qtbot.waitSignal(widget.session.reported, check_params_cb=lambda e: isinstance(e, Done)):
-        widget.panel.fuse_button.click()
+        widget.panel.fuse_button.native.click()
     iteration, progress, image = shown[0]
     assert iteration == 0
     assert progress <= 0
@@ -74,18 +74,18 @@ def test_the_consensus_image_is_shown_before_the_first_iteration(qtbot, widget, 
 
 def test_a_method_without_iterations_has_no_plot(widget, viewer, until_idle):
     widget.settings.fields["method"].value = "average"
-    widget.panel.fuse_button.click()
+    widget.panel.fuse_button.native.click()
     until_idle(widget)
-    assert widget.panel.message.text().startswith("Done in ")
+    assert widget.panel.message.value.startswith("Done in ")
     assert widget.panel.plot.isHidden()
-    assert widget.panel.continue_row.isHidden()
+    assert widget.panel.continue_row.native.isHidden()
     assert viewer.layers["fused CT + MR"].data.shape == (32, 40)
 
 
 def test_results_never_replace_a_layer(widget, viewer, until_idle):
     viewer.add_image(np.zeros((4, 4)), name="fused CT + MR")
     for _ in range(2):
-        widget.panel.fuse_button.click()
+        widget.panel.fuse_button.native.click()
         until_idle(widget)
     names = [layer.name for layer in viewer.layers]
     assert len(set(names)) == len(names) == 5
@@ -94,7 +94,7 @@ def test_results_never_replace_a_layer(widget, viewer, until_idle):
 
 def test_gain_maps_and_consensus_come_at_once(qtbot, widget, viewer):
     widget.settings.fields["band_sigma"].value = 0
-    widget.panel.gains_button.click()
+    widget.panel.gains_button.native.click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 5, timeout=10_000)
     names = [layer.name for layer in viewer.layers]
     assert names[2:] == ["CT gain", "MR gain", "consensus CT + MR"]
@@ -102,11 +102,11 @@ def test_gain_maps_and_consensus_come_at_once(qtbot, widget, viewer):
     assert {g.colormap.name for g in gains} == {"viridis"}
     assert {tuple(g.contrast_limits) for g in gains} == {(0, 1)}
     np.testing.assert_allclose(np.max([g.data for g in gains], axis=0), 1)
-    assert widget.panel.message.text() == ""
+    assert widget.panel.message.value == ""
 
 
 def test_two_bands_have_gain_maps_of_their_own(qtbot, widget, viewer):
-    widget.panel.gains_button.click()
+    widget.panel.gains_button.native.click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 7, timeout=10_000)
     assert [layer.name for layer in viewer.layers][2:6] == [
         *("CT gain (base)", "CT gain (details)", "MR gain (base)", "MR gain (details)")
@@ -115,8 +115,8 @@ def test_two_bands_have_gain_maps_of_their_own(qtbot, widget, viewer):
 
 def test_settings_that_do_not_go_together_are_explained(widget):
     widget.settings.fields["patch_size"].value = 4
-    assert "patch_size must be odd" in widget.panel.need.text()
-    assert not widget.panel.fuse_button.isEnabled()
+    assert "patch_size must be odd" in widget.panel.need.value
+    assert not widget.panel.fuse_button.enabled
 
 
 def test_too_little_memory_is_said_before_and_by_the_run(widget, until_idle, monkeypatch):
@@ -126,10 +126,10 @@ def test_too_little_memory_is_said_before_and_by_the_run(widget, until_idle, mon
     monkeypatch.setattr(module, "available_memory", lambda device: 1000)
     monkeypatch.setattr(core, "available_memory", lambda device: 1000)
     widget.settings.fields["seed"].value = 1
-    assert "smaller width" in widget.panel.need.text()
-    widget.panel.fuse_button.click()
+    assert "smaller width" in widget.panel.need.value
+    widget.panel.fuse_button.native.click()
     until_idle(widget)
-    assert "0.0 GB free; free memory, or use" in widget.panel.message.text()
+    assert "0.0 GB free; free memory, or use" in widget.panel.message.value
 
 
 def test_a_plane_of_a_stack_lands_on_its_slice(make_widget, viewer, pair, until_idle):
@@ -146,7 +146,7 @@ def test_a_plane_of_a_stack_lands_on_its_slice(make_widget, viewer, pair, until_
     viewer.dims.set_current_step(0, 1)
     widget = make_widget(viewer)
     widget.sources.set_sources(viewer.layers)
-    widget.panel.fuse_button.click()
+    widget.panel.fuse_button.native.click()
     until_idle(widget)
     fused = viewer.layers["fused CT + MR"]
     assert fused.data.shape == (1, 32, 40)
@@ -160,9 +160,9 @@ def test_a_plane_of_a_stack_lands_on_its_slice(make_widget, viewer, pair, until_
 def test_layers_on_other_grids_are_resampled(widget, viewer, until_idle):
     viewer.layers["MR"].translate = (4, 0)
     widget.sources.check()
-    assert "will be resampled" in widget.sources.status.text()
-    assert not widget.sources.interpolation_box.isHidden()
-    widget.panel.fuse_button.click()
+    assert "will be resampled" in widget.sources.status.value
+    assert not widget.sources.interpolation_box.native.isHidden()
+    widget.panel.fuse_button.native.click()
     until_idle(widget)
     assert viewer.layers["fused CT + MR"].data.shape == (32, 40)
 
@@ -171,7 +171,7 @@ def test_the_reference_gives_the_grid(widget, viewer, until_idle):
     viewer.layers["MR"].scale = (2, 2)
     widget.sources.set_reference(viewer.layers["MR"])
     widget.sources.check()
-    widget.panel.fuse_button.click()
+    widget.panel.fuse_button.native.click()
     until_idle(widget)
     assert viewer.layers["fused CT + MR"].scale.tolist() == [2, 2]
 
@@ -183,9 +183,13 @@ def test_levels_of_a_pyramid_can_be_chosen(make_widget, viewer, pair, until_idle
     widget = make_widget(viewer)
     widget.sources.set_sources(viewer.layers)
     box = widget.sources.level_box
-    assert [box.itemText(i) for i in range(box.count())] == ["auto", "0 (32 x 40)", "1 (16 x 20)"]
-    box.setCurrentIndex(2)
-    widget.panel.fuse_button.click()
+    assert [box.native.itemText(i) for i in range(box.native.count())] == [
+        "auto",
+        "0 (32 x 40)",
+        "1 (16 x 20)",
+    ]
+    box.value = 1
+    widget.panel.fuse_button.native.click()
     until_idle(widget)
     fused = viewer.layers["fused CT + MR"]
     assert fused.data.shape == (16, 20)
@@ -197,7 +201,7 @@ def test_colour_stays_colour(make_widget, viewer, pair, until_idle):
     for name, image in zip(("A", "B"), pair, strict=True):
         viewer.add_image(np.stack([image, image // 2, image // 3], axis=-1), name=name, rgb=True)
     widget = make_widget(viewer)
-    widget.panel.fuse_button.click()
+    widget.panel.fuse_button.native.click()
     until_idle(widget)
     assert viewer.layers["fused A + B"].data.shape == (32, 40, 3)
     assert viewer.layers["fused A + B"].rgb
@@ -207,7 +211,7 @@ def test_contrast_limits_as_intensity_windows(widget, viewer, until_idle):
     viewer.layers["CT"].contrast_limits = (10, 90)
     viewer.layers["MR"].contrast_limits = (20, 120)
     widget.settings.intensity.mode.value = "contrast limits"
-    widget.panel.fuse_button.click()
+    widget.panel.fuse_button.native.click()
     until_idle(widget)
     record = viewer.layers["fused CT + MR"].metadata["dip_fusion"]["record"]
     assert [s["intensity_window"] for s in record["sources"]] == [[10, 90], [20, 120]]
@@ -215,14 +219,14 @@ def test_contrast_limits_as_intensity_windows(widget, viewer, until_idle):
 
 def test_previews_appear_before_the_end(qtbot, make_widget, viewer, until_idle):
     widget = make_widget(viewer, iterations=2000, stop="iterations")
-    widget.panel.fuse_button.click()
+    widget.panel.fuse_button.native.click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=20_000)
     layer = viewer.layers[2]
     first = layer.data
     qtbot.waitUntil(lambda: layer.data is not first, timeout=20_000)
-    assert "iterations/s" in widget.panel.speed.text()
-    assert widget.panel.progress.maximum() == 2000
-    widget.panel.stop_button.click()
+    assert "iterations/s" in widget.panel.speed.value
+    assert widget.panel.progress.native.maximum() == 2000
+    widget.panel.stop_button.native.click()
     until_idle(widget)
     assert viewer.layers[2] is layer or viewer.layers[2] == layer
     assert "stopped" in layer.metadata["dip_fusion"]["record"]["stop_reason"]
@@ -246,8 +250,8 @@ def test_themes_and_activity(make_widget, viewer, until_idle):
         viewer.theme = theme
         shown = widget.panel.plot.backgroundBrush().color().name()
         assert shown == get_theme(theme).background.as_hex(format="long")
-    widget.panel.fuse_button.click()
+    widget.panel.fuse_button.native.click()
     assert len(progress._all_instances) == before + 1
-    widget.panel.stop_button.click()
+    widget.panel.stop_button.native.click()
     until_idle(widget)
     assert len(progress._all_instances) == before

@@ -10,7 +10,7 @@ from npe2 import PluginManifest
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import read_image
 from napari_dip_fusion.plugin.readers import get_reader
-from napari_dip_fusion.plugin.writers import layer_source, write_bundle, write_image
+from napari_dip_fusion.plugin.writers import make_source, write_bundle, write_image
 
 pytestmark = pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
 
@@ -183,6 +183,6 @@ def test_units_of_the_viewer_survive_when_layers_agree(tmp_path):
 
 
 def test_bare_meta_is_enough():
-    image = layer_source(np.zeros((4, 5)), {})
+    image = make_source(np.zeros((4, 5)), {})
     assert image.axes == ("y", "x")
     np.testing.assert_array_equal(image.affine, np.eye(3))

@@ -1,14 +1,10 @@
-"""What napari's menus call: they open the widget and press its buttons."""
-
-from typing import TYPE_CHECKING
+"""What napari's menus call: functions that open the widget and press its buttons."""
 
 from napari.layers import Image
 from napari.viewer import Viewer
 
 from napari_dip_fusion.plugin.layers.layer_record import find_sources, get_record
-
-if TYPE_CHECKING:
-    from napari_dip_fusion.plugin.widget import DipFusionWidget
+from napari_dip_fusion.plugin.widget import DipFusionWidget
 
 DOCK = "DIP Fusion (DIP Fusion)"
 """What napari's Plugins menu calls the dock, so that it finds the one opened here."""
@@ -19,7 +15,7 @@ def fuse_selected(viewer: Viewer) -> None:
     selected = _selected(viewer)
     widget = _open(viewer)
     if len(selected) < 2:
-        widget.panel.show_message(
+        widget.panel.message.say(
             f"select two or more image layers in the layer list first (selected: {len(selected)})"
         )
         return
@@ -37,6 +33,7 @@ def fusion_metrics(viewer: Viewer) -> None:
     widget = _open(viewer)
     fused = [layer for layer in selected if get_record(layer) is not None]
     if not fused and len(selected) >= 3:
+        # napari counts layers from the lowest up.
         fused = selected[-1:]
     recorded = find_sources(viewer, fused[0]) if fused else []
     sources = recorded or [layer for layer in selected if layer not in fused]
@@ -48,17 +45,16 @@ def fusion_metrics(viewer: Viewer) -> None:
     widget.compute_metrics()
 
 
-def _open(viewer: Viewer) -> "DipFusionWidget":
+def _open(viewer: Viewer) -> DipFusionWidget:
     """Return the widget at its first tab, visible; the one that is open, from whatever menu."""
-    from napari_dip_fusion.plugin.widget import DipFusionWidget
-
     docked = viewer.window.dock_widgets.values()
     widget = next((w for w in docked if isinstance(w, DipFusionWidget)), None)
     if widget is None:
         widget = DipFusionWidget(viewer)
         viewer.window.add_dock_widget(widget, name=DOCK)
     widget.show_tab(widget.fuse_tab)
-    dock = widget.parent()
+    # It may have been hidden, or lie as a tab behind another dock.
+    dock = widget.native.parent()
     dock.show()
     dock.raise_()
     return widget

@@ -1,4 +1,4 @@
-"""Image files to napari layers: translates, and leaves the reading to ``io``.
+"""Turns image files into napari layers; the reading itself is that of ``io``.
 
 Only files that napari's own reader cannot place are taken: medical images,
 OME-Zarr, and what this plugin wrote.
@@ -17,17 +17,19 @@ from napari_dip_fusion.io import read_images, record_images
 from napari_dip_fusion.io.claimed import is_claimed
 from napari_dip_fusion.sources import Source
 
-__all__ = ["get_reader", "layer_arguments"]
+__all__ = ["get_reader", "make_layer_arguments"]
 
 LayerData = tuple[Any, dict[str, Any], str]
-Reader = Callable[[str | Sequence[str]], list[LayerData]]
+"""Pixels, arguments of ``viewer.add_image``, and the type of the layer, as napari takes them."""
+
+ReadFunction = Callable[[str | Sequence[str]], list[LayerData]]
 
 # What a file may say about how a layer is shown.
 _DISPLAY = ("contrast_limits", "gamma", "opacity", "blending", "visible", "interpolation2d")
 _TRANSFORM = ("scale", "translate", "rotate", "shear", "affine")
 
 
-def get_reader(path: str | Sequence[str]) -> Reader | None:
+def get_reader(path: str | Sequence[str]) -> ReadFunction | None:
     """Return a reader for files of this plugin's formats.
 
     Parameters
@@ -41,6 +43,7 @@ def get_reader(path: str | Sequence[str]) -> Reader | None:
         None for what belongs to another reader: foreign OME-TIFF, folders of
         something else, lists of other files.
     """
+    # napari asks every plugin about every file: pydicom is loaded where it is needed only.
     from napari_dip_fusion.io.dicom.files import is_dicom
 
     if not isinstance(path, str):
@@ -48,7 +51,7 @@ def get_reader(path: str | Sequence[str]) -> Reader | None:
     return _read if is_claimed(Path(path)) else None
 
 
-def layer_arguments(image: Source) -> dict[str, Any]:
+def make_layer_arguments(image: Source) -> dict[str, Any]:
     """Return arguments of ``viewer.add_image`` besides the data.
 
     Parameters
@@ -62,15 +65,15 @@ def layer_arguments(image: Source) -> dict[str, Any]:
         Name, place, units, axis labels, metadata, and how it was shown.
     """
     arguments = {key: image.display[key] for key in _DISPLAY if key in image.display}
-    colormap = _colormap(image.display.get("colormap"))
+    colormap = _read_colormap(image.display.get("colormap"))
     if colormap is not None and not image.rgb:
         arguments["colormap"] = colormap
     return {
         **arguments,
-        **_place(image),
+        **_make_transform(image),
         "name": image.name,
         "rgb": image.rgb,
-        "units": tuple(_unit(unit) for unit in image.units),
+        "units": tuple(_read_unit(unit) for unit in image.units),
         "axis_labels": image.axes,
         "metadata": dict(image.metadata),
     }
@@ -80,38 +83,40 @@ def _read(path: str | Sequence[str]) -> list[LayerData]:
     file = Path(path if isinstance(path, str) else path[0])
     is_record = file.name.lower().endswith(record_images.ENDING)
     images = record_images.read(file) if is_record else read_images(file)
-    return [_layer(image) for image in images]
+    return [_make_layer(image) for image in images]
 
 
 def _read_series(path: str | Sequence[str]) -> list[LayerData]:
     from napari_dip_fusion.io.dicom.series import read_files
 
     paths = [path] if isinstance(path, str) else path
-    return [_layer(image) for image in read_files([Path(p) for p in paths])]
+    return [_make_layer(image) for image in read_files([Path(p) for p in paths])]
 
 
-def _layer(image: Source) -> LayerData:
-    arguments = layer_arguments(image)
+def _make_layer(image: Source) -> LayerData:
+    arguments = make_layer_arguments(image)
     if not image.pyramid:
         return image.data, arguments, "image"
     return [image.data, *image.pyramid], {**arguments, "multiscale": True}, "image"
 
 
-def _place(image: Source) -> dict[str, Any]:
+def _make_transform(image: Source) -> dict[str, Any]:
     """Return the transform as it was set, or in the simplest form there is."""
+    # Layers that this plugin wrote have the parts of their transform beside its product.
     known = image.display.get("transform")
     if isinstance(known, Mapping) and set(known) == set(_TRANSFORM):
         parts = {key: np.asarray(known[key], dtype=np.float64) for key in _TRANSFORM}
-        if _composes(parts, image.affine):
+        if _makes_up(parts, image.affine):
             return parts
+    # Scale and translate can be changed by hand in napari's own controls, an affine cannot.
     steps = image.affine[:-1, :-1]
     if np.array_equal(steps, np.diag(np.diag(steps))) and (np.diag(steps) > 0).all():
         return {"scale": np.diag(steps), "translate": image.affine[:-1, -1]}
     return {"affine": image.affine}
 
 
-def _composes(parts: Mapping[str, Any], affine: Any) -> bool:
-    """Tell whether parts from a file make up its affine."""
+def _makes_up(parts: Mapping[str, Any], affine: Any) -> bool:
+    """Tell whether the parts of a transform, as a file has them, make up its affine."""
     try:
         inner = Affine(**{key: parts[key] for key in _TRANSFORM[:-1]})
         whole = parts["affine"] @ inner.affine_matrix
@@ -120,7 +125,7 @@ def _composes(parts: Mapping[str, Any], affine: Any) -> bool:
     return whole.shape == affine.shape and bool(np.allclose(whole, affine, rtol=1e-9, atol=1e-9))
 
 
-def _unit(unit: str) -> str:
+def _read_unit(unit: str) -> str:
     """Return a unit that napari takes; one that it does not know becomes pixels."""
     try:
         registry: Any = pint.get_application_registry()  # type: ignore[no-untyped-call]
@@ -129,8 +134,8 @@ def _unit(unit: str) -> str:
         return "pixel"
 
 
-def _colormap(known: Any) -> Any:
-    """Return a colormap by name, as ``#rrggbb``, or from its colours."""
+def _read_colormap(known: Any) -> Any:
+    """Return a colormap by name, as ``#rrggbb``, or from its colors."""
     if isinstance(known, str):
         is_hex = len(known) == 7 and known.startswith("#")
         return known if is_hex or known in AVAILABLE_COLORMAPS else None

@@ -104,6 +104,7 @@ def fuse_layers(
         level=level,
         interpolation=interpolation,
     )
+    # Python's warnings and not napari's: a script may have no window to show them in.
     for text in plan.warnings:
         warnings.warn(text, stacklevel=2)
     planes = [reader.read() for reader in plan.readers]
@@ -114,6 +115,7 @@ def fuse_layers(
     if consensus and result.consensus is not None:
         image = show_consensus(result.sources, result.consensus)
         add_fused_layer(viewer, image, name_consensus(names), place)
+    # The fused image is the last, and so the topmost.
     metadata = make_metadata(result.record, result.metrics, place)
     add_fused_layer(viewer, result.image, name_fused(names), place, metadata=metadata)
     return result

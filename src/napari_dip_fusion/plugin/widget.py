@@ -2,12 +2,17 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any
 
+from magicgui.widgets import Container
+from magicgui.widgets.bases import Widget
 from napari import Viewer
-from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QTabBar, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFrame, QScrollArea, QTabBar
 
-from napari_dip_fusion.plugin.forms.method_list import lacking_weights
+from napari_dip_fusion.plugin.forms.layout import Text
+from napari_dip_fusion.plugin.forms.method_list import list_lacking_weights
+from napari_dip_fusion.plugin.forms.native_widget import NativeWidget
 from napari_dip_fusion.plugin.forms.planner import Planner
 from napari_dip_fusion.plugin.forms.preferences import load_preferences
 from napari_dip_fusion.plugin.forms.settings import SettingsForm
@@ -25,7 +30,7 @@ _TABS = {
 }
 
 
-class DipFusionWidget(QWidget):
+class DipFusionWidget(Container[Widget]):
     """Choose layers, then fuse them, or compare what several methods make of them.
 
     Parameters
@@ -34,8 +39,8 @@ class DipFusionWidget(QWidget):
         Injected by napari.
     """
 
-    def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__(labels=False)
         self.viewer = napari_viewer
         self._docked = False
         self._tasks = Tasks(self)
@@ -51,8 +56,7 @@ class DipFusionWidget(QWidget):
         self.folded_metrics = self.fuse_tab.folded_metrics
         self._build()
         self._connect()
-        self._layers_changed()
-        self._update_ready()
+        self._update_layers()
         self._probe_torch()
 
     def fuse(self) -> None:
@@ -61,11 +65,11 @@ class DipFusionWidget(QWidget):
         self.fuse_tab.fuse()
 
     def compute_metrics(self) -> None:
-        """Score the compared layers against the ticked sources."""
+        """Score the layers that have a row against the ticked sources."""
         self.show_tab(self.fuse_tab)
         self.fuse_tab.compute_metrics()
 
-    def show_tab(self, tab: QWidget) -> None:
+    def show_tab(self, tab: Widget) -> None:
         """Show the tab of a fusion or that of a comparison."""
         self.tabs.setCurrentIndex(self._pages.index(tab))
 
@@ -79,40 +83,47 @@ class DipFusionWidget(QWidget):
         # A tab bar and not a tab widget, which is as high as the highest of its pages.
         self.tabs = QTabBar()
         self.tabs.setExpanding(True)
-        self._pages: list[QWidget] = [self.fuse_tab, self.compare_tab]
+        self._pages: tuple[Widget, ...] = (self.fuse_tab, self.compare_tab)
         for name, tip in _TABS.items():
             self.tabs.setTabToolTip(self.tabs.addTab(name), tip)
+        content = Container[Widget](
+            widgets=[
+                Text("<b>Sources</b>"),
+                self.sources,
+                NativeWidget(self.tabs),
+                self.fuse_tab,
+                self.compare_tab,
+            ],
+            labels=False,
+        )
+        content.margins = (6, 6, 6, 6)
+        # All room that is left stays at the bottom, and the parts keep their heights.
+        content.native.layout().addStretch(1)
         self.tabs.currentChanged.connect(self._show_page)
         self._show_page(0)
-        content = QWidget()
-        layout = QVBoxLayout(content)
-        layout.setContentsMargins(6, 6, 6, 6)
-        layout.addWidget(QLabel("<b>Sources</b>"))
-        for part in (self.sources, self.tabs, *self._pages):
-            layout.addWidget(part)
-        layout.addStretch(1)
+        # Not the scroll area of a container, which napari leaves behind: it docks what is inside.
         self.scroll = QScrollArea()
         self.scroll.setWidgetResizable(True)
         self.scroll.setFrameShape(QFrame.Shape.NoFrame)
         self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.scroll.setWidget(content)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(self.scroll)
-        self.setMinimumWidth(350)
+        self.scroll.setWidget(content.native)
+        self.margins = (0, 0, 0, 0)
+        self.append(NativeWidget(self.scroll))
+        self.min_width = 350
 
     def _show_page(self, index: int) -> None:
         for i, page in enumerate(self._pages):
-            page.setVisible(i == index)
+            page.visible = i == index
 
     def _connect(self) -> None:
-        self.sources.changed.connect(self._layers_changed)
+        self.sources.choice_changed.connect(self._update_layers)
         self.sources.checked.connect(self._update_ready)
-        self.settings.changed.connect(self._update_ready)
+        self.settings.config_changed.connect(self._update_ready)
         self.compare_tab.session.phase_changed.connect(self.fuse_tab.follow_runs)
-        self._events.connect(self.viewer.events.theme, self._theme_changed)
+        self._events.connect(self.viewer.events.theme, self._show_theme)
         for event in (self.viewer.layers.events.inserted, self.viewer.layers.events.removed):
-            self._events.connect(event, self._layers_changed)
+            self._events.connect(event, self._update_layers)
+        # None of them touches the Qt side of a part, which may be gone when it is called.
         self._closers = (
             self._tasks.close,
             *self.fuse_tab.closers,
@@ -120,36 +131,37 @@ class DipFusionWidget(QWidget):
             self.sources.close_subscriptions,
             self._events.close,
         )
-        # The widget's own methods are not called when it is destroyed.
-        self.destroyed.connect(partial(_close_all, self._closers))
+        self.native_parent_changed.connect(self._check_dock)
+        # napari may also destroy the Qt part without another word.
+        self.native.destroyed.connect(partial(_close_all, self._closers))
 
-    def event(self, event: QEvent) -> bool:
+    def _check_dock(self, parent: Any) -> None:
         """Notice when napari takes the widget out of its dock, which ends it."""
-        if event.type() == QEvent.Type.ParentChange:
-            if self._docked and self.parent() is None:
-                self.shutdown()
-            self._docked = self.parent() is not None
-        return bool(super().event(event))
+        if self._docked and parent is None:
+            self.shutdown()
+        self._docked = parent is not None
 
     # -- following the viewer ---------------------------------------------------
 
-    def _layers_changed(self) -> None:
+    def _update_layers(self) -> None:
         self.fuse_tab.update_layers()
 
     def _update_ready(self) -> None:
         self.fuse_tab.update_ready()
         self.compare_tab.update_ready(self.sources.report.ok)
 
-    def _theme_changed(self) -> None:
-        self.panel.plot.set_theme(self.viewer.theme)
+    def _show_theme(self) -> None:
+        self.panel.set_theme(self.viewer.theme)
 
     # -- torch and devices --------------------------------------------------------
 
     def _probe_torch(self) -> None:
         """Import torch outside the GUI thread, and learn what there is for it."""
+        # It takes seconds the first time, which the window would stand still for.
         if torch_is_imported():
             self._show_probe(_probe())
         else:
+            self._update_ready()
             self._tasks.start(_probe, DipFusionWidget._show_probe)
 
     def _show_probe(self, found: tuple[list[str], list[str]] | Failed) -> None:
@@ -159,13 +171,13 @@ class DipFusionWidget(QWidget):
         else:
             devices, without_weights = found
             self.compare_tab.methods.set_without_weights(without_weights)
+            # The form tells of the change, which says what is ready now.
             self.settings.set_devices(devices)
-            self._update_ready()
 
 
 def _probe() -> tuple[list[str], list[str]]:
     """Return the devices, and the methods whose weights are missing; imports torch."""
-    return list_devices(), lacking_weights()
+    return list_devices(), list_lacking_weights()
 
 
 def _close_all(closers: Iterable[Callable[[], None]]) -> None:

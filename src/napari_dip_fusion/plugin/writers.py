@@ -1,4 +1,4 @@
-"""napari layers to image files: translates, and leaves the writing to ``io``."""
+"""Turns napari layers into image files; the writing itself is that of ``io``."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from napari_dip_fusion.io import write_images
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.units import abbreviate_unit
 
-__all__ = ["layer_source", "write_bundle", "write_image"]
+__all__ = ["make_source", "write_bundle", "write_image"]
 
 _DISPLAY = ("contrast_limits", "gamma", "opacity", "blending", "visible", "interpolation2d")
 
@@ -36,7 +36,7 @@ def write_image(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
     list of str
         What was written.
     """
-    return [str(write_file(path, layer_source(data, meta), overwrite=True))]
+    return [str(write_file(path, make_source(data, meta), overwrite=True))]
 
 
 def write_bundle(path: str, layers: Sequence[tuple[Any, Mapping[str, Any], str]]) -> list[str]:
@@ -54,12 +54,12 @@ def write_bundle(path: str, layers: Sequence[tuple[Any, Mapping[str, Any], str]]
     list of str
         What was written.
     """
-    images = [layer_source(data, meta) for data, meta, _ in layers]
+    images = [make_source(data, meta) for data, meta, _ in layers]
     return [str(write_images(path, images, overwrite=True))]
 
 
-def layer_source(data: Any, meta: Mapping[str, Any]) -> Source:
-    """Return what a layer shows as an image of ``io``.
+def make_source(data: Any, meta: Mapping[str, Any]) -> Source:
+    """Return the source that holds what a layer shows.
 
     Parameters
     ----------
@@ -73,25 +73,26 @@ def layer_source(data: Any, meta: Mapping[str, Any]) -> Source:
     Source
         With the whole transform of the layer as its affine, and its parts kept.
     """
+    # Levels may be dask arrays, of which nothing is read here.
     levels = list(data) if meta.get("multiscale") else [data]
     rgb = bool(meta.get("rgb"))
     first = levels[0] if hasattr(levels[0], "shape") else np.asarray(levels[0])
     ndim = len(first.shape) - rgb
-    transform = _transform(meta, ndim)
+    transform = _read_transform(meta, ndim)
     return Source(
         first,
         tuple(str(label) for label in meta.get("axis_labels") or ()),
-        affine=_whole(transform),
-        units=tuple(_symbol(unit) for unit in meta.get("units") or ()),
+        affine=_compose_affine(transform),
+        units=tuple(_get_symbol(unit) for unit in meta.get("units") or ()),
         name=str(meta.get("name") or ""),
         rgb=rgb,
         metadata=dict(meta.get("metadata") or {}),
-        display=_display(meta, transform),
+        display=_read_display(meta, transform),
         pyramid=tuple(levels[1:]),
     )
 
 
-def _transform(meta: Mapping[str, Any], ndim: int) -> dict[str, Any]:
+def _read_transform(meta: Mapping[str, Any], ndim: int) -> dict[str, Any]:
     """Return the parts of the transform, with what a layer has by default."""
     default = {
         "scale": np.ones(ndim),
@@ -104,28 +105,30 @@ def _transform(meta: Mapping[str, Any], ndim: int) -> dict[str, Any]:
     return {key: np.asarray(value, np.float64) for key, value in {**default, **given}.items()}
 
 
-def _whole(transform: Mapping[str, Any]) -> Any:
+def _compose_affine(transform: Mapping[str, Any]) -> Any:
+    # The order in which napari applies them: the affine comes after all others.
     inner = Affine(**{key: value for key, value in transform.items() if key != "affine"})
     return transform["affine"] @ inner.affine_matrix
 
 
-def _symbol(unit: Any) -> str:
+def _get_symbol(unit: Any) -> str:
     """Return the short symbol of a ``pint.Unit`` or of its name."""
     return abbreviate_unit(unit if isinstance(unit, str) else f"{unit:~}")
 
 
-def _display(meta: Mapping[str, Any], transform: Mapping[str, Any]) -> dict[str, Any]:
+def _read_display(meta: Mapping[str, Any], transform: Mapping[str, Any]) -> dict[str, Any]:
     shown = {key: meta[key] for key in _DISPLAY if meta.get(key) is not None}
     colormap = meta.get("colormap")
     if colormap is not None and not meta.get("rgb"):
-        shown["colormap"] = _colormap(colormap)
+        shown["colormap"] = _name_colormap(colormap)
     return {**shown, "transform": dict(transform)}
 
 
-def _colormap(colormap: Any) -> Any:
-    """Return a colormap's name, if napari knows it, otherwise its colours."""
+def _name_colormap(colormap: Any) -> Any:
+    """Return a colormap's name, if napari knows it, otherwise its colors."""
     if isinstance(colormap, str):
         return colormap
+    # Layer data tuples hold colormaps as models or as dictionaries.
     parts = colormap if isinstance(colormap, Mapping) else dict(colormap)
     if parts.get("name") in AVAILABLE_COLORMAPS:
         return parts["name"]

@@ -13,14 +13,14 @@ LIMITS = [(0.0, 10.0), (5.0, 20.0)]
 def form(qtbot):
     made = SettingsForm(Preferences())
     made.intensity.set_sources(["CT", "MR"])
-    qtbot.addWidget(made)
+    qtbot.addWidget(made.native)
     return made
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_goes_through_the_form_unchanged(form, name):
     form.preset.value = name
-    assert form.config(LIMITS) == FusionConfig.preset(name)
+    assert form.take_config(LIMITS) == FusionConfig.preset(name)
 
 
 def test_every_setting_has_a_field_with_its_help(form):
@@ -38,7 +38,7 @@ def test_other_settings_can_be_shown(form):
         "paper", learning_rate=2e-5, width=7, device="cuda:3", percentiles=(1, 90), input_noise=0.1
     )
     form.show_config(config)
-    assert form.config(LIMITS) == config
+    assert form.take_config(LIMITS) == config
 
 
 def test_numbers_with_many_decimals_are_shown_in_full(form):
@@ -46,13 +46,13 @@ def test_numbers_with_many_decimals_are_shown_in_full(form):
         min_improvement=0.005, sharpness=1.255, learning_rate=0.0012345678, percentiles=(0.125, 99)
     )
     form.show_config(config)
-    assert form.config(LIMITS) == config
+    assert form.take_config(LIMITS) == config
     assert form.intensity.high.native.text() == "99.00"
 
 
 def test_shown_settings_are_one_change(form):
     changes = []
-    form.changed.connect(lambda: changes.append(form.config(LIMITS)))
+    form.config_changed.connect(lambda: changes.append(form.take_config(LIMITS)))
     config = FusionConfig.preset("paper", width=24)
     form.show_config(config)
     assert changes == [config]
@@ -62,13 +62,13 @@ def test_a_preset_leaves_data_and_machine_alone(form):
     form.intensity.mode.value = "dtype"
     form.fields["threads"].value = 3
     form.preset.value = "paper"
-    config = form.config(LIMITS)
+    config = form.take_config(LIMITS)
     assert (config.intensity, config.compute.threads, config.network.width) == ("dtype", 3, 128)
 
 
 def test_the_title_counts_what_differs(qtbot, form):
     assert form.folded.text() == "Settings"
-    with qtbot.waitSignal(form.changed):
+    with qtbot.waitSignal(form.config_changed):
         form.fields["width"].value = 16
     form.fields["learning_rate"].value = "0.02"
     assert form.folded.text() == "Settings (2 not as in the preset)"
@@ -79,20 +79,20 @@ def test_the_title_counts_what_differs(qtbot, form):
 def test_a_number_that_is_none_is_explained(form):
     form.fields["learning_rate"].value = "fast"
     with pytest.raises(ValueError, match="Learning rate must be a number, got 'fast'"):
-        form.config(LIMITS)
+        form.take_config(LIMITS)
 
 
 def test_intensity_windows(form):
     intensity = form.intensity
     intensity.mode.value = "contrast limits"
-    assert form.config(LIMITS).intensity == ((0, 10), (5, 20))
+    assert form.take_config(LIMITS).intensity == ((0, 10), (5, 20))
     intensity.mode.value = "one by one"
     intensity._each[1].value = "contrast limits"
-    assert form.config(LIMITS).intensity == ("auto", (5, 20))
+    assert form.take_config(LIMITS).intensity == ("auto", (5, 20))
     intensity.set_sources(["MR", "PET"])
-    assert form.config(LIMITS).intensity == ((0, 10), "auto")
+    assert form.take_config(LIMITS).intensity == ((0, 10), "auto")
     intensity.mode.value = "percentiles"
-    assert form.config(LIMITS).intensity == "percentiles"
+    assert form.take_config(LIMITS).intensity == "percentiles"
 
 
 def test_devices_are_added_when_they_are_known(form):
@@ -118,13 +118,13 @@ def test_preferences_are_napari_s(stored):
     stored.threads = 2
     stored.preview_rate = 0
     assert load_preferences() == Preferences("paper", threads=2, preview_rate=0)
-    assert load_preferences().config().network.width == 128
+    assert load_preferences().make_config().network.width == 128
 
 
 def test_a_device_that_is_not_there_is_kept_for_the_run_to_explain(stored, form):
     stored.device = "cuda:7"
-    form.show_config(load_preferences().config())
-    assert form.config(LIMITS).compute.device == "cuda:7"
+    form.show_config(load_preferences().make_config())
+    assert form.take_config(LIMITS).compute.device == "cuda:7"
 
 
 def test_without_the_plugin_the_preferences_are_the_defaults(plugin_settings):
@@ -138,15 +138,15 @@ def test_settings_are_taken_from_the_record_of_a_layer(viewer, make_widget):
     layer = viewer.add_image(np.eye(8), name="fused", metadata={"dip_fusion": record})
     viewer.layers.selection = {layer}
     widget.fuse_tab.recall_settings()
-    assert widget.settings.config([]) == config
-    assert widget.panel.message.text() == "these are the settings of fused"
+    assert widget.settings.take_config([]) == config
+    assert widget.panel.message.value == "these are the settings of fused"
     viewer.layers.selection = {viewer.layers["CT"]}
     widget.fuse_tab.recall_settings()
-    assert "select a fused layer" in widget.panel.message.text()
+    assert "select a fused layer" in widget.panel.message.value
     record["record"]["config"]["colour"] = 1
     viewer.layers.selection = {layer}
     widget.fuse_tab.recall_settings()
-    assert "unknown setting 'colour'" in widget.panel.message.text()
+    assert "unknown setting 'colour'" in widget.panel.message.value
 
 
 def test_settings_of_the_topmost_layer_but_for_its_windows(viewer, make_widget):
@@ -157,6 +157,6 @@ def test_settings_of_the_topmost_layer_but_for_its_windows(viewer, make_widget):
         viewer.add_image(np.eye(8), name=f"fused {seed}", metadata=metadata)
     viewer.layers.selection = set(viewer.layers)
     widget.fuse_tab.recall_settings()
-    assert widget.settings.config([]) == FusionConfig(seed=4)
-    text = widget.panel.message.text()
+    assert widget.settings.take_config([]) == FusionConfig(seed=4)
+    text = widget.panel.message.value
     assert text.startswith("these are the settings of fused 4, but for its intensity windows")

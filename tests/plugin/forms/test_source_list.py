@@ -9,7 +9,7 @@ from napari_dip_fusion.plugin.forms.source_list import SourceList
 @pytest.fixture
 def sources(qtbot, viewer):
     made = SourceList(viewer)
-    qtbot.addWidget(made)
+    qtbot.addWidget(made.native)
     yield made
     made.close_subscriptions()
 
@@ -24,7 +24,7 @@ def bold(sources):
 
 
 def names(sources):
-    return [layer.name for layer in sources.sources()]
+    return [layer.name for layer in sources.get_sources()]
 
 
 def test_the_list_follows_the_viewer(sources, viewer, pair):
@@ -49,46 +49,46 @@ def test_ticks_survive_what_happens_to_other_layers(sources, viewer, pair):
     assert names(sources) == ["T1", "PET"]
     viewer.layers.remove("T1")
     assert names(sources) == ["PET"]
-    assert sources.status.text().startswith("✗")
+    assert sources.status.value.startswith("✗")
 
 
 def test_a_new_order_of_the_sources_is_a_change(qtbot, sources, viewer):
-    with qtbot.waitSignal(sources.changed):
+    with qtbot.waitSignal(sources.choice_changed):
         viewer.layers.move(0, 2)
     assert names(sources) == ["MR", "CT"]
 
 
 def test_a_tick_makes_a_source(qtbot, sources):
-    with qtbot.waitSignal(sources.changed):
+    with qtbot.waitSignal(sources.choice_changed):
         sources.list.item(0).setCheckState(Qt.CheckState.Unchecked)
     assert names(sources) == ["CT"]
-    assert "choose two or more" in sources.status.text()
+    assert "choose two or more" in sources.status.value
 
 
 def test_the_selection_is_shown_and_used(sources, viewer, pair):
     viewer.add_image(pair[0], name="PET")
     viewer.layers.selection = {viewer.layers["PET"], viewer.layers["CT"]}
     assert bold(sources) == ["PET", "CT"]
-    assert sources.selected_button.text() == "Use selected layers (2)"
-    sources.selected_button.click()
+    assert sources.selected_button.text == "Use selected layers (2)"
+    sources.selected_button.native.click()
     assert names(sources) == ["CT", "PET"]
     viewer.layers.selection = {viewer.layers["PET"]}
-    assert not sources.selected_button.isEnabled()
+    assert not sources.selected_button.enabled
 
 
 def test_layers_that_are_no_images_are_left_out_aloud(sources, viewer):
     viewer.add_labels(np.zeros((32, 40), dtype=int), name="mask")
     viewer.layers.selection = set(viewer.layers)
-    sources.selected_button.click()
+    sources.selected_button.native.click()
     assert names(sources) == ["CT", "MR"]
-    assert "mask left out" in sources.status.text()
+    assert "mask left out" in sources.status.value
 
 
 def test_selected_layers_are_ticked_at_first(qtbot, viewer, pair):
     viewer.add_image(pair[0], name="PET")
     viewer.layers.selection = {viewer.layers["PET"], viewer.layers["MR"]}
     made = SourceList(viewer)
-    qtbot.addWidget(made)
+    qtbot.addWidget(made.native)
     assert names(made) == ["MR", "PET"]
     made.close_subscriptions()
 
@@ -96,34 +96,34 @@ def test_selected_layers_are_ticked_at_first(qtbot, viewer, pair):
 def test_nothing_is_ticked_where_it_would_be_a_guess(qtbot, viewer, pair):
     viewer.add_image(pair[0], name="PET")
     made = SourceList(viewer)
-    qtbot.addWidget(made)
+    qtbot.addWidget(made.native)
     assert names(made) == []
     made.close_subscriptions()
 
 
 def test_the_reference_can_be_changed_and_survives(sources, viewer, pair):
-    assert sources.reference() == viewer.layers["CT"]
+    assert sources.get_reference() == viewer.layers["CT"]
     sources.set_reference(viewer.layers["MR"])
     viewer.add_image(pair[0], name="PET")
     viewer.layers["CT"].name = "bone"
-    assert sources.reference() == viewer.layers["MR"]
+    assert sources.get_reference() == viewer.layers["MR"]
     viewer.layers.remove("MR")
-    assert sources.reference() == viewer.layers["bone"]
+    assert sources.get_reference() == viewer.layers["bone"]
 
 
 def test_moves_of_layers_are_checked_once_they_settle(qtbot, sources, viewer):
     with qtbot.waitSignal(sources.checked, timeout=5000):
         viewer.layers["MR"].translate = (0, 30)
-    assert "covers only 25% of CT" in sources.status.text()
+    assert "covers only 25% of CT" in sources.status.value
     with qtbot.waitSignal(sources.checked, timeout=5000):
         viewer.layers["MR"].translate = (0, 300)
-    assert "does not overlap" in sources.status.text()
+    assert "does not overlap" in sources.status.value
     assert not sources.report.ok
 
 
 def test_long_names_do_not_widen_the_list(sources, viewer):
     viewer.layers["CT"].name = "a very long name of a layer " * 8
-    assert sources.minimumSizeHint().width() < 340
+    assert sources.native.minimumSizeHint().width() < 340
 
 
 def test_the_list_grows_with_the_height_around(qtbot, viewer, pair):
@@ -133,7 +133,7 @@ def test_the_list_grows_with_the_height_around(qtbot, viewer, pair):
     qtbot.addWidget(area)
     area.setWidgetResizable(True)
     made = SourceList(viewer)
-    area.setWidget(made)
+    area.setWidget(made.native)
 
     def shown(height):
         area.resize(350, height)

@@ -14,8 +14,8 @@ from napari_dip_fusion.plugin.running.comparison_run import (
     MethodDone,
     MethodLeftOut,
     MethodProgress,
-    machine_settings,
-    own_settings,
+    get_comparable_settings,
+    get_compute_settings,
     run_methods,
 )
 from napari_dip_fusion.plugin.running.plan import Plan
@@ -142,8 +142,8 @@ def test_sources_that_cannot_be_prepared_raise(pair):
 
 def test_settings_of_an_entry_belong_to_the_settings_of_a_fusion():
     config = FusionConfig(iterations=7, threads=3)
-    assert own_settings(config)["iterations"] == 7
-    assert machine_settings(config)["threads"] == 3
-    assert "iterations" not in machine_settings(config)
+    assert get_comparable_settings(config)["iterations"] == 7
+    assert get_compute_settings(config)["threads"] == 3
+    assert "iterations" not in get_compute_settings(config)
     for preset in PRESETS:
-        FusionConfig.preset(preset, **own_settings(config))
+        FusionConfig.preset(preset, **get_comparable_settings(config))

@@ -38,7 +38,7 @@ def ran(opened, make_widget, until_idle):
     widget.settings.intensity.mode.value = "contrast limits"
     opened.layers["CT"].contrast_limits = (12.5, 200)
     widget.sources.set_reference(opened.layers["MR"])
-    widget.panel.fuse_button.click()
+    widget.panel.fuse_button.native.click()
     until_idle(widget)
     return widget
 
@@ -74,9 +74,9 @@ def test_the_command_repeats_the_run(ran, opened, tmp_path, monkeypatch):
 
 def test_a_stopped_run_is_repeated_as_long_as_it_was(qtbot, opened, make_widget, until_idle):
     widget = make_widget(opened, iterations=100_000, patience=10_000)
-    widget.panel.fuse_button.click()
-    qtbot.waitUntil(lambda: widget.panel.progress.value() > 0, timeout=20_000)
-    widget.panel.stop_button.click()
+    widget.panel.fuse_button.native.click()
+    qtbot.waitUntil(lambda: widget.panel.progress.native.value() > 0, timeout=20_000)
+    widget.panel.stop_button.native.click()
     until_idle(widget)
     made = len(widget.session.result.losses)
     widget.fuse_tab.copy_command()
@@ -87,7 +87,7 @@ def test_a_stopped_run_is_repeated_as_long_as_it_was(qtbot, opened, make_widget,
 
 def test_layers_without_files_have_a_script_only(widget):
     widget.fuse_tab.copy_command()
-    assert "came from no file" in widget.panel.message.text()
+    assert "came from no file" in widget.panel.message.value
     widget.fuse_tab.copy_script()
     assert "'CT' must be a layer of the viewer" in QApplication.clipboard().text()
 
@@ -97,7 +97,7 @@ def test_resampled_layers_have_a_script_only(opened, make_widget):
     opened.layers["MR"].translate = (1.5, 0)
     widget.sources.check()
     widget.fuse_tab.copy_command()
-    assert "different grids" in widget.panel.message.text()
+    assert "different grids" in widget.panel.message.value
 
 
 def test_the_script_goes_to_the_plane_that_was_fused(opened, make_widget, pair, until_idle):
@@ -110,7 +110,7 @@ def test_the_script_goes_to_the_plane_that_was_fused(opened, make_widget, pair, 
     opened.dims.set_current_step(0, 2)
     widget = make_widget(opened)
     widget.sources.set_sources(opened.layers)
-    widget.panel.fuse_button.click()
+    widget.panel.fuse_button.native.click()
     until_idle(widget)
     first = fused(opened).copy()
     widget.fuse_tab.copy_script()
@@ -129,11 +129,11 @@ def test_the_script_takes_the_names_in_a_bundle(opened, make_widget, tmp_path, u
     opened.layers.clear()
     opened.open(path, plugin="napari-dip-fusion")
     widget = make_widget(opened)
-    widget.panel.fuse_button.click()
+    widget.panel.fuse_button.native.click()
     until_idle(widget)
     first = fused(opened).copy()
     widget.fuse_tab.copy_command()
-    assert "share a file" in widget.panel.message.text()
+    assert "share a file" in widget.panel.message.value
     widget.fuse_tab.copy_script()
     code = QApplication.clipboard().text()
     opened.layers.clear()

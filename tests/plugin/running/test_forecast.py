@@ -115,31 +115,31 @@ def test_closing_ends_the_thread(qtbot, probe):
 
 
 def test_the_widget_shows_time_and_memory(qtbot, probe, widget):
-    assert "MB" in widget.panel.need.text()
-    assert " s " not in widget.panel.need.text()
-    widget.resize(350, 900)
-    height = widget.panel.need.heightForWidth(330)
-    qtbot.waitUntil(lambda: "About 42 s at most, " in widget.panel.need.text(), timeout=5000)
-    assert widget.panel.need.heightForWidth(330) == height
+    assert "MB" in widget.panel.need.value
+    assert " s " not in widget.panel.need.value
+    widget.native.resize(350, 900)
+    height = widget.panel.need.native.heightForWidth(330)
+    qtbot.waitUntil(lambda: "About 42 s at most, " in widget.panel.need.value, timeout=5000)
+    assert widget.panel.need.native.heightForWidth(330) == height
     assert probe.calls[-1][1:] == ((32, 40), 2)
     widget.settings.fields["seed"].value = 5
-    assert "42 s" not in widget.panel.need.text()
-    qtbot.waitUntil(lambda: "42 s" in widget.panel.need.text(), timeout=5000)
+    assert "42 s" not in widget.panel.need.value
+    qtbot.waitUntil(lambda: "42 s" in widget.panel.need.value, timeout=5000)
 
 
 def test_a_run_gives_the_estimate_up_and_asks_again_at_its_end(qtbot, probe, widget, until_idle):
     probe.waits = True
     qtbot.waitUntil(lambda: len(probe.calls) > 0, timeout=5000)
-    widget.panel.fuse_button.click()
+    widget.panel.fuse_button.native.click()
     assert probe.controls[-1].stopped
     made, probe.waits = len(probe.calls), False
     until_idle(widget)
     assert len(probe.calls) == made
-    qtbot.waitUntil(lambda: "42 s" in widget.panel.need.text(), timeout=5000)
+    qtbot.waitUntil(lambda: "42 s" in widget.panel.need.value, timeout=5000)
 
 
 def test_real_estimates_reach_the_widget(qtbot, widget):
-    qtbot.waitUntil(lambda: "at most" in widget.panel.need.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "at most" in widget.panel.need.value, timeout=20_000)
 
 
 def test_without_torch_no_time_is_shown(qtbot, probe, widget):
@@ -147,5 +147,5 @@ def test_without_torch_no_time_is_shown(qtbot, probe, widget):
     made = len(probe.calls)
     widget.settings.fields["seed"].value = 5
     qtbot.wait(150)
-    assert widget.panel.need.text() == "PyTorch cannot be imported"
+    assert widget.panel.need.value == "PyTorch cannot be imported"
     assert len(probe.calls) == made

@@ -18,7 +18,7 @@ SCORES = {
 @pytest.fixture
 def table(qtbot):
     made = MetricsTable()
-    qtbot.addWidget(made)
+    qtbot.addWidget(made.native)
     made.show_scores(SCORES, ["CT", "MR"])
     return made
 
@@ -31,7 +31,7 @@ def test_values_tooltips_and_the_best(table):
     assert [grid.item(0, i).text() for i in range(3)] == ["fused", "0.500", "0.250"]
     best = [(r, c) for r in range(2) for c in (1, 2) if grid.item(r, c).font().bold()]
     assert best == [(0, 1), (1, 2)]
-    assert "against CT, MR" in table.status.text()
+    assert "against CT, MR" in table.status.value
 
 
 def test_every_metric_says_its_direction(qtbot):
@@ -42,7 +42,7 @@ def test_every_metric_says_its_direction(qtbot):
 
 
 def test_copy_and_save(table, tmp_path):
-    table.copy_button.click()
+    table.copy_button.native.click()
     rows = [line.split("\t") for line in QApplication.clipboard().text().splitlines()]
     assert rows == [
         ["image", "petrovic", "piella"],
@@ -56,13 +56,13 @@ def test_copy_and_save(table, tmp_path):
         assert list(csv.reader(file)) == rows
     assert [p.name for p in tmp_path.iterdir()] == ["metrics.csv"]
     table.save_to(tmp_path / "missing" / "metrics.csv")
-    assert "not saved" in table.status.text()
+    assert "not saved" in table.status.value
 
 
 def test_all_metrics_on_demand(table):
-    assert list(table.which()) == list(DEFAULT_METRICS)
-    table.all_metrics.setChecked(True)
-    assert list(table.which()) == list(METRICS)
+    assert list(table.all_metrics.get_names()) == list(DEFAULT_METRICS)
+    table.all_metrics.value = True
+    assert list(table.all_metrics.get_names()) == list(METRICS)
 
 
 def scored(qtbot, widget, rows):
@@ -71,37 +71,37 @@ def scored(qtbot, widget, rows):
 
 def test_scores_without_a_fusion(qtbot, widget):
     widget.folded_metrics.expand(animate=False)
-    widget.metrics.compute_button.click()
+    widget.metrics.compute_button.native.click()
     scored(qtbot, widget, 3)
     assert list(widget.metrics.scores) == list(BASELINES)
 
 
 def test_any_layer_can_be_compared(qtbot, widget, viewer, pair):
     viewer.add_image(np.maximum(*pair), name="from elsewhere")
-    widget.metrics.candidate_box.setCurrentText("from elsewhere")
-    widget.metrics.add_button.click()
+    widget.metrics.candidate_box.value = viewer.layers["from elsewhere"]
+    widget.metrics.add_button.native.click()
     scored(qtbot, widget, 4)
     scores = widget.metrics.scores
     assert scores["from elsewhere"]["petrovic"] == pytest.approx(
         scores["maximum"]["petrovic"], abs=1e-4
     )
     viewer.layers.remove("from elsewhere")
-    widget.metrics.compute_button.click()
+    widget.metrics.compute_button.native.click()
     scored(qtbot, widget, 3)
 
 
 def test_a_layer_named_like_a_reference_keeps_its_row(qtbot, widget, viewer, pair):
     viewer.add_image(pair[0], name="average")
     widget.metrics.add_layer(viewer.layers["average"])
-    widget.metrics.compute_button.click()
+    widget.metrics.compute_button.native.click()
     scored(qtbot, widget, 4)
     assert list(widget.metrics.scores) == ["average (layer)", *BASELINES]
 
 
 def test_what_cannot_be_scored_is_explained(qtbot, widget, viewer):
     viewer.layers.clear()
-    widget.metrics.compute_button.click()
-    assert "choose two or more" in widget.metrics.status.text()
+    widget.metrics.compute_button.native.click()
+    assert "choose two or more" in widget.metrics.status.value
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ from napari_dip_fusion.plugin.tabs.score_table import ScoreRow, ScoreTable
 @pytest.fixture
 def table(qtbot):
     made = ScoreTable("Method", "comparison.csv")
-    qtbot.addWidget(made)
+    qtbot.addWidget(made.native)
     return made
 
 
 def test_an_empty_table_is_hidden(table):
     assert table.table.isHidden()
-    assert table.copy_button.isHidden()
-    assert table.as_rows() == [["method"]]
+    assert table.copy_button.native.isHidden()
+    assert table.format_rows() == [["method"]]
 
 
 def test_equal_values_share_their_place(table):
@@ -32,7 +32,7 @@ def test_equal_values_share_their_place(table):
 def test_times_have_a_column(table, seconds, shown):
     table.show_rows([ScoreRow("average", {"petrovic": 0.5}, seconds=seconds, key="mean")])
     assert table.table.item(0, 2).text() == shown
-    assert table.as_rows() == [
+    assert table.format_rows() == [
         ["method", "petrovic", "seconds"],
         ["mean", "0.5", f"{seconds:g}"],
     ]
@@ -50,8 +50,8 @@ def test_the_file_is_asked_for(table, tmp_path, monkeypatch):
     ask = staticmethod(lambda *args: answers.pop(0))
     monkeypatch.setattr(score_table.QFileDialog, "getSaveFileName", ask)
     table.show_rows([ScoreRow("average", {"petrovic": 0.5})])
-    table.save_button.click()
+    table.save_button.native.click()
     assert not list(tmp_path.iterdir())
-    table.save_button.click()
+    table.save_button.native.click()
     assert (tmp_path / "scores.csv").read_text() == "method,petrovic\naverage,0.5\n"
-    assert "saved to" in table.status.text()
+    assert "saved to" in table.status.value

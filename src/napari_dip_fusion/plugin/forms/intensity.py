@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
-from magicgui.widgets import ComboBox, FloatSpinBox
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QAbstractSpinBox, QFormLayout, QHBoxLayout, QLabel, QWidget
+from magicgui.widgets import ComboBox, Container, FloatSpinBox
+from magicgui.widgets.bases import Widget
+from qtpy.QtWidgets import QAbstractSpinBox
 
 from napari_dip_fusion.config import INTENSITY_MODES, FusionConfig, Intensity, Window
-from napari_dip_fusion.plugin.forms.rows import LABEL_WIDTH, show_number
+from napari_dip_fusion.plugin.forms.layout import align_labels, make_row, show_number
 
+# Choices of the widget alone: a configuration knows modes and windows, one or one a source.
 CONTRAST_LIMITS = "contrast limits"
 PER_SOURCE = "one by one"
 
@@ -16,29 +17,36 @@ _TIPS = {
     CONTRAST_LIMITS: "the contrast limits that the layer has when the fusion starts",
     PER_SOURCE: "a choice for each source",
 }
+# A longer name would not fit the column of labels; the tooltip has all of it.
+_MOST_LETTERS = 16
 
 
-class IntensityForm(QWidget):
+class IntensityForm(Container[Widget]):
     """Choose an intensity window for all sources, or for each.
 
-    Emits ``changed`` when a choice is made.
+    Emits ``changed`` when a choice is made, as every container of magicgui.
     """
 
-    changed = Signal()
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._names: list[str] = []
         self._each: list[ComboBox] = []
+        # By name: a source that is ticked again finds what was chosen for it.
         self._chosen: dict[str, str] = {}
-        self._layout = QFormLayout(self)
-        self._layout.setContentsMargins(0, 0, 0, 0)
-        self._layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        self.mode = ComboBox(choices=[*INTENSITY_MODES, CONTRAST_LIMITS, PER_SOURCE])
-        self.mode.tooltip = _tooltip([*_TIPS])
-        self.mode.changed.connect(self._mode_changed)
-        self._add_row("Intensity", self.mode.native, self.mode.tooltip)
-        self._add_percentiles()
+        self.mode = ComboBox(
+            choices=[*INTENSITY_MODES, CONTRAST_LIMITS, PER_SOURCE],
+            label="Intensity",
+            tooltip=_describe_modes([*_TIPS]),
+        )
+        # Connected before the container is: whoever hears of the mode finds its rows there.
+        self.mode.changed.connect(self._show_each)
+        self.low, self.high = _make_percentile_box(), _make_percentile_box()
+        percentiles = make_row(self.low, self.high)
+        percentiles.label = "Percentiles"
+        percentiles.tooltip = FusionConfig.describe("percentiles").help
+        self.margins = (0, 0, 0, 0)
+        self.extend([self.mode, percentiles])
+        align_labels(self)
         self.show_config(FusionConfig())
 
     def show_config(self, config: FusionConfig) -> None:
@@ -57,11 +65,11 @@ class IntensityForm(QWidget):
             self._names = list(names)
             self._show_each()
 
-    def percentiles(self) -> Window:
+    def get_percentiles(self) -> Window:
         """Return the percentiles for the mode ``percentiles``."""
         return float(self.low.value), float(self.high.value)
 
-    def intensity(self, contrast_limits: Sequence[Window]) -> Intensity:
+    def get_intensity(self, contrast_limits: Sequence[Window]) -> Intensity:
         """Return the intensity for a configuration.
 
         Parameters
@@ -80,58 +88,41 @@ class IntensityForm(QWidget):
             for mode, limits in zip(modes, contrast_limits, strict=True)
         )
 
-    def _add_percentiles(self) -> None:
-        info = FusionConfig.describe("percentiles")
-        self.low, self.high = (
-            FloatSpinBox(min=info.minimum or 0, max=info.maximum or 0, step=0.1, tooltip=info.help)
-            for _ in range(2)
-        )
-        self._pair = QWidget()
-        row = QHBoxLayout(self._pair)
-        row.setContentsMargins(0, 0, 0, 0)
-        for box in (self.low, self.high):
-            # Two buttons each would leave no room for the digits.
-            box.native.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
-            row.addWidget(box.native)
-            box.changed.connect(self._emit)
-        self._add_row("Percentiles", self._pair, info.help)
-
-    def _add_row(self, text: str, field: QWidget, tip: str) -> None:
-        label = QLabel(text)
-        label.setToolTip(tip)
-        label.setMinimumWidth(LABEL_WIDTH)
-        self._layout.addRow(label, field)
-
-    def _mode_changed(self) -> None:
-        self._show_each()
-        self._emit()
-
     def _show_each(self) -> None:
         """Show one row a source, with what was chosen for that name before."""
         for box in self._each:
-            self._layout.removeRow(box.native)
+            self.remove(box)
         self._each = []
         if self.mode.value == PER_SOURCE:
-            for name in self._names:
-                self._add_source(name)
+            self._each = [self._make_source_box(name) for name in self._names]
+            self.extend(self._each)
+            # magicgui has measured the labels anew.
+            align_labels(self)
 
-    def _add_source(self, name: str) -> None:
-        box = ComboBox(choices=[*INTENSITY_MODES, CONTRAST_LIMITS])
-        box.tooltip = _tooltip([CONTRAST_LIMITS])
-        box.value = self._chosen.get(name, INTENSITY_MODES[0])
-        box.changed.connect(lambda mode: self._choose(name, mode))
-        self._each.append(box)
-        label = name if len(name) <= 16 else f"{name[:14]}\N{HORIZONTAL ELLIPSIS}"
-        self._add_row(label, box.native, name)
-
-    def _choose(self, name: str, mode: str) -> None:
-        self._chosen[name] = mode
-        self._emit()
-
-    def _emit(self) -> None:
-        self.changed.emit()
+    def _make_source_box(self, name: str) -> ComboBox:
+        short = f"{name[: _MOST_LETTERS - 2]}\N{HORIZONTAL ELLIPSIS}"
+        box = ComboBox(
+            choices=[*INTENSITY_MODES, CONTRAST_LIMITS],
+            value=self._chosen.get(name, INTENSITY_MODES[0]),
+            label=name if len(name) <= _MOST_LETTERS else short,
+            tooltip=f"{name}\n{_describe_modes([CONTRAST_LIMITS])}",
+        )
+        # Connected before the container is, as above.
+        box.changed.connect(lambda mode: self._chosen.update({name: mode}))
+        return box
 
 
-def _tooltip(extra: Sequence[str]) -> str:
-    more = "; ".join(f"{name}: {_TIPS[name]}" for name in extra)
+def _make_percentile_box() -> FloatSpinBox:
+    setting = FusionConfig.describe("percentiles")
+    box = FloatSpinBox(
+        min=setting.minimum or 0, max=setting.maximum or 0, step=0.1, tooltip=setting.help
+    )
+    # Two buttons each would leave no room for the digits.
+    box.native.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
+    return box
+
+
+def _describe_modes(here: Sequence[str]) -> str:
+    """Return the help of the intensity, and of modes that only the widget has."""
+    more = "; ".join(f"{name}: {_TIPS[name]}" for name in here)
     return f"{FusionConfig.describe('intensity').help}\nHere also: {more}."

@@ -4,26 +4,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from qtpy.QtCore import QSize, Qt, Signal
-from qtpy.QtWidgets import (
-    QFileDialog,
-    QLabel,
-    QListWidget,
-    QListWidgetItem,
-    QSizePolicy,
-    QVBoxLayout,
-    QWidget,
-)
+from magicgui.widgets import Container, PushButton
+from magicgui.widgets.bases import Widget
+from psygnal import Signal
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog
 
-from napari_dip_fusion.comparison.labels import label_methods
+from napari_dip_fusion.comparison.labels import PRESET_PREFIX, label_methods
 from napari_dip_fusion.config import PRESET_HELP, PRESETS, FusionConfig
 from napari_dip_fusion.methods import METHODS
-from napari_dip_fusion.plugin.forms.rows import button, row
+from napari_dip_fusion.plugin.forms.check_list import CheckList
+from napari_dip_fusion.plugin.forms.layout import Text, make_row
+from napari_dip_fusion.plugin.forms.native_widget import NativeWidget
 from napari_dip_fusion.plugin.running.comparison_run import (
-    DIP,
     Entry,
-    machine_settings,
-    own_settings,
+    get_comparable_settings,
+    get_compute_settings,
 )
 
 OWN = "dip-own"
@@ -31,7 +27,7 @@ OWN = "dip-own"
 
 NO_WEIGHTS = "weights missing"
 
-_ROW_HEIGHT = 22
+# The first takes a minute or two, the second most of an hour, the third is for own experiments.
 _LEFT_OUT_AT_FIRST = ("dip-quality", "dip-paper", OWN)
 _TIMES = {
     "average": "none",
@@ -49,8 +45,18 @@ _TIMES = {
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A method as the list offers it."""
+class ListedMethod:
+    """A method as the list offers it.
+
+    Attributes
+    ----------
+    key : str
+        Name in tables and files.
+    label, tip : str
+        As they are shown.
+    needs_torch, needs_weights : bool
+        What it cannot run without.
+    """
 
     key: str
     label: str
@@ -59,69 +65,64 @@ class Choice:
     needs_weights: bool = False
 
 
-def choices() -> list[Choice]:
+def list_methods() -> list[ListedMethod]:
     """Return what can be compared: the methods, the presets, and the form's own settings."""
-    labels = label_methods()
-    own = Choice(
+    own = ListedMethod(
         OWN,
         "Deep Image Prior, own settings",
         "All settings of the Fuse tab, its seed among them.",
         needs_torch=True,
     )
-    return [_method(name, label) for name, label in labels.items()] + [own]
+    return [_describe_method(name, label) for name, label in label_methods().items()] + [own]
 
 
-def _method(name: str, label: str) -> Choice:
+def _describe_method(name: str, label: str) -> ListedMethod:
     if name in METHODS:
         method = METHODS[name]
-        tip = f"{method.description}\n{method.citation}".strip()
-        return Choice(name, label, _timed(name, tip), method.needs_torch, method.needs_weights)
-    preset = name.removeprefix(DIP)
-    return Choice(name, label, _timed(name, PRESET_HELP[preset]), needs_torch=True)
+        tip = _add_time(name, f"{method.description}\n{method.citation}".strip())
+        return ListedMethod(name, label, tip, method.needs_torch, method.needs_weights)
+    tip = _add_time(name, PRESET_HELP[name.removeprefix(PRESET_PREFIX)])
+    return ListedMethod(name, label, tip, needs_torch=True)
 
 
-def _timed(name: str, tip: str) -> str:
+def _add_time(name: str, tip: str) -> str:
     if name not in _TIMES:
         return tip
     return f"{tip}\nTime for two images of 256 x 256 on two processor cores: {_TIMES[name]}."
 
 
-class MethodList(QWidget):
+class MethodList(Container[Widget]):
     """Tick the methods to compare.
 
-    Emits ``changed`` when the choice changes.
+    Emits ``choice_changed`` when the choice changes.
     """
 
-    changed = Signal()
+    choice_changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.choices = choices()
+    def __init__(self) -> None:
+        super().__init__(labels=False)
+        self.methods = list_methods()
         self._torch_problem = ""
         self._without_weights: set[str] = set()
         self._weights: dict[str, str] = {}
         self._build()
-        self.set_chosen(c.key for c in self.choices if c.key not in _LEFT_OUT_AT_FIRST)
+        self.set_chosen(m.key for m in self.methods if m.key not in _LEFT_OUT_AT_FIRST)
 
-    def chosen(self) -> list[str]:
+    def get_chosen(self) -> list[str]:
         """Return the keys of the methods that are ticked and can run."""
         return [
-            choice.key
-            for i, choice in enumerate(self.choices)
-            if not self.problem(choice) and self.list.item(i).checkState() == Qt.CheckState.Checked
+            method.key
+            for i, method in enumerate(self.methods)
+            if not self.find_problem(method) and self.list.is_ticked(i)
         ]
 
     def set_chosen(self, keys: Iterable[str]) -> None:
         """Tick these methods and no others."""
         wanted = set(keys)
-        self.list.blockSignals(True)
-        for i, choice in enumerate(self.choices):
-            ticked = choice.key in wanted and not self.problem(choice)
-            self.list.item(i).setCheckState(
-                Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked
-            )
-        self.list.blockSignals(False)
-        self.changed.emit()
+        with self.list.silenced():
+            for i, method in enumerate(self.methods):
+                self.list.tick(i, method.key in wanted and not self.find_problem(method))
+        self.choice_changed.emit()
 
     def set_torch_problem(self, problem: str) -> None:
         """Say why methods with a network cannot run; empty if they can."""
@@ -137,17 +138,18 @@ class MethodList(QWidget):
         """Give a method the file of its weights."""
         self._weights[key] = str(path)
         self._show()
-        self.set_chosen([*self.chosen(), key])
+        # Whoever looks for the weights of a method wants to run it.
+        self.set_chosen([*self.get_chosen(), key])
 
-    def problem(self, choice: Choice) -> str:
+    def find_problem(self, method: ListedMethod) -> str:
         """Return why a method cannot run; empty if it can."""
-        if choice.needs_torch and self._torch_problem:
+        if method.needs_torch and self._torch_problem:
             return self._torch_problem
-        if choice.key in self._without_weights and choice.key not in self._weights:
+        if method.key in self._without_weights and method.key not in self._weights:
             return NO_WEIGHTS
         return ""
 
-    def entries(self, config: FusionConfig) -> list[Entry]:
+    def make_entries(self, config: FusionConfig) -> list[Entry]:
         """Return what the chosen methods run with.
 
         Parameters
@@ -155,85 +157,87 @@ class MethodList(QWidget):
         config : FusionConfig
             Of the form.
         """
-        return [self._entry(c, config) for c in self.choices if c.key in self.chosen()]
+        chosen = self.get_chosen()
+        return [self._make_entry(m, config) for m in self.methods if m.key in chosen]
 
-    def _entry(self, choice: Choice, config: FusionConfig) -> Entry:
-        if choice.key == OWN:
-            method = f"{DIP}{config.preset_name}"
-            return Entry(OWN, choice.label, method, own_settings(config), seed=config.fit.seed)
-        if choice.key.removeprefix(DIP) in PRESETS:
-            return Entry(choice.key, choice.label, choice.key, machine_settings(config))
+    def _make_entry(self, method: ListedMethod, config: FusionConfig) -> Entry:
+        if method.key == OWN:
+            # The core compares presets; all that the user has changed goes along as settings.
+            name = f"{PRESET_PREFIX}{config.preset_name}"
+            settings = get_comparable_settings(config)
+            return Entry(OWN, method.label, name, settings, seed=config.fit.seed)
+        if method.key.removeprefix(PRESET_PREFIX) in PRESETS:
+            # What is computed is the preset's; on what machine, the user's.
+            return Entry(method.key, method.label, method.key, get_compute_settings(config))
+        # Without a file, the method looks where torch keeps what it downloads.
         weights: Mapping[str, str] = (
-            {"weights": self._weights[choice.key]} if choice.key in self._weights else {}
+            {"weights": self._weights[method.key]} if method.key in self._weights else {}
         )
-        return Entry(choice.key, choice.label, choice.key, options=weights)
+        return Entry(method.key, method.label, method.key, options=weights)
 
     # -- building -----------------------------------------------------------
 
     def _build(self) -> None:
-        self.list = QListWidget()
-        self.list.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.list.setSelectionMode(QListWidget.SelectionMode.NoSelection)
-        for choice in self.choices:
-            item = QListWidgetItem(choice.label)
-            item.setSizeHint(QSize(0, _ROW_HEIGHT))
-            self.list.addItem(item)
-        self.list.setFixedHeight(len(self.choices) * _ROW_HEIGHT + 2 * self.list.frameWidth() + 4)
-        self.list.itemChanged.connect(self.changed)
-        self.all_button = button("All", "Tick all methods.")
-        self.none_button = button("None", "Tick no method.")
-        self.all_button.clicked.connect(self._tick_all)
-        self.none_button.clicked.connect(self._tick_none)
-        self.weights_button = button(
-            "Choose the weights of VGG-19",
-            "The file of torchvision's ImageNet weights, vgg19-dcbb9e9d.pth (548 MB). It is "
-            "found by itself in the folder where torch keeps what it downloads.",
+        self.list = CheckList()
+        for method in self.methods:
+            self.list.add_row(method.label)
+        self.list.show_rows(len(self.methods))
+        self.list.itemChanged.connect(self._respond)
+        self.all_button = PushButton(text="All", tooltip="Tick all methods.")
+        self.none_button = PushButton(text="None", tooltip="Tick no method.")
+        self.all_button.changed.connect(self._tick_all)
+        self.none_button.changed.connect(self._tick_none)
+        self.weights_button = PushButton(
+            text="Choose the weights of VGG-19",
+            tooltip="The file of torchvision's ImageNet weights, vgg19-dcbb9e9d.pth (548 MB). It "
+            "is found by itself in the folder where torch keeps what it downloads.",
         )
-        self.weights_button.clicked.connect(self._choose_weights)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        heading = QLabel("<b>Methods</b>")
-        layout.addWidget(row(heading, self.all_button, self.none_button, stretch=0))
-        layout.addWidget(self.list)
-        layout.addWidget(self.weights_button)
+        self.weights_button.changed.connect(self._choose_weights)
+        heading = make_row(Text("<b>Methods</b>"), self.all_button, self.none_button, stretch=0)
+        self.margins = (0, 0, 0, 0)
+        self.extend([heading, NativeWidget(self.list), self.weights_button])
         self._show()
 
     def _show(self) -> None:
         """Gray out the methods that cannot run, and say why."""
-        self.list.blockSignals(True)
-        for i, choice in enumerate(self.choices):
-            item, problem = self.list.item(i), self.problem(choice)
-            flags = Qt.ItemFlag.ItemIsUserCheckable
-            item.setFlags(flags if problem else flags | Qt.ItemFlag.ItemIsEnabled)
-            item.setText(f"{choice.label}: {_short(problem)}" if problem else choice.label)
-            if problem:
-                item.setCheckState(Qt.CheckState.Unchecked)
-            item.setToolTip(f"{choice.tip}\nCannot run: {problem}." if problem else choice.tip)
-        self.list.blockSignals(False)
-        lacking = [c for c in self.choices if self.problem(c) == NO_WEIGHTS]
-        self.weights_button.setVisible(bool(lacking))
-        self.changed.emit()
+        enabled = Qt.ItemFlag.ItemIsUserCheckable | Qt.ItemFlag.ItemIsEnabled
+        problems = [self.find_problem(method) for method in self.methods]
+        with self.list.silenced():
+            for i, (method, problem) in enumerate(zip(self.methods, problems, strict=True)):
+                item = self.list.item(i)
+                # Grayed out and not hidden: a method may be what the user has come for.
+                item.setFlags(Qt.ItemFlag.ItemIsUserCheckable if problem else enabled)
+                item.setText(f"{method.label}: {_shorten(problem)}" if problem else method.label)
+                tip = f"{method.tip}\nCannot run: {problem}." if problem else method.tip
+                item.setToolTip(tip)
+                if problem:
+                    self.list.tick(i, False)
+        self.weights_button.visible = NO_WEIGHTS in problems
+        self.choice_changed.emit()
+
+    def _respond(self) -> None:
+        self.choice_changed.emit()
 
     def _tick_all(self) -> None:
-        self.set_chosen(choice.key for choice in self.choices)
+        self.set_chosen(method.key for method in self.methods)
 
     def _tick_none(self) -> None:
         self.set_chosen([])
 
     def _choose_weights(self) -> None:
         name, _ = QFileDialog.getOpenFileName(
-            self, "Weights of VGG-19", "", "Weights of PyTorch (*.pth *.pt);;All files (*)"
+            self.native, "Weights of VGG-19", "", "Weights of PyTorch (*.pth *.pt);;All files (*)"
         )
-        for choice in self.choices:
-            if name and self.problem(choice) == NO_WEIGHTS:
-                self.set_weights(choice.key, Path(name))
+        for method in self.methods:
+            if name and self.find_problem(method) == NO_WEIGHTS:
+                self.set_weights(method.key, Path(name))
 
 
-def _short(problem: str) -> str:
+def _shorten(problem: str) -> str:
     return problem if problem == NO_WEIGHTS else "needs PyTorch"
 
 
-def lacking_weights() -> list[str]:
+def list_lacking_weights() -> list[str]:
     """Return the methods whose weights are missing; imports torch."""
     from napari_dip_fusion.methods.vgg import cached_weights
 

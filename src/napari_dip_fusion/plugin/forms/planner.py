@@ -38,17 +38,18 @@ class Planner:
         ValueError
             If they cannot be fused; the message says what to do.
         """
+        # The list has said already why nothing can be fused; its words are taken.
         report = self.sources.report
         if not report.ok:
             raise ValueError(report.message)
-        layers = self.sources.sources()
+        layers = self.sources.get_sources()
         return make_plan(
             layers,
-            self.sources.reference(),
+            self.sources.get_reference(),
             self.viewer.dims,
-            self.settings.config(get_contrast_windows(layers)),
-            level=self.sources.level(),
-            interpolation=self.sources.interpolation(),
+            self.settings.take_config(get_contrast_windows(layers)),
+            level=self.sources.get_level(),
+            interpolation=self.sources.get_interpolation(),
             preview_rate=float(self.settings.preview_rate.value),
         )
 
@@ -67,7 +68,8 @@ class Planner:
             If a layer has no plane here.
         """
         images = [layer for layer in layers if isinstance(layer, Image)]
-        reference = self.sources.reference()
+        # The plan itself holds no reference layer, so that it can outlive layers.
+        reference = self.sources.get_reference()
         if reference is None:
             raise ValueError(self.sources.report.message)
         readers = make_plane_readers(

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from napari.settings import get_plugin_settings
+
 from napari_dip_fusion.config import FusionConfig
 
 PLUGIN = "napari-dip-fusion"
@@ -31,7 +33,7 @@ class Preferences:
     threads: int = FusionConfig().compute.threads
     preview_rate: float = PREVIEW_RATE
 
-    def config(self) -> FusionConfig:
+    def make_config(self) -> FusionConfig:
         """Return the settings that these preferences amount to."""
         return FusionConfig.preset(
             self.preset,
@@ -46,8 +48,6 @@ def load_preferences() -> Preferences:
     Where napari does not know the plugin, or holds a value that is not
     allowed (an edited file), the defaults are returned.
     """
-    from napari.settings import get_plugin_settings
-
     try:
         stored = get_plugin_settings(PLUGIN).fusion
         preferences = Preferences(
@@ -56,7 +56,8 @@ def load_preferences() -> Preferences:
             threads=stored.threads,
             preview_rate=float(stored.preview_rate),
         )
-        preferences.config()
+        # A file of settings that was edited by hand may hold anything.
+        preferences.make_config()
         if not 0 <= preferences.preview_rate <= HIGHEST_PREVIEW_RATE:
             return Preferences()
     except (KeyError, AttributeError, ValueError):

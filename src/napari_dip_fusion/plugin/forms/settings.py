@@ -1,14 +1,18 @@
-"""The settings of a fusion as a form, built from FusionConfig's own description."""
+"""The settings of a fusion as a form that magicgui builds from their annotations."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
-from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, LineEdit, SpinBox
-from magicgui.widgets.bases import ValueWidget
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
-from superqt import QCollapsible
+from magicgui.widgets import (
+    ComboBox,
+    Container,
+    FloatSpinBox,
+    LineEdit,
+    create_widget,
+)
+from magicgui.widgets.bases import ValueWidget, Widget
+from psygnal import Signal
 
 from napari_dip_fusion.config import (
     GROUP_TITLES,
@@ -19,54 +23,66 @@ from napari_dip_fusion.config import (
     Window,
 )
 from napari_dip_fusion.plugin.forms.intensity import IntensityForm
+from napari_dip_fusion.plugin.forms.layout import Text, align_labels, show_number
+from napari_dip_fusion.plugin.forms.native_widget import NativeWidget, make_collapsible
 from napari_dip_fusion.plugin.forms.preferences import HIGHEST_PREVIEW_RATE, Preferences
-from napari_dip_fusion.plugin.forms.rows import LABEL_WIDTH, show_number
 
 # These belong to the data and the machine: choosing a preset leaves them alone.
 _KEPT_GROUPS = ("intensity", "compute")
-_INTENSITY_FIELDS = ("intensity", "percentiles")
 
 
-class SettingsForm(QWidget):
+class SettingsForm(Container[Widget]):
     """Preset first, every other setting folded away under it.
 
-    Emits ``changed`` when any value changes.
+    Emits ``config_changed`` when any value changes, once for values that are
+    changed together.
 
     Parameters
     ----------
     preferences : Preferences
         What the form starts with.
+
+    Attributes
+    ----------
+    fields : dict of str to ValueWidget
+        The field of each setting, by the setting's name.
     """
 
-    changed = Signal()
+    config_changed = Signal()
 
-    def __init__(self, preferences: Preferences, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, preferences: Preferences) -> None:
+        super().__init__(labels=False)
         self._quiet = False
+        self._devices = ["cpu"]
         self.fields: dict[str, ValueWidget[Any]] = {}
-        self.preset = ComboBox(choices=list(PRESETS), tooltip=_preset_tooltip())
+        self.preset = ComboBox(
+            choices=list(PRESETS),
+            label="Preset",
+            tooltip="\n".join(f"{name}: {PRESET_HELP[name]}" for name in PRESETS),
+        )
+        # No setting of a fusion, but of those who watch one.
         self.preview_rate = FloatSpinBox(
             min=0,
             max=HIGHEST_PREVIEW_RATE,
             step=0.5,
             value=preferences.preview_rate,
+            label="Preview rate",
             tooltip="Largest number of preview images a second; 0 for none.",
         )
         self.intensity = IntensityForm()
-        self.intensity.changed.connect(self._emit)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(_form([("Preset", self.preset.native, self.preset.tooltip)]))
-        self.folded = QCollapsible("Settings", collapsedIcon="▶", expandedIcon="▼")
-        self.folded.setDuration(0)
-        self.folded.layout().setContentsMargins(0, 0, 0, 0)
+        self.intensity.changed.connect(self._respond)
+        groups = Container[Widget](labels=False)
+        groups.margins = (0, 2, 0, 2)
         for group, title in GROUP_TITLES.items():
-            self.folded.addWidget(self._group(group, title))
-        layout.addWidget(self.folded)
-        self.show_config(preferences.config())
+            groups.extend([Text(f"<b>{title}</b>"), self._make_group(group)])
+        self.folded = make_collapsible("Settings", groups)
+        self.margins = (0, 0, 0, 0)
+        self.extend([_make_form([self.preset]), NativeWidget(self.folded)])
+        self.show_config(preferences.make_config())
+        # Last: what the preferences say is no choice of the user.
         self.preset.changed.connect(self._choose_preset)
 
-    def config(self, contrast_limits: Sequence[Window]) -> FusionConfig:
+    def take_config(self, contrast_limits: Sequence[Window]) -> FusionConfig:
         """Return the settings that the form shows.
 
         Parameters
@@ -81,9 +97,9 @@ class SettingsForm(QWidget):
         """
         return FusionConfig(
             preset_name=str(self.preset.value),
-            intensity=self.intensity.intensity(contrast_limits),
-            percentiles=self.intensity.percentiles(),
-            **{name: self._value(name) for name in self.fields},
+            intensity=self.intensity.get_intensity(contrast_limits),
+            percentiles=self.intensity.get_percentiles(),
+            **{name: self._read(name) for name in self.fields},
         )
 
     def show_config(self, config: FusionConfig) -> None:
@@ -91,18 +107,65 @@ class SettingsForm(QWidget):
         with self._one_change():
             self.preset.value = config.preset_name
             self.intensity.show_config(config)
+            # A device that is not there stays chosen: the run will explain it.
+            if config.compute.device not in ("auto", *self._devices):
+                self._offer_devices([*self._devices, config.compute.device])
             leaves = config.leaves()
             for name in self.fields:
                 self._show(name, leaves[name])
 
     def set_devices(self, names: Sequence[str]) -> None:
         """Offer these devices, beside ``auto``."""
-        box = self.fields["device"]
-        assert isinstance(box, ComboBox)
-        current = box.value
         with self._one_change():
-            box.choices = ["auto", *names]
-            box.value = current if current in box.choices else "auto"
+            self._offer_devices(names)
+
+    # -- building -----------------------------------------------------------
+
+    def _make_group(self, group: str) -> Container[Widget]:
+        """Return the labeled fields of a group of settings."""
+        if group == "intensity":
+            return self.intensity
+        settings = [s for s in FusionConfig.settings() if s.group == group]
+        fields: list[Widget] = [self._make_field(setting) for setting in settings]
+        # Where people look for it: beside what else says how to compute, and not what.
+        if group == "compute":
+            fields.append(self.preview_rate)
+        return _make_form(fields)
+
+    def _make_field(self, setting: Setting) -> ValueWidget[Any]:
+        """Return magicgui's widget for a setting: its annotation says which."""
+        options: dict[str, Any] = {"tooltip": _describe(setting)}
+        if setting.name == "device":
+            # What devices there are is known later, when torch is imported.
+            options |= {"choices": self._list_devices}
+        elif _spans_decades(setting):
+            # A spin box has fixed decimals, so that such numbers are typed.
+            options |= {"widget_type": LineEdit}
+        elif setting.minimum is not None and setting.maximum is not None:
+            # magicgui reads no ranges of pydantic's: it takes them as options.
+            options |= {"min": setting.minimum, "max": setting.maximum}
+            if isinstance(setting.default, float):
+                options["step"] = 0.1 if setting.maximum > 1 else 0.01
+        field = create_widget(
+            value=setting.default,
+            annotation=setting.annotation,
+            name=setting.name,
+            label=_make_label(setting.name),
+            options=options,
+        )
+        assert isinstance(field, ValueWidget)
+        field.changed.connect(self._respond)
+        self.fields[setting.name] = field
+        return field
+
+    def _offer_devices(self, names: Sequence[str]) -> None:
+        self._devices = list(names)
+        cast(ComboBox, self.fields["device"]).reset_choices()
+
+    def _list_devices(self, _box: Any) -> list[str]:
+        return ["auto", *self._devices]
+
+    # -- values -------------------------------------------------------------
 
     def _choose_preset(self, name: str) -> None:
         preset = FusionConfig.preset(name).leaves()
@@ -111,67 +174,42 @@ class SettingsForm(QWidget):
                 if FusionConfig.describe(field).group not in _KEPT_GROUPS:
                     self._show(field, preset[field])
 
-    def _group(self, group: str, title: str) -> QWidget:
-        box = QWidget()
-        layout = QVBoxLayout(box)
-        layout.setContentsMargins(0, 2, 0, 2)
-        heading = QLabel(f"<b>{title}</b>")
-        layout.addWidget(heading)
-        if group == "intensity":
-            layout.addWidget(self.intensity)
-        rows = []
-        for setting in FusionConfig.settings():
-            if setting.group == group and setting.name not in _INTENSITY_FIELDS:
-                widget = self._field(setting)
-                rows.append((_label(setting.name), widget.native, widget.tooltip))
-        if group == "compute":
-            rows.append(("Preview rate", self.preview_rate.native, self.preview_rate.tooltip))
-        layout.addLayout(_form(rows))
-        return box
-
-    def _field(self, f: Setting) -> ValueWidget[Any]:
-        widget = _widget(f)
-        widget.tooltip = _tooltip(f)
-        widget.changed.connect(self._emit)
-        self.fields[f.name] = widget
-        return widget
-
-    def _value(self, name: str) -> Any:
-        widget = self.fields[name]
-        if not isinstance(widget, LineEdit):
-            return widget.value
+    def _read(self, name: str) -> Any:
+        field = self.fields[name]
+        if not isinstance(field, LineEdit):
+            return field.value
         try:
-            return float(widget.value)
+            return float(field.value)
         except ValueError:
-            raise ValueError(f"{_label(name)} must be a number, got {widget.value!r}") from None
+            raise ValueError(f"{_make_label(name)} must be a number, got {field.value!r}") from None
 
     def _show(self, name: str, value: Any) -> None:
-        widget = self.fields[name]
-        if isinstance(widget, ComboBox) and value not in widget.choices:
-            widget.choices = [*widget.choices, value]
-        if isinstance(widget, FloatSpinBox):
-            show_number(widget, value)
+        field = self.fields[name]
+        if isinstance(field, FloatSpinBox):
+            show_number(field, value)
         else:
-            widget.value = f"{value:.12g}" if isinstance(widget, LineEdit) else value
+            # Twelve digits: none of the noise that binary fractions have at the end.
+            field.value = f"{value:.12g}" if isinstance(field, LineEdit) else value
 
     @contextmanager
     def _one_change(self) -> Iterator[None]:
-        """Emit ``changed`` once, at the end, for all that happens inside."""
+        """Emit ``config_changed`` once, at the end, for all that happens inside."""
         before, self._quiet = self._quiet, True
         try:
             yield
         finally:
             self._quiet = before
-        self._emit()
+        self._respond()
 
-    def _emit(self) -> None:
+    def _respond(self) -> None:
         if not self._quiet:
-            self._mark_changes()
-            self.changed.emit()
+            self._show_differences()
+            self.config_changed.emit()
 
-    def _mark_changes(self) -> None:
+    def _show_differences(self) -> None:
         """Say in the title how many settings differ from the preset."""
         preset = FusionConfig.preset(str(self.preset.value)).leaves()
+        # Folded away, a changed setting would otherwise be forgotten there.
         count = sum(self._differs(name, preset) for name in self.fields)
         differ = f" ({count} not as in the preset)" if count else ""
         self.folded.setText(f"Settings{differ}")
@@ -180,51 +218,32 @@ class SettingsForm(QWidget):
         if FusionConfig.describe(name).group in _KEPT_GROUPS:
             return False
         try:
-            return bool(self._value(name) != preset[name])
+            return bool(self._read(name) != preset[name])
         except ValueError:
             return True
 
 
-def _widget(f: Setting) -> ValueWidget[Any]:
-    """Return the magicgui widget for a setting, with its range and choices."""
-    default, choices = f.default, f.choices
-    low, high = f.minimum or 0, f.maximum or 0
-    if choices is not None:
-        return ComboBox(choices=list(choices))
-    if isinstance(default, bool):
-        return CheckBox(text="")
-    if isinstance(default, int):
-        return SpinBox(min=low, max=high)
-    if isinstance(default, float):
-        # A spin box has fixed decimals: a range of many decades is typed instead.
-        if low > 0 and high / low > 1e4:
-            return LineEdit()
-        return FloatSpinBox(min=low, max=high, step=0.1 if high > 1 else 0.01)
-    return ComboBox(choices=[default, "cpu"])
+def _make_form(fields: Sequence[Widget]) -> Container[Widget]:
+    """Return fields under one another, with labels as wide as all others."""
+    form = Container[Widget]()
+    form.margins = (0, 0, 0, 0)
+    form.extend(fields)
+    align_labels(form)
+    return form
 
 
-def _label(name: str) -> str:
+def _spans_decades(setting: Setting) -> bool:
+    low, high = setting.minimum, setting.maximum
+    is_float = isinstance(setting.default, float)
+    return is_float and low is not None and high is not None and low > 0 and high / low > 1e4
+
+
+def _make_label(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
-def _tooltip(f: Setting) -> str:
-    low, high = f.minimum, f.maximum
+def _describe(setting: Setting) -> str:
+    """Return the tooltip of a setting: its help, range and default."""
+    low, high = setting.minimum, setting.maximum
     allowed = "" if low is None else f"\n{low:g} to {high:,g}."
-    return f"{f.help}{allowed} Default: {f.default}."
-
-
-def _preset_tooltip() -> str:
-    return "\n".join(f"{name}: {PRESET_HELP[name]}" for name in PRESETS)
-
-
-def _form(rows: Sequence[tuple[str, QWidget, str | None]]) -> QFormLayout:
-    """Return a form of (label, field, tooltip) rows."""
-    form = QFormLayout()
-    form.setContentsMargins(0, 0, 0, 0)
-    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    for text, field, tip in rows:
-        label = QLabel(text)
-        label.setToolTip(tip)
-        label.setMinimumWidth(LABEL_WIDTH)
-        form.addRow(label, field)
-    return form
+    return f"{setting.help}{allowed} Default: {setting.default}."

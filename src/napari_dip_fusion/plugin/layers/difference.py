@@ -84,6 +84,7 @@ def take_difference(
     if not report.ok:
         raise ValueError(report.message)
     level = choose_level(first, dims)
+    # Of pyramids the finest level that fits, as in a fusion.
     readers = make_plane_readers(pair, first, dims, level=level, interpolation=interpolation)
     return Difference(
         names=(first.name, second.name),

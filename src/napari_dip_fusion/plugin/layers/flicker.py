@@ -93,6 +93,7 @@ class Flicker(QObject):
         self._pair = None
         self._timer.stop()
         self._events.close()
+        # Nothing is put back twice, and no removed layer is held in memory.
         before, self._before = self._before, []
         for layer, visible in before:
             if layer in self._viewer.layers:
@@ -112,6 +113,7 @@ class Flicker(QObject):
         """Hide the other images that are visible, and remember to show them again."""
         assert self._pair is not None
         for layer in self._viewer.layers:
+            # Points and shapes stay: they mark what is looked at.
             covers = isinstance(layer, Image) and layer.visible
             if covers and layer not in self._pair:
                 self._before.append((layer, True))

@@ -45,11 +45,13 @@ class FusedLayer:
 
     def preview(self, image: NDArray[Any]) -> None:
         """Show an image; a layer that the user has removed does not come back."""
+        # Whoever removes the layer during the run wants the canvas for something else.
         if not self.removed:
             self._show(image, {})
 
     def finish(self, result: FusionResult) -> None:
         """Show the result with its record, in a new layer if the old one was removed."""
+        # The result is what the run was for: it comes in any case.
         if self.removed:
             self.layer = None
         self._show(result.image, make_metadata(result.record, result.metrics, self._place))
@@ -66,5 +68,6 @@ class FusedLayer:
                 self._viewer, image, self._name, self._place, metadata=metadata
             )
             return
+        # In place, so that colors and limits that the user has set stay.
         self.layer.data = self._place.expand(image)
         self.layer.metadata.update(metadata)

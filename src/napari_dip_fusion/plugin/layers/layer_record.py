@@ -11,6 +11,7 @@ from napari_dip_fusion.config import FusionConfig
 
 def get_record(layer: Layer) -> Mapping[str, Any] | None:
     """Return the run record that a layer carries, None if it carries none."""
+    # Metadata come from files, too, where the key may stand for anything.
     known = layer.metadata.get("dip_fusion")
     record = known.get("record") if isinstance(known, Mapping) else None
     return record if isinstance(record, Mapping) else None
@@ -41,6 +42,7 @@ def find_sources(viewer: ViewerModel, fused: Layer) -> list[Layer]:
     record = get_record(fused)
     if record is None:
         return []
+    # By name, for records outlive the layers that they tell of.
     names = [source["name"] for source in record["sources"]]
     layers = {layer.name: layer for layer in viewer.layers}
     return [layers[name] for name in names] if set(names) <= set(layers) else []

@@ -72,6 +72,7 @@ def _find_problem(layers: Sequence[Layer]) -> str | None:
         if not isinstance(layer, Image):
             kind = type(layer).__name__.lower()
             return f"{layer.name} is a {kind} layer; choose image layers only"
+        # Neither truth values nor complex numbers are intensities.
         if np.dtype(layer.dtype).kind not in "iuf":
             return f"{layer.name} holds {layer.dtype} values; convert it to integers or floats"
         if sum(layer is other for other in layers) > 1:
@@ -101,6 +102,7 @@ def _report_grids(layers: list[Image], reference: Image, dims: Dims) -> LayerRep
             target.shape,
         )
         covered[layer] = measure_coverage(*grid)
+        # Most often the scale of one layer is missing, or the slider is elsewhere.
         if covered[layer] == 0:
             raise ValueError(
                 f"{layer.name} does not overlap {reference.name} here; check the layers' scale "

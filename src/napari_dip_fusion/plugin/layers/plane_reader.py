@@ -55,6 +55,7 @@ class PlaneReader:
                 self.to_shape,
                 interpolation=self.interpolation,
             )
+        # resample() knows arrays, and no names.
         except ValueError as error:
             raise ValueError(f"layer {self.name!r}: {error}") from error
         return plane
@@ -97,6 +98,7 @@ def make_plane_readers(
         readers.append(
             PlaneReader(
                 name=layer.name,
+                # An array of dask or zarr, or one in memory: only read() takes pixels from it.
                 data=layer.data[own] if layer.multiscale else layer.data,
                 affine=compute_world_affine(layer, dims, own),
                 to_affine=to_affine,

@@ -77,8 +77,9 @@ def add_fused_layer(
     return viewer.add_image(
         place.expand(image),
         name=find_free_name(viewer, name),
-        # napari would take three columns for colors.
+        # napari would take an image of three columns for a color one.
         rgb=image.ndim == 3,
+        # The same for all results, so that the eye can compare them.
         contrast_limits=(0.0, 1.0),
         metadata=metadata or {},
         **place.spatial,

@@ -5,7 +5,7 @@ from typing import Any
 
 
 class Subscriptions:
-    """Event connections, closed at once when a widget goes.
+    """Holds event connections, and ends them at once when a widget goes.
 
     A Qt object that was deleted must not be called by a layer that lives on.
     """
@@ -19,7 +19,7 @@ class Subscriptions:
         self._pairs.append((emitter, callback))
 
     def close(self) -> None:
-        """End all connections."""
+        """End all connections; the object can be used again."""
         for emitter, callback in self._pairs:
             emitter.disconnect(callback)
         self._pairs.clear()

@@ -22,7 +22,8 @@ from napari_dip_fusion.record import describe_source
 from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
 
 SCHEMA = "napari-dip-fusion/comparison-record"
-DIP = "dip-"
+PRESET_PREFIX = "dip-"
+"""What stands before the name of a preset in that of its method."""
 _NOT_OF_A_PRESET = ("preset_name", "method", "intensity", "percentiles", "seed")
 
 
@@ -97,12 +98,12 @@ class ComparisonEnded:
 ComparisonEvent = MethodProgress | MethodDone | MethodLeftOut | ComparisonEnded
 
 
-def own_settings(config: FusionConfig) -> dict[str, Any]:
+def get_comparable_settings(config: FusionConfig) -> dict[str, Any]:
     """Return all settings that a comparison takes, as changes of their preset."""
     return {n: value for n, value in config.leaves().items() if n not in _NOT_OF_A_PRESET}
 
 
-def machine_settings(config: FusionConfig) -> dict[str, Any]:
+def get_compute_settings(config: FusionConfig) -> dict[str, Any]:
     """Return the settings that say how to compute, not what."""
     return config.compute.model_dump()
 
@@ -220,7 +221,7 @@ def _compared(
         "seconds": {"total": row.seconds},
         "metrics": dict(row.metrics),
     }
-    preset = entry.method.removeprefix(DIP)
+    preset = entry.method.removeprefix(PRESET_PREFIX)
     if row.seed is not None and preset in PRESETS:
         given = sources.config
         intensity = {"intensity": given.intensity, "percentiles": given.percentiles}

@@ -71,6 +71,7 @@ class ComparisonSession(Session):
         """
         refuse_second_run()
         self.results, self.left_out = [], []
+        # Not the plan, which holds the pixels of the sources.
         self._names, self._place = plan.names, plan.place
         self._run(plan, partial(run_methods, plan, entries, which))
 

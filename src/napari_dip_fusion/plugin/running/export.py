@@ -56,6 +56,7 @@ def write_script(plan: Plan) -> str:
         "",
         "from napari_dip_fusion.plugin import fuse_layers",
         "",
+        # In napari's console there is a viewer, in a process of its own there is none.
         "viewer = napari.current_viewer() or napari.Viewer()",
     ]
     for name, path in zip(plan.names, plan.paths, strict=True):
@@ -80,6 +81,7 @@ def write_command(plan: Plan) -> str:
             f"{', '.join(missing)} came from no file, so no command can repeat this; save the "
             "layers and open them again, or copy the script"
         )
+    # The command reads files whole, and takes each for one source.
     paths = [Path(p) for p in plan.paths if p is not None]
     if len(set(paths)) < len(paths) or any(map(_holds_several, paths)):
         raise ValueError(
@@ -95,6 +97,7 @@ def write_command(plan: Plan) -> str:
     parts = ["dip-fusion", "fuse", *map(str, plan.paths), "-o", "fused.tif"]
     parts += ["--preset", config.preset_name]
     for name, value in _list_changes(config).items():
+        # One option a source: --set would have no way to write windows.
         if name == "intensity":
             entries = [value] if isinstance(value, str) else value
             parts += [f"--intensity={_write_entry(e)}" for e in entries]
@@ -126,6 +129,7 @@ def _holds_several(path: Path) -> bool:
 
 def _write_view(plan: Plan) -> list[str]:
     lines = []
+    # The order first: it says which axes have sliders.
     if plan.order is not None and plan.order != tuple(range(len(plan.order))):
         lines.append(f"viewer.dims.order = {plan.order!r}")
     if plan.point is not None:

@@ -73,6 +73,7 @@ class Forecast(QObject):
     def _start(self) -> None:
         if self._asked is None or self._asked in self._known:
             return
+        # The import would freeze the window, and a run would make every time too long.
         if not torch_is_imported() or has_active_run():
             return
         if self._control is not None:
@@ -87,6 +88,7 @@ class Forecast(QObject):
         self._control = None
         if control.stopped:
             return
+        # What cannot be tried now will not be tried again and again.
         self._known[question] = None if isinstance(found, Failed) else found
         if question == self._asked:
             self.changed.emit()

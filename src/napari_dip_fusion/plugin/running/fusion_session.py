@@ -67,6 +67,7 @@ class FusionSession(Session):
             If a fusion or a comparison runs already.
         """
         refuse_second_run()
+        # The last network goes before the next one comes: both might not fit the device.
         self.forget()
         self.plan = plan
         self.fused = FusedLayer(self._viewer, name_fused(plan.names), plan.place)
@@ -85,6 +86,7 @@ class FusionSession(Session):
         result, plan = self.result, self.plan
         if not self.can_continue or result is None or plan is None:
             raise ValueError("there is no fusion to continue; press Fuse to start one")
+        # Said before the run starts, as long as the number can still be changed.
         made, most = len(result.losses), int(FusionConfig.describe("iterations").maximum or 0)
         if made + iterations > most:
             raise ValueError(
@@ -182,5 +184,6 @@ def _fuse_planes(plan: Plan, control: RunControl) -> "Iterator[Event]":
         paths=plan.paths,
         control=control,
         preview_rate=plan.preview_rate,
+        # For Continue.
         keep_state=True,
     )

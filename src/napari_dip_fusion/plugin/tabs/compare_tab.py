@@ -3,17 +3,18 @@
 from collections.abc import Callable
 from typing import Any
 
+from magicgui.widgets import Container, PushButton
+from magicgui.widgets.bases import Widget
 from napari import Viewer
 from napari.layers import Image
 from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
-from napari_dip_fusion.metrics import DEFAULT_METRICS, METRICS
+from napari_dip_fusion.plugin.forms.layout import Text, make_row
 from napari_dip_fusion.plugin.forms.method_list import MethodList
+from napari_dip_fusion.plugin.forms.metrics_choice import MetricsChoice
+from napari_dip_fusion.plugin.forms.native_widget import make_line
 from napari_dip_fusion.plugin.forms.planner import Planner
-from napari_dip_fusion.plugin.forms.rows import button, label, line, metrics_box, row
-from napari_dip_fusion.plugin.running.activity import ActivityBar
 from napari_dip_fusion.plugin.running.comparison_run import (
     ComparisonEnded,
     MethodDone,
@@ -24,13 +25,14 @@ from napari_dip_fusion.plugin.running.comparison_session import ComparisonSessio
 from napari_dip_fusion.plugin.running.run_events import Discarded, Failed
 from napari_dip_fusion.plugin.running.session import Phase
 from napari_dip_fusion.plugin.tabs.pair_view import PairView
+from napari_dip_fusion.plugin.tabs.run_progress import RunProgress
 from napari_dip_fusion.plugin.tabs.score_table import LEGEND, ScoreRow, ScoreTable
 
 _STEPS = 100
 """Of the progress bar, for each method."""
 
 
-class CompareTab(QWidget):
+class CompareTab(Container[Widget]):
     """Tick methods, run them, and compare their results.
 
     Parameters
@@ -41,22 +43,22 @@ class CompareTab(QWidget):
         compute.
     """
 
-    def __init__(self, viewer: Viewer, planner: Planner, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: Viewer, planner: Planner) -> None:
+        super().__init__(labels=False)
         self._viewer = viewer
         self._planner = planner
         self._notes: list[str] = []
         self._names: tuple[str, ...] = ()
         self._total = 0
         self._sources_ok = False
-        self._bar: ActivityBar | None = None
         self.session = ComparisonSession(viewer)
         self.methods = MethodList()
         self.table = ScoreTable("Method", "comparison.csv")
+        # Names of methods differ at their beginning, those of layers at both ends.
         self.table.table.setTextElideMode(Qt.TextElideMode.ElideRight)
-        self.pair = PairView(viewer, self._intensities)
+        self.pair = PairView(viewer, self._get_intensities)
         self._build()
-        self.methods.changed.connect(self._show_phase)
+        self.methods.choice_changed.connect(self._show_phase)
         self.table.row_clicked.connect(self.show_result)
         self.session.phase_changed.connect(self._show_phase)
         self.session.reported.connect(self._report)
@@ -65,41 +67,33 @@ class CompareTab(QWidget):
         self.closers: tuple[Callable[[], None], ...] = (
             self.session.close,
             self.pair.close_subscriptions,
-            self._close_bar,
+            self.progress.close_activity,
         )
 
     def compare(self) -> None:
         """Run the ticked methods on the chosen sources."""
         try:
             plan = self._planner.take()
-            entries = self.methods.entries(plan.config)
+            entries = self.methods.make_entries(plan.config)
             if not entries:
                 raise ValueError("tick one method or more")
-            which = list(METRICS) if self.all_metrics.isChecked() else DEFAULT_METRICS
-            self.session.start(plan, entries, which)
+            self.session.start(plan, entries, self.all_metrics.get_names())
         except ValueError as error:
-            self._say(str(error))
+            self.message.say(str(error))
             return
         self._names, self._total, self._notes = plan.names, len(entries), []
-        self._say("")
+        self.message.say("")
         self.table.show_rows([])
-        self.table.show_message("")
-        # Not (0, 0): a bar that moves to and fro paints the window all the time.
-        self.progress.setRange(0, _STEPS * self._total)
-        self.progress.reset()
-        self.progress.setFormat("")
-        self.running.setText("preparing the sources")
-        self._close_bar()
-        self._bar = ActivityBar(_STEPS * self._total, self.session.stop, self)
-        # napari lets Qt work while it makes the bar: a short run may have ended by now.
-        if self.session.phase is Phase.IDLE:
-            self._close_bar()
+        self.table.status.say("")
+        self.running.value = "preparing the sources"
+        self.progress.begin(_STEPS * self._total)
 
     def show_result(self, index: int) -> None:
         """Show and select the layer of a row, in place of those of the other rows."""
         chosen = self.session.results[index].layer
         if chosen is None:
             return
+        # It would go on to show its own two layers.
         self.pair.flicker.stop()
         self._viewer.layers.selection.active = chosen
         for result in self.session.results:
@@ -114,35 +108,38 @@ class CompareTab(QWidget):
     # -- building -------------------------------------------------------------
 
     def _build(self) -> None:
-        self.all_metrics = metrics_box()
-        self.run_button = button(
-            "Compare",
-            "Fuse the chosen layers by each ticked method; each result is a new layer. "
+        self.all_metrics = MetricsChoice()
+        self.run_button = PushButton(
+            text="Compare",
+            tooltip="Fuse the chosen layers by each ticked method; each result is a new layer. "
             "Intensity and computing are as set under Fuse.",
         )
-        self.run_button.clicked.connect(self.compare)
-        self.stop_button = button("Stop", "Run no more methods; the results so far are kept.")
-        self.stop_button.clicked.connect(self.session.stop)
-        self.progress = QProgressBar()
-        self.running = label()
-        self.message = label()
+        self.run_button.changed.connect(self.compare)
+        self.stop_button = PushButton(
+            text="Stop", tooltip="Run no more methods; the results so far are kept."
+        )
+        self.stop_button.changed.connect(self.session.stop)
+        self.progress = RunProgress(self.session)
+        self.running = Text()
+        self.message = Text()
+        self.margins = (0, 0, 0, 0)
+        self.extend(
+            [
+                self.methods,
+                make_row(self.all_metrics, self.run_button),
+                self.progress,
+                make_row(self.running, self.stop_button, stretch=0),
+                self.message,
+                self.table,
+                make_line(),
+                self.pair,
+            ]
+        )
         self.message.hide()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        for part in (
-            self.methods,
-            row(self.all_metrics, self.run_button),
-            self.progress,
-            row(self.running, self.stop_button, stretch=0),
-            self.message,
-            self.table,
-            line(),
-            self.pair,
-        ):
-            layout.addWidget(part)
 
-    def _intensities(self) -> dict[Image, dict[str, Any]]:
+    def _get_intensities(self) -> dict[Image, dict[str, Any]]:
         """Return how the chosen sources become [0, 1]."""
+        # Without sources that fit, any two images can still be compared.
         try:
             plan = self._planner.take()
         except ValueError:
@@ -159,14 +156,14 @@ class CompareTab(QWidget):
     def _show_phase(self) -> None:
         phase = self.session.phase
         idle = phase is Phase.IDLE
-        self.methods.setEnabled(idle)
-        self.all_metrics.setEnabled(idle)
-        self.run_button.setEnabled(idle and self._sources_ok and bool(self.methods.chosen()))
+        self.methods.enabled = idle
+        self.all_metrics.enabled = idle
+        self.run_button.enabled = idle and self._sources_ok and bool(self.methods.get_chosen())
         for part in (self.progress, self.running, self.stop_button):
-            part.setVisible(not idle)
-        self.stop_button.setEnabled(phase is Phase.RUNNING)
+            part.visible = not idle
+        self.stop_button.enabled = phase is Phase.RUNNING
         if phase is Phase.ENDING:
-            self.running.setText("ending as soon as this method can be left")
+            self.running.value = "ending as soon as this method can be left"
 
     def _report(self, event: Any) -> None:
         if isinstance(event, MethodProgress):
@@ -180,14 +177,11 @@ class CompareTab(QWidget):
 
     def _show_progress(self, event: MethodProgress) -> None:
         value = round(_STEPS * (event.done + event.part))
-        self.progress.setRange(0, _STEPS * self._total)
-        self.progress.setValue(value)
-        self.progress.setFormat(f"{event.done + 1} of {self._total}")
+        self.progress.show_step(value, _STEPS * self._total, f"{event.done + 1} of {self._total}")
         if self.session.phase is Phase.RUNNING:
+            # Methods that do not iterate have nothing to tell between start and end.
             part = f", {event.part:.0%}" if event.part else ""
-            self.running.setText(f"{event.entry.label}{part}")
-        if self._bar is not None:
-            self._bar.show(value)
+            self.running.value = f"{event.entry.label}{part}"
 
     def _show_results(self) -> None:
         rows = [
@@ -201,19 +195,20 @@ class CompareTab(QWidget):
             for result in self.session.results
         ]
         self.table.show_rows(rows)
-        self.table.show_message(f"against {', '.join(self._names)}; higher is better, {LEGEND}")
+        self.table.status.say(f"against {', '.join(self._names)}; higher is better, {LEGEND}")
 
     def _show_end(self, event: ComparisonEnded | Failed | Discarded) -> None:
-        self._close_bar()
+        self.progress.close_activity()
         done = len(self.session.results)
         if isinstance(event, Failed):
+            # In napari's corner as well: the tab may be out of sight by now.
             show_error(f"DIP Fusion: {event.message}")
             text = f"The comparison failed: {event.message}"
         elif isinstance(event, ComparisonEnded) and not event.stopped:
             text = f"Done: {done} of {self._total} methods."
         else:
             text = f"Stopped: {done} of {self._total} methods were finished."
-        self._say("\n".join([text, *self._notes]))
+        self.message.say("\n".join([text, *self._notes]))
         layers = [r.layer for r in self.session.results if r.layer is not None]
         if len(layers) > 1:
             self.pair.suggest_pair(layers[-1], layers[-2])
@@ -221,13 +216,4 @@ class CompareTab(QWidget):
     def _add_note(self, text: str) -> None:
         if text not in self._notes:
             self._notes.append(text)
-            self._say("\n".join(self._notes))
-
-    def _say(self, text: str) -> None:
-        self.message.setText(text)
-        self.message.setVisible(bool(text))
-
-    def _close_bar(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+            self.message.say("\n".join(self._notes))

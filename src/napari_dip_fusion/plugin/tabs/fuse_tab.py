@@ -5,15 +5,17 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from magicgui.widgets import Container, PushButton
+from magicgui.widgets.bases import Widget
 from napari import Viewer
 from napari.layers import Image
 from napari.utils.notifications import show_error
-from qtpy.QtWidgets import QApplication, QVBoxLayout, QWidget
-from superqt import QCollapsible
+from qtpy.QtWidgets import QApplication
 
 from napari_dip_fusion.fusion import Done, GainsReady, estimate_gains
+from napari_dip_fusion.plugin.forms.layout import make_row
+from napari_dip_fusion.plugin.forms.native_widget import NativeWidget, make_collapsible, make_line
 from napari_dip_fusion.plugin.forms.planner import Planner
-from napari_dip_fusion.plugin.forms.rows import button, line, row
 from napari_dip_fusion.plugin.layers.layer_record import find_config
 from napari_dip_fusion.plugin.layers.result_layers import (
     add_fused_layer,
@@ -42,7 +44,7 @@ _WINDOWS_LEFT_OUT = (
 )
 
 
-class FuseTab(QWidget):
+class FuseTab(Container[Widget]):
     """Fuse the chosen layers, watch, and score the result.
 
     Parameters
@@ -52,8 +54,8 @@ class FuseTab(QWidget):
         Takes sources and settings; its form becomes a part of this tab.
     """
 
-    def __init__(self, viewer: Viewer, planner: Planner, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: Viewer, planner: Planner) -> None:
+        super().__init__(labels=False)
         self._viewer = viewer
         self._sources = planner.sources
         self._tasks = Tasks(self)
@@ -76,7 +78,7 @@ class FuseTab(QWidget):
             self._tasks.close,
             self.forecast.close,
             self.session.close,
-            self.panel.close_bar,
+            self.panel.progress.close_activity,
         )
 
     # -- what the buttons do --------------------------------------------------
@@ -87,8 +89,9 @@ class FuseTab(QWidget):
             plan = self._planner.take()
             self.session.start(plan)
         except ValueError as error:
-            self.panel.show_message(str(error))
+            self.panel.message.say(str(error))
             return
+        # Kept even if the run is discarded: its script may be what is wanted of it.
         self._last_plan = plan.drop_data()
         self._name_copies(describe_run(plan, made=True))
         self.panel.begin(plan.config.fit.iterations, afresh=True)
@@ -98,21 +101,21 @@ class FuseTab(QWidget):
         try:
             plan = self._planner.take()
         except ValueError as error:
-            self.panel.show_message(str(error))
+            self.panel.message.say(str(error))
             return
-        self.panel.show_message("computing the gain maps")
+        self.panel.message.say("computing the gain maps")
         self._tasks.start(partial(_estimate_gains, plan), FuseTab._show_gains, plan)
 
     def compute_metrics(self) -> None:
-        """Score the compared layers against the chosen sources."""
+        """Score the layers that have a row against the chosen sources."""
         try:
             plan = self._planner.take()
-            images = self._planner.make_readers(self.metrics.layers(), plan)
+            images = self._planner.make_readers(self.metrics.get_layers(), plan)
         except ValueError as error:
-            self.metrics.show_message(str(error))
+            self.metrics.status.say(str(error))
             return
-        self.metrics.show_message("computing")
-        call = partial(score_layers, plan, images, self.metrics.which())
+        self.metrics.status.say("computing")
+        call = partial(score_layers, plan, images, self.metrics.all_metrics.get_names())
         self._tasks.start(call, FuseTab._show_scores, plan.names)
 
     def copy_script(self) -> None:
@@ -127,20 +130,22 @@ class FuseTab(QWidget):
         """Show the settings that the selected layer was fused with."""
         try:
             selection = self._viewer.layers.selection
+            # Of several, the layer that is in sight.
             topmost_first = [x for x in reversed(self._viewer.layers) if x in selection]
             config, name = find_config(topmost_first)
             self.settings.show_config(config)
         except ValueError as error:
-            self.panel.show_message(str(error))
+            self.panel.message.say(str(error))
             return
+        # The form has contrast limits of layers in their place.
         windows = "" if isinstance(config.intensity, str) else _WINDOWS_LEFT_OUT
-        self.panel.show_message(f"these are the settings of {name}{windows}")
+        self.panel.message.say(f"these are the settings of {name}{windows}")
 
     # -- following the widget -------------------------------------------------
 
     def update_layers(self) -> None:
         """Take note of the sources and images that there are now."""
-        self.settings.intensity.set_sources([layer.name for layer in self._sources.sources()])
+        self.settings.intensity.set_sources([layer.name for layer in self._sources.get_sources()])
         self.metrics.set_candidates([x for x in self._viewer.layers if isinstance(x, Image)])
 
     def update_ready(self) -> None:
@@ -155,11 +160,13 @@ class FuseTab(QWidget):
             self.forecast.hold()
             self.panel.set_ready(False, False, str(error))
             return
+        # Gain maps and metrics need no torch.
         if self._torch_problem:
             self.forecast.hold()
             self.panel.set_ready(False, True, self._torch_problem)
             return
         expected = None
+        # Beside a run, the next one would seem to take twice as long.
         if not has_active_run():
             expected = self.forecast.ask(plan.config, plan.shape, len(plan.readers))
         self.panel.set_ready(True, True, describe_need(plan, expected))
@@ -179,37 +186,41 @@ class FuseTab(QWidget):
     # -- building -------------------------------------------------------------
 
     def _build(self) -> None:
-        self.script_button = button("Copy as script", "")
-        self.command_button = button("Copy as command", "")
+        self.script_button = PushButton(text="Copy as script")
+        self.command_button = PushButton(text="Copy as command")
         self._name_copies("a run of the ticked layers as set now")
-        recall = button(
-            "Settings of the selected layer",
-            "Show the settings that the selected fused layer was made with, as its run record "
-            "has them.",
+        self.recall_button = PushButton(
+            text="Settings of the selected layer",
+            tooltip="Show the settings that the selected fused layer was made with, as its run "
+            "record has them.",
         )
-        self.script_button.clicked.connect(self.copy_script)
-        self.command_button.clicked.connect(self.copy_command)
-        recall.clicked.connect(self.recall_settings)
-        self.folded_metrics = QCollapsible("Metrics", collapsedIcon="▶", expandedIcon="▼")
-        self.folded_metrics.setDuration(0)
-        self.folded_metrics.layout().setContentsMargins(0, 0, 0, 0)
-        self.folded_metrics.addWidget(self.metrics)
-        copies = row(self.script_button, self.command_button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        for part in (self.settings, line(), self.panel, copies, recall, line()):
-            layout.addWidget(part)
-        layout.addWidget(self.folded_metrics)
+        self.script_button.changed.connect(self.copy_script)
+        self.command_button.changed.connect(self.copy_command)
+        self.recall_button.changed.connect(self.recall_settings)
+        self.folded_metrics = make_collapsible("Metrics", self.metrics)
+        self.margins = (0, 0, 0, 0)
+        self.extend(
+            [
+                self.settings,
+                make_line(),
+                self.panel,
+                make_row(self.script_button, self.command_button),
+                self.recall_button,
+                make_line(),
+                NativeWidget(self.folded_metrics),
+            ]
+        )
 
     def _name_copies(self, run: str) -> None:
         """Say in the tooltips what the buttons copy, whatever is ticked since."""
-        self.script_button.setToolTip(f"Python code for napari: {run}.")
-        self.command_button.setToolTip(f"A command for a terminal, on the files: {run}.")
+        self.script_button.tooltip = f"Python code for napari: {run}."
+        self.command_button.tooltip = f"A command for a terminal, on the files: {run}."
 
     # -- results ----------------------------------------------------------------
 
     def _report(self, event: RunEvent) -> None:
         if isinstance(event, Failed):
+            # In napari's corner as well: the widget may be out of sight by now.
             show_error(f"DIP Fusion: {event.message}")
         if isinstance(event, Done):
             self._score_result()
@@ -221,20 +232,20 @@ class FuseTab(QWidget):
             return
         self.metrics.add_layer(fused.layer)
         self.folded_metrics.expand(animate=False)
-        call = partial(score_result, fused.layer.name, result, self.metrics.which())
+        call = partial(score_result, fused.layer.name, result, self.metrics.all_metrics.get_names())
         self._tasks.start(call, FuseTab._show_scores, plan.names)
 
     def _show_scores(self, names: tuple[str, ...], scores: Any) -> None:
         if isinstance(scores, Failed):
-            self.metrics.show_message(scores.message)
+            self.metrics.status.say(scores.message)
         else:
             self.metrics.show_scores(scores, names)
 
     def _show_gains(self, plan: Plan, ready: GainsReady | Failed) -> None:
         if isinstance(ready, Failed):
-            self.panel.show_message(ready.message)
+            self.panel.message.say(ready.message)
             return
-        self.panel.show_message("")
+        self.panel.message.say("")
         image = show_consensus(ready.sources, ready.consensus)
         maps, base = ready.gains, ready.base_gains
         add_gain_layers(self._viewer, maps, plan.names, plan.place, base_gains=base)
@@ -247,10 +258,10 @@ class FuseTab(QWidget):
             config = pin_config(plan.config, self.session.result if made else None)
             text = write(replace(plan, config=config))
         except ValueError as error:
-            self.panel.show_message(str(error))
+            self.panel.message.say(str(error))
             return
         QApplication.clipboard().setText(text)
-        self.panel.show_message(f"copied to the clipboard: {describe_run(plan, made=made)}")
+        self.panel.message.say(f"copied to the clipboard: {describe_run(plan, made=made)}")
 
 
 def _estimate_gains(plan: Plan) -> GainsReady:

@@ -7,8 +7,9 @@ import pyqtgraph as pg
 from napari.utils.theme import get_theme
 from qtpy.QtWidgets import QWidget
 
-# Readable on dark and on light grounds, and apart for colour-blind eyes.
+# Readable on dark and on light grounds, and apart for color-blind eyes.
 _COLORS = {"dark": ("#56b4e9", "#f0a13a"), "light": ("#0072b2", "#b85c00")}
+# A logarithm of 0 would end the curve.
 _SMALLEST = 1e-12
 
 
@@ -23,7 +24,7 @@ class _LogAxis(pg.AxisItem):
 
 
 class LossPlot(pg.PlotWidget):
-    """Loss and excess against the iteration, on a logarithmic scale.
+    """Shows loss and excess against the iteration, on a logarithmic scale.
 
     The loss cannot fall below its floor; the excess, loss less floor, says
     how far the image still is from the consensus image.
@@ -56,7 +57,7 @@ class LossPlot(pg.PlotWidget):
         self.set_theme(theme)
 
     def set_theme(self, name: str) -> None:
-        """Take the colours of a napari theme."""
+        """Take the colors of a napari theme."""
         theme = get_theme(name)
         self.setBackground(theme.background.as_hex())
         text = theme.text.as_hex()

@@ -1,14 +1,15 @@
-"""The metrics of the fused image, of simple rules and of any layer to compare."""
+"""The metrics of the fused image, of simple references and of any layer to compare."""
 
 from collections.abc import Sequence
 
+from magicgui.widgets import Label, PushButton
 from napari.layers import Image, Layer
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QLabel, QWidget
+from psygnal import Signal
 
 from napari_dip_fusion.methods.baselines import BASELINES
-from napari_dip_fusion.metrics import DEFAULT_METRICS, METRICS
-from napari_dip_fusion.plugin.forms.rows import button, metrics_box, narrow_box, row
+from napari_dip_fusion.plugin.forms.layer_box import LayerBox
+from napari_dip_fusion.plugin.forms.layout import make_row
+from napari_dip_fusion.plugin.forms.metrics_choice import MetricsChoice
 from napari_dip_fusion.plugin.running.scores import Scores
 from napari_dip_fusion.plugin.tabs.score_table import LEGEND, ScoreRow, ScoreTable
 
@@ -21,21 +22,29 @@ class MetricsTable(ScoreTable):
 
     wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self) -> None:
+        # The base class puts these parts into its layout, so they come first.
         self._candidates: list[Image] = []
         self._layers: list[Image] = []
         self.scores: Scores = {}
-        self.compute_button = button(
-            "Compute", "Score the rows against the ticked sources, in their prepared units."
+        self.candidate_box = LayerBox("An image layer of any origin to compare.")
+        self.add_button = PushButton(text="Add", tooltip="Give this layer a row and compute.")
+        self.all_metrics = MetricsChoice()
+        self.compute_button = PushButton(
+            text="Compute",
+            tooltip="Score the rows against the ticked sources, in their prepared units.",
         )
-        super().__init__("Image", "metrics.csv", more_buttons=[self.compute_button], parent=parent)
-        self._build_choice()
+        choice = make_row(Label(value="Compare"), self.candidate_box, self.add_button, stretch=1)
+        super().__init__(
+            "Image",
+            "metrics.csv",
+            above=[choice, self.all_metrics],
+            more_buttons=[self.compute_button],
+        )
+        self.add_button.changed.connect(self._add_candidate)
+        self.compute_button.changed.connect(self._want)
 
-    def which(self) -> Sequence[str]:
-        """Return the names of the metrics to compute."""
-        return list(METRICS) if self.all_metrics.isChecked() else DEFAULT_METRICS
-
-    def layers(self) -> list[Image]:
+    def get_layers(self) -> list[Image]:
         """Return the layers that have a row."""
         return list(self._layers)
 
@@ -43,11 +52,8 @@ class MetricsTable(ScoreTable):
         """Offer these layers for comparison; rows of layers that are gone are dropped."""
         self._candidates = list(layers)
         self._layers = [layer for layer in self._layers if layer in self._candidates]
-        current = self.candidate_box.currentText()
-        self.candidate_box.clear()
-        self.candidate_box.addItems([layer.name for layer in layers])
-        self.candidate_box.setCurrentText(current)
-        self.add_button.setEnabled(bool(layers))
+        self.candidate_box.set_layers(layers)
+        self.add_button.enabled = bool(layers)
 
     def add_layer(self, layer: Layer) -> None:
         """Give a layer a row."""
@@ -58,22 +64,12 @@ class MetricsTable(ScoreTable):
         """Show scores against sources with these names."""
         self.scores = scores
         self.show_rows([ScoreRow(n, v, tip=BASELINES.get(n, "")) for n, v in scores.items()])
-        self.show_message(f"against {', '.join(sources)}; higher is better, {LEGEND}")
+        self.status.say(f"against {', '.join(sources)}; higher is better, {LEGEND}")
 
-    # -- building -----------------------------------------------------------
+    def _add_candidate(self) -> None:
+        if self.candidate_box.value is not None:
+            self.add_layer(self.candidate_box.value)
+            self._want()
 
-    def _build_choice(self) -> None:
-        self.candidate_box = narrow_box("An image layer of any origin to compare.")
-        self.add_button = button("Add", "Give this layer a row and compute.")
-        self.add_button.clicked.connect(self._add)
-        self.all_metrics = metrics_box()
-        self.compute_button.clicked.connect(self.wanted)
-        choice = row(QLabel("Compare"), self.candidate_box, self.add_button, stretch=1)
-        self.parts.insertWidget(0, choice)
-        self.parts.insertWidget(1, self.all_metrics)
-
-    def _add(self) -> None:
-        index = self.candidate_box.currentIndex()
-        if 0 <= index < len(self._candidates):
-            self.add_layer(self._candidates[index])
-            self.wanted.emit()
+    def _want(self) -> None:
+        self.wanted.emit()

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from magicgui.widgets import Container, FloatSpinBox, Label, PushButton
+from magicgui.widgets.bases import Widget
 from napari import Viewer
 from napari.layers import Image
 from numpy.typing import NDArray
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QVBoxLayout, QWidget
 
-from napari_dip_fusion.plugin.forms.rows import button, label, narrow_box, row
+from napari_dip_fusion.plugin.forms.layer_box import LayerBox
+from napari_dip_fusion.plugin.forms.layout import Text, make_row
 from napari_dip_fusion.plugin.layers.difference import (
     Difference,
     add_difference_layer,
@@ -24,7 +26,7 @@ from napari_dip_fusion.plugin.running.tasks import Tasks
 Intensities = Callable[[], dict[Image, dict[str, Any]]]
 
 
-class PairView(QWidget):
+class PairView(Container[Widget]):
     """Choose two image layers, and flicker between them or subtract them.
 
     Parameters
@@ -34,10 +36,8 @@ class PairView(QWidget):
         Returns how the present sources become [0, 1].
     """
 
-    def __init__(
-        self, viewer: Viewer, intensities: Intensities, parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: Viewer, intensities: Intensities) -> None:
+        super().__init__(labels=False)
         self._viewer = viewer
         self._intensities = intensities
         self._layers: list[Image] = []
@@ -45,25 +45,25 @@ class PairView(QWidget):
         self._tasks = Tasks(self)
         self._events = Subscriptions()
         self._names: dict[Image, Subscriptions] = {}
-        self.flicker = Flicker(viewer, self)
+        self.flicker = Flicker(viewer, self.native)
         self._build()
         layers = viewer.layers.events
         for event in (layers.inserted, layers.removed, layers.reordered):
             self._events.connect(event, self._refresh)
         self.flicker.turned.connect(self._show_turn)
-        self.flicker.stopped.connect(self._show_state)
+        self.flicker.stopped.connect(self._show_running)
         self._refresh()
 
-    def pair(self) -> tuple[Image | None, Image | None]:
+    def get_pair(self) -> tuple[Image | None, Image | None]:
         """Return the two layers, None where there is none to choose."""
-        return self._layer(self.first_box), self._layer(self.second_box)
+        return self.first_box.value, self.second_box.value
 
     def set_pair(self, first: Image, second: Image) -> None:
         """Choose two layers."""
         for box, layer in ((self.first_box, first), (self.second_box, second)):
             if layer in self._layers:
-                box.setCurrentIndex(self._layers.index(layer))
-        self._show_state()
+                box.value = layer
+        self._show_running()
 
     def suggest_pair(self, first: Image, second: Image) -> None:
         """Choose two layers, unless the user has chosen some."""
@@ -75,29 +75,25 @@ class PairView(QWidget):
         if self.flicker.running:
             self.flicker.stop()
             return
-        first, second = self.pair()
         try:
-            if first is None or second is None:
-                raise ValueError("choose two images")
-            self.flicker.start(first, second, self.rate.value())
-            self._say("")
+            first, second = self._require_pair()
+            self.flicker.start(first, second, self.rate.value)
+            self.message.say("")
         except ValueError as error:
-            self._say(str(error))
-        self._show_state()
+            self.message.say(str(error))
+        self._show_running()
 
     def add_difference(self) -> None:
         """Add a layer with the first image less the second."""
-        first, second = self.pair()
         try:
-            if first is None or second is None:
-                raise ValueError("choose two images")
+            first, second = self._require_pair()
             difference = take_difference(
                 first, second, self._viewer.dims, intensities=self._intensities()
             )
         except ValueError as error:
-            self._say(str(error))
+            self.message.say(str(error))
             return
-        self._say("subtracting")
+        self.message.say("subtracting")
         self._tasks.start(difference.read, PairView._show_difference, difference)
 
     def close_subscriptions(self) -> None:
@@ -113,57 +109,62 @@ class PairView(QWidget):
 
     def _build(self) -> None:
         tip = "Any image in the viewer: a result or a source."
-        self.first_box, self.second_box = narrow_box(tip), narrow_box(tip)
+        self.first_box, self.second_box = LayerBox(tip), LayerBox(tip)
         for box in (self.first_box, self.second_box):
-            box.activated.connect(self._choose)
-        self.flicker_button = button(
-            "Flicker",
-            "Show the two images in turn; all others are hidden meanwhile, and come back.",
+            # Only by the user: "changed" comes from suggestions, too.
+            box.native.activated.connect(self._choose)
+        self.letters = (Label(value="A"), Label(value="B"))
+        for letter in self.letters:
+            letter.native.setFixedWidth(20)
+        self.flicker_button = PushButton(
+            text="Flicker",
+            tooltip="Show the two images in turn; all others are hidden meanwhile, and come back.",
         )
-        self.flicker_button.setCheckable(True)
-        self.flicker_button.clicked.connect(self.toggle_flicker)
-        self.rate = QDoubleSpinBox()
-        self.rate.setRange(0.2, 10.0)
-        self.rate.setSingleStep(0.5)
-        self.rate.setDecimals(1)
-        self.rate.setValue(2.0)
-        self.rate.setSuffix(" Hz")
-        self.rate.setToolTip("Changes from one image to the other a second.")
-        self.rate.valueChanged.connect(self.flicker.set_rate)
-        self.difference_button = button(
-            "Difference",
-            "Add a layer with A - B, white where they are equal. Sources count as the fusion "
-            "takes them; floats in [0, 1] and 8-bit values as they are, others by their own "
-            "minimum and maximum; color by its luma.",
+        self.flicker_button.native.setCheckable(True)
+        self.flicker_button.changed.connect(self.toggle_flicker)
+        self.rate = FloatSpinBox(
+            min=0.2,
+            max=10.0,
+            step=0.5,
+            value=2.0,
+            tooltip="Changes from one image to the other a second.",
         )
-        self.difference_button.clicked.connect(self.add_difference)
-        self.message = label()
+        self.rate.native.setDecimals(1)
+        self.rate.native.setSuffix(" Hz")
+        self.rate.changed.connect(self.flicker.set_rate)
+        self.difference_button = PushButton(
+            text="Difference",
+            tooltip="Add a layer with A - B, white where they are equal. Sources count as the "
+            "fusion takes them; floats in [0, 1] and 8-bit values as they are, others by their "
+            "own minimum and maximum; color by its luma.",
+        )
+        self.difference_button.changed.connect(self.add_difference)
+        self.message = Text()
         self.message.hide()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(QLabel("<b>Two images</b>"))
-        self.labels = (QLabel("A"), QLabel("B"))
-        for letter, box in zip(self.labels, (self.first_box, self.second_box), strict=True):
-            letter.setFixedWidth(20)
-            layout.addWidget(row(letter, box, stretch=1))
-        layout.addWidget(row(self.flicker_button, self.rate, self.difference_button))
-        layout.addWidget(self.message)
+        self.margins = (0, 0, 0, 0)
+        self.extend(
+            [
+                Text("<b>Two images</b>"),
+                make_row(self.letters[0], self.first_box, stretch=1),
+                make_row(self.letters[1], self.second_box, stretch=1),
+                make_row(self.flicker_button, self.rate, self.difference_button),
+                self.message,
+            ]
+        )
 
     # -- following ----------------------------------------------------------
 
     def _refresh(self) -> None:
         """Bring the choices in line with the viewer's layers, keeping what is chosen."""
-        before = self.pair()
         self._layers = [x for x in reversed(self._viewer.layers) if isinstance(x, Image)]
         self._follow_names()
-        for i, (box, layer) in enumerate(
-            zip((self.first_box, self.second_box), before, strict=True)
-        ):
-            box.clear()
-            box.addItems([x.name for x in self._layers])
-            index = self._layers.index(layer) if layer in self._layers else i
-            box.setCurrentIndex(min(index, len(self._layers) - 1))
-        self._show_state()
+        self._show_layers()
+        self._show_running()
+
+    def _show_layers(self) -> None:
+        # Two different ones at first, where there are two.
+        for i, box in enumerate((self.first_box, self.second_box)):
+            box.set_layers(self._layers, default=i)
 
     def _follow_names(self) -> None:
         for layer in [x for x in self._names if x not in self._layers]:
@@ -171,52 +172,46 @@ class PairView(QWidget):
         for layer in self._layers:
             if layer not in self._names:
                 self._names[layer] = Subscriptions()
-                self._names[layer].connect(layer.events.name, self._rename)
-
-    def _rename(self) -> None:
-        for box in (self.first_box, self.second_box):
-            for i, layer in enumerate(self._layers):
-                box.setItemText(i, layer.name)
+                self._names[layer].connect(layer.events.name, self._show_layers)
 
     def _choose(self) -> None:
         self._chosen_by_hand = True
         if self.flicker.running:
             self.flicker.stop()
             self.toggle_flicker()
-        self._show_state()
+        self._show_running()
 
-    def _layer(self, box: QComboBox) -> Image | None:
-        index = box.currentIndex()
-        return self._layers[index] if 0 <= index < len(self._layers) else None
+    def _require_pair(self) -> tuple[Image, Image]:
+        first, second = self.get_pair()
+        if first is None or second is None:
+            raise ValueError("choose two images")
+        return first, second
 
     # -- showing ------------------------------------------------------------
 
-    def _show_state(self) -> None:
+    def _show_running(self) -> None:
+        """Show on the buttons whether the flicker runs, and what can be pressed."""
         running, enough = self.flicker.running, len(self._layers) > 1
-        self.flicker_button.setChecked(running)
-        self.flicker_button.setText("Stop flicker" if running else "Flicker")
-        self.flicker_button.setEnabled(running or enough)
-        self.difference_button.setEnabled(enough)
+        self.flicker_button.native.setChecked(running)
+        self.flicker_button.text = "Stop flicker" if running else "Flicker"
+        self.flicker_button.enabled = running or enough
+        self.difference_button.enabled = enough
         if not running:
-            self._mark(None)
+            self._mark_letter(None)
 
     def _show_turn(self, first: bool) -> None:
-        self._mark(self.labels[0] if first else self.labels[1])
+        self._mark_letter(self.letters[0] if first else self.letters[1])
 
-    def _mark(self, shown: QLabel | None) -> None:
+    def _mark_letter(self, shown: Label | None) -> None:
         """Point at the letter of the image that the flicker shows."""
-        for letter, text in zip(self.labels, "AB", strict=True):
-            letter.setText(f"<b><u>{text}</u></b>" if letter is shown else text)
+        for letter, text in zip(self.letters, "AB", strict=True):
+            letter.value = f"<b><u>{text}</u></b>" if letter is shown else text
 
     def _show_difference(
         self, difference: Difference, values: NDArray[np.float32] | Failed
     ) -> None:
         if isinstance(values, Failed):
-            self._say(values.message)
+            self.message.say(values.message)
             return
         add_difference_layer(self._viewer, difference, values)
-        self._say(describe_difference(difference, values))
-
-    def _say(self, text: str) -> None:
-        self.message.setText(text)
-        self.message.setVisible(bool(text))
+        self.message.say(describe_difference(difference, values))

@@ -6,22 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qtpy.QtCore import Qt, Signal
+from magicgui.widgets import Container, PushButton
+from magicgui.widgets.bases import Widget
+from psygnal import Signal
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QApplication,
     QFileDialog,
     QHeaderView,
-    QPushButton,
     QTableWidget,
     QTableWidgetItem,
-    QVBoxLayout,
-    QWidget,
 )
 
 from napari_dip_fusion.io import write_text
 from napari_dip_fusion.metrics import METRICS
-from napari_dip_fusion.plugin.forms.rows import button, label, row
+from napari_dip_fusion.plugin.forms.layout import Text, make_row
+from napari_dip_fusion.plugin.forms.native_widget import NativeWidget
 
 LEGEND = "bold is best, underlined second best"
 
@@ -56,7 +57,7 @@ class ScoreRow:
     key: str = ""
 
 
-class ScoreTable(QWidget):
+class ScoreTable(Container[Widget]):
     """Shows scores, and gives them out as text.
 
     Emits ``row_clicked`` with the index of a row.
@@ -67,8 +68,10 @@ class ScoreTable(QWidget):
         Of the first column.
     file_name : str
         Offered for saving.
-    more_buttons : sequence of QPushButton
-        To stand before those for copying and saving.
+    above : sequence of Widget
+        Parts that stand above the table.
+    more_buttons : sequence of PushButton
+        They stand before those for copying and saving.
     """
 
     row_clicked = Signal(int)
@@ -78,32 +81,28 @@ class ScoreTable(QWidget):
         heading: str,
         file_name: str,
         *,
-        more_buttons: Sequence[QPushButton] = (),
-        parent: QWidget | None = None,
+        above: Sequence[Widget] = (),
+        more_buttons: Sequence[PushButton] = (),
     ) -> None:
-        super().__init__(parent)
+        super().__init__(labels=False)
         self._heading = heading
         self._file_name = file_name
         self.rows: list[ScoreRow] = []
-        self._build(more_buttons)
+        self._build(above, more_buttons)
         self.show_rows([])
 
     def show_rows(self, rows: Sequence[ScoreRow]) -> None:
         """Show these rows in place of what was shown."""
         self.rows = list(rows)
         self._fill()
-        self._fit()
-        for part in (self.table, self.copy_button, self.save_button):
-            part.setVisible(bool(self.rows))
+        self._fit_size()
+        self.table.setVisible(bool(self.rows))
+        for button in (self.copy_button, self.save_button):
+            button.visible = bool(self.rows)
 
-    def show_message(self, text: str) -> None:
-        """Show a line under the table."""
-        self.status.setText(text)
-        self.status.setVisible(bool(text))
-
-    def as_rows(self) -> list[list[str]]:
+    def format_rows(self) -> list[list[str]]:
         """Return the table with its headings, values with six digits."""
-        metrics, timed = self._columns()
+        metrics, timed = self._list_columns()
         lines = [[self._heading.lower(), *metrics, *(["seconds"] if timed else [])]]
         for scored in self.rows:
             values = [scored.metrics[name] for name in metrics]
@@ -113,13 +112,13 @@ class ScoreTable(QWidget):
 
     def copy(self) -> None:
         """Put the table on the clipboard, with tabs as spreadsheets take it."""
-        QApplication.clipboard().setText("\n".join("\t".join(r) for r in self.as_rows()))
-        self.show_message("copied")
+        QApplication.clipboard().setText("\n".join("\t".join(r) for r in self.format_rows()))
+        self.status.say("copied")
 
     def save(self) -> None:
         """Ask for a file and write the table to it."""
         name, _ = QFileDialog.getSaveFileName(
-            self, "Save table", self._file_name, "Comma-separated values (*.csv)"
+            self.native, "Save table", self._file_name, "Comma-separated values (*.csv)"
         )
         if name:
             self.save_to(Path(name))
@@ -127,18 +126,19 @@ class ScoreTable(QWidget):
     def save_to(self, path: Path) -> None:
         """Write the table as CSV, whole or not at all."""
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(self.as_rows())
+        csv.writer(text, lineterminator="\n").writerows(self.format_rows())
         try:
             # The file dialog has asked before it names a file that exists.
             write_text(path, text.getvalue(), overwrite=True)
         except (OSError, ValueError) as error:
-            self.show_message(f"not saved: {error}")
+            self.status.say(f"not saved: {error}")
         else:
-            self.show_message(f"saved to {path}")
+            self.status.say(f"saved to {path}")
 
     # -- building -----------------------------------------------------------
 
-    def _build(self, more_buttons: Sequence[QPushButton]) -> None:
+    def _build(self, above: Sequence[Widget], more_buttons: Sequence[PushButton]) -> None:
+        # Not magicgui's table, whose cells can have neither fonts nor tooltips.
         self.table = QTableWidget()
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -146,96 +146,99 @@ class ScoreTable(QWidget):
         self.table.verticalHeader().setDefaultSectionSize(22)
         self.table.setWordWrap(False)
         self.table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-        self.table.cellClicked.connect(self._clicked)
-        self.copy_button = button("Copy", "Put the table on the clipboard.")
-        self.copy_button.clicked.connect(self.copy)
-        self.save_button = button("Save as CSV", "Write the table to a file.")
-        self.save_button.clicked.connect(self.save)
-        self.status = label()
+        self.table.cellClicked.connect(self._respond_to_click)
+        self.copy_button = PushButton(text="Copy", tooltip="Put the table on the clipboard.")
+        self.copy_button.changed.connect(self.copy)
+        self.save_button = PushButton(text="Save as CSV", tooltip="Write the table to a file.")
+        self.save_button.changed.connect(self.save)
+        self.status = Text()
         self.status.hide()
-        self.parts = QVBoxLayout(self)
-        self.parts.setContentsMargins(0, 0, 0, 0)
-        buttons = row(*more_buttons, self.copy_button, self.save_button)
-        for part in (self.table, self.status, buttons):
-            self.parts.addWidget(part)
+        buttons = make_row(*more_buttons, self.copy_button, self.save_button)
+        self.margins = (0, 0, 0, 0)
+        self.extend([*above, NativeWidget(self.table), self.status, buttons])
 
-    def _clicked(self, index: int, _column: int) -> None:
+    def _respond_to_click(self, index: int, _column: int) -> None:
         self.row_clicked.emit(index)
 
     # -- showing ------------------------------------------------------------
 
-    def _columns(self) -> tuple[list[str], bool]:
+    def _list_columns(self) -> tuple[list[str], bool]:
         """Return the metrics, and whether there are times."""
         if not self.rows:
             return [], False
         return list(self.rows[0].metrics), self.rows[0].seconds is not None
 
     def _fill(self) -> None:
-        metrics, timed = self._columns()
+        metrics, timed = self._list_columns()
         table = self.table
+        # Headings and all: the metrics may be others than before.
         table.clear()
         table.setRowCount(len(self.rows))
         table.setColumnCount(1 + len(metrics) + timed)
         table.setHorizontalHeaderItem(0, QTableWidgetItem(self._heading))
         for i, scored in enumerate(self.rows):
-            table.setItem(i, 0, _name_item(scored))
+            table.setItem(i, 0, _make_name_item(scored))
         for column, name in enumerate(metrics, start=1):
             metric = METRICS[name]
             heading = QTableWidgetItem(metric.label.split(" (")[0])
             heading.setToolTip(f"{metric.label}: {metric.description}")
             table.setHorizontalHeaderItem(column, heading)
             values = [scored.metrics[name] for scored in self.rows]
-            marked = zip(values, _places(values, metric.higher_is_better), strict=True)
+            marked = zip(values, _rank(values, metric.higher_is_better), strict=True)
             for i, (value, place) in enumerate(marked):
-                table.setItem(i, column, _value_item(value, place))
+                table.setItem(i, column, _make_value_item(value, place))
         if timed:
-            self._fill_times(1 + len(metrics))
+            self._fill_seconds(1 + len(metrics))
 
-    def _fill_times(self, column: int) -> None:
+    def _fill_seconds(self, column: int) -> None:
         heading = QTableWidgetItem("s")
         heading.setToolTip("Seconds that the fusion took, without reading and metrics.")
         self.table.setHorizontalHeaderItem(column, heading)
         for i, scored in enumerate(self.rows):
             if scored.seconds is not None:
-                item = _number_item(_seconds(scored.seconds), f"{scored.seconds:.4g} s")
+                item = _make_number_item(_format_seconds(scored.seconds), f"{scored.seconds:.4g} s")
                 self.table.setItem(i, column, item)
 
-    def _fit(self) -> None:
+    def _fit_size(self) -> None:
         table, header = self.table, self.table.horizontalHeader()
         header.setMinimumSectionSize(24)
         table.resizeColumnsToContents()
         if table.columnCount() <= _MOST_AT_ONCE:
             header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         else:
+            # There is a scroll bar in any case, and long names would push the values out.
             header.setSectionResizeMode(0, QHeaderView.ResizeMode.Interactive)
             table.setColumnWidth(0, 110)
         rows = sum(table.rowHeight(i) for i in range(table.rowCount()))
+        # Qt counts the room of a horizontal scroll bar in no size hint.
         scroll_bar = 18 if table.columnCount() > _MOST_AT_ONCE else 4
         table.setFixedHeight(rows + header.sizeHint().height() + scroll_bar)
 
 
-def _places(values: Sequence[float], higher_is_better: bool) -> list[int]:
+def _rank(values: Sequence[float], higher_is_better: bool) -> list[int]:
     """Return 1 for the best, 2 for the second best and 0 for the rest, as they are shown."""
     sign = -1 if higher_is_better else 1
     shown = [sign * round(value, _DECIMALS) for value in values]
+    # Values that look the same in the table share their place.
     best = sorted(set(shown))[:2]
     return [best.index(value) + 1 if value in best else 0 for value in shown]
 
 
-def _seconds(seconds: float) -> str:
+def _format_seconds(seconds: float) -> str:
+    # Two digits at least, and no more than the column has room for.
     if seconds < 0.095:
         return f"{seconds:.2f}"
     return f"{seconds:.1f}" if seconds < 9.95 else f"{seconds:.0f}"
 
 
-def _name_item(scored: ScoreRow) -> QTableWidgetItem:
+def _make_name_item(scored: ScoreRow) -> QTableWidgetItem:
     item = QTableWidgetItem(scored.name)
     item.setToolTip(scored.tip or scored.name)
     return item
 
 
-def _value_item(value: float, place: int) -> QTableWidgetItem:
-    item = _number_item(f"{value:.{_DECIMALS}f}", f"{value:.6g}{_PLACES[place]}")
+def _make_value_item(value: float, place: int) -> QTableWidgetItem:
+    item = _make_number_item(f"{value:.{_DECIMALS}f}", f"{value:.6g}{_PLACES[place]}")
     font = item.font()
     font.setBold(place == 1)
     font.setUnderline(place == 2)
@@ -243,7 +246,7 @@ def _value_item(value: float, place: int) -> QTableWidgetItem:
     return item
 
 
-def _number_item(text: str, tip: str) -> QTableWidgetItem:
+def _make_number_item(text: str, tip: str) -> QTableWidgetItem:
     item = QTableWidgetItem(text)
     item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
     item.setToolTip(tip)

@@ -1,0 +1,56 @@
+"""The choice of one layer among several."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from magicgui.widgets import ComboBox
+from napari.layers import Image
+from qtpy.QtWidgets import QComboBox
+
+
+class LayerBox(ComboBox):
+    """A choice among layers that cuts long names, in place of widening the window.
+
+    Its value is a layer, or None while there are none to choose from.
+
+    Parameters
+    ----------
+    tooltip : str
+    **kwargs
+        As for magicgui's ComboBox.
+    """
+
+    def __init__(self, tooltip: str, **kwargs: Any) -> None:
+        self._layers: list[Image] = []
+        # A function: magicgui goes back to fixed choices whenever the widget moves.
+        super().__init__(choices=self._list_choices, tooltip=tooltip, **kwargs)
+        self.native.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.native.setMinimumContentsLength(8)
+
+    def set_layers(self, layers: Sequence[Image], default: int = 0) -> None:
+        """Offer these layers, in this order, and keep the chosen one where it is among them.
+
+        No signal is emitted.
+
+        Parameters
+        ----------
+        layers : sequence of Image
+        default : int
+            Index of the layer to choose where the chosen one is gone.
+        """
+        # By the layer and not by its name, which may be the reason for the call.
+        chosen = self.value
+        self._layers = list(layers)
+        with self.changed.blocked():
+            # magicgui would leave old choices where they are, and append the new ones.
+            self.choices = ()
+            self.reset_choices()
+            if chosen in self._layers:
+                self.value = chosen
+            elif self._layers:
+                self.value = self._layers[min(default, len(self._layers) - 1)]
+
+    def _list_choices(self, _box: Any) -> list[tuple[str, Image]]:
+        return [(layer.name, layer) for layer in self._layers]

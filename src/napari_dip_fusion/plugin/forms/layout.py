@@ -1,0 +1,67 @@
+"""How magicgui's widgets are laid out here: rows, labeled fields, and texts that wrap."""
+
+from decimal import Decimal
+
+from magicgui.widgets import Container, FloatSpinBox, Label
+from magicgui.widgets.bases import Widget
+from qtpy.QtWidgets import QSizePolicy
+
+LABEL_WIDTH = 128
+"""Width of the labels of all settings in pixels, so that their fields begin at one place."""
+
+
+class Text(Label):
+    """A label that wraps its text, as wide as there is room.
+
+    Parameters
+    ----------
+    value : str
+    tooltip : str, optional
+    """
+
+    def __init__(self, value: str = "", tooltip: str | None = None) -> None:
+        super().__init__(value=value, tooltip=tooltip)
+        self.native.setWordWrap(True)
+        # magicgui's labels keep the size of their first text.
+        self.native.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
+
+    def say(self, text: str) -> None:
+        """Show a text, and take no room without one."""
+        self.value = text
+        self.visible = bool(text)
+
+
+def make_row(*parts: Widget, stretch: int | None = None) -> Container[Widget]:
+    """Return a container with parts side by side, equally wide or with room for one of them.
+
+    Parameters
+    ----------
+    *parts : Widget
+    stretch : int, optional
+        Index of the part that takes all room there is.
+    """
+    row = Container[Widget](widgets=parts, layout="horizontal", labels=False)
+    row.margins = (0, 0, 0, 0)
+    for i in range(len(parts)):
+        row.native.layout().setStretch(i, 1 if stretch is None or stretch == i else 0)
+    return row
+
+
+def align_labels(form: Container[Widget]) -> None:
+    """Give the labels of a container the width that those of all settings have.
+
+    magicgui makes them as wide as the widest in the same container.
+    """
+    layout = form.native.layout()
+    for i in range(layout.count()):
+        row = layout.itemAt(i).widget().layout()
+        # Check boxes have their text beside them, and no label.
+        if row is not None:
+            row.itemAt(0).widget().setMinimumWidth(LABEL_WIDTH)
+
+
+def show_number(box: FloatSpinBox, value: float) -> None:
+    """Show a number with all its decimals, of which a spin box cuts those beyond the second."""
+    exponent = Decimal(repr(value)).normalize().as_tuple().exponent
+    box.native.setDecimals(max(2, -int(exponent)))
+    box.value = value
