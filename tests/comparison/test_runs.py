@@ -59,6 +59,17 @@ def test_rows_are_those_of_the_methods() -> None:
     assert all(r.seconds > 0 for r in result.rows)
 
 
+def test_sources_that_are_prepared_are_not_read() -> None:
+    def read() -> Any:
+        raise AssertionError("they were read")
+
+    prepared = prepare_sources(list(pair().read()), names=["CT", "MR"])
+    (event,) = finished([SourceSet("one", "noise", read, prepared=prepared)], ["average"])
+    assert event.record is not None
+    assert [source["name"] for source in event.record["sources"]] == ["CT", "MR"]
+    np.testing.assert_allclose(event.image, prepared.images.mean(axis=0), atol=1e-6)
+
+
 def test_a_method_of_microseconds_did_not_take_none(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(perf_counter=itertools.count(step=0.00001234567).__next__)
     monkeypatch.setattr(steps, "time", clock)

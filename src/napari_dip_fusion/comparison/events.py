@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from napari_dip_fusion.sources.prepare import PreparedSources
+
 Floats = NDArray[np.float32]
 
 
@@ -26,6 +28,8 @@ class SourceSet:
         Names of the sources, for figures and records; numbers by default.
     source_paths : tuple of str or None
         Files of the sources, for records.
+    prepared : PreparedSources, optional
+        The sources in [0, 1], where the caller has prepared them already; they are not read then.
     """
 
     name: str
@@ -33,6 +37,7 @@ class SourceSet:
     read: Callable[[], Sequence[ArrayLike]]
     source_names: tuple[str, ...] = ()
     source_paths: tuple[str | None, ...] = ()
+    prepared: PreparedSources | None = None
 
 
 @dataclass(frozen=True)

@@ -158,6 +158,8 @@ class _Inputs:
     @classmethod
     def read(cls, sources: SourceSet, intensity: Intensity, percentiles: Window) -> "_Inputs":
         """Read and prepare the sources, once for all methods."""
+        if sources.prepared is not None:
+            return cls(sources.prepared)
         try:
             prepared = prepare_sources(
                 sources.read(),

@@ -20,6 +20,7 @@ from napari_dip_fusion.plugin.running.comparison_run import (
 )
 from napari_dip_fusion.plugin.running.plan import Plan
 from napari_dip_fusion.plugin.running.run_events import RunControl
+from napari_dip_fusion.record import parse_record
 from napari_dip_fusion.sources.prepare import prepare_sources
 
 TINY = {"iterations": 2, "width": 4, "depth": 2, "threads": 1}
@@ -65,10 +66,14 @@ def test_each_method_gives_its_image_scores_and_record(pair):
         assert r.metrics == evaluate(sources, r.image, data_range=1.0, which=["piella"])
         assert json.loads(json.dumps(r.record)) == r.record
         assert r.record["metrics"] == r.metrics
-        assert r.record["seconds"]["total"] == r.seconds
+        assert r.record["kind"] == "comparison"
+        assert r.record["method"] == r.entry.method
+        stages = ("fit",) if r.entry.key == "average" else ("gains", "fit")
+        assert r.seconds == pytest.approx(sum(r.record["seconds"][s] for s in stages), rel=1e-3)
+        assert parse_record(json.dumps(r.record)) == r.record
         assert [s["name"] for s in r.record["sources"]] == ["CT", "MR"]
         assert r.record["sources"][1]["path"] == "mr.tif"
-    assert "config" not in results[0].record
+    assert results[0].record["config"]["method"] == "average"
     assert FusionConfig.from_dict(results[1].record["config"]).fit.iterations == 2
 
 

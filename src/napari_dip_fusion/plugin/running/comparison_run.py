@@ -1,30 +1,25 @@
 """A comparison of methods in a worker thread: what is run, and what it reports.
 
-Everything here is free of widgets and layers.
+Nothing here knows widgets or layers.
 """
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip_fusion.comparison.events import Failure, Finished, Row, Running, SourceSet
+from napari_dip_fusion.comparison.events import Failure, Finished, SourceSet
 from napari_dip_fusion.comparison.runs import iter_compare
-from napari_dip_fusion.config import PRESETS, FusionConfig
+from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.plugin.running.plan import Plan
 from napari_dip_fusion.plugin.running.run_events import EVENT_INTERVAL, RunControl
-from napari_dip_fusion.record import describe_source
 from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
 
-SCHEMA = "napari-dip-fusion/comparison-record"
-PRESET_PREFIX = "dip-"
-"""What stands before the name of a preset in that of its method."""
-_NOT_OF_A_PRESET = ("preset_name", "method", "intensity", "percentiles", "seed")
+# What a comparison is told beside the settings, or takes from the sources.
+_GIVEN_APART = ("preset_name", "method", "intensity", "percentiles", "seed")
 
 
 @dataclass(frozen=True)
@@ -69,7 +64,7 @@ class MethodProgress:
 
 @dataclass(frozen=True, eq=False)
 class MethodDone:
-    """A method has its result, with what is known of it."""
+    """A method has its result, with its scores and its run record."""
 
     entry: Entry
     done: int
@@ -100,7 +95,7 @@ ComparisonEvent = MethodProgress | MethodDone | MethodLeftOut | ComparisonEnded
 
 def get_comparable_settings(config: FusionConfig) -> dict[str, Any]:
     """Return all settings that a comparison takes, as changes of their preset."""
-    return {n: value for n, value in config.leaves().items() if n not in _NOT_OF_A_PRESET}
+    return {name: value for name, value in config.leaves().items() if name not in _GIVEN_APART}
 
 
 def get_compute_settings(config: FusionConfig) -> dict[str, Any]:
@@ -135,17 +130,19 @@ def run_methods(
     ValueError
         If the sources cannot be read or prepared.
     """
-    sources = _Sources.read(plan)
+    # Once for all methods, and here: what no method can fuse is one failure, and not one each.
+    prepared = prepare_sources(
+        [reader.read() for reader in plan.readers],
+        intensity=plan.config.intensity,
+        percentiles=plan.config.percentiles,
+        names=plan.names,
+        paths=plan.paths,
+    )
     for done, entry in enumerate(entries):
         yield MethodProgress(entry, done, 0.0)
-        reported = time.perf_counter()
-        for event in _run(entry, done, sources, which, control):
+        for event in _limit_progress(_run(entry, done, prepared, plan.config, which, control)):
             if control.discarded:
                 break
-            if isinstance(event, MethodProgress):
-                if time.perf_counter() - reported < EVENT_INTERVAL:
-                    continue
-                reported = time.perf_counter()
             yield event
         if control.stopped or control.discarded:
             yield ComparisonEnded(stopped=True)
@@ -153,78 +150,43 @@ def run_methods(
     yield ComparisonEnded(stopped=False)
 
 
-@dataclass(frozen=True, eq=False)
-class _Sources:
-    """The sources in memory, and what the record says of them."""
-
-    arrays: list[NDArray[Any]]
-    names: tuple[str, ...]
-    config: FusionConfig
-    described: list[dict[str, Any]]
-
-    @classmethod
-    def read(cls, plan: Plan) -> "_Sources":
-        arrays = [np.asarray(reader.read()) for reader in plan.readers]
-        prepared: PreparedSources = prepare_sources(
-            arrays, intensity=plan.config.intensity, percentiles=plan.config.percentiles
-        )
-        described = [
-            describe_source(array, window, name=name, path=path)
-            for array, window, name, path in zip(
-                arrays, prepared.windows, plan.names, plan.paths, strict=True
-            )
-        ]
-        return cls(arrays, plan.names, plan.config, described)
+def _limit_progress(events: Iterator[ComparisonEvent]) -> Iterator[ComparisonEvent]:
+    """Leave out reports of progress that come too soon: each of them paints the window."""
+    reported = time.perf_counter()
+    for event in events:
+        if isinstance(event, MethodProgress):
+            if time.perf_counter() - reported < EVENT_INTERVAL:
+                continue
+            reported = time.perf_counter()
+        yield event
 
 
 def _run(
-    entry: Entry, done: int, sources: _Sources, which: Sequence[str], control: RunControl
+    entry: Entry,
+    done: int,
+    prepared: PreparedSources,
+    config: FusionConfig,
+    which: Sequence[str],
+    control: RunControl,
 ) -> Iterator[ComparisonEvent]:
-    for event in _events(entry, sources, which, control):
-        if not isinstance(event, Finished):
-            yield MethodProgress(entry, done, event.part)
-        elif isinstance(event.outcome, Failure):
-            yield MethodLeftOut(entry, done + 1, event.outcome.reason)
-        elif event.image is not None:
-            yield _compared(entry, done + 1, event.outcome, event.image, sources)
-
-
-def _events(
-    entry: Entry, sources: _Sources, which: Sequence[str], control: RunControl
-) -> Iterator[Running | Finished]:
-    scene = SourceSet(" + ".join(sources.names), "layers", lambda: sources.arrays, sources.names)
-    return iter_compare(
-        [scene],
+    """Run one method; a call of its own each, since settings and seed are each method's own."""
+    sources = SourceSet("layers", "layers", read=lambda: [*prepared.images], prepared=prepared)
+    events = iter_compare(
+        [sources],
         [entry.method],
         seeds=[entry.seed],
         settings=entry.settings,
         options={entry.method: entry.options},
-        intensity=sources.config.intensity,
-        percentiles=sources.config.percentiles,
+        intensity=config.intensity,
+        percentiles=config.percentiles,
         which=which,
         control=control,
     )
-
-
-def _compared(
-    entry: Entry, done: int, row: Row, image: NDArray[np.float32], sources: _Sources
-) -> MethodDone:
-    record: dict[str, Any] = {
-        "schema": SCHEMA,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"napari-dip-fusion": version("napari-dip-fusion")},
-        "method": entry.method,
-        "label": entry.label,
-        "seed": row.seed,
-        "options": {name: str(value) for name, value in entry.options.items()},
-        "sources": sources.described,
-        "seconds": {"total": row.seconds},
-        "metrics": dict(row.metrics),
-    }
-    preset = entry.method.removeprefix(PRESET_PREFIX)
-    if row.seed is not None and preset in PRESETS:
-        given = sources.config
-        intensity = {"intensity": given.intensity, "percentiles": given.percentiles}
-        changes = {**entry.settings, **intensity, "seed": row.seed}
-        record["config"] = FusionConfig.preset(preset, **changes).to_dict()
-    return MethodDone(entry, done, image, dict(row.metrics), row.seconds, record)
+    for event in events:
+        if not isinstance(event, Finished):
+            yield MethodProgress(entry, done, event.part)
+        elif isinstance(event.outcome, Failure):
+            yield MethodLeftOut(entry, done + 1, event.outcome.reason)
+        elif event.image is not None and event.record is not None:
+            row = event.outcome
+            yield MethodDone(entry, done + 1, event.image, row.metrics, row.seconds, event.record)
