@@ -68,16 +68,16 @@ def test_the_plane_shown_of_a_stack_in_color():
     color = np.stack([SOURCES[0]] * 3, axis=-1)
     color[..., 0] //= 2
     viewer.add_image(np.stack([color] * 4), name="color", rgb=True)
-    viewer.add_image(np.stack([SOURCES[1]] * 4), name="grey")
+    viewer.add_image(np.stack([SOURCES[1]] * 4), name="gray")
     viewer.dims.current_step = (2, 0, 0)
-    result = fuse_layers(viewer, ["color", "grey"], consensus=True, **TINY)
-    fused = viewer.layers["fused color + grey"]
+    result = fuse_layers(viewer, ["color", "gray"], consensus=True, **TINY)
+    fused = viewer.layers["fused color + gray"]
     assert fused.rgb
-    assert viewer.layers["consensus color + grey"].rgb
+    assert viewer.layers["consensus color + gray"].rgb
     assert fused.data.shape == (1, 32, 40, 3)
     np.testing.assert_array_equal(fused.data[0], result.image)
     assert fused.translate.tolist() == [2, 0, 0]
-    assert viewer.layers["grey gain (base)"].data.shape == (1, 32, 40)
+    assert viewer.layers["gray gain (base)"].data.shape == (1, 32, 40)
 
 
 def test_other_grids_are_resampled_with_a_warning_where_little_is_covered(viewer):

@@ -1,11 +1,18 @@
 import numpy as np
+from magicgui.widgets import Container
 
 from napari_dip_fusion.fusion import Done, Preview
 from napari_dip_fusion.methods.baselines import BASELINES
+from napari_dip_fusion.metrics import METRICS
 
 
 def scored(qtbot, widget, rows):
     qtbot.waitUntil(lambda: len(widget.metrics.scores) == rows, timeout=20_000)
+
+
+def test_the_dock_widget_is_a_container_of_magicgui(widget, viewer):
+    assert isinstance(widget, Container)
+    assert list(viewer.window.dock_widgets.values()) == [widget]
 
 
 def test_two_open_images_are_ready_to_fuse(widget):
@@ -29,6 +36,29 @@ def test_a_fusion_from_the_button_to_the_table(qtbot, widget, viewer, until_idle
     scored(qtbot, widget, 4)
     assert list(widget.metrics.scores) == ["fused CT + MR", *BASELINES]
     assert widget.metrics.scores["fused CT + MR"] == stored["metrics"]
+
+
+def test_nothing_is_read_or_estimated_again_after_a_run(
+    qtbot, widget, viewer, until_idle, monkeypatch
+):
+    from napari_dip_fusion.plugin.layers.plane_reader import PlaneReader
+    from napari_dip_fusion.plugin.running import scores
+
+    read = []
+    real = PlaneReader.read
+    monkeypatch.setattr(PlaneReader, "read", lambda self: read.append(self.name) or real(self))
+    monkeypatch.setattr(scores, "estimate_gains", None)
+    widget.metrics.all_metrics.value = True
+    for press in (widget.panel.fuse_button, widget.panel.continue_button):
+        widget.metrics.show_scores({}, ())
+        press.native.click()
+        until_idle(widget)
+        scored(qtbot, widget, 4)
+        assert list(widget.metrics.scores["fused CT + MR"]) == list(METRICS)
+    assert read == ["CT", "MR"]
+    stored = viewer.layers["fused CT + MR"].metadata["dip_fusion"]["metrics"]
+    shown = widget.metrics.scores["fused CT + MR"]
+    assert {name: shown[name] for name in stored} == stored
 
 
 def test_a_run_that_ended_holds_no_sources(widget, until_idle):
@@ -196,7 +226,7 @@ def test_levels_of_a_pyramid_can_be_chosen(make_widget, viewer, pair, until_idle
     assert fused.scale.tolist() == [2, 2]
 
 
-def test_colour_stays_colour(make_widget, viewer, pair, until_idle):
+def test_color_stays_color(make_widget, viewer, pair, until_idle):
     viewer.layers.clear()
     for name, image in zip(("A", "B"), pair, strict=True):
         viewer.add_image(np.stack([image, image // 2, image // 3], axis=-1), name=name, rgb=True)

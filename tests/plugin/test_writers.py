@@ -97,7 +97,7 @@ def fused_in_volume():
 def test_layer_comes_back_as_it_was(tmp_path, ending, make):
     layer = make()
     if layer.rgb and ending.startswith("nii"):
-        pytest.skip("NIfTI holds colours of 8 bits only")
+        pytest.skip("NIfTI holds colors of 8 bits only")
     path = str(tmp_path / f"a.{ending}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of fields that the format lacks
@@ -116,8 +116,8 @@ def test_plain_layer_keeps_napari_defaults(tmp_path, ending):
 
 
 def test_own_colormap_comes_back(tmp_path):
-    colours = [[0, 0, 0, 1], [0.2, 0.9, 0.1, 1], [1, 1, 1, 1]]
-    layer = turned_layer(colormap=Colormap(colours, name="mine"))
+    colors = [[0, 0, 0, 1], [0.2, 0.9, 0.1, 1], [1, 1, 1, 1]]
+    layer = turned_layer(colormap=Colormap(colors, name="mine"))
     path = str(tmp_path / "a.nii")
     write_image(path, *layer.as_layer_data_tuple()[:2])
     assert_same_layers(opened(path)[0], layer)

@@ -143,10 +143,10 @@ def test_settings_are_taken_from_the_record_of_a_layer(viewer, make_widget):
     viewer.layers.selection = {viewer.layers["CT"]}
     widget.fuse_tab.recall_settings()
     assert "select a fused layer" in widget.panel.message.value
-    record["record"]["config"]["colour"] = 1
+    record["record"]["config"]["color"] = 1
     viewer.layers.selection = {layer}
     widget.fuse_tab.recall_settings()
-    assert "unknown setting 'colour'" in widget.panel.message.value
+    assert "unknown setting 'color'" in widget.panel.message.value
 
 
 def test_settings_of_the_topmost_layer_but_for_its_windows(viewer, make_widget):

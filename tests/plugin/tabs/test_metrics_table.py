@@ -115,6 +115,6 @@ def test_what_cannot_be_scored_is_explained(qtbot, widget, viewer):
     ],
 )
 def test_compared_images_come_to_the_unit_range(image, largest):
-    grey = unit_range(image)
-    assert grey.shape == (8, 8)
-    assert grey.max() == pytest.approx(largest)
+    gray = unit_range(image)
+    assert gray.shape == (8, 8)
+    assert gray.max() == pytest.approx(largest)
