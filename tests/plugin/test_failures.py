@@ -267,7 +267,7 @@ def test_a_loss_that_is_not_finite(widget, until_idle, monkeypatch):
     assert "learning_rate" in widget.panel.message.value
 
 
-def test_memory_is_given_back(running, until_idle, qtbot):
+def test_memory_is_released(running, until_idle, qtbot):
     from napari_dip_fusion.prior.fit import Fit
 
     running.panel.stop_button.native.click()
@@ -282,7 +282,7 @@ def test_memory_is_given_back(running, until_idle, qtbot):
     assert fit() is None
 
 
-def test_memory_of_a_discarded_run_is_given_back(running, until_idle, monkeypatch):
+def test_memory_of_a_discarded_run_is_released(running, until_idle, monkeypatch):
     from napari_dip_fusion.prior.fit import Fit
 
     running.panel.discard_button.native.click()

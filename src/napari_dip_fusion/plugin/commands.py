@@ -1,4 +1,4 @@
-"""What napari's menus call: functions that open the widget and press its buttons."""
+"""What napari's menus call: they open the widget and press its buttons."""
 
 from napari.layers import Image
 from napari.viewer import Viewer
@@ -12,7 +12,7 @@ DOCK = "DIP Fusion (DIP Fusion)"
 
 def fuse_selected(viewer: Viewer) -> None:
     """Open the widget and fuse the layers that are selected."""
-    selected = _selected(viewer)
+    selected = _list_selected(viewer)
     widget = _open(viewer)
     if len(selected) < 2:
         widget.panel.message.say(
@@ -23,19 +23,20 @@ def fuse_selected(viewer: Viewer) -> None:
     widget.fuse()
 
 
-def fusion_metrics(viewer: Viewer) -> None:
+def score_selected(viewer: Viewer) -> None:
     """Open the widget and score the selected fused layer against its sources.
 
     A layer that this plugin made knows its sources. Of three or more selected
     layers of any origin, the topmost is taken for the fused image.
     """
-    selected = _selected(viewer)
+    selected = _list_selected(viewer)
     widget = _open(viewer)
     fused = [layer for layer in selected if get_record(layer) is not None]
     if not fused and len(selected) >= 3:
         # napari counts layers from the lowest up.
         fused = selected[-1:]
     recorded = find_sources(viewer, fused[0]) if fused else []
+    # Of layers from elsewhere, the others that are selected are taken for the sources.
     sources = recorded or [layer for layer in selected if layer not in fused]
     if len(sources) >= 2:
         widget.sources.set_sources(sources)
@@ -60,6 +61,6 @@ def _open(viewer: Viewer) -> DipFusionWidget:
     return widget
 
 
-def _selected(viewer: Viewer) -> list[Image]:
+def _list_selected(viewer: Viewer) -> list[Image]:
     selection = viewer.layers.selection
     return [x for x in viewer.layers if x in selection and isinstance(x, Image)]

@@ -1,4 +1,4 @@
-"""The dock widget: the sources above what is done with them, and its life in napari."""
+"""The dock widget: the sources above what is done with them."""
 
 from collections.abc import Callable, Iterable
 from functools import partial

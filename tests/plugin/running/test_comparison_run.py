@@ -53,7 +53,7 @@ def entries(*keys, **settings):
 
 def run(plan, entries, control=None):
     """Yield the events of a comparison."""
-    yield from run_methods(plan, entries, ["piella"], control or RunControl())
+    yield from run_methods(plan, control or RunControl(), entries=entries, which=["piella"])
 
 
 def test_each_method_gives_its_image_scores_and_record(pair):

@@ -177,13 +177,13 @@ def test_results_of_a_plane_lie_on_their_slice(qtbot, make_widget, viewer, pair,
 
 
 def test_the_menu_of_metrics_knows_the_sources_of_a_result(qtbot, tab, widget, viewer, until_done):
-    from napari_dip_fusion.plugin.commands import fusion_metrics
+    from napari_dip_fusion.plugin.commands import score_selected
 
     tab.run_button.native.click()
     until_done(tab)
     result = viewer.layers["wavelet: CT + MR"]
     viewer.layers.selection = {result}
-    fusion_metrics(viewer)
+    score_selected(viewer)
     assert not widget.fuse_tab.native.isHidden()
     qtbot.waitUntil(lambda: "wavelet: CT + MR" in widget.metrics.scores, timeout=20_000)
     assert widget.metrics.scores["wavelet: CT + MR"] == pytest.approx(
@@ -205,7 +205,7 @@ def test_a_row_shows_its_layer_in_place_of_the_others(tab, viewer, until_done):
     assert len(tab.table.rows) == 3
 
 
-def test_the_memory_of_a_removed_result_is_given_back(qtbot, tab, viewer, until_done):
+def test_the_memory_of_a_removed_result_is_released(qtbot, tab, viewer, until_done):
     tab.run_button.native.click()
     until_done(tab)
     QThreadPool.globalInstance().waitForDone(10_000)

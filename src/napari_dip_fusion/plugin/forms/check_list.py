@@ -43,7 +43,7 @@ class CheckList(QListWidget):
         self.setFixedHeight(rows * _ROW_HEIGHT + 2 * self.frameWidth() + 4)
 
     @contextmanager
-    def silenced(self) -> Iterator[None]:
+    def mute(self) -> Iterator[None]:
         """Change rows inside without a signal for each."""
         # Qt tells of changed texts and fonts as it does of ticks.
         self.blockSignals(True)

@@ -1,4 +1,4 @@
-"""The choice of one layer among several."""
+"""A choice of one layer among several, by name."""
 
 from collections.abc import Sequence
 from typing import Any

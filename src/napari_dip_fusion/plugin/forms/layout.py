@@ -1,4 +1,4 @@
-"""How magicgui's widgets are laid out here: rows, labeled fields, and texts that wrap."""
+"""Rows, labeled fields and texts that wrap, of magicgui's widgets."""
 
 from decimal import Decimal
 
@@ -62,6 +62,7 @@ def align_labels(form: Container[Widget]) -> None:
 
 def show_number(box: FloatSpinBox, value: float) -> None:
     """Show a number with all its decimals, of which a spin box cuts those beyond the second."""
+    # The shortest text that is the same number has as many decimals as somebody has typed.
     exponent = Decimal(repr(value)).normalize().as_tuple().exponent
     box.native.setDecimals(max(2, -int(exponent)))
     box.value = value

@@ -29,6 +29,7 @@ NO_WEIGHTS = "weights missing"
 
 # The first takes a minute or two, the second most of an hour, the third is for own experiments.
 _LEFT_OUT_AT_FIRST = ("dip-quality", "dip-paper", OWN)
+# What a tooltip says: enough to choose by, though every machine has its own times.
 _TIMES = {
     "average": "none",
     "maximum": "none",
@@ -119,7 +120,7 @@ class MethodList(Container[Widget]):
     def set_chosen(self, keys: Iterable[str]) -> None:
         """Tick these methods and no others."""
         wanted = set(keys)
-        with self.list.silenced():
+        with self.list.mute():
             for i, method in enumerate(self.methods):
                 self.list.tick(i, method.key in wanted and not self.find_problem(method))
         self.choice_changed.emit()
@@ -202,7 +203,7 @@ class MethodList(Container[Widget]):
         """Gray out the methods that cannot run, and say why."""
         enabled = Qt.ItemFlag.ItemIsUserCheckable | Qt.ItemFlag.ItemIsEnabled
         problems = [self.find_problem(method) for method in self.methods]
-        with self.list.silenced():
+        with self.list.mute():
             for i, (method, problem) in enumerate(zip(self.methods, problems, strict=True)):
                 item = self.list.item(i)
                 # Grayed out and not hidden: a method may be what the user has come for.

@@ -11,6 +11,7 @@ class MetricsChoice(CheckBox):
     """Ticked for all metrics, otherwise for those of the paper."""
 
     def __init__(self) -> None:
+        # All of them take several times as long, and do not fit the narrowest window.
         tip = f"All {len(METRICS)} metrics, in place of the {len(DEFAULT_METRICS)} of the paper."
         super().__init__(text="All metrics", tooltip=tip)
 

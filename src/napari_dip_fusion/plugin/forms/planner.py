@@ -1,4 +1,4 @@
-"""Takes the plan of a run from the sources and settings that the user has chosen."""
+"""The plan of a run, taken from the chosen sources and settings."""
 
 from collections.abc import Iterable
 

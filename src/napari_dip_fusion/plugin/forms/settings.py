@@ -1,4 +1,4 @@
-"""The settings of a fusion as a form that magicgui builds from their annotations."""
+"""The settings as a form that magicgui builds from their annotations."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -53,6 +53,7 @@ class SettingsForm(Container[Widget]):
     def __init__(self, preferences: Preferences) -> None:
         super().__init__(labels=False)
         self._quiet = False
+        # Until torch is imported, and says what else there is.
         self._devices = ["cpu"]
         self.fields: dict[str, ValueWidget[Any]] = {}
         self.preset = ComboBox(
@@ -104,7 +105,7 @@ class SettingsForm(Container[Widget]):
 
     def show_config(self, config: FusionConfig) -> None:
         """Show these settings."""
-        with self._one_change():
+        with self._bundle_changes():
             self.preset.value = config.preset_name
             self.intensity.show_config(config)
             # A device that is not there stays chosen: the run will explain it.
@@ -116,7 +117,7 @@ class SettingsForm(Container[Widget]):
 
     def set_devices(self, names: Sequence[str]) -> None:
         """Offer these devices, beside ``auto``."""
-        with self._one_change():
+        with self._bundle_changes():
             self._offer_devices(names)
 
     # -- building -----------------------------------------------------------
@@ -169,7 +170,7 @@ class SettingsForm(Container[Widget]):
 
     def _choose_preset(self, name: str) -> None:
         preset = FusionConfig.preset(name).leaves()
-        with self._one_change():
+        with self._bundle_changes():
             for field in self.fields:
                 if FusionConfig.describe(field).group not in _KEPT_GROUPS:
                     self._show(field, preset[field])
@@ -192,7 +193,7 @@ class SettingsForm(Container[Widget]):
             field.value = f"{value:.12g}" if isinstance(field, LineEdit) else value
 
     @contextmanager
-    def _one_change(self) -> Iterator[None]:
+    def _bundle_changes(self) -> Iterator[None]:
         """Emit ``config_changed`` once, at the end, for all that happens inside."""
         before, self._quiet = self._quiet, True
         try:

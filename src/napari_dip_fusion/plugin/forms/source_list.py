@@ -74,7 +74,7 @@ class SourceList(Container[Widget]):
     def set_sources(self, layers: Iterable[Layer]) -> None:
         """Tick these layers and no others."""
         wanted = list(layers)
-        with self.list.silenced():
+        with self.list.mute():
             for i, layer in enumerate(self._layers):
                 self.list.tick(i, layer in wanted)
         self._respond_to_ticks()
@@ -193,7 +193,7 @@ class SourceList(Container[Widget]):
         """Bring the rows in line with the viewer's layers."""
         before = self.get_sources()
         self._layers = [x for x in reversed(self._viewer.layers) if isinstance(x, Image)]
-        with self.list.silenced():
+        with self.list.mute():
             self.list.clear()
             for layer in self._layers:
                 self.list.add_row(layer.name, ticked=layer in before)
@@ -223,7 +223,7 @@ class SourceList(Container[Widget]):
         self._timer.start()
 
     def _respond_to_name(self) -> None:
-        with self.list.silenced():
+        with self.list.mute():
             for i, layer in enumerate(self._layers):
                 self.list.item(i).setText(layer.name)
         self._show_choices()
@@ -247,7 +247,7 @@ class SourceList(Container[Widget]):
     def _show_selection(self) -> None:
         """Show the viewer's selection in bold, and count it on the button."""
         selection = self._viewer.layers.selection
-        with self.list.silenced():
+        with self.list.mute():
             for i, layer in enumerate(self._layers):
                 font = self.list.item(i).font()
                 font.setBold(layer in selection)

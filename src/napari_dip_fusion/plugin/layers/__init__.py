@@ -1,4 +1,4 @@
-"""Everything that touches napari layers: what is read of them, and the layers that are added.
+"""The layers of napari: what is read of them, and those that are added.
 
 Layers are only touched on the GUI thread. What a worker thread needs of them is taken
 beforehand as a :class:`~.plane_reader.PlaneReader` and a :class:`~.placement.Placement`, which

@@ -1,4 +1,4 @@
-"""Two layers shown in turn, at one place, so that the eye sees where they differ."""
+"""Two layers shown in turn, so that the eye sees where they differ."""
 
 from napari import Viewer
 from napari.layers import Image

@@ -1,4 +1,4 @@
-"""Whether chosen layers can be fused, and what the user should know of it beforehand."""
+"""Whether chosen layers can be fused, and what to know beforehand."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -138,6 +138,7 @@ def _describe_grids(
 ) -> str:
     if not resampled:
         return f"{len(covered)} layers on one grid"
+    # One number for all: the worst is what one has to look at.
     least = min(covered.values())
     return (
         f"{', '.join(resampled)} will be resampled to the grid of {reference.name} "

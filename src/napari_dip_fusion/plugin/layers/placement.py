@@ -1,4 +1,4 @@
-"""Where the result of a run goes: the reference's place in space, at the slice that was shown."""
+"""Where the result of a run goes: the place and slice of the reference."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a run reads of layers: their planes on one grid, their contrast limits, their files."""
+"""What a run reads of layers: planes, contrast limits, files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The plane of a layer that the viewer shows: its pixels, level and place in the world."""
+"""The plane of a layer that the viewer shows, and its place in the world."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

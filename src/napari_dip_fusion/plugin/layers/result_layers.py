@@ -1,4 +1,4 @@
-"""The layers that a run adds: fused images, consensus images and gain maps, under fresh names."""
+"""The layers that a run adds: fused, consensus and gain images."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -109,6 +109,7 @@ def add_gain_layers(
     base_gains : ndarray of shape (K, M, N), optional
         In two bands, those of the base.
     """
+    # As they are called in the settings: a base, and its details.
     bands = {"": gains}
     if base_gains is not None:
         bands = {" (base)": base_gains, " (details)": gains}

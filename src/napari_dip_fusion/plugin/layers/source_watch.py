@@ -1,4 +1,4 @@
-"""Watches the source layers of a run, and says what happens to them while it goes on."""
+"""What happens to the source layers of a run while it goes on."""
 
 from collections.abc import Sequence
 
@@ -33,23 +33,24 @@ class SourceWatch(QObject):
         self.close()
         # The continuation of a run has the names of its sources, but no layers any more.
         self._sources = dict(zip(names, layers, strict=False))
-        self._events.connect(self._viewer.layers.events.removed, self._removed)
+        # Names are remembered, since layers may be renamed before they are removed.
+        self._events.connect(self._viewer.layers.events.removed, self._note_removal)
         for layer in layers:
-            self._events.connect(layer.events.data, self._changed)
-            self._events.connect(layer.events.name, self._renamed)
+            self._events.connect(layer.events.data, self._note_change)
+            self._events.connect(layer.events.name, self._note_new_name)
 
     def close(self) -> None:
         """Follow no layers, and hold none."""
         self._events.close()
         self._sources = {}
 
-    def _removed(self) -> None:
+    def _note_removal(self) -> None:
         for name, layer in self._sources.items():
             if layer not in self._viewer.layers:
                 self.noted.emit(f"{name} was removed; the run goes on with its data")
 
-    def _changed(self) -> None:
+    def _note_change(self) -> None:
         self.noted.emit("a source changed; the run goes on with the data it started with")
 
-    def _renamed(self) -> None:
+    def _note_new_name(self) -> None:
         self.noted.emit("a source was renamed; the run record keeps the name it started with")

@@ -15,6 +15,7 @@ class Subscriptions:
 
     def connect(self, emitter: Any, callback: Callable[[], None]) -> None:
         """Call a bound method, without arguments, at each event of a napari emitter."""
+        # napari holds bound methods weakly, and calls them with the event only if they take it.
         emitter.connect(callback)
         self._pairs.append((emitter, callback))
 

@@ -1,1 +1,1 @@
-"""Runs in worker threads: their control, their events, and the layers they fill."""
+"""Runs in worker threads: their plan, their events, their sessions."""

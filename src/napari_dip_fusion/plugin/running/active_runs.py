@@ -1,4 +1,4 @@
-"""The runs of this napari, of which there is one at a time, from whatever widget or tab."""
+"""The run of this napari: one at a time, from whatever tab."""
 
 import weakref
 

@@ -104,7 +104,7 @@ def get_compute_settings(config: FusionConfig) -> dict[str, Any]:
 
 
 def run_methods(
-    plan: Plan, entries: Sequence[Entry], which: Sequence[str], control: RunControl
+    plan: Plan, control: RunControl, *, entries: Sequence[Entry], which: Sequence[str]
 ) -> Iterator[ComparisonEvent]:
     """Run one method after the other on the same sources.
 
@@ -114,12 +114,12 @@ def run_methods(
     ----------
     plan : Plan
         What to read; of its settings only those of the intensities count.
-    entries : sequence of Entry
-    which : sequence of str
-        Names of metrics.
     control : RunControl
         Stop and discard both end the run within one iteration; methods that do
         not iterate are finished first.
+    entries : sequence of Entry
+    which : sequence of str
+        Names of metrics.
 
     Yields
     ------
@@ -141,6 +141,7 @@ def run_methods(
     for done, entry in enumerate(entries):
         yield MethodProgress(entry, done, 0.0)
         for event in _limit_progress(_run(entry, done, prepared, plan.config, which, control)):
+            # The control of the core knows stopping only, which ends a method within an iteration.
             if control.discarded:
                 break
             yield event
@@ -183,6 +184,7 @@ def _run(
         control=control,
     )
     for event in events:
+        # A method that was stopped within its iterations has no event Finished.
         if not isinstance(event, Finished):
             yield MethodProgress(entry, done, event.part)
         elif isinstance(event.outcome, Failure):

@@ -1,4 +1,4 @@
-"""One comparison of a widget from its start to its end: worker, layers, results."""
+"""One comparison from its start to its end: worker, layers, results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ class ComparisonSession(Session):
         self.results, self.left_out = [], []
         # Not the plan, which holds the pixels of the sources.
         self._names, self._place = plan.names, plan.place
-        self._run(plan, partial(run_methods, plan, entries, which))
+        self._run(plan, partial(run_methods, entries=entries, which=which))
 
     def _take(
         self, event: ComparisonEvent | Failed | Discarded, control: RunControl
@@ -95,10 +95,12 @@ class ComparisonSession(Session):
             self._place,
             metadata=make_metadata(event.record, event.metrics, self._place),
         )
+        # A row of the table; its image lives as long as its layer.
         self.results.append(MethodResult(event.entry, event.metrics, event.seconds, layer))
 
     def _forget_removed(self) -> None:
         """Let go of the memory of layers that the user removes; their scores stay."""
+        # A comparison may leave a dozen images, of which the user keeps one.
         for result in self.results:
             if result.layer is not None and result.layer not in self._viewer.layers:
                 result.layer = None

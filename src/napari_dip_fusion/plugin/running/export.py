@@ -123,6 +123,7 @@ def _write_opening(name: str, path: str | None, *, several: bool) -> list[str]:
 
 def _holds_several(path: Path) -> bool:
     """Tell whether opening a path may add several layers, each with a name of its own."""
+    # Bundles and records name their images themselves, and folders may hold many.
     several = path.name.lower().endswith((".fusion.ome.tif", ".record.json"))
     return several or (path.is_dir() and path.suffix.lower() != ".zarr")
 

@@ -1,4 +1,4 @@
-"""What the next run would take, estimated in a worker thread while nothing runs."""
+"""How long the next run would take, estimated in a worker thread."""
 
 from functools import partial
 

@@ -1,7 +1,6 @@
-"""One fusion of a widget from its start to its end: worker, layer, result."""
+"""One fusion from its start to its end: worker, layer, result."""
 
 from collections.abc import Iterator
-from functools import partial
 from typing import TYPE_CHECKING
 
 from napari import Viewer
@@ -71,7 +70,7 @@ class FusionSession(Session):
         self.forget()
         self.plan = plan
         self.fused = FusedLayer(self._viewer, name_fused(plan.names), plan.place)
-        self._run(plan, partial(_fuse_planes, plan))
+        self._run(plan, _fuse_planes)
 
     def continue_for(self, iterations: int) -> None:
         """Add iterations to the last run.
@@ -94,7 +93,7 @@ class FusionSession(Session):
                 f"{most - made:,}"
             )
 
-        def events(control: RunControl) -> "Iterator[Event]":
+        def events(plan: Plan, control: RunControl) -> "Iterator[Event]":
             return continue_fuse(
                 result, iterations, control=control, preview_rate=plan.preview_rate
             )
@@ -123,6 +122,7 @@ class FusionSession(Session):
         self.result = None
         self.fused = None
         self.plan = None
+        # torch keeps the freed memory of a GPU to itself until it is told to give it back.
         release_memory()
 
     def close(self) -> None:
@@ -133,6 +133,7 @@ class FusionSession(Session):
     def _take(self, event: RunEvent, control: RunControl) -> RunEvent:
         assert self.fused is not None
         if isinstance(event, Preview):
+            # From here on the worker may send the next one.
             control.preview_waiting = False
             if not control.discarded:
                 self.fused.preview(event.image)

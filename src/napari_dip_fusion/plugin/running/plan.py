@@ -1,4 +1,4 @@
-"""The one description of a run: what is read, with which settings, and where results go."""
+"""The one description of a run: what is read, how, and where results go."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -120,6 +120,8 @@ def make_plan(
     ValueError
         If the layers cannot be fused; the message says what to do.
     """
+    # Anew, though the list of sources has a report: layers may have moved since, and scripts
+    # have no list.
     report = check_layers(layers, reference, dims)
     if not report.ok:
         raise ValueError(report.message)
@@ -139,6 +141,7 @@ def make_plan(
         readers=tuple(readers),
         layers=tuple(layers),
         resampled=bool(report.resampled),
+        # The files hold all levels, of which the run takes one.
         multiscale=any(layer.multiscale for layer in [*layers, target]),
         point=None if flat else tuple(float(x) for x in dims.point),
         order=None if flat else tuple(int(i) for i in dims.order),

@@ -1,4 +1,4 @@
-"""What a run in a worker thread reports: its progress, and its end, whatever that is.
+"""What a run in a worker thread reports, whatever its end.
 
 Nothing here knows widgets or layers: :func:`relay` runs in the worker thread,
 and the events that it yields are what the widget shows.
@@ -56,6 +56,7 @@ class RunControl(Control):
 
     def pause(self) -> None:
         """Hold the run before its next iteration."""
+        # Pause may be pressed after Discard, before the run has ended.
         if not self.discarded:
             super().pause()
 
@@ -131,6 +132,7 @@ def relay(
     finally:
         # However the run ended, the next one needs the device's memory.
         release_memory()
+    # Whatever the run came to meanwhile, the user wants nothing of it.
     if control.discarded:
         yield Discarded()
     elif outcome is not None:
@@ -180,6 +182,7 @@ def report_failure(error: Exception) -> Failed:
 
 def explain(error: BaseException) -> str:
     """Say what happened and what to do, for any exception of a run."""
+    # A broken installation raises OSError for a library that torch's own code loads.
     if isinstance(error, ImportError | OSError) and "torch" in _name_import(error):
         return TORCH_HELP.format(error)
     if isinstance(error, FusionError | ValueError):

@@ -1,4 +1,4 @@
-"""Quality metrics of images and of the baselines, against the same prepared sources."""
+"""Metrics of images and of the baselines, against the same sources."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -35,6 +35,7 @@ def score_layers(plan: Plan, images: Mapping[str, PlaneReader], which: Sequence[
         The images first, then the baselines. An image that is named like one of
         these gets ``(layer)`` behind its name.
     """
+    # The ticked layers may be others than those of the last run: nothing of it is used.
     ready = estimate_gains([reader.read() for reader in plan.readers], plan.config)
     prepared = ready.sources.images
     scores = {

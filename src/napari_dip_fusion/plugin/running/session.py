@@ -1,8 +1,9 @@
-"""What every run of a widget has in common: its worker, its phase, and the layers it watches."""
+"""What every run has in common: worker, phase, layers that it watches."""
 
 import enum
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -80,7 +81,7 @@ class Session(QObject):
         """Deal with an event of the present run, and return what is to be reported of it."""
         raise NotImplementedError
 
-    def _run(self, plan: Plan, events: Callable[[RunControl], Iterator[Any]]) -> None:
+    def _run(self, plan: Plan, events: Callable[[Plan, RunControl], Iterator[Any]]) -> None:
         """Start a worker.
 
         Parameters
@@ -88,15 +89,16 @@ class Session(QObject):
         plan : Plan
             Its layers are watched until the run ends.
         events : callable
-            Gets the control of the run, and returns the iterator of its events;
-            called in the worker thread.
+            Gets the plan, but for its layers, and the control of the run; returns
+            the iterator of the run's events. Called in the worker thread.
         """
         self._control = control = RunControl()
         add_run(self)
         self._sources.follow(plan.layers, plan.names)
         self._set_phase(Phase.RUNNING)
         receive = _make_receiver(weakref.ref(self), control)
-        start_worker(partial(events, control), control, receive)
+        # Layers may be touched in this thread only: the worker gets none.
+        start_worker(partial(events, replace(plan, layers=()), control), control, receive)
 
     def _end(self) -> None:
         self._release()
@@ -118,6 +120,7 @@ class Session(QObject):
 
 def _make_receiver(session: "weakref.ref[Session]", control: RunControl) -> Callable[[Any], None]:
     """Return what passes the events of a run on, as long as the session lives."""
+    # napari keeps the worker and its connections until the window closes, but not the session.
 
     def receive(event: Any) -> None:
         alive = session()

@@ -19,6 +19,7 @@ class Tasks:
 
     def __init__(self, owner: object) -> None:
         self._owner = weakref.ref(owner)
+        # Beside the weak reference: an owner may be closed long before it is deleted.
         self._closed = Event()
 
     def start(self, call: Callable[[], Any], receive: Callable[..., None], *arguments: Any) -> None:

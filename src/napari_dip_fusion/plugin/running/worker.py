@@ -1,4 +1,4 @@
-"""Worker threads: of runs, which report events, and of single calls, which return a value."""
+"""Worker threads: of runs, which report events, and of single calls."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -91,6 +91,7 @@ class _OneTimeCall:
         self._function: Callable[[], Any] | None = function
 
     def __call__(self) -> Any:
+        # Before the call, so that what it holds can go when it ends.
         function, self._function = self._function, None
         assert function is not None
         return function()
@@ -100,5 +101,6 @@ def _call_or_report(function: Callable[[], Any]) -> Any:
     """Return the value of a function, or its exception as a Failed event."""
     try:
         return function()
+    # napari would show a traceback, which says to few people what to do.
     except Exception as error:
         return report_failure(error)

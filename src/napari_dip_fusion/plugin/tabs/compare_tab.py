@@ -1,4 +1,4 @@
-"""The tab that runs several methods on the chosen layers and shows them side by side."""
+"""The tab that runs several methods and shows them side by side."""
 
 from collections.abc import Callable
 from typing import Any
@@ -81,6 +81,7 @@ class CompareTab(Container[Widget]):
         except ValueError as error:
             self.message.say(str(error))
             return
+        # The list of sources may change during the run; the table is about these.
         self._names, self._total, self._notes = plan.names, len(entries), []
         self.message.say("")
         self.table.show_rows([])
@@ -209,6 +210,7 @@ class CompareTab(Container[Widget]):
         else:
             text = f"Stopped: {done} of {self._total} methods were finished."
         self.message.say("\n".join([text, *self._notes]))
+        # The last two are what one looks at first: the slowest methods come last.
         layers = [r.layer for r in self.session.results if r.layer is not None]
         if len(layers) > 1:
             self.pair.suggest_pair(layers[-1], layers[-2])

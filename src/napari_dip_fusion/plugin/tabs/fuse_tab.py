@@ -114,6 +114,7 @@ class FuseTab(Container[Widget]):
         except ValueError as error:
             self.metrics.status.say(str(error))
             return
+        # In a thread: a plane may be read from a slow disk, and the metrics take a second.
         self.metrics.status.say("computing")
         call = partial(score_layers, plan, images, self.metrics.all_metrics.get_names())
         self._tasks.start(call, FuseTab._show_scores, plan.names)
@@ -172,7 +173,7 @@ class FuseTab(Container[Widget]):
         self.panel.set_ready(True, True, describe_need(plan, expected))
 
     def follow_runs(self) -> None:
-        """Estimate nothing while something runs."""
+        """Estimate nothing while something runs, in this tab or the other."""
         if has_active_run():
             self.forecast.hold()
         else:

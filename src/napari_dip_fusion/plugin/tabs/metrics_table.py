@@ -1,4 +1,4 @@
-"""The metrics of the fused image, of simple references and of any layer to compare."""
+"""The metrics of the fused image, of the baselines and of any layer to compare."""
 
 from collections.abc import Sequence
 
@@ -57,6 +57,7 @@ class MetricsTable(ScoreTable):
 
     def add_layer(self, layer: Layer) -> None:
         """Give a layer a row."""
+        # A layer may have been removed while the run that made it was scored.
         if layer in self._candidates and layer not in self._layers:
             self._layers.append(layer)
 

@@ -67,6 +67,7 @@ class PairView(Container[Widget]):
 
     def suggest_pair(self, first: Image, second: Image) -> None:
         """Choose two layers, unless the user has chosen some."""
+        # What the user has chosen stays, and what is being looked at.
         if not self._chosen_by_hand and not self.flicker.running:
             self.set_pair(first, second)
 
@@ -114,12 +115,14 @@ class PairView(Container[Widget]):
             # Only by the user: "changed" comes from suggestions, too.
             box.native.activated.connect(self._choose)
         self.letters = (Label(value="A"), Label(value="B"))
+        # So wide that the boxes do not move when the flicker underlines a letter.
         for letter in self.letters:
             letter.native.setFixedWidth(20)
         self.flicker_button = PushButton(
             text="Flicker",
             tooltip="Show the two images in turn; all others are hidden meanwhile, and come back.",
         )
+        # It looks pressed as long as the flicker runs.
         self.flicker_button.native.setCheckable(True)
         self.flicker_button.changed.connect(self.toggle_flicker)
         self.rate = FloatSpinBox(
@@ -176,6 +179,7 @@ class PairView(Container[Widget]):
 
     def _choose(self) -> None:
         self._chosen_by_hand = True
+        # It goes on with the new pair; the first one is put back before.
         if self.flicker.running:
             self.flicker.stop()
             self.toggle_flicker()

@@ -211,6 +211,7 @@ class RunPanel(Container[Widget]):
         self._show_phase()
 
     def _add_note(self, text: str) -> None:
+        # Dragging a layer, or typing a name, would repeat the same note many times.
         if text not in self._notes:
             self._notes.append(text)
             self.message.say("\n".join(self._notes))
@@ -225,6 +226,7 @@ class RunPanel(Container[Widget]):
 
     def _continue(self) -> None:
         result = self._session.result
+        # The bar counts on from the iterations that were made.
         made = 0 if result is None else len(result.losses)
         try:
             self._session.continue_for(self.more.value())

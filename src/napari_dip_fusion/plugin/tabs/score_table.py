@@ -1,4 +1,4 @@
-"""A table of quality metrics: rows are images, the best of each column is marked."""
+"""A table of metrics, in which the best of each column is marked."""
 
 import csv
 import io
