@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from functools import cache
 
 import numpy as np
 import pytest
@@ -18,6 +19,12 @@ MAKERS = (head_phantom, noisy_head_phantom, focus_pair, focus_stack)
 ODD_SHAPES = ((16, 16), (33, 47), (16, 100), (100, 16))
 
 
+@cache
+def full_size(make, **options):
+    """Return a sample at 256x256, which takes up to a second to make; the tests only look at it."""
+    return make(**options)
+
+
 def sharpness(image):
     """Mean local energy of the Laplacian, as a map."""
     return ndimage.gaussian_filter(ndimage.laplace(image.astype(float)) ** 2, 3)
@@ -30,7 +37,7 @@ def images_of(sample):
 def test_registry_is_complete():
     assert set(SAMPLES) == {"head", "noisy-head", "focus-pair", "focus-stack"}
     for name, make in SAMPLES.items():
-        sample = make()
+        sample = full_size(make)
         assert sample.name == name
         assert sample.description
         assert len(sample.source_names) == len(sample.sources) == len(set(sample.source_names))
@@ -74,7 +81,7 @@ def test_other_seed_other_anatomy():
 
 
 def test_bone_shows_in_ct_and_soft_tissue_in_mr():
-    sample = head_phantom()
+    sample = full_size(head_phantom)
     (ct, mr), truth = sample.sources, sample.truth
     bone = ct > 220
     assert 0.05 < bone.mean() < 0.2
@@ -97,7 +104,7 @@ def test_truth_is_mr_without_its_bias_field():
 
 
 def test_details_are_seen_in_one_source_only():
-    (ct, mr), truth = head_phantom().sources, head_phantom().truth
+    (ct, mr), truth = full_size(head_phantom).sources, full_size(head_phantom).truth
     middle = np.s_[80:180, 80:180]
     calcium = ct[middle] > 180
     vessel = mr[middle] > 215
@@ -121,14 +128,14 @@ def test_noise_has_the_levels_asked_for():
 
 
 def test_noise_seed_changes_the_noise_but_not_the_truth():
-    first, second = noisy_head_phantom(), noisy_head_phantom(seed=1)
+    first, second = full_size(noisy_head_phantom), full_size(noisy_head_phantom, seed=1)
     np.testing.assert_array_equal(first.truth, second.truth)
     assert not np.array_equal(first.sources[0], second.sources[0])
-    np.testing.assert_allclose(255 * first.truth, head_phantom().truth, atol=0.501)
+    np.testing.assert_allclose(255 * first.truth, full_size(head_phantom).truth, atol=0.501)
 
 
 def test_each_picture_of_the_pair_is_sharp_in_its_own_region():
-    sample = focus_pair()
+    sample = full_size(focus_pair)
     near, far = (sharpness(source) for source in sample.sources)
     truth = sharpness(sample.truth)
     engine, shelf = np.s_[150:200, 80:140], np.s_[10:60, 100:150]
@@ -148,7 +155,7 @@ def test_the_blurred_motorcycle_spreads_over_its_surroundings_the_sharp_one_does
 
 
 def test_every_pixel_of_the_stack_is_sharp_in_one_slice():
-    sample = focus_stack()
+    sample = full_size(focus_stack)
     errors = np.abs(np.stack(sample.sources).astype(float) - sample.truth)
     assert np.percentile(errors.min(axis=0), 99) <= 2
     sharpest = np.argmax([sharpness(source) for source in sample.sources], axis=0)
