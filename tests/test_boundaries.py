@@ -4,7 +4,7 @@ import ast
 import json
 import subprocess
 import sys
-import time
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -96,6 +96,7 @@ def imports_of(file: Path) -> set[str]:
     return (found & MODULES) - {module_name(file)}
 
 
+@cache
 def import_graph() -> dict[str, set[str]]:
     """Return what each module of the package imports."""
     graph: dict[str, set[str]] = {name: set() for name in MODULES}
@@ -175,17 +176,11 @@ def test_light_modules_do_not_load_torch() -> None:
     assert "torch" not in loaded_after(code)
 
 
-def test_import_is_lazy_and_quick() -> None:
+def test_import_is_lazy_and_loads_next_to_nothing() -> None:
     loaded = loaded_after("import napari_dip_fusion; dir(napari_dip_fusion)")
-    assert not loaded & {"torch", "napari", "numpy", "scipy", "skimage"}
-
-    def seconds(code: str) -> float:
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], check=True)
-        return time.perf_counter() - start
-
-    pairs = [(seconds("import napari_dip_fusion"), seconds("pass")) for _ in range(5)]
-    assert min(p[0] for p in pairs) - min(p[1] for p in pairs) < 0.2
+    # An environment may load modules at the start of every process.
+    foreign = loaded - loaded_after("pass") - sys.stdlib_module_names
+    assert foreign == {NAME, "lazy_loader"}
 
 
 def test_public_names_are_there() -> None:

@@ -1,5 +1,8 @@
 """A widget in a real viewer, with tiny images and a tiny network."""
 
+import gc
+
+import napari
 import numpy as np
 import pytest
 
@@ -7,6 +10,18 @@ from napari_dip_fusion.samples import head_phantom
 
 SHAPE = (32, 40)
 TINY = {"iterations": 3, "width": 4, "depth": 2, "threads": 1}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _earlier_objects_out_of_the_way():
+    """Let the garbage collector look at what the tests of a file make, and at nothing older.
+
+    napari collects all garbage whenever a layer or a viewer goes. Half of the time of a small test
+    went into looking at a million objects of torch and napari that stay to the end anyway.
+    """
+    assert napari.Viewer  # which brings Qt: napari imports its parts on first use
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

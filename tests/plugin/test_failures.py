@@ -51,12 +51,13 @@ def test_discard(running, viewer, until_idle):
 
 
 def test_pause_and_resume(qtbot, running, until_idle, monkeypatch):
-    held = threading.Event()
+    held, went_on = threading.Event(), threading.Event()
     wait = RunControl.wait_while_paused
 
     def waiting(control):
         held.set()
         wait(control)
+        went_on.set()
 
     monkeypatch.setattr(RunControl, "wait_while_paused", waiting)
     running.panel.pause_button.native.click()
@@ -65,8 +66,7 @@ def test_pause_and_resume(qtbot, running, until_idle, monkeypatch):
     qtbot.waitUntil(held.is_set, timeout=30_000)
     qtbot.wait(50)
     made = iterations(running)
-    qtbot.wait(300)
-    assert iterations(running) == made
+    assert not went_on.is_set()
     assert running.session.phase is Phase.PAUSED
     running.panel.pause_button.native.click()
     qtbot.waitUntil(lambda: iterations(running) > made, timeout=30_000)
@@ -180,7 +180,8 @@ def test_a_source_removed_renamed_or_replaced(running, viewer, until_idle):
 def test_the_fused_layer_removed_during_a_run(qtbot, running, viewer, until_idle):
     viewer.layers.remove("fused CT + MR")
     assert "adds its result at the end" in running.panel.message.value
-    qtbot.wait(200)
+    made = iterations(running)
+    qtbot.waitUntil(lambda: iterations(running) > made, timeout=20_000)
     assert len(viewer.layers) == 2
     running.panel.stop_button.native.click()
     until_idle(running)
@@ -277,9 +278,12 @@ def test_memory_is_released(running, until_idle, qtbot):
     running.viewer.layers.remove("fused CT + MR")
     assert running.session.result is None
     QThreadPool.globalInstance().waitForDone(10_000)
-    qtbot.wait(50)
-    gc.collect()
-    assert fit() is None
+
+    def gone():
+        gc.collect()
+        return fit() is None
+
+    qtbot.waitUntil(gone, timeout=10_000)
 
 
 def test_memory_of_a_discarded_run_is_released(running, until_idle, monkeypatch):

@@ -135,15 +135,16 @@ def test_the_list_grows_with_the_height_around(qtbot, viewer, pair):
     made = SourceList(viewer)
     area.setWidget(made.native)
 
-    def shown(height):
+    def until_shown(height, rows):
         area.resize(350, height)
-        qtbot.wait(1)
-        return made.list.height() // 22
+        qtbot.waitUntil(lambda: made.list.height() // 22 == rows)
 
     area.show()
     qtbot.waitExposed(area)
-    assert [shown(height) for height in (200, 530, 1000, 200)] == [5, 8, 12, 5]
-    while len(viewer.layers) > 1:
-        viewer.layers.pop()
-    assert shown(1000) == 2
+    for height, rows in ((200, 5), (530, 8), (1000, 12), (200, 5)):
+        until_shown(height, rows)
+    with viewer.layers.batched_update():
+        while len(viewer.layers) > 1:
+            viewer.layers.pop()
+    until_shown(1000, 2)
     made.close_subscriptions()

@@ -1,5 +1,4 @@
 import threading
-import time
 from functools import partial
 
 import numpy as np
@@ -102,8 +101,20 @@ def test_a_discarded_run_ends_at_the_next_iteration():
     assert list(events) == [Discarded()]
 
 
+class Observed(RunControl):
+    """Says when a run is held."""
+
+    def __init__(self):
+        super().__init__()
+        self.held = threading.Event()
+
+    def wait_while_paused(self):
+        self.held.set()
+        super().wait_while_paused()
+
+
 def test_a_paused_run_can_be_discarded(pair):
-    control = RunControl()
+    control = Observed()
     control.pause()
     seen = []
     thread = threading.Thread(
@@ -112,7 +123,7 @@ def test_a_paused_run_can_be_discarded(pair):
         )
     )
     thread.start()
-    time.sleep(0.2)
+    assert control.held.wait(10)
     assert thread.is_alive()
     control.discard()
     control.pause()

@@ -213,9 +213,12 @@ def test_the_memory_of_a_removed_result_is_released(qtbot, tab, viewer, until_do
     data = weakref.ref(results[0].layer.data)
     viewer.layers.remove("average: CT + MR")
     assert results[0].layer is None
-    qtbot.wait(50)
-    gc.collect()
-    assert data() is None
+
+    def gone():
+        gc.collect()
+        return data() is None
+
+    qtbot.waitUntil(gone, timeout=10_000)
 
 
 def test_nothing_to_run_is_said(tab, viewer):

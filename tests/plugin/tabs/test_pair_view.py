@@ -65,7 +65,7 @@ def test_flicker_alternates_and_puts_all_back(qtbot, view, viewer):
     assert view.flicker_button.text == "Flicker"
     assert not view.flicker_button.native.isChecked()
     assert [letter.value for letter in view.letters] == ["A", "B"]
-    qtbot.wait(250)
+    assert not view.flicker._timer.isActive()
     assert visible(viewer) == ["CT", "a", "points"]
     assert points.visible
 
@@ -142,13 +142,14 @@ def test_the_widget_destroyed_meanwhile_puts_all_back(qtbot, view, widget, viewe
 
     from qtpy.QtCore import QCoreApplication, QEvent
 
+    view.rate.value = 10
     view.flicker_button.native.click()
     dock = widget.native.parent()
     widget.native.deleteLater()
     QCoreApplication.sendPostedEvents(widget.native, QEvent.Type.DeferredDelete)
     gc.collect()
     assert visible(viewer) == ["CT", "MR", "a", "b"]
-    qtbot.wait(600)
+    qtbot.wait(150)
     assert dock is not None
 
 
