@@ -48,7 +48,7 @@ def test_the_estimate_is_what_a_run_takes() -> None:
 
 def test_a_second_estimate_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     first = estimate_run(TINY, (40, 33), 2)
-    for measurement in ("_timed_iteration", "_timed_rest"):
+    for measurement in ("_time_iteration", "_time_rest"):
         monkeypatch.delattr(probe, measurement)
     assert estimate_run(TINY, (40, 33), 2) == first
     twice = estimate_run(TINY.replace(iterations=100, seed=3, stop="iterations"), (40, 33), 2)
