@@ -108,7 +108,7 @@ def fuse_layers(
     for text in plan.warnings:
         warnings.warn(text, stacklevel=2)
     planes = [reader.read() for reader in plan.readers]
-    result = fuse(planes, settings, names=plan.names, paths=plan.paths, control=control)
+    result = fuse(planes, settings, control=control)
     names, place = plan.names, plan.place
     if gains and result.gains is not None:
         add_gain_layers(viewer, result.gains, names, place, base_gains=result.base_gains)

@@ -61,7 +61,7 @@ def read_planes(layers, reference, dims, *, level="auto", interpolation="linear"
     """Read the planes of layers as a run does."""
     level = choose_level(reference, dims, level=level, count=len(layers))
     readers = make_plane_readers(layers, reference, dims, level=level, interpolation=interpolation)
-    return [reader.read() for reader in readers]
+    return [reader.read().data for reader in readers]
 
 
 class Lazy:
@@ -270,7 +270,7 @@ def test_a_placement_stays_when_the_slider_moves():
     expected = layers[1].data[4].copy()
     viewer.dims.current_step = (7, 0, 0)
     layers[0].translate = (50, 50, 50)
-    np.testing.assert_array_equal(readers[1].read(), expected)
+    np.testing.assert_array_equal(readers[1].read().data, expected)
     assert place.spatial["translate"].tolist() == [4, 0, 0]
     assert place.plane == {"reference": "L0", "axes": [1, 2], "slice": [4, None, None], "level": 0}
 

@@ -1,6 +1,7 @@
 """A comparison's worker part, without a window."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,20 +22,22 @@ from napari_dip_fusion.plugin.running.comparison_run import (
 from napari_dip_fusion.plugin.running.plan import Plan
 from napari_dip_fusion.plugin.running.run_events import RunControl
 from napari_dip_fusion.record import parse_record
+from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.prepare import prepare_sources
 
 TINY = {"iterations": 2, "width": 4, "depth": 2, "threads": 1}
 
 
 class Plane:
-    def __init__(self, image):
-        self.image = image
+    def __init__(self, image, **fields):
+        self.source = Source(image, **fields)
 
     def read(self):
-        return self.image
+        return self.source
 
 
 def plan(pair, config=None):
+    sources = zip(pair, ("CT", "MR"), (None, Path("mr.tif")), strict=True)
     return Plan(
         names=("CT", "MR"),
         paths=(None, "mr.tif"),
@@ -43,7 +46,7 @@ def plan(pair, config=None):
         level=0,
         interpolation="linear",
         place=Placement({}, (), {}),
-        readers=tuple(map(Plane, pair)),
+        readers=tuple(Plane(i, name=n, path=p) for i, n, p in sources),
     )
 
 

@@ -27,7 +27,7 @@ def test_a_plan_of_flat_layers_on_one_grid(flat):
     assert plan.shape == (32, 40)
     assert plan.is_whole_files
     assert (plan.point, plan.order) == (None, None)
-    np.testing.assert_array_equal(plan.readers[0].read(), layers[0].data)
+    np.testing.assert_array_equal(plan.readers[0].read().data, layers[0].data)
 
 
 def test_a_plan_stays_when_layers_change(flat):
@@ -37,7 +37,7 @@ def test_a_plan_stays_when_layers_change(flat):
     layers[0].name = "renamed"
     layers[0].data = np.zeros((32, 40), np.uint8)
     assert plan.names == ("A", "B")
-    np.testing.assert_array_equal(plan.readers[0].read(), before)
+    np.testing.assert_array_equal(plan.readers[0].read().data, before)
 
 
 def test_a_plan_without_data_still_says_what_was_run(flat):

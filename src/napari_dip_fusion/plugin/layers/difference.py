@@ -44,7 +44,7 @@ class Difference:
     def read(self) -> NDArray[np.float32]:
         """Return the first image less the second; may be called in any thread."""
         first, second = (
-            unit_range(reader.read(), **intensity)
+            unit_range(reader.read().data, **intensity)
             for reader, intensity in zip(self.readers, self.intensities, strict=True)
         )
         difference: NDArray[np.float32] = first - second

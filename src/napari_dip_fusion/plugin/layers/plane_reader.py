@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 from napari.components import Dims
 from napari.layers import Image, Layer
-from numpy.typing import NDArray
 
 from napari_dip_fusion.plugin.layers.planes import (
     Matrix,
@@ -16,6 +15,7 @@ from napari_dip_fusion.plugin.layers.planes import (
     find_plane,
     find_plane_axes,
 )
+from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.resample import resample
 
 
@@ -23,34 +23,49 @@ from napari_dip_fusion.sources.resample import resample
 class PlaneReader:
     """The plane of one layer on the reference's grid, not read yet.
 
-    It holds the layer's data and not the layer, so that :meth:`read` may be
+    It holds what the layer shows and not the layer, so that :meth:`read` may be
     called in any thread.
+
+    Attributes
+    ----------
+    source : Source
+        One level of the layer, with its place in the viewer's world.
+    to_affine : ndarray of shape (D + 1, 3)
+        From (row, column, 1) of the reference's plane to that world.
+    to_shape : (M, N)
+        Rows and columns of that plane.
+    interpolation : {"linear", "nearest"}
     """
 
-    name: str
-    data: Any
-    affine: Matrix
+    source: Source
     to_affine: Matrix
     to_shape: tuple[int, int]
     interpolation: str
 
-    def read(self) -> NDArray[Any]:
+    @property
+    def name(self) -> str:
+        """The name that the layer had."""
+        return self.source.name
+
+    def read(self) -> Source:
         """Read the plane and nothing else.
 
         Returns
         -------
-        ndarray of shape (M, N), (M, N, 3) or (M, N, 4)
-            In the layer's own values.
+        Source
+            The plane in the layer's own values, with its name and file, on the
+            pixels of the reference's plane.
 
         Raises
         ------
         ValueError
             If the layer does not overlap the reference.
         """
+        source = self.source
         try:
             plane, _ = resample(
-                self.data,
-                self.affine,
+                source.data,
+                source.affine,
                 self.to_affine,
                 self.to_shape,
                 interpolation=self.interpolation,
@@ -58,7 +73,8 @@ class PlaneReader:
         # resample() knows arrays, and no names.
         except ValueError as error:
             raise ValueError(f"layer {self.name!r}: {error}") from error
-        return plane
+        # All planes of a run lie on the same pixels: the result's Placement says where.
+        return Source(plane, ("y", "x"), name=source.name, path=source.path, rgb=source.rgb)
 
 
 def make_plane_readers(
@@ -97,16 +113,32 @@ def make_plane_readers(
         own = level if layer is reference else find_matching_level(layer, dims, to_affine)
         readers.append(
             PlaneReader(
-                name=layer.name,
-                # An array of dask or zarr, or one in memory: only read() takes pixels from it.
-                data=layer.data[own] if layer.multiscale else layer.data,
-                affine=compute_world_affine(layer, dims, own),
+                source=make_source(layer, dims, own),
                 to_affine=to_affine,
                 to_shape=target.shape,
                 interpolation=interpolation,
             )
         )
     return readers
+
+
+def make_source(layer: Image, dims: Dims, level: int = 0) -> Source:
+    """Return one level of a layer as a source, with its place in the viewer's world.
+
+    No pixels are read: the data may be an array of dask or zarr.
+    """
+    path = layer.source.path
+    has_units = dims.units is not None and len(dims.units) >= layer.ndim
+    units = dims.units[-layer.ndim :] if has_units else layer.units
+    return Source(
+        layer.data[level] if layer.multiscale else layer.data,
+        tuple(layer.axis_labels),
+        affine=compute_world_affine(layer, dims, level),
+        units=tuple(str(unit) for unit in units),
+        name=layer.name,
+        rgb=bool(layer.rgb),
+        path=None if path is None else Path(path),
+    )
 
 
 def get_contrast_windows(layers: Sequence[Image]) -> tuple[tuple[float, float], ...]:

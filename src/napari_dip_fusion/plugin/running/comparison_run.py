@@ -135,8 +135,6 @@ def run_methods(
         [reader.read() for reader in plan.readers],
         intensity=plan.config.intensity,
         percentiles=plan.config.percentiles,
-        names=plan.names,
-        paths=plan.paths,
     )
     for done, entry in enumerate(entries):
         yield MethodProgress(entry, done, 0.0)

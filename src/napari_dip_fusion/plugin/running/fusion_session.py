@@ -181,8 +181,6 @@ def _fuse_planes(plan: Plan, control: RunControl) -> "Iterator[Event]":
     return iter_fuse(
         planes,
         plan.config,
-        names=plan.names,
-        paths=plan.paths,
         control=control,
         preview_rate=plan.preview_rate,
         # For Continue.

@@ -39,7 +39,7 @@ def score_layers(plan: Plan, images: Mapping[str, PlaneReader], which: Sequence[
     ready = estimate_gains([reader.read() for reader in plan.readers], plan.config)
     prepared = ready.sources.images
     scores = {
-        _tell_apart(name): _score(prepared, unit_range(reader.read()), which)
+        _tell_apart(name): _score(prepared, unit_range(reader.read().data), which)
         for name, reader in images.items()
     }
     baselines = make_baselines(prepared, ready.consensus)
