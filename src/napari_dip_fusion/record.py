@@ -91,7 +91,7 @@ def build_record(
         "schema_version": SCHEMA_VERSION,
         "kind": "fusion",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        # Of the distributions: torch's own version names the build besides, such as +cpu.
+        # Read from the installed distributions, so that a record imports none of them.
         "versions": {
             "python": sys.version.split()[0],
             **{p: version(p) for p in ("napari-dip-fusion", "torch", "numpy", "scikit-image")},

@@ -40,7 +40,7 @@ from napari_dip_fusion.io import write_text
 from napari_dip_fusion.methods import METHODS
 from napari_dip_fusion.metrics import DEFAULT_METRICS, METRICS
 
-# An hour and minutes a pair: they are run when they are asked for.
+# A pair takes them minutes and up to an hour: they are run only when they are asked for.
 _SLOW = ("dip-quality", "dip-paper")
 _DEFAULT = [name for name in label_methods() if name not in _SLOW]
 # Settings that mean something else in a comparison, and the option to use in their place.

@@ -26,7 +26,7 @@ class Run:
     Attributes
     ----------
     method : str
-        Name out of :func:`.method_labels`.
+        Name out of :func:`.label_methods`.
     seed : int or None
         None for methods without a seed.
     config : FusionConfig
