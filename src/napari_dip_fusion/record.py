@@ -91,7 +91,7 @@ def build_record(
         "schema_version": SCHEMA_VERSION,
         "kind": "fusion",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        # Of the distributions: torch's own version names the build besides, such as +cpu.
+        # Read from the installed distributions, so that a record imports none of them.
         "versions": {
             "python": sys.version.split()[0],
             **{p: version(p) for p in ("napari-dip-fusion", "torch", "numpy", "scikit-image")},
@@ -106,7 +106,7 @@ def build_record(
         "stop_reason": stop_reason,
         "floor": floor,
         "noise": [round(n, 6) for n in noise],
-        "losses": _thinned(losses),
+        "losses": _thin_losses(losses),
         "seconds": {k: float(f"{v:.4g}") for k, v in seconds.items()},
         "metrics": dict(metrics),
         **(notes or {}),
@@ -155,7 +155,7 @@ def read_record(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not a run record: it is not text") from error
 
 
-def _thinned(losses: NDArray[np.float64]) -> list[list[float]]:
+def _thin_losses(losses: NDArray[np.float64]) -> list[list[float]]:
     """Return at most 200 pairs of iteration and loss, first and last among them."""
     count = min(len(losses), _KEPT_LOSSES)
     picked = np.unique(np.linspace(0, len(losses) - 1, count).round().astype(int))

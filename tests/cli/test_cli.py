@@ -138,6 +138,24 @@ def test_replay_gives_the_same_image_and_warns_of_changes(pair, tmp_path, capsys
     assert "is not a run record" in line
 
 
+def test_replay_repeats_a_method_without_iterations(pair, tmp_path) -> None:
+    first, second = tmp_path / "a.tif", tmp_path / "b.tif"
+    assert run("fuse", *pair, "-o", first, "-q", "--method", "wavelet") == 0
+    assert run("fuse", "--replay", tmp_path / "a.record.json", "-o", second, "-q") == 0
+    np.testing.assert_array_equal(tifffile.imread(first), tifffile.imread(second))
+
+
+def test_replay_takes_as_many_iterations_as_a_time_budget_allowed(pair, tmp_path) -> None:
+    budget = ("--time-budget", "1e-6")
+    assert run("fuse", *pair, "-o", tmp_path / "a.tif", "-q", *QUICK, *budget) == 0
+    record = json.loads((tmp_path / "a.record.json").read_text())
+    assert record["stop_reason"] == "time"
+    # As on a slower machine: what was possible within the budget there is not possible here.
+    (tmp_path / "a.record.json").write_text(json.dumps({**record, "iterations": 3}))
+    assert run("fuse", "--replay", tmp_path / "a.record.json", "-o", tmp_path / "b.tif", "-q") == 0
+    assert json.loads((tmp_path / "b.record.json").read_text())["iterations"] == 3
+
+
 @pytest.mark.parametrize(
     "damage",
     [

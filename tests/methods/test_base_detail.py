@@ -12,7 +12,7 @@ from torch import Tensor
 
 from napari_dip_fusion.methods import fuse_with
 from napari_dip_fusion.methods.base_detail import base_detail, extract_base, weigh_details
-from napari_dip_fusion.methods.vgg import URL, Vgg19Features, cached_weights
+from napari_dip_fusion.methods.vgg import URL, Vgg19Features, find_cached_weights
 
 RNG = np.random.default_rng(3)
 SHAPES = [(32, 40), (33, 47), (9, 12), (1, 5)]
@@ -145,7 +145,7 @@ def test_weights_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     with pytest.raises(ValueError, match=r"could not be downloaded from .*no route to host"):
-        cached_weights(download=True)
+        find_cached_weights(download=True)
 
     def copied(url: str, file: str, *, hash_prefix: str, progress: bool) -> None:
         assert url == URL
@@ -153,5 +153,5 @@ def test_weights_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         Path(file).write_bytes(b"weights")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", copied)
-    assert cached_weights(download=True).read_bytes() == b"weights"
-    assert cached_weights().is_file()
+    assert find_cached_weights(download=True).read_bytes() == b"weights"
+    assert find_cached_weights().is_file()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from napari_dip_fusion.sensor.noise import (
-    clipped_mean,
+    compute_clipped_mean,
     estimate_noise,
     estimate_speckle,
     is_clipped,
@@ -46,12 +46,14 @@ def test_clipping_is_told_from_a_range_that_is_wide_enough() -> None:
 def test_clipped_mean_is_the_mean_of_clipped_noise() -> None:
     signal = np.array([0.0, 0.05, 0.3], dtype=np.float32)
     draws = np.maximum(signal[:, None] + RNG.normal(0, 0.1, (3, 200_000)), 0)
-    np.testing.assert_allclose(clipped_mean(signal, 0.1), draws.mean(axis=1), atol=1e-3)
+    np.testing.assert_allclose(compute_clipped_mean(signal, 0.1), draws.mean(axis=1), atol=1e-3)
 
 
 def test_unclipped_undoes_it() -> None:
     signal = np.linspace(0, 1, 101, dtype=np.float32)
-    np.testing.assert_allclose(undo_clipping(clipped_mean(signal, 0.1), 0.1), signal, atol=2e-4)
+    np.testing.assert_allclose(
+        undo_clipping(compute_clipped_mean(signal, 0.1), 0.1), signal, atol=2e-4
+    )
     assert undo_clipping(np.zeros(3, dtype=np.float32), 0.1).tolist() == [0, 0, 0]
 
 

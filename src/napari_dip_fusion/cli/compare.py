@@ -40,7 +40,7 @@ from napari_dip_fusion.io import write_text
 from napari_dip_fusion.methods import METHODS
 from napari_dip_fusion.metrics import DEFAULT_METRICS, METRICS
 
-# An hour and minutes a pair: they are run when they are asked for.
+# A pair takes them minutes and up to an hour: they are run only when they are asked for.
 _SLOW = ("dip-quality", "dip-paper")
 _DEFAULT = [name for name in label_methods() if name not in _SLOW]
 # Settings that mean something else in a comparison, and the option to use in their place.
@@ -125,11 +125,11 @@ def compare_files(
     Each result is kept in the output folder, so that an interrupted comparison goes on where it
     stopped, and one with more methods or sets runs only what is new.
     """
-    chosen = _methods(methods)
+    chosen = _choose_methods(methods)
     windows = parse_intensity(intensity)
     changes = {"iterations": iterations, "device": device}
-    settings_of_dip = _settings(changes, settings)
-    options = _options(weights, download)
+    settings_of_dip = _choose_settings(changes, settings)
+    options = _choose_options(weights, download)
     sets = collect_sets(sources, pairs_from, output, quiet=quiet)
     sheets = ContactSheets(sets, output, windows, overwrite=force) if figure else None
     texts = {"comparison.csv": csv, "comparison.md": markdown}
@@ -143,7 +143,7 @@ def compare_files(
         options=options,
         settings=settings_of_dip,
         intensity=windows,
-        which=_metrics(which),
+        which=_choose_metrics(which),
         folder=output,
         fresh=fresh,
     )
@@ -168,14 +168,14 @@ def _refuse_existing(paths: Sequence[Path], force: bool) -> None:
             raise FileExistsError(f"{path} exists; choose another folder or add --force")
 
 
-def _methods(given: list[str] | None) -> list[str]:
+def _choose_methods(given: list[str] | None) -> list[str]:
     names = [n for text in given or [] for n in text.split(",") if n]
     if names == ["all"]:
         return list(label_methods())
     return list(dict.fromkeys(names)) or _DEFAULT
 
 
-def _metrics(given: list[str] | None) -> Sequence[str]:
+def _choose_metrics(given: list[str] | None) -> Sequence[str]:
     names = list(METRICS) if given == ["all"] else given or DEFAULT_METRICS
     for name in names:
         if name not in METRICS:
@@ -183,7 +183,7 @@ def _metrics(given: list[str] | None) -> Sequence[str]:
     return names
 
 
-def _settings(changes: dict[str, Any], settings: list[str] | None) -> dict[str, Any]:
+def _choose_settings(changes: dict[str, Any], settings: list[str] | None) -> dict[str, Any]:
     """Return what the options change in every preset."""
     given = parse_settings(settings or [])
     for name, instead in _NOT_SET.items():
@@ -194,7 +194,7 @@ def _settings(changes: dict[str, Any], settings: list[str] | None) -> dict[str, 
     return given
 
 
-def _options(weights: list[str] | None, download: bool) -> dict[str, dict[str, Any]]:
+def _choose_options(weights: list[str] | None, download: bool) -> dict[str, dict[str, Any]]:
     options: dict[str, dict[str, Any]] = {"base-detail": {"download": True}} if download else {}
     for text in weights or []:
         name, separator, file = text.partition("=")

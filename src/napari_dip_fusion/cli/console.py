@@ -64,7 +64,7 @@ def warnings_in_one_line() -> Iterator[None]:
 
 def watch(events: Iterator[Event], *, quiet: bool) -> FusionResult:
     """Drain a run, with a progress bar on a terminal unless `quiet`, and return its result."""
-    with _progress(quiet or not err.is_terminal) as progress:
+    with _make_progress(quiet or not err.is_terminal) as progress:
         task: TaskID | None = None
         for event in events:
             if isinstance(event, GainsReady):
@@ -83,7 +83,7 @@ def watch(events: Iterator[Event], *, quiet: bool) -> FusionResult:
     raise AssertionError("a run ends with Done")
 
 
-def _progress(disable: bool) -> Progress:
+def _make_progress(disable: bool) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -124,7 +124,7 @@ def print_metrics(rows: Mapping[str, Mapping[str, float]]) -> None:
     names = list(next(iter(rows.values())))
     best = {n: max(row[n] for row in rows.values()) for n in names}
     cells = {
-        (image, n): _cell(row[n], row[n] == best[n] and len(rows) > 1)
+        (image, n): _format_cell(row[n], row[n] == best[n] and len(rows) > 1)
         for image, row in rows.items()
         for n in names
     }
@@ -145,7 +145,7 @@ def print_metrics(rows: Mapping[str, Mapping[str, float]]) -> None:
     out.print("higher is better everywhere")
 
 
-def _cell(value: float, best: bool) -> str:
+def _format_cell(value: float, best: bool) -> str:
     text = f"{round(value, 4) + 0.0:.4f}"  # no minus before a zero
     return f"[bold]{text}*[/bold]" if best else f"{text} "
 

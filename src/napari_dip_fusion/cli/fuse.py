@@ -183,10 +183,14 @@ def _load_job(path: Path, device: str | None) -> _Job:
 
 
 def _load_config(record: dict[str, Any], path: Path) -> FusionConfig:
-    # Exactly the iterations that were run, whatever ended them.
-    made = {"iterations": record["iterations"], "stop": "iterations"}
     try:
-        return FusionConfig.from_dict(record["config"]).replace(**made)
+        config = FusionConfig.from_dict(record["config"])
+        # Methods other than dip make no iterations.
+        if config.method != DIP:
+            return config
+        # Exactly the iterations that were run, whatever ended them: on another machine, or a busier
+        # one, a time budget would end the run elsewhere.
+        return config.replace(iterations=record["iterations"], stop="iterations", time_budget=0.0)
     except ValueError as error:
         raise ValueError(f"{path} has settings that cannot be used: {error}") from error
 

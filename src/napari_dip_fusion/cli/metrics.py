@@ -53,7 +53,7 @@ def score_files(
     arrays = read_sources(sources, choice).arrays
     windows = FusionConfig(intensity=parse_intensity(intensity)).intensity
     prepared = prepare_sources(arrays, intensity=windows)
-    image = _prepared_fused(_read_fused(fused), fused, prepared.shape)
+    image = _prepare_fused(_read_fused(fused), fused, prepared.shape)
     chosen = "all" if which == ["all"] else which
     values = evaluate(prepared.images, image, data_range=1.0, which=chosen)
     if as_json:
@@ -69,7 +69,7 @@ def _read_fused(path: Path) -> NDArray[Any]:
     return read_plane(path, channel=channel).to_numpy()
 
 
-def _prepared_fused(image: NDArray[Any], path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
+def _prepare_fused(image: NDArray[Any], path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
     """Bring a fused image to gray in [0, 1]."""
     if image.shape[:2] != shape:
         raise ValueError(

@@ -10,7 +10,7 @@ import typer
 from napari_dip_fusion.config import METHOD_NAMES, PRESETS, FusionConfig, Intensity, Window
 
 
-def _help(name: str) -> str:
+def _get_help(name: str) -> str:
     return FusionConfig.describe(name).help
 
 
@@ -40,10 +40,10 @@ MethodOption = Annotated[
         "dip-fusion --help says what the others are.",
     ),
 ]
-TimeBudget = Annotated[float | None, typer.Option(help=_help("time_budget"))]
-Iterations = Annotated[int | None, typer.Option(help=_help("iterations"))]
-Seed = Annotated[int | None, typer.Option(help=_help("seed"))]
-Device = Annotated[str | None, typer.Option(help=_help("device"))]
+TimeBudget = Annotated[float | None, typer.Option(help=_get_help("time_budget"))]
+Iterations = Annotated[int | None, typer.Option(help=_get_help("iterations"))]
+Seed = Annotated[int | None, typer.Option(help=_get_help("seed"))]
+Device = Annotated[str | None, typer.Option(help=_get_help("device"))]
 IntensityOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -147,11 +147,11 @@ def parse_intensity(entries: list[str] | None) -> Intensity:
     """Return the intensity setting that repeated --intensity options mean."""
     if not entries:
         return "auto"
-    parsed = tuple(_window(e) if ":" in e else e for e in entries)
+    parsed = tuple(_parse_window(e) if ":" in e else e for e in entries)
     return parsed[0] if len(parsed) == 1 and isinstance(parsed[0], str) else parsed
 
 
-def _window(text: str) -> Window:
+def _parse_window(text: str) -> Window:
     low, _, high = text.partition(":")
     try:
         return float(low), float(high)
@@ -173,23 +173,23 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
         if name not in known or given not in (name, known[name].path):
             paths = ", ".join(setting.path for setting in known.values())
             raise ValueError(f"unknown setting {given!r}; the settings are {paths}")
-        parsed[name] = _value(name, value, known[name].default)
+        parsed[name] = _parse_value(name, value, known[name].default)
     return parsed
 
 
-def _value(name: str, text: str, default: Any) -> Any:
+def _parse_value(name: str, text: str, default: Any) -> Any:
     if name == "percentiles":
-        return tuple(_number(name, t, float) for t in text.split(","))
+        return tuple(_parse_number(name, t, float) for t in text.split(","))
     if isinstance(default, bool):
         if text.lower() not in ("true", "false"):
             raise ValueError(f"{name} must be true or false, got {text!r}")
         return text.lower() == "true"
     if isinstance(default, (int, float)):
-        return _number(name, text, type(default))
+        return _parse_number(name, text, type(default))
     return text
 
 
-def _number(name: str, text: str, kind: Callable[[str], float]) -> float:
+def _parse_number(name: str, text: str, kind: Callable[[str], float]) -> float:
     try:
         return kind(text)
     except ValueError:

@@ -69,7 +69,7 @@ def summarize(rows: Sequence[Row]) -> list[Summary]:
     Ranks are given within a set, metric by metric, to the means over the seeds; equal values
     share the mean of their ranks.
     """
-    ranks = _ranks(rows)
+    ranks = _rank_methods(rows)
     labels = label_methods()
     summaries = []
     for kind, method in dict.fromkeys((r.kind, r.method) for r in rows):
@@ -96,7 +96,7 @@ def summarize(rows: Sequence[Row]) -> list[Summary]:
     return summaries
 
 
-def _ranks(rows: Sequence[Row]) -> dict[tuple[str, str], list[float]]:
+def _rank_methods(rows: Sequence[Row]) -> dict[tuple[str, str], list[float]]:
     """Return the ranks of each method on the sets of a kind, for every set and metric."""
     ranks: dict[tuple[str, str], list[float]] = {}
     for kind, name in dict.fromkeys((r.kind, r.name) for r in rows):
@@ -153,12 +153,12 @@ def to_markdown(rows: Sequence[Row]) -> str:
     """Return one table of averages for each kind; best in bold, second best in italics."""
     summaries = summarize(rows)
     return "\n".join(
-        _markdown_table([s for s in summaries if s.kind == kind])
+        _format_table([s for s in summaries if s.kind == kind])
         for kind in dict.fromkeys(s.kind for s in summaries)
     )
 
 
-def _markdown_table(summaries: Sequence[Summary]) -> str:
+def _format_table(summaries: Sequence[Summary]) -> str:
     metrics = list(summaries[0].metrics)
     heading = ["method", *(METRICS[m].label for m in metrics), "mean rank", "seconds"]
     lines = [heading, ["---", *["---:"] * (len(heading) - 1)]]

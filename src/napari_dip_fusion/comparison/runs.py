@@ -214,7 +214,7 @@ def _find_or_run(
     digests = [description["sha256"] for description in inputs.prepared.descriptions]
     found = store.find(sources.kind, sources.name, run, digests)
     if found is not None:
-        yield {**_fields(found), "reused": True}
+        yield {**_list_fields(found), "reused": True}
         return
     try:
         for part in _fuse(run, inputs.prepared, control):
@@ -224,13 +224,13 @@ def _find_or_run(
             elif not (control.stopped and run.seed is not None):
                 made = _score(part, where, run)
                 store.keep(made, run, digests)
-                yield _fields(made)
+                yield _list_fields(made)
     except _FAILURES as error:
         log.info("%s failed on %s", run.method, sources.name, exc_info=True)
         yield {"outcome": Failure(*where, summarize_error(error, most=_REASON_LENGTH))}
 
 
-def _fields(result: Stored) -> dict[str, Any]:
+def _list_fields(result: Stored) -> dict[str, Any]:
     return {"outcome": result.row, "image": result.image, "record": result.record}
 
 

@@ -26,7 +26,7 @@ class Run:
     Attributes
     ----------
     method : str
-        Name out of :func:`.method_labels`.
+        Name out of :func:`.label_methods`.
     seed : int or None
         None for methods without a seed.
     config : FusionConfig
@@ -92,7 +92,7 @@ class Store:
         """Return the stored result of the same run on the same sources, if there is one."""
         if self._folder is None or self._fresh:
             return None
-        path = _path(self._folder, (kind, name, run.method), run.seed)
+        path = _name_file(self._folder, (kind, name, run.method), run.seed)
         try:
             entry = json.loads(path.read_text(encoding="utf-8"))
             if entry["fingerprint"] != run.fingerprint(digests):
@@ -107,7 +107,7 @@ class Store:
         if self._folder is None:
             return
         row = result.row
-        path = _path(self._folder, (row.kind, row.name, row.method), row.seed)
+        path = _name_file(self._folder, (row.kind, row.name, row.method), row.seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_image(path.with_suffix(".tif"), result.image, overwrite=True)
         entry = {
@@ -118,7 +118,7 @@ class Store:
         write_text(path, json.dumps(entry, indent=1) + "\n", overwrite=True)
 
 
-def _path(folder: Path, parts: Sequence[str], seed: int | None) -> Path:
+def _name_file(folder: Path, parts: Sequence[str], seed: int | None) -> Path:
     whole = [*parts] + ([] if seed is None else [f"seed{seed}"])
     # Names of sets come from files of any system; what no file name takes becomes "_".
     plain = "--".join(re.sub(r"[^\w.+-]+", "_", part) for part in whole)

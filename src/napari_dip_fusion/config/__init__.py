@@ -203,7 +203,7 @@ class FusionConfig(Settings):
                 flat |= value
             else:
                 flat[name] = value
-        return cls(**_without_retired(flat))
+        return cls(**_drop_retired(flat))
 
     @classmethod
     def settings(cls) -> tuple[Setting, ...]:
@@ -279,7 +279,7 @@ def _check_names(values: Mapping[str, Any]) -> None:
             raise ValueError(f"unknown setting {name!r}; the settings are {', '.join(_HOMES)}")
 
 
-def _without_retired(values: dict[str, Any]) -> dict[str, Any]:
+def _drop_retired(values: dict[str, Any]) -> dict[str, Any]:
     """Leave out settings that are no more, unless the run would be another one without them."""
     for name, kept in _RETIRED.items():
         if name in values and kept is not None and values[name] != kept:

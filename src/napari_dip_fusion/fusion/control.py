@@ -22,8 +22,10 @@ class Control:
 
     def pause(self) -> None:
         """Hold the run before its next iteration."""
-        if not self.stopped:
-            self._running.clear()
+        self._running.clear()
+        # Looked at last: a run that another thread has stopped meanwhile must not be held.
+        if self.stopped:
+            self._running.set()
 
     def resume(self) -> None:
         """Let a paused run go on."""

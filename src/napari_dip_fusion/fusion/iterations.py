@@ -40,7 +40,8 @@ def iterate(
     preview_rate : float
         Largest number of previews a second; 0 for none.
     losses_before : ndarray
-        Losses of the iterations that were made before, which count on.
+        Losses of the iterations of an earlier run that this one continues; iterations are
+        numbered after them.
 
     Raises
     ------
@@ -109,7 +110,8 @@ class _Ending:
         self._config = config
         self._plateau = Plateau(config.fit.patience, config.fit.min_improvement)
         self._noise = Discrepancy(noise)
-        # Without noise all that the network misses is given back: it cannot change the result.
+        # Without noise all that the network misses is given back at the end, so that no further
+        # iteration can change the result.
         self._idle = noise == 0 and config.denoising.give_back
         self._start = start
         self._made = 0
@@ -139,7 +141,7 @@ class _Ending:
 
 
 class _PreviewClock:
-    """A clock that says when the next preview is due."""
+    """A clock that says when the next preview is due: the first at once, and none at rate 0."""
 
     def __init__(self, rate: float) -> None:
         self._interval = 1 / rate if rate > 0 else float("inf")

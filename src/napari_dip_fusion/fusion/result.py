@@ -80,7 +80,8 @@ class FusionResult:
         Standard deviation of the noise in each prepared source; 0 where there
         is none. Empty where there are no gains.
     losses : ndarray of shape (iterations,)
-        Mean over pixels of sum_i (X_i - beta_i X_0)^2 at each iteration.
+        Mean over pixels of sum_i (X_i - beta_i X_0)^2 at each iteration. In two bands, whose
+        gains differ: w (X_0 - T)^2 with the gains of the details, plus the floors of both bands.
     floor : float
         The smallest value that the loss can take; 0 where there are no gains.
     state : RunState or None

@@ -111,11 +111,16 @@ def iter_fuse(
         First the consensus image of the sources as they are, then at most
         ``preview_rate`` times a second; none if that is 0.
     GainsReady
-        Once.
+        Once, before the first iteration.
     StepDone
         After each iteration.
     Done
         Once, at the end; for methods other than ``dip`` it is the only event.
+
+    Raises
+    ------
+    ValueError, FusionError
+        As :func:`fuse`, at the first event or at a later one.
     """
     config = FusionConfig() if config is None else config
     start = time.perf_counter()
@@ -254,6 +259,7 @@ def _fuse_at_once(
     start: float,
 ) -> FusionResult:
     """Fuse by a method that does not iterate, and needs no noise and no gains of ours."""
+    # Records name what comes before the fusion itself "gains": here it is preparation alone.
     seconds = {"gains": time.perf_counter() - start}
     METHODS[config.method].load()  # an import is not a part of the method's time
     start = time.perf_counter()

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_dip_fusion.methods.vgg import Vgg19Features, cached_weights
+from napari_dip_fusion.methods.vgg import Vgg19Features, find_cached_weights
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -84,7 +84,7 @@ def base_detail(
     if reading not in READINGS:
         raise ValueError(f"reading must be one of {', '.join(READINGS)}, got {reading!r}")
     if features is None:
-        file = cached_weights(download=download) if weights is None else weights
+        file = find_cached_weights(download=download) if weights is None else weights
         features = Vgg19Features.load(file, after_relu=reading == "after-relu")
     images = sources.astype(np.float64)
     base = np.stack([extract_base(image) for image in images])

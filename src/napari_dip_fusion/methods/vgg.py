@@ -86,7 +86,7 @@ class Vgg19Features(nn.Module):
         return read
 
 
-def cached_weights(*, download: bool = False) -> Path:
+def find_cached_weights(*, download: bool = False) -> Path:
     """Return the path of torchvision's weights in torch's cache.
 
     Parameters

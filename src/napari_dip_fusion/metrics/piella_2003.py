@@ -98,13 +98,13 @@ def _sum_qualities(stack: Stack) -> NDArray[np.float64]:
     share = np.divide(
         variance, total, out=np.full_like(variance, 1 / len(variance)), where=total > 0
     )
-    share *= _universal_index(moments)
+    share *= _measure_index(moments)
     quality, saliency = share.sum(axis=0), variance.max(axis=0)
     sums = [quality.sum(), quality.size, np.vdot(saliency, quality), saliency.sum()]
     return np.array(sums, dtype=np.float64)
 
 
-def _universal_index(m: Moments) -> Stack:
+def _measure_index(m: Moments) -> Stack:
     """Return Q_0 = 2 cov / (var + var) * 2 mean mean / (mean^2 + mean^2), where 0/0 is 1."""
     index = np.ones_like(m.covariance)
     spread = m.source_variance + m.fused_variance

@@ -107,25 +107,29 @@ class _Scale(nn.Module):
     def __init__(self, in_channels: int, width: int, skip_channels: int) -> None:
         super().__init__()
         # Few channels skip across, so that the image has to go through the bottleneck.
-        self.skip = _block(in_channels, skip_channels, kernel=1)
+        self.skip = _make_block(in_channels, skip_channels, kernel=1)
         self.down = nn.Sequential(
-            _block(in_channels, width, kernel=3, stride=2), _block(width, width, kernel=3)
+            _make_block(in_channels, width, kernel=3, stride=2), _make_block(width, width, kernel=3)
         )
         self.up = nn.Sequential(
-            _normalization(skip_channels + width),
-            _block(skip_channels + width, width, kernel=3),
-            _block(width, width, kernel=1),
+            _make_normalization(skip_channels + width),
+            _make_block(skip_channels + width, width, kernel=3),
+            _make_block(width, width, kernel=1),
         )
 
 
-def _block(in_channels: int, out_channels: int, *, kernel: int, stride: int = 1) -> nn.Sequential:
+def _make_block(
+    in_channels: int, out_channels: int, *, kernel: int, stride: int = 1
+) -> nn.Sequential:
     convolution = nn.Conv2d(
         in_channels, out_channels, kernel, stride, padding=kernel // 2, padding_mode="reflect"
     )
-    return nn.Sequential(convolution, _normalization(out_channels), nn.LeakyReLU(0.2, inplace=True))
+    return nn.Sequential(
+        convolution, _make_normalization(out_channels), nn.LeakyReLU(0.2, inplace=True)
+    )
 
 
-def _normalization(channels: int) -> nn.BatchNorm2d:
+def _make_normalization(channels: int) -> nn.BatchNorm2d:
     # There is one image: its own statistics are those of the run, in training and after it.
     return nn.BatchNorm2d(channels, track_running_stats=False)
 

@@ -10,7 +10,7 @@ from napari_dip_fusion.sensor.bands import Bands, SensorModel, estimate_sensor_m
 from napari_dip_fusion.sensor.consensus import consensus_weight
 from napari_dip_fusion.sensor.denoising import denoise, filter_wiener, remove_speckle
 from napari_dip_fusion.sensor.noise import (
-    clipped_mean,
+    compute_clipped_mean,
     estimate_noise,
     estimate_speckle,
     is_clipped,
@@ -193,5 +193,5 @@ def _clean(image: Floats, look: bool) -> _CleanSource:
         return _CleanSource(image, smooth.clip(0, 1), variance)
     # Clipped noise has a mean above 0 in the dark, which denoising keeps: black turns gray.
     signal = undo_clipping(smooth, sigma)
-    unbiased = image - (clipped_mean(signal, sigma) - signal)
+    unbiased = image - (compute_clipped_mean(signal, sigma) - signal)
     return _CleanSource(unbiased, filter_wiener(unbiased, sigma, signal).clip(0, 1), variance)

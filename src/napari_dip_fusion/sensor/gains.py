@@ -158,10 +158,10 @@ def _measure_halo(patch_size: int, window: str) -> int:
     if window == "block":
         return 0
     # gaussian_filter cuts its kernel off at four standard deviations.
-    return patch_size // 2 if window == "box" else int(4 * _gaussian_sigma(patch_size) + 0.5)
+    return patch_size // 2 if window == "box" else int(4 * _choose_sigma(patch_size) + 0.5)
 
 
-def _gaussian_sigma(patch_size: int) -> float:
+def _choose_sigma(patch_size: int) -> float:
     """Return the standard deviation of the Gaussian window, in pixels.
 
     A patch reaches 2.25 standard deviations to either side, which is 98 % of the weight along
@@ -198,9 +198,7 @@ def _average(image: Doubles, patch_size: int, window: str) -> Doubles:
     if window == "box":
         return np.asarray(ndimage.uniform_filter(image, patch_size, mode="reflect"))
     if window == "gaussian":
-        return np.asarray(
-            ndimage.gaussian_filter(image, _gaussian_sigma(patch_size), mode="reflect")
-        )
+        return np.asarray(ndimage.gaussian_filter(image, _choose_sigma(patch_size), mode="reflect"))
     return _average_blocks(image, patch_size)
 
 

@@ -117,11 +117,11 @@ def _cut_blocks(image: Doubles) -> Doubles:
 
 
 def is_clipped(image: Floats, denoised: Floats, sigma: float) -> bool:
-    """Return whether the noise of an image was cut off at the lower end.
+    """Tell whether the noise of an image was cut off at the lower end.
 
-    Where the denoised image is darker than the noise, an image that was clipped
-    after the noise came holds its smallest value beside brighter pixels; one that was not
-    clipped, or has no noise there, does not.
+    A camera cuts off the noise that would make a dark pixel darker than black, so that in dark
+    areas many pixels have exactly the smallest value of the image. Without clipping, hardly
+    one has it. Dark areas are those where the denoised image lies below `sigma`.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def is_clipped(image: Floats, denoised: Floats, sigma: float) -> bool:
     return bool(np.mean(image[dark] <= image.min()) > 0.1)
 
 
-def clipped_mean(signal: Floats, sigma: float) -> Floats:
+def compute_clipped_mean(signal: Floats, sigma: float) -> Floats:
     """Return the mean of max(0, signal + noise) for Gaussian noise.
 
     Parameters
@@ -160,7 +160,9 @@ def clipped_mean(signal: Floats, sigma: float) -> Floats:
 
 
 def undo_clipping(mean: Floats, sigma: float) -> Floats:
-    """Return the signal whose clipped noisy version has this mean, the inverse of `clipped_mean`.
+    """Return the signal whose clipped noisy version has this mean.
+
+    It is the inverse of :func:`compute_clipped_mean`.
 
     Parameters
     ----------
@@ -176,5 +178,5 @@ def undo_clipping(mean: Floats, sigma: float) -> Floats:
     """
     # From five standard deviations above black, one in three million pixels is clipped.
     table = np.linspace(0, 6 * sigma, 4096, dtype=np.float32)
-    signal = np.interp(mean, clipped_mean(table, sigma), table)
+    signal = np.interp(mean, compute_clipped_mean(table, sigma), table)
     return np.where(mean > 5 * sigma, mean, signal).astype(np.float32)

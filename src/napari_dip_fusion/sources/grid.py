@@ -132,7 +132,7 @@ def _sample(source: Source, place: Source, interpolation: str) -> tuple[NDArray[
     if source.ndim == 2 and not _is_comparable(source, place):
         return source.to_numpy(), 1.0, False
     affine = _convert_lengths(source, place.units)
-    target, shape = _plane_grid(place)
+    target, shape = _find_grid(place)
     exact = is_on_grid(affine, source.shape, target, shape)
     try:
         pixels, covered = resample(source.data, affine, target, shape, interpolation=interpolation)
@@ -159,7 +159,7 @@ def _is_placeless(source: Source) -> bool:
     return identity and set(source.units) <= {"pixel"}
 
 
-def _plane_grid(place: Source) -> tuple[Matrix, tuple[int, int]]:
+def _find_grid(place: Source) -> tuple[Matrix, tuple[int, int]]:
     """Return the matrix from rows and columns of the place to the world, and their numbers."""
     stacked = find_stacked_axes(place, longer_than=0)
     axes = [n for n, name in enumerate(place.axes) if name not in stacked]

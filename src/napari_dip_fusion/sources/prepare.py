@@ -69,7 +69,7 @@ class PreparedSources:
         """
         if self.chroma is None:
             return luma
-        offsets = _chroma_to_rgb_offsets(self.chroma)
+        offsets = _convert_chroma(self.chroma)
         room = np.where(offsets > 0, 1 - luma[..., None], luma[..., None])
         with np.errstate(divide="ignore", invalid="ignore"):
             allowed = np.where(offsets == 0, 1, room / np.abs(offsets))
@@ -145,7 +145,7 @@ def prepare_sources(
         real numbers, NaN or infinite values, or a constant image whose window
         would be empty.
     """
-    given = _planes(sources)
+    given = _take_planes(sources)
     arrays = [_check(plane, i) for i, plane in enumerate(given)]
     if len(arrays) < 2:
         raise ValueError(f"a fusion needs two or more sources, got {len(arrays)}")
@@ -156,9 +156,10 @@ def prepare_sources(
                 f"sources must share one shape, got {first} for source 0 and {a.shape[:2]} for "
                 f"source {i}; resample them to one grid first"
             )
-    modes = _per_source(intensity, len(arrays))
+    modes = _spread_intensity(intensity, len(arrays))
     windows = tuple(
-        _window(a, m, percentiles, i) for i, (a, m) in enumerate(zip(arrays, modes, strict=True))
+        _find_window(a, m, percentiles, i)
+        for i, (a, m) in enumerate(zip(arrays, modes, strict=True))
     )
     scaled = [_scale(a, w) for a, w in zip(arrays, windows, strict=True)]
     return PreparedSources(
@@ -196,7 +197,7 @@ def unit_range(
     return gray
 
 
-def _planes(sources: Sequence[ArrayLike | Source]) -> list[NDArray[Any]]:
+def _take_planes(sources: Sequence[ArrayLike | Source]) -> list[NDArray[Any]]:
     """Return the pixels of the sources, and refuse planes that lie at different places."""
     planes = [require_plane(s) if isinstance(s, Source) else None for s in sources]
     first: Source | None = None
@@ -265,7 +266,7 @@ def _check(array: NDArray[Any], index: int) -> NDArray[Any]:
     return array
 
 
-def _per_source(intensity: Intensity, count: int) -> tuple[str | Window, ...]:
+def _spread_intensity(intensity: Intensity, count: int) -> tuple[str | Window, ...]:
     check_intensity(intensity)
     if isinstance(intensity, str):
         return (intensity,) * count
@@ -276,7 +277,9 @@ def _per_source(intensity: Intensity, count: int) -> tuple[str | Window, ...]:
     return intensity
 
 
-def _window(array: NDArray[Any], mode: str | Window, percentiles: Window, index: int) -> Window:
+def _find_window(
+    array: NDArray[Any], mode: str | Window, percentiles: Window, index: int
+) -> Window:
     if not isinstance(mode, str):
         return float(mode[0]), float(mode[1])
     if mode == "auto":
@@ -312,19 +315,19 @@ def _mix_chroma(colored: list[Floats]) -> Floats | None:
     """Mean chroma of the colored sources, weighted by distance from gray."""
     if not colored:
         return None
-    chroma = np.stack([_chroma(c) for c in colored])
+    chroma = np.stack([_compute_chroma(c) for c in colored])
     weight = np.abs(chroma).sum(axis=1, keepdims=True)
     total = weight.sum(axis=0)
     mixed: Floats = (weight * chroma).sum(axis=0) / np.where(total > 0, total, np.float32(1))
     return mixed
 
 
-def _chroma(rgb: Floats) -> Floats:
+def _compute_chroma(rgb: Floats) -> Floats:
     luma = rgb @ LUMA
     return np.stack([(rgb[..., 2] - luma) / _CB, (rgb[..., 0] - luma) / _CR])
 
 
-def _chroma_to_rgb_offsets(chroma: Floats) -> Floats:
+def _convert_chroma(chroma: Floats) -> Floats:
     blue, red = _CB * chroma[0], _CR * chroma[1]
     green = -(LUMA[0] * red + LUMA[2] * blue) / LUMA[1]
     return np.stack([red, green, blue], axis=-1)

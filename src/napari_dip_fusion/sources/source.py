@@ -48,8 +48,8 @@ class Source:
     path : Path, optional
         The file or folder that the image comes from.
     display : mapping
-        How the image is shown, in the words of napari's layers: colormap,
-        contrast_limits, gamma, opacity, blending.
+        How the image is shown, in the words of napari's layers, such as colormap,
+        contrast_limits, opacity and visible.
     pyramid : tuple of array-like
         Coarser versions of `data`, finest first, without `data` itself.
 

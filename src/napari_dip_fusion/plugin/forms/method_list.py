@@ -240,10 +240,10 @@ def _shorten(problem: str) -> str:
 
 def list_lacking_weights() -> list[str]:
     """Return the methods whose weights are missing; imports torch."""
-    from napari_dip_fusion.methods.vgg import cached_weights
+    from napari_dip_fusion.methods.vgg import find_cached_weights
 
     try:
-        cached_weights()
+        find_cached_weights()
     except ValueError:
         return [name for name, method in METHODS.items() if method.needs_weights]
     return []
