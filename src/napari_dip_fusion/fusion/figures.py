@@ -37,9 +37,9 @@ def fusion_figure(result: FusionResult, names: Sequence[str]) -> "Figure":
     for line, (band, gains) in zip(axes[1:-1], bands.items(), strict=True):
         for ax, name, gain in zip(line, names, gains, strict=False):
             _show(ax, gain, f"{name} {band}", "viridis")
-    _show(axes[-1, 0], result.image, "fused", "gray")
     if result.consensus is not None:
-        _show(axes[-1, 1], result.consensus, "consensus T", "gray")
+        _show(axes[-1, 0], result.consensus, "consensus T", "gray")
+    _show(axes[-1, 1], result.image, "fused", "gray")
     if len(result.losses):
         _plot_losses(axes[-1, 2], result)
     for ax in figure.axes:
