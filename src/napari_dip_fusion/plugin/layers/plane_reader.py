@@ -25,6 +25,21 @@ class PlaneReader:
 
     It holds the layer's data and not the layer, so that :meth:`read` may be
     called in any thread.
+
+    Attributes
+    ----------
+    name : str
+        Name of the layer.
+    data : array-like
+        All pixels of the layer, at the level of its pyramid that is read.
+    affine : ndarray of shape (n + 1, n + 1)
+        Pixels of `data` to world coordinates of its n axes.
+    to_affine : ndarray of shape (n + 1, 3)
+        (row, column, 1) of the plane to the same coordinates.
+    to_shape : (M, N)
+        Rows and columns of the plane.
+    interpolation : {"linear", "nearest"}
+        How `data` are sampled where they do not lie on the grid of the plane.
     """
 
     name: str
