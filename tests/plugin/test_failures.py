@@ -69,6 +69,8 @@ def test_pause_and_resume(qtbot, running, until_idle, monkeypatch):
     assert not went_on.is_set()
     assert running.session.phase is Phase.PAUSED
     running.panel.pause_button.native.click()
+    # Nothing has been reported since: the line must not say any longer that the run is held.
+    assert "paused" not in running.panel.speed.value
     qtbot.waitUntil(lambda: iterations(running) > made, timeout=30_000)
     running.panel.pause_button.native.click()
     running.panel.stop_button.native.click()

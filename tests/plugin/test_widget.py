@@ -135,6 +135,23 @@ def test_gain_maps_and_consensus_come_at_once(qtbot, widget, viewer):
     assert widget.panel.message.value == ""
 
 
+def test_gain_maps_and_metrics_get_no_layers_in_their_thread(qtbot, widget, monkeypatch):
+    from napari_dip_fusion.plugin.tabs import fuse_tab as module
+
+    plans = []
+
+    def take(plan, *others):
+        plans.append(plan)
+        raise ValueError("seen")
+
+    monkeypatch.setattr(module, "_estimate_gains", take)
+    monkeypatch.setattr(module, "score_layers", take)
+    widget.panel.gains_button.native.click()
+    widget.compute_metrics()
+    qtbot.waitUntil(lambda: widget.panel.message.value == widget.metrics.status.value == "seen")
+    assert [plan.layers for plan in plans] == [(), ()]
+
+
 def test_two_bands_have_gain_maps_of_their_own(qtbot, widget, viewer):
     widget.panel.gains_button.native.click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 7, timeout=10_000)

@@ -66,7 +66,7 @@ def make_source(data: Any, meta: Mapping[str, Any]) -> Source:
     data : array-like or list of array-like
         As in ``layer.as_layer_data_tuple()``.
     meta : mapping
-        As there.
+        Attributes of the layer, as in the same tuple.
 
     Returns
     -------

@@ -3,6 +3,7 @@ import pytest
 
 from napari_dip_fusion import FusionConfig
 from napari_dip_fusion.config import GROUP_TITLES, PRESETS
+from napari_dip_fusion.plugin.forms.layout import LABEL_WIDTH
 from napari_dip_fusion.plugin.forms.preferences import Preferences, load_preferences
 from napari_dip_fusion.plugin.forms.settings import SettingsForm
 
@@ -31,6 +32,14 @@ def test_every_setting_has_a_field_with_its_help(form):
         if setting.minimum is not None:
             assert f"{setting.maximum:,g}" in form.fields[setting.name].tooltip
     assert {s.group for s in FusionConfig.settings()} == {"preset_name", *GROUP_TITLES}
+
+
+def test_a_check_box_has_its_label_where_other_fields_have_theirs(form):
+    box = form.fields["give_back"]
+    row = box.native.parentWidget().parentWidget().layout()
+    assert box.text == ""
+    assert row.itemAt(0).widget().text() == "Give back"
+    assert row.itemAt(0).widget().minimumWidth() == LABEL_WIDTH
 
 
 def test_other_settings_can_be_shown(form):

@@ -40,6 +40,16 @@ def test_the_choice_follows_the_viewer(view, viewer):
     assert view.message.value == "choose two images"
 
 
+def test_a_removed_layer_leaves_two_different_ones(view, viewer):
+    view.set_pair(viewer.layers["a"], viewer.layers["b"])
+    viewer.layers.remove("a")
+    assert [layer.name for layer in view.get_pair()] == ["MR", "b"]
+    viewer.layers.remove("b")
+    assert [layer.name for layer in view.get_pair()] == ["MR", "CT"]
+    viewer.layers.remove("CT")
+    assert [layer.name for layer in view.get_pair()] == ["MR", "MR"]
+
+
 def test_a_choice_by_hand_is_kept(view, viewer):
     view.suggest_pair(viewer.layers["CT"], viewer.layers["MR"])
     assert [layer.name for layer in view.get_pair()] == ["CT", "MR"]

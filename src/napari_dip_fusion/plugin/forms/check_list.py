@@ -8,8 +8,10 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QListWidget, QListWidgetItem, QScrollArea, QSizePolicy, QWidget
 
 _ROW_HEIGHT = 22
-_ROWS_SHOWN = 5  # at least, where there are so many
-_SHARE = 1 / 3  # of the height around, that the rows may take
+# A list with more rows than this has a scroll bar, unless the area around it is high.
+_ROWS_SHOWN = 5
+# The part of the height of the scroll area around that a list may take.
+_SHARE = 1 / 3
 
 
 class CheckList(QListWidget):

@@ -9,7 +9,8 @@ from qtpy.QtWidgets import QAbstractSpinBox
 from napari_dip_fusion.config import INTENSITY_MODES, FusionConfig, Intensity, Window
 from napari_dip_fusion.plugin.forms.layout import align_labels, make_row, show_number
 
-# Choices of the widget alone: a configuration knows modes and windows, one or one a source.
+# Choices that only the widget has. In a configuration they become a window or a mode for each
+# source.
 CONTRAST_LIMITS = "contrast limits"
 PER_SOURCE = "one by one"
 
@@ -52,7 +53,8 @@ class IntensityForm(Container[Widget]):
     def show_config(self, config: FusionConfig) -> None:
         """Show the mode and percentiles of a configuration.
 
-        One window a source cannot be shown: the mode is then left alone.
+        A configuration with an entry for each source leaves the mode as it is: its windows
+        have no field here, but are taken from the layers.
         """
         if isinstance(config.intensity, str):
             self.mode.value = config.intensity
@@ -123,6 +125,6 @@ def _make_percentile_box() -> FloatSpinBox:
 
 
 def _describe_modes(here: Sequence[str]) -> str:
-    """Return the help of the intensity, and of modes that only the widget has."""
+    """Return the help of the setting, followed by that of modes that only the widget has."""
     more = "; ".join(f"{name}: {_TIPS[name]}" for name in here)
     return f"{FusionConfig.describe('intensity').help}\nHere also: {more}."

@@ -54,10 +54,9 @@ def align_labels(form: Container[Widget]) -> None:
     """
     layout = form.native.layout()
     for i in range(layout.count()):
+        # Each row of a labeled container is a widget of its own, with the label first.
         row = layout.itemAt(i).widget().layout()
-        # Check boxes have their text beside them, and no label.
-        if row is not None:
-            row.itemAt(0).widget().setMinimumWidth(LABEL_WIDTH)
+        row.itemAt(0).widget().setMinimumWidth(LABEL_WIDTH)
 
 
 def show_number(box: FloatSpinBox, value: float) -> None:

@@ -27,7 +27,7 @@ OWN = "dip-own"
 
 NO_WEIGHTS = "weights missing"
 
-# The first takes a minute or two, the second most of an hour, the third is for own experiments.
+# The presets take minutes, and the settings of the form are for experiments.
 _LEFT_OUT_AT_FIRST = ("dip-quality", "dip-paper", OWN)
 # What a tooltip says: enough to choose by, though every machine has its own times.
 _TIMES = {

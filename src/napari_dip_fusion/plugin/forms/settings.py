@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 from magicgui.widgets import (
+    CheckBox,
     ComboBox,
     Container,
     FloatSpinBox,
@@ -23,7 +24,7 @@ from napari_dip_fusion.config import (
     Window,
 )
 from napari_dip_fusion.plugin.forms.intensity import IntensityForm
-from napari_dip_fusion.plugin.forms.layout import Text, align_labels, show_number
+from napari_dip_fusion.plugin.forms.layout import Text, align_labels, make_row, show_number
 from napari_dip_fusion.plugin.forms.native_widget import NativeWidget, make_collapsible
 from napari_dip_fusion.plugin.forms.preferences import HIGHEST_PREVIEW_RATE, Preferences
 
@@ -75,7 +76,10 @@ class SettingsForm(Container[Widget]):
         groups = Container[Widget](labels=False)
         groups.margins = (0, 2, 0, 2)
         for group, title in GROUP_TITLES.items():
-            groups.extend([Text(f"<b>{title}</b>"), self._make_group(group)])
+            heading = Text(f"<b>{title}</b>")
+            # Farther from the group above than from its own.
+            heading.native.setContentsMargins(0, 6, 0, 0)
+            groups.extend([heading, self._make_group(group)])
         self.folded = make_collapsible("Settings", groups)
         self.margins = (0, 0, 0, 0)
         self.extend([_make_form([self.preset]), NativeWidget(self.folded)])
@@ -228,9 +232,17 @@ def _make_form(fields: Sequence[Widget]) -> Container[Widget]:
     """Return fields under one another, with labels as wide as all others."""
     form = Container[Widget]()
     form.margins = (0, 0, 0, 0)
-    form.extend(fields)
+    form.extend(_label_box(field) if isinstance(field, CheckBox) else field for field in fields)
     align_labels(form)
     return form
+
+
+def _label_box(box: CheckBox) -> Container[Widget]:
+    """Return a row with a check box, whose label is shown like those of other fields."""
+    # magicgui shows the text of a check box behind it, where no other field has its label.
+    row = make_row(box)
+    row.label, row.tooltip, box.text = box.label, box.tooltip, ""
+    return row
 
 
 def _spans_decades(setting: Setting) -> bool:

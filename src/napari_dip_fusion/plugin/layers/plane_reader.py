@@ -35,6 +35,7 @@ class PlaneReader:
     to_shape : (M, N)
         Rows and columns of that plane.
     interpolation : {"linear", "nearest"}
+        How pixels are sampled that do not lie on the grid of the plane.
     """
 
     source: Source

@@ -33,11 +33,13 @@ class Entry:
     label : str
         As it is shown.
     method : str
-        For :func:`~napari_dip_fusion.comparison.runs.iter_compare`.
-    settings, options : mapping
-        As there, for this method alone.
+        Name of the method for :func:`~napari_dip_fusion.comparison.runs.iter_compare`.
+    settings : mapping
+        Changes of the preset, if the method is the Deep Image Prior.
+    options : mapping
+        Arguments of any other method, such as the file of its weights.
     seed : int
-        Of methods that have one.
+        Seed of the run; methods that draw no random numbers take no notice.
     """
 
     key: str
@@ -55,7 +57,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class MethodProgress:
-    """A method runs: the one after `done`, of which `part` from 0 to 1 is made."""
+    """A method is running, after `done` others; `part` says how far it is, from 0 to 1."""
 
     entry: Entry
     done: int
@@ -64,7 +66,7 @@ class MethodProgress:
 
 @dataclass(frozen=True, eq=False)
 class MethodDone:
-    """A method has its result, with its scores and its run record."""
+    """A method has made its image, which has scores and a run record."""
 
     entry: Entry
     done: int
@@ -168,7 +170,7 @@ def _run(
     which: Sequence[str],
     control: RunControl,
 ) -> Iterator[ComparisonEvent]:
-    """Run one method; a call of its own each, since settings and seed are each method's own."""
+    """Run one method, with settings and a seed that are its own, and report on it."""
     sources = SourceSet("layers", "layers", read=lambda: [*prepared.images], prepared=prepared)
     events = iter_compare(
         [sources],

@@ -37,13 +37,15 @@ class MethodResult:
 class ComparisonSession(Session):
     """Runs one comparison at a time, and adds a layer for each result.
 
-    What it reports are ComparisonEvents, Failed or Discarded; a layer was added by then.
+    It reports ComparisonEvents, and ends with ComparisonEnded, Failed or Discarded. When
+    MethodDone is reported, the layer of that method is in the viewer already.
 
     Attributes
     ----------
     results : list of MethodResult
-        Of the last comparison, as are:
+        What the methods of the last comparison have made.
     left_out : list of MethodLeftOut
+        The methods of the last comparison that could not fuse its sources.
     """
 
     def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:

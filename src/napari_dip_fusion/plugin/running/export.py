@@ -9,7 +9,7 @@ from napari_dip_fusion.fusion import FusionResult
 from napari_dip_fusion.io.claimed import is_claimed
 from napari_dip_fusion.plugin.running.plan import Plan
 
-# Options of the command line; every other setting goes by --set.
+# Settings that have an option of their own on the command line; the others go by --set.
 _OPTIONS = ("iterations", "seed", "device")
 
 
@@ -19,7 +19,7 @@ def pin_config(config: FusionConfig, result: FusionResult | None) -> FusionConfi
     Parameters
     ----------
     config : FusionConfig
-        That the run was started with.
+        The settings that the run was started with.
     result : FusionResult or None
         None for a run that has not been made, or left nothing.
     """
@@ -97,7 +97,7 @@ def write_command(plan: Plan) -> str:
     parts = ["dip-fusion", "fuse", *map(str, plan.paths), "-o", "fused.tif"]
     parts += ["--preset", config.preset_name]
     for name, value in _list_changes(config).items():
-        # One option a source: --set would have no way to write windows.
+        # The option is repeated for each source; --set has no way to write windows.
         if name == "intensity":
             entries = [value] if isinstance(value, str) else value
             parts += [f"--intensity={_write_entry(e)}" for e in entries]
@@ -151,7 +151,7 @@ def _list_arguments(plan: Plan) -> dict[str, Any]:
 
 
 def _list_changes(config: FusionConfig) -> dict[str, Any]:
-    """Return the settings that differ from the preset; the seed and device always."""
+    """Return the settings that differ from the preset, and those in ``_OPTIONS`` always."""
     changes = config.changes()
     return {
         name: value

@@ -28,15 +28,16 @@ if TYPE_CHECKING:
 class FusionSession(Session):
     """Runs one fusion at a time, and shows its images in one layer.
 
-    What it reports are RunEvents; those that change the layer have done so by then.
+    It reports RunEvents; what an event changes in the layer is done before it is reported.
 
     Attributes
     ----------
     plan : Plan or None
-        Of the last run; without layers and readers once that has ended.
+        The plan of the last run; its layers and readers are dropped when the run ends.
     fused : FusedLayer or None
+        The layer of the last run.
     result : FusionResult or None
-        Of the last run, with what a continuation and the metrics need.
+        The result of the last run, with what a continuation and the metrics need.
     """
 
     def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:

@@ -82,6 +82,10 @@ class Plan:
         """Whether the files hold exactly what is fused: 2-D images on one grid."""
         return self.point is None and not self.multiscale and not self.resampled
 
+    def drop_layers(self) -> "Plan":
+        """Return the plan without layers, as threads other than the GUI's may have it."""
+        return replace(self, layers=())
+
     def drop_data(self) -> "Plan":
         """Return the plan without layers and readers, which hold the pixels of the sources."""
         return replace(self, layers=(), readers=())

@@ -3,7 +3,6 @@
 import enum
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -98,7 +97,7 @@ class Session(QObject):
         self._set_phase(Phase.RUNNING)
         receive = _make_receiver(weakref.ref(self), control)
         # Layers may be touched in this thread only: the worker gets none.
-        start_worker(partial(events, replace(plan, layers=()), control), control, receive)
+        start_worker(partial(events, plan.drop_layers(), control), control, receive)
 
     def _end(self) -> None:
         self._release()

@@ -29,7 +29,7 @@ from napari_dip_fusion.plugin.tabs.run_progress import RunProgress
 from napari_dip_fusion.plugin.tabs.score_table import LEGEND, ScoreRow, ScoreTable
 
 _STEPS = 100
-"""Of the progress bar, for each method."""
+"""Steps of the progress bar for each method."""
 
 
 class CompareTab(Container[Widget]):
@@ -39,8 +39,8 @@ class CompareTab(Container[Widget]):
     ----------
     viewer : napari.Viewer
     planner : Planner
-        Takes the sources, and of the settings what says how to read and to
-        compute.
+        It takes plans of the chosen sources. Of the settings on the Fuse tab, those of
+        intensity and computing hold for all methods, the others for "own settings" alone.
     """
 
     def __init__(self, viewer: Viewer, planner: Planner) -> None:

@@ -91,7 +91,7 @@ class FuseTab(Container[Widget]):
         except ValueError as error:
             self.panel.message.say(str(error))
             return
-        # Kept even if the run is discarded: its script may be what is wanted of it.
+        # Kept even if the run is discarded: the user may want its script.
         self._last_plan = plan.drop_data()
         self._name_copies(describe_run(plan, made=True))
         self.panel.begin(plan.config.fit.iterations, afresh=True)
@@ -99,7 +99,7 @@ class FuseTab(Container[Widget]):
     def add_gain_maps(self) -> None:
         """Add the gain maps and the consensus image of the chosen layers."""
         try:
-            plan = self._planner.take()
+            plan = self._planner.take().drop_layers()
         except ValueError as error:
             self.panel.message.say(str(error))
             return
@@ -116,7 +116,9 @@ class FuseTab(Container[Widget]):
             return
         # In a thread: a plane may be read from a slow disk, and the metrics take a second.
         self.metrics.status.say("computing")
-        call = partial(score_layers, plan, images, self.metrics.all_metrics.get_names())
+        call = partial(
+            score_layers, plan.drop_layers(), images, self.metrics.all_metrics.get_names()
+        )
         self._tasks.start(call, FuseTab._show_scores, plan.names)
 
     def copy_script(self) -> None:

@@ -165,9 +165,11 @@ class PairView(Container[Widget]):
         self._show_running()
 
     def _show_layers(self) -> None:
-        # Two different ones at first, where there are two.
-        for i, box in enumerate((self.first_box, self.second_box)):
-            box.set_layers(self._layers, default=i)
+        boxes = (self.first_box, self.second_box)
+        for box, other in zip(boxes, boxes[::-1], strict=True):
+            # A layer with itself is no pair, at first and when the layer of a box is removed.
+            free = [i for i, layer in enumerate(self._layers) if layer != other.value]
+            box.set_layers(self._layers, default=free[0] if free else 0)
 
     def _follow_names(self) -> None:
         for layer in [x for x in self._names if x not in self._layers]:

@@ -46,7 +46,7 @@ class RunPanel(Container[Widget]):
     def __init__(self, session: FusionSession, theme: str) -> None:
         super().__init__(labels=False)
         self._session = session
-        self._ready = self._gains_ready = False
+        self._ready = self._gains_ready = self._paused = False
         self._notes: list[str] = []
         self._theme = theme
         self._plot: LossPlot | None = None
@@ -174,6 +174,10 @@ class RunPanel(Container[Widget]):
             self.speed.value = "paused; Resume goes on from here"
         elif phase is Phase.ENDING:
             self.speed.value = "ending after this iteration"
+        elif self._paused:
+            # Until the next report, which may be seconds away.
+            self.speed.value = "going on"
+        self._paused = phase is Phase.PAUSED
         self.continue_row.visible = self._session.can_continue
         if not idle:
             self.plot.show()

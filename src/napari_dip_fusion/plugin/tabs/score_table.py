@@ -41,13 +41,13 @@ class ScoreRow:
     name : str
         As it is shown.
     metrics : mapping of metric name to value
-        The same names in each row.
+        All rows of a table have the same metrics.
     seconds : float, optional
-        What the image took to make, in all rows or in none.
+        Time that the fusion took; either all rows of a table have it or none.
     tip : str
         Tooltip of the name.
     key : str
-        Name in copies and files; that shown if empty.
+        Name in copies and files; if it is empty, `name` stands there.
     """
 
     name: str
@@ -65,9 +65,9 @@ class ScoreTable(Container[Widget]):
     Parameters
     ----------
     heading : str
-        Of the first column.
+        Heading of the first column.
     file_name : str
-        Offered for saving.
+        Name that is offered when the table is saved.
     above : sequence of Widget
         Parts that stand above the table.
     more_buttons : sequence of PushButton
