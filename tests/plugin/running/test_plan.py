@@ -51,7 +51,7 @@ def test_a_plan_without_layers_can_still_be_run(flat):
     viewer, layers = flat
     plan = make_plan(layers, None, viewer.dims, CONFIG).drop_layers()
     assert plan.layers == ()
-    np.testing.assert_array_equal(plan.readers[1].read(), layers[1].data)
+    np.testing.assert_array_equal(plan.readers[1].read().data, layers[1].data)
 
 
 def test_resampled_layers_and_levels_are_not_what_the_files_hold(flat, pair):
