@@ -18,6 +18,7 @@ from pydicom.uid import (
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import read_image, read_images, write_image
 from napari_dip_fusion.io.dicom import series, volume
+from napari_dip_fusion.io.dicom.files import holds_dicom
 
 EXAMPLES = Path(pydicom.data.__file__).parent / "test_files"
 PATIENT = {
@@ -362,3 +363,12 @@ def test_an_empty_value_in_a_window_is_no_window(tmp_path):
     fields = {"WindowCenter": ["", "40"], "WindowWidth": "400"}
     path = save(slice_header(DATA[0], **fields), tmp_path / "one.dcm")
     assert read_image(path).display == {}
+
+
+def test_a_folder_of_other_files_is_looked_at_a_little_only(tmp_path):
+    for n in range(200):
+        (tmp_path / f"{n:03}.txt").touch()
+    (tmp_path / "slice.dcm").write_bytes(bytes(128) + b"DICM")
+    assert not holds_dicom(tmp_path)
+    (tmp_path / "000.txt").unlink()
+    assert holds_dicom(tmp_path)

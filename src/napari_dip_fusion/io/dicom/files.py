@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from napari_dip_fusion.errors import ImageFileError
@@ -72,12 +73,7 @@ def holds_dicom(path: Path) -> bool:
     ImageFileError
         If there are too many hidden files to look at.
     """
-    for number, file in enumerate(_list_files(path)):
-        if is_dicom(file):
-            return True
-        if number > _MOST_LOOKED_AT:
-            break
-    return False
+    return any(map(is_dicom, islice(_list_files(path), _MOST_LOOKED_AT)))
 
 
 def find_dicom_files(path: Path) -> list[Path]:
