@@ -14,7 +14,7 @@ __all__ = ["is_claimed"]
 # napari's own reader opens TIFF and plain pictures as well as this program does.
 _ENDINGS = (".nii", ".nii.gz", ".dcm", ".dicom", ENDING)
 # Attributes of Zarr 3 and of Zarr 2: what OME-Zarr says of an image stands there.
-_ZARR_FILES = ("zarr.json", ".zattrs")
+_ZARR_ATTRIBUTES = ("zarr.json", ".zattrs")
 
 
 def is_claimed(path: Path) -> bool:
@@ -43,7 +43,7 @@ def is_claimed(path: Path) -> bool:
 
 
 def _is_image_folder(path: Path) -> bool:
-    if path.suffix.lower() == ".zarr" or any((path / name).is_file() for name in _ZARR_FILES):
+    if path.suffix.lower() == ".zarr" or any((path / name).is_file() for name in _ZARR_ATTRIBUTES):
         return True
     from napari_dip_fusion.io.dicom.files import holds_dicom
 

@@ -95,7 +95,7 @@ def restore(
         The image as it was written; unchanged where the description is damaged or of
         another image.
     """
-    if found is None or not _is_of(image, found):
+    if found is None or not _fits(image, found):
         return image
     # The fields of a format may hold less than the affine, but what they hold is compared.
     affine = np.asarray(found["affine"], dtype=np.float64)
@@ -116,7 +116,7 @@ def restore(
         return image
 
 
-def _is_of(image: Source, found: Mapping[str, Any]) -> bool:
+def _fits(image: Source, found: Mapping[str, Any]) -> bool:
     """Tell whether a description is of an image of this shape, and can be read."""
     try:
         affine = np.asarray(found["affine"], dtype=np.float64)

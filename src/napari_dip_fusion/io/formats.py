@@ -81,7 +81,7 @@ FORMATS = (
     Format("BMP", "raster", "", (".bmp",), (b"BM",)),
 )
 # A group of Zarr 3 or of Zarr 2 may be a folder of any name.
-_ZARR_FILES = ("zarr.json", ".zgroup")
+_ZARR_GROUPS = ("zarr.json", ".zgroup")
 
 
 def get_format(name: str) -> Format:
@@ -168,7 +168,7 @@ def find_format(path: Path) -> Format:
 
 def _find_folder_format(path: Path) -> Format:
     zarr = get_format("OME-Zarr")
-    if path.name.lower().endswith(zarr.endings) or any((path / n).exists() for n in _ZARR_FILES):
+    if path.name.lower().endswith(zarr.endings) or any((path / n).exists() for n in _ZARR_GROUPS):
         return zarr
     return get_format("DICOM")
 

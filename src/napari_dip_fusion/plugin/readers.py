@@ -24,7 +24,7 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 ReadFunction = Callable[[str | Sequence[str]], list[LayerData]]
 
-# What a file may say about how a layer is shown.
+# What a file may say of how a layer is shown; ``writers`` writes the same into it.
 _DISPLAY = ("contrast_limits", "gamma", "opacity", "blending", "visible", "interpolation2d")
 _TRANSFORM = ("scale", "translate", "rotate", "shear", "affine")
 

@@ -14,6 +14,7 @@ from napari_dip_fusion.sources.units import abbreviate_unit
 
 __all__ = ["make_source", "write_bundle", "write_image"]
 
+# What a file says of how a layer is shown; ``readers`` takes the same from it.
 _DISPLAY = ("contrast_limits", "gamma", "opacity", "blending", "visible", "interpolation2d")
 
 

@@ -22,8 +22,8 @@ _EAGER_BYTES = 64 * 2**20
 _SAME_PLACE = 1e-3
 # The part of the step by which a slice may be off, by rounding in the header.
 _UNEVEN = 0.05
-# A series with more than this many times as many places as slices has no gaps, it is
-# uneven.
+# Filling the gaps of a series may make it at most this many times as long; one that would
+# grow longer is taken to be unevenly spaced.
 _MOST_SPREAD = 4
 
 SliceRow = list[Frame | None]
@@ -33,7 +33,7 @@ SliceRow = list[Frame | None]
 def stack_frames(frames: list[Frame]) -> Source:
     """Return frames of one size, kind and orientation as a volume.
 
-    What is left out, missing or not evenly spaced is warned of.
+    A warning says which frames were left out, are missing or are not evenly spaced.
 
     Parameters
     ----------

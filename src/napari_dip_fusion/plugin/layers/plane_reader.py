@@ -114,7 +114,7 @@ def make_plane_readers(
         own = level if layer is reference else find_matching_level(layer, dims, to_affine)
         readers.append(
             PlaneReader(
-                source=make_source(layer, dims, own),
+                source=_make_source(layer, dims, own),
                 to_affine=to_affine,
                 to_shape=target.shape,
                 interpolation=interpolation,
@@ -123,7 +123,7 @@ def make_plane_readers(
     return readers
 
 
-def make_source(layer: Image, dims: Dims, level: int = 0) -> Source:
+def _make_source(layer: Image, dims: Dims, level: int = 0) -> Source:
     """Return one level of a layer as a source, with its place in the viewer's world.
 
     No pixels are read: the data may be an array of dask or zarr.
