@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from qtpy.QtCore import QThreadPool
+from qtpy.QtCore import QCoreApplication, QEvent, QThreadPool
 
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import FusionError
@@ -149,3 +149,18 @@ def test_without_torch_no_time_is_shown(qtbot, probe, widget):
     qtbot.wait(150)
     assert widget.panel.need.value == "PyTorch cannot be imported"
     assert len(probe.calls) == made
+
+
+def test_an_estimate_ends_when_the_qt_part_has_gone_before(qtbot, probe):
+    forecast = Forecast()
+    probe.waits = True
+    forecast.ask(CONFIG, (32, 40), 2)
+    qtbot.waitUntil(lambda: len(probe.calls) == 1, timeout=5000)
+    forecast.deleteLater()
+    QCoreApplication.sendPostedEvents(forecast, QEvent.Type.DeferredDelete)
+    try:
+        forecast.close()
+        assert probe.controls[0].stopped
+    finally:
+        probe.controls[0].stop()  # no thread waits for ever where this fails
+    assert QThreadPool.globalInstance().waitForDone(5000)

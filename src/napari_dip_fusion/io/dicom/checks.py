@@ -115,7 +115,8 @@ def check_decoder(path: Path, syntax: Any) -> None:
         return
     try:
         decoder = get_decoder(syntax)
-    except NotImplementedError as error:  # how pydicom says that it knows no such syntax
+    # Nothing is missing here: get_decoder() raises this for a syntax that pydicom does not know.
+    except NotImplementedError as error:
         raise ImageFileError(
             f"{path} is compressed as {syntax.name}, which cannot be read; export it uncompressed"
         ) from error

@@ -60,15 +60,20 @@ class Forecast(QObject):
 
     def hold(self) -> None:
         """Estimate nothing until the next question."""
-        self._asked = None
         self._timer.stop()
-        if self._control is not None:
-            self._control.stop()
+        self._give_up()
 
     def close(self) -> None:
         """End the estimate that goes on, and receive nothing any more."""
-        self.hold()
+        # The timer stays as it is: when the program exits, the Qt part may be gone already.
+        # Without a question it starts nothing.
+        self._give_up()
         self._tasks.close()
+
+    def _give_up(self) -> None:
+        self._asked = None
+        if self._control is not None:
+            self._control.stop()
 
     def _start(self) -> None:
         if self._asked is None or self._asked in self._known:

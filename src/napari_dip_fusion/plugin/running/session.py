@@ -78,6 +78,8 @@ class Session(QObject):
 
     def _take(self, event: Any, control: RunControl) -> Any:
         """Deal with an event of the present run, and return what is to be reported of it."""
+        # For each session to say. It cannot be an abstractmethod: a QObject has a metaclass of
+        # its own, which does not go together with that of abc.
         raise NotImplementedError
 
     def _run(self, plan: Plan, events: Callable[[Plan, RunControl], Iterator[Any]]) -> None:
