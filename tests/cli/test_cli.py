@@ -410,9 +410,9 @@ def test_channels_are_given_once_or_once_each(pair, tmp_path, capsys) -> None:
 def test_warnings_are_one_line_each(capsys) -> None:
     import warnings
 
-    from napari_dip_fusion.cli.console import warnings_in_one_line
+    from napari_dip_fusion.cli.console import print_warnings_in_one_line
 
-    with warnings_in_one_line():
+    with print_warnings_in_one_line():
         for name in ("ct", "mr"):
             warnings.warn(f"{name}: the shear\nis dropped", stacklevel=1)
         warnings.warn("something else", stacklevel=1)

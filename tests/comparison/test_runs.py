@@ -15,7 +15,7 @@ from napari_dip_fusion.comparison import runs
 from napari_dip_fusion.comparison.events import Finished, Outcomes, Row, Running, SourceSet
 from napari_dip_fusion.comparison.labels import label_methods
 from napari_dip_fusion.comparison.report import (
-    contact_sheet,
+    draw_contact_sheet,
     find_zoom_window,
     mark_best,
     summarize,
@@ -284,7 +284,7 @@ def test_zoom_is_where_the_images_differ(shape: tuple[int, int]) -> None:
 def test_contact_sheet() -> None:
     gray, colored = RNG.random((32, 40)), RNG.random((32, 40, 3))
     fused = {f"method {i}": gray for i in range(5)}
-    sheet = contact_sheet({"a": gray, "b": colored}, fused, scores={"method 1": "Pe 0.5"})
+    sheet = draw_contact_sheet({"a": gray, "b": colored}, fused, scores={"method 1": "Pe 0.5"})
     shown = [ax for ax in sheet.axes if ax.images]
     assert len(shown) == 2 * 7
     assert "method 1\nPe 0.5" in [ax.get_title() for ax in shown]

@@ -214,7 +214,7 @@ def test_other_methods_run_in_its_place(method: str, monkeypatch: pytest.MonkeyP
         raise AssertionError("nobody needs noise and gains here")
 
     monkeypatch.setattr(fusion, "analyze", refuse)
-    monkeypatch.setattr(fusion, "quick_consensus", refuse)
+    monkeypatch.setattr(fusion, "estimate_quick_consensus", refuse)
     events = list(iter_fuse(PAIR, QUICK.replace(method=method), preview_rate=60.0))
     assert [type(e) for e in events] == [Done]
     res = events[-1].result
@@ -336,7 +336,7 @@ def test_images_that_were_given_out_may_be_changed() -> None:
 
 
 def test_a_run_that_cannot_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available_memory", lambda device: 10**6)
+    monkeypatch.setattr(memory, "measure_free_memory", lambda device: 10**6)
     with pytest.raises(
         ValueError, match=r"33x47 pixels with width 32 need about .* GB, but cpu has"
     ):
@@ -347,7 +347,7 @@ def test_a_run_that_cannot_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_is_advised_for_lack_of_memory_fits(
     monkeypatch: pytest.MonkeyPatch, free: float
 ) -> None:
-    monkeypatch.setattr(memory, "available_memory", lambda device: int(free))
+    monkeypatch.setattr(memory, "measure_free_memory", lambda device: int(free))
     large = [np.random.default_rng(n).random((1000, 800)) for n in range(3)]
     config = FusionConfig(device="cpu", width=48)
     with pytest.raises(ValueError, match=r"images of at most \d+x\d+ pixels") as caught:

@@ -263,7 +263,7 @@ def test_out_of_memory_keeps_the_best_image(widget, viewer, until_idle, monkeypa
 def test_a_loss_that_is_not_finite(widget, until_idle, monkeypatch):
     from napari_dip_fusion.prior import fit
 
-    monkeypatch.setattr(fit, "weighted_error", lambda output, *_: output.sum() * float("nan"))
+    monkeypatch.setattr(fit, "measure_error", lambda output, *_: output.sum() * float("nan"))
     widget.panel.fuse_button.native.click()
     until_idle(widget)
     assert "no longer finite" in widget.panel.message.value

@@ -170,8 +170,8 @@ def test_too_little_memory_is_said_before_and_by_the_run(widget, until_idle, mon
     import napari_dip_fusion.prior.memory as core
     from napari_dip_fusion.plugin.running import forecast as module
 
-    monkeypatch.setattr(module, "available_memory", lambda device: 1000)
-    monkeypatch.setattr(core, "available_memory", lambda device: 1000)
+    monkeypatch.setattr(module, "measure_free_memory", lambda device: 1000)
+    monkeypatch.setattr(core, "measure_free_memory", lambda device: 1000)
     widget.settings.fields["seed"].value = 1
     assert "smaller width" in widget.panel.need.value
     widget.panel.fuse_button.native.click()

@@ -6,7 +6,7 @@ import torch
 
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import FusionError
-from napari_dip_fusion.prior.fit import Fit, weighted_error
+from napari_dip_fusion.prior.fit import Fit, measure_error
 from napari_dip_fusion.sensor.consensus import consensus, consensus_weight, loss_floor
 from napari_dip_fusion.sensor.gains import gain_maps
 
@@ -30,7 +30,7 @@ def test_value_and_gradient_equal_the_loss_of_the_paper() -> None:
     terms = (x[None] - beta[None] * output[:, None]).square().sum(dim=1).mean()
     (expected,) = torch.autograd.grad(terms, output)
     target = (beta * x).sum(0) / beta.square().sum(0)
-    closed = weighted_error(output, target, beta.square().sum(0))
+    closed = measure_error(output, target, beta.square().sum(0))
     (gradient,) = torch.autograd.grad(closed, output)
     assert float(closed.detach()) + loss_floor(SOURCES, GAINS) == pytest.approx(
         float(terms.detach()), rel=1e-6

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.prior.devices import available_memory, list_devices, resolve_device
+from napari_dip_fusion.prior.devices import list_devices, measure_free_memory, resolve_device
 from napari_dip_fusion.prior.memory import estimate_memory
 from napari_dip_fusion.prior.network import SkipNetwork
 
@@ -43,4 +43,4 @@ def test_devices() -> None:
     assert resolve_device("auto") in list_devices()
     with pytest.raises(ValueError, match=r"device must be auto or one of cpu.* got 'cuda:99'"):
         resolve_device("cuda:99")
-    assert available_memory("cpu") > 1e6
+    assert measure_free_memory("cpu") > 1e6

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.sensor.analysis import analyze, quick_consensus
+from napari_dip_fusion.sensor.analysis import analyze, estimate_quick_consensus
 
 RNG = np.random.default_rng(4)
 ROWS, COLUMNS = np.mgrid[:96, :110] / 96
@@ -23,7 +23,9 @@ def test_clean_sources_are_taken_as_they_are() -> None:
     assert found.noise == (0, 0)
     assert found.expected_excess == 0
     np.testing.assert_array_equal(found.denoised, CLEAN)
-    np.testing.assert_array_equal(quick_consensus(CLEAN, CONFIG), found.consensus.clip(0, 1))
+    np.testing.assert_array_equal(
+        estimate_quick_consensus(CLEAN, CONFIG), found.consensus.clip(0, 1)
+    )
     anything = RNG.random(SCENE.shape).astype(np.float32)
     np.testing.assert_array_equal(found.restore_structure(anything), found.target.clip(0, 1))
 
@@ -32,10 +34,10 @@ def test_the_dark_is_dark_again() -> None:
     found = analyze(NOISY, CONFIG)
     assert found.noise == pytest.approx((0.1, 0.1), rel=0.15)
     dark = COLUMNS < 0.4
-    assert quick_consensus(NOISY, CONFIG)[dark].mean() > 0.03
+    assert estimate_quick_consensus(NOISY, CONFIG)[dark].mean() > 0.03
     assert abs(found.target[dark].mean()) < 0.01
     assert found.consensus[dark].mean() < 0.01
-    assert error(found.consensus) < 0.15 * error(quick_consensus(NOISY, CONFIG))
+    assert error(found.consensus) < 0.15 * error(estimate_quick_consensus(NOISY, CONFIG))
 
 
 def test_a_good_image_helps_to_restore_structure() -> None:
@@ -66,6 +68,6 @@ def test_speckle_on_one_source_is_taken_off() -> None:
     found, truth = analyze(speckled, CONFIG), analyze(clean, CONFIG).consensus
     assert found.noise[1] == 0 < found.noise[0]
     assert found.variances.shape == clean.shape
-    noisy = np.square(quick_consensus(speckled, CONFIG) - truth).mean()
+    noisy = np.square(estimate_quick_consensus(speckled, CONFIG) - truth).mean()
     for image in (found.consensus, found.restore_structure(found.consensus)):
         assert np.square(image - truth).mean() < 0.3 * noisy

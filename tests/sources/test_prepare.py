@@ -67,7 +67,7 @@ def test_color_keeps_its_chroma_and_takes_the_new_luma() -> None:
     np.testing.assert_allclose(bright @ LUMA, prepared.images[1], atol=1e-5)
 
 
-def test_two_colored_sources_weigh_chroma_by_distance_from_grey() -> None:
+def test_two_colored_sources_weigh_chroma_by_distance_from_gray() -> None:
     red = np.zeros((8, 8, 3), np.uint8)
     red[..., 0] = 200
     pale = np.full((8, 8, 3), 100, np.uint8)
@@ -77,7 +77,7 @@ def test_two_colored_sources_weigh_chroma_by_distance_from_grey() -> None:
     np.testing.assert_allclose(one.chroma, both.chroma, atol=1e-6)
 
 
-def test_alpha_is_ignored_and_grey_stays_grey() -> None:
+def test_alpha_is_ignored_and_gray_stays_gray() -> None:
     rgba = np.dstack([COLOR, np.zeros((12, 17), np.uint8)])
     np.testing.assert_array_equal(
         prepare_sources([rgba, GRAY]).images, prepare_sources([COLOR, GRAY]).images

@@ -58,7 +58,7 @@ def _run(arguments: list[str]) -> int:
     # Exit codes: 2 for a call that cannot be carried out, 1 for a run that failed on its way, and
     # 130 as shells have it for Ctrl-C.
     try:
-        with console.warnings_in_one_line():
+        with console.print_warnings_in_one_line():
             code = _make_app()(
                 args=arguments or ["--help"], prog_name="dip-fusion", standalone_mode=False
             )

@@ -34,7 +34,7 @@ def warn(text: str) -> None:
 
 
 @contextmanager
-def warnings_in_one_line() -> Iterator[None]:
+def print_warnings_in_one_line() -> Iterator[None]:
     """Print Python's warnings as lines of this program, each text once.
 
     A file of several images says the same of each, behind its name.
@@ -96,7 +96,7 @@ def _make_progress(disable: bool) -> Progress:
 
 
 @contextmanager
-def interrupt_keeps_best(control: Control) -> Iterator[None]:
+def keep_best_on_interrupt(control: Control) -> Iterator[None]:
     """Let the first Ctrl-C stop the run and keep its best; the second one ends the program."""
 
     # After the first Ctrl-C the default handler is back, so that the second one ends a program

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip_fusion.comparison import Finished, Row, SourceSet, contact_sheet, label_methods
+from napari_dip_fusion.comparison import Finished, Row, SourceSet, draw_contact_sheet, label_methods
 from napari_dip_fusion.config import Intensity
 from napari_dip_fusion.io import write_atomically
 from napari_dip_fusion.metrics import METRICS
@@ -66,7 +66,7 @@ class ContactSheets:
         names = sources.source_names or tuple(f"source {i}" for i in range(len(shown)))
         fused = {labels[m]: e.image for m, e in finished.items() if e.image is not None}
         scores = {labels[m]: _format_scores(e.outcome) for m, e in finished.items()}
-        sheet = contact_sheet(
+        sheet = draw_contact_sheet(
             dict(zip(names, shown, strict=True)), fused, scores=scores, title=", ".join(where)
         )
         path = self._path(*where)

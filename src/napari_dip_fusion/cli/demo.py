@@ -16,9 +16,9 @@ from napari_dip_fusion.cli.options import (
     SetOption,
     build_config,
 )
-from napari_dip_fusion.cli.outputs import Outputs, base_gain_paths, check_outputs
+from napari_dip_fusion.cli.outputs import Outputs, check_outputs, name_base_gains
 from napari_dip_fusion.cli.run import run_fusion
-from napari_dip_fusion.fusion.figures import fusion_figure
+from napari_dip_fusion.fusion.figures import draw_fusion
 from napari_dip_fusion.io import write_atomically
 from napari_dip_fusion.methods.baselines import make_baselines
 from napari_dip_fusion.metrics import evaluate
@@ -53,7 +53,7 @@ def run_demo(
         fused=output / "fused.png",
         record=output / "fused.record.json",
         gains=gains,
-        base_gains=base_gain_paths(gains, config),
+        base_gains=name_base_gains(gains, config),
         figure=figure,
         dtype="uint8",
         overwrite=force,
@@ -64,7 +64,7 @@ def run_demo(
     result = run_fusion(sources.arrays, names, config, quiet=quiet)
     outputs.write(result, sources, names)
     with write_atomically(figure, overwrite=force) as temporary:
-        fusion_figure(result, names).savefig(temporary, format="png", dpi=110)
+        draw_fusion(result, names).savefig(temporary, format="png", dpi=110)
     if quiet:
         return
     images = result.sources.images

@@ -37,11 +37,11 @@ from napari_dip_fusion.cli.options import (
 )
 from napari_dip_fusion.cli.outputs import (
     Outputs,
-    base_gain_paths,
     check_outputs,
-    gain_paths_in,
-    output_kind,
-    record_beside,
+    choose_pixel_type,
+    name_base_gains,
+    name_gains,
+    name_record,
 )
 from napari_dip_fusion.cli.run import check_count, read_sources, run_fusion
 from napari_dip_fusion.config import DIP, FusionConfig
@@ -115,13 +115,13 @@ def fuse_files(
         config = build_config(preset, changes, intensity, settings)
         job = _Job(paths=list(sources or []), config=config, choice=choice)
     check_count(job.paths)
-    kind = output_kind(output, dtype, like)
+    kind = choose_pixel_type(output, dtype, like)
     gains = _name_gains(gains_dir, job)
     outputs = Outputs(
         fused=output,
-        record=record_beside(output) if record is None else record,
+        record=name_record(output) if record is None else record,
         gains=gains,
-        base_gains=base_gain_paths(gains, job.config),
+        base_gains=name_base_gains(gains, job.config),
         dtype=kind,
         like=like,
         overwrite=force,
@@ -138,7 +138,7 @@ def _name_gains(folder: Path | None, job: _Job) -> list[Path]:
         raise ValueError(
             f"--gains-dir is for method dip, which alone estimates gains, got {job.config.method}"
         )
-    return gain_paths_in(folder, job.paths)
+    return name_gains(folder, job.paths)
 
 
 def _fuse_and_write(read: GridSources, job: _Job, outputs: Outputs, *, quiet: bool) -> None:

@@ -4,7 +4,7 @@ import platform
 from importlib.metadata import version
 
 from napari_dip_fusion.cli import console
-from napari_dip_fusion.prior.devices import available_memory, list_devices
+from napari_dip_fusion.prior.devices import list_devices, measure_free_memory
 
 
 def show_info() -> None:
@@ -17,7 +17,7 @@ def show_info() -> None:
         {"python": platform.python_version(), **{p: version(p) for p in packages}},
     )
     console.print_pairs(
-        "devices", {d: f"{available_memory(d) / 1e9:.1f} GB free" for d in list_devices()}
+        "devices", {d: f"{measure_free_memory(d) / 1e9:.1f} GB free" for d in list_devices()}
     )
     console.print_pairs(
         "processor",

@@ -117,7 +117,7 @@ class Choice:
     reference: int = 0
     interpolation: str = "linear"
 
-    def channels_of(self, count: int) -> list[str | None]:
+    def list_channels(self, count: int) -> list[str | None]:
         """Return the channel of each of so many sources."""
         if len(self.channel) <= 1:
             return [*self.channel, None][:1] * count

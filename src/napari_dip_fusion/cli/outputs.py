@@ -143,13 +143,13 @@ def is_flat(path: Path) -> bool:
     return name.endswith(_FLAT) and not name.endswith((".ome.tif", ".ome.tiff"))
 
 
-def record_beside(output: Path) -> Path:
+def name_record(output: Path) -> Path:
     """Return NAME.record.json for an output NAME with any known ending."""
     ending = next(e for e in list_endings(writing=True) if output.name.lower().endswith(e))
     return output.with_name(f"{output.name[: -len(ending)]}.record.json")
 
 
-def output_kind(output: Path, dtype: str | None, like: int | None) -> str | None:
+def choose_pixel_type(output: Path, dtype: str | None, like: int | None) -> str | None:
     """Return the pixel type to write, or None where it follows from the sources.
 
     Raises
@@ -168,14 +168,14 @@ def output_kind(output: Path, dtype: str | None, like: int | None) -> str | None
     return dtype if dtype or png or like is not None else "float32"
 
 
-def gain_paths_in(folder: Path | None, sources: Sequence[Path]) -> list[Path]:
+def name_gains(folder: Path | None, sources: Sequence[Path]) -> list[Path]:
     """Return where the gain map of each source goes; nowhere without a folder."""
     if folder is None:
         return []
     return [folder / f"gain_{i}_{p.stem}.tif" for i, p in enumerate(sources)]
 
 
-def base_gain_paths(paths: Sequence[Path], config: FusionConfig) -> list[Path]:
+def name_base_gains(paths: Sequence[Path], config: FusionConfig) -> list[Path]:
     """Return where the gains of the base go, beside those of the details; nowhere in one band."""
     if config.gains.band_sigma == 0:
         return []

@@ -31,7 +31,7 @@ def read_sources(paths: Sequence[Path], choice: Choice, *, quiet: bool = False) 
 
     That a source was resampled is told unless `quiet`.
     """
-    channels = choice.channels_of(len(paths))
+    channels = choice.list_channels(len(paths))
     images = [
         read_image(p, channel=c, level=choice.level) for p, c in zip(paths, channels, strict=True)
     ]
@@ -85,7 +85,7 @@ def run_fusion(
     )
     if not quiet:
         _announce(prepared, config)
-    with console.interrupt_keeps_best(control):
+    with console.keep_best_on_interrupt(control):
         events = fusion.iter_fuse(prepared, config, control=control, notes=notes)
         return console.watch(events, quiet=quiet)
 

@@ -7,7 +7,7 @@ from .events import SourceSet as SourceSet
 from .labels import PRESET_PREFIX as PRESET_PREFIX
 from .labels import label_methods as label_methods
 from .report import Summary as Summary
-from .report import contact_sheet as contact_sheet
+from .report import draw_contact_sheet as draw_contact_sheet
 from .report import summarize as summarize
 from .report import to_csv as to_csv
 from .report import to_markdown as to_markdown

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Summary",
-    "contact_sheet",
+    "draw_contact_sheet",
     "find_zoom_window",
     "mark_best",
     "summarize",
@@ -195,7 +195,7 @@ def find_zoom_window(images: Sequence[NDArray[Any]]) -> tuple[slice, slice]:
     return slice(int(top), int(top) + height), slice(int(left), int(left) + width)
 
 
-def contact_sheet(
+def draw_contact_sheet(
     sources: NamedImages,
     fused: NamedImages,
     *,

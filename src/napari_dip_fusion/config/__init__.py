@@ -21,11 +21,11 @@ from napari_dip_fusion.config.intensity import (
     INTENSITY_MODES,
     Intensity,
     Window,
-    as_tuples,
     check_intensity,
     check_percentiles,
+    convert_to_tuples,
 )
-from napari_dip_fusion.config.setting import Setting, describe_settings, group_of
+from napari_dip_fusion.config.setting import Setting, describe_settings, find_group
 
 __all__ = [
     "DIP",
@@ -96,17 +96,17 @@ class FusionConfig(Settings):
         description="Fusion method: dip (Deep Image Prior, which the other settings are for), or "
         "one of the methods it is compared with, with that method's own settings.",
     )
-    intensity: Annotated[Intensity, BeforeValidator(as_tuples), AfterValidator(check_intensity)] = (
-        Field(
-            default="auto",
-            description="How source values become [0, 1]: auto (8-bit by 255, otherwise by the "
-            "data's own minimum and maximum), minmax, dtype (the type's full range; [0, 1] for "
-            "floats), percentiles, or one of these or a window (low, high) for each source.",
-            json_schema_extra={"choices": list(INTENSITY_MODES)},
-        )
+    intensity: Annotated[
+        Intensity, BeforeValidator(convert_to_tuples), AfterValidator(check_intensity)
+    ] = Field(
+        default="auto",
+        description="How source values become [0, 1]: auto (8-bit by 255, otherwise by the "
+        "data's own minimum and maximum), minmax, dtype (the type's full range; [0, 1] for "
+        "floats), percentiles, or one of these or a window (low, high) for each source.",
+        json_schema_extra={"choices": list(INTENSITY_MODES)},
     )
     percentiles: Annotated[
-        Window, BeforeValidator(as_tuples), AfterValidator(check_percentiles)
+        Window, BeforeValidator(convert_to_tuples), AfterValidator(check_percentiles)
     ] = Field(
         default=(0.5, 99.5),
         description="Lower and upper percentile of each source that become 0 and 1 "
@@ -260,7 +260,7 @@ _SETTINGS = describe_settings(FusionConfig)
 _GROUPS = {
     name: model
     for name, info in FusionConfig.model_fields.items()
-    if (model := group_of(info)) is not None
+    if (model := find_group(info)) is not None
 }
 # The group of each setting; None for those that stand in no group.
 _HOMES = {s.name: s.path.rpartition(".")[0] or None for s in _SETTINGS}

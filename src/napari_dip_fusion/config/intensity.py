@@ -36,8 +36,8 @@ def check_percentiles(percentiles: Window) -> Window:
     return percentiles
 
 
-def as_tuples(value: Any) -> Any:
+def convert_to_tuples(value: Any) -> Any:
     """Turn the lists that JSON gives into tuples, at every level."""
     if isinstance(value, (list, tuple)):
-        return tuple(as_tuples(v) for v in value)
+        return tuple(convert_to_tuples(v) for v in value)
     return value

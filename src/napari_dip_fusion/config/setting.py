@@ -45,7 +45,7 @@ class Setting:
     annotation: Any
 
 
-def group_of(info: FieldInfo) -> type[Settings] | None:
+def find_group(info: FieldInfo) -> type[Settings] | None:
     """Return the model of a field that holds a group of settings, None for a single setting."""
     model = info.annotation
     return model if isinstance(model, type) and issubclass(model, Settings) else None
@@ -55,7 +55,7 @@ def describe_settings(model: type[Settings]) -> tuple[Setting, ...]:
     """Return the descriptions of all settings of a model, those of its groups included."""
     described: list[Setting] = []
     for name, info in model.model_fields.items():
-        group = group_of(info)
+        group = find_group(info)
         if group is None:
             described.append(_describe_setting(name, info, path=name, group=name))
         else:

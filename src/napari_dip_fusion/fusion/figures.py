@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def fusion_figure(result: FusionResult, names: Sequence[str]) -> "Figure":
+def draw_fusion(result: FusionResult, names: Sequence[str]) -> "Figure":
     """Draw the sources, the gains of each band, the fused image, the consensus and the losses.
 
     Parameters

@@ -16,7 +16,7 @@ from napari_dip_fusion.methods import METHODS, fuse_stack
 from napari_dip_fusion.metrics import DEFAULT_METRICS
 from napari_dip_fusion.prior.devices import resolve_device
 from napari_dip_fusion.prior.memory import check_memory
-from napari_dip_fusion.sensor.analysis import Analysis, analyze, quick_consensus
+from napari_dip_fusion.sensor.analysis import Analysis, analyze, estimate_quick_consensus
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
 
@@ -135,7 +135,7 @@ def iter_fuse(
     count, device = len(prepared.images), resolve_device(config.compute.device)
     check_memory(config, prepared.shape, count, device, smallest=MIN_SIZE)
     if preview_rate > 0:
-        yield Preview(0, prepared.add_color(quick_consensus(prepared.images, config)))
+        yield Preview(0, prepared.add_color(estimate_quick_consensus(prepared.images, config)))
     analysis = analyze(prepared.images, config)
     yield _describe_gains(prepared, analysis)
     seconds = {"gains": time.perf_counter() - start}

@@ -50,15 +50,15 @@ class Estimate:
     memory: int
 
     def __str__(self) -> str:
-        return f"about {readable_seconds(self.seconds)} at most, {readable_bytes(self.memory)}"
+        return f"about {format_seconds(self.seconds)} at most, {format_bytes(self.memory)}"
 
 
-def readable_seconds(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """Return a time as a person would say it.
 
     Examples
     --------
-    >>> [readable_seconds(s) for s in (0.32, 9, 50, 130, 9000)]
+    >>> [format_seconds(s) for s in (0.32, 9, 50, 130, 9000)]
     ['0.3 s', '9 s', '50 s', '2 min', '2.5 h']
     """
     if seconds < 90:
@@ -67,12 +67,12 @@ def readable_seconds(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
-def readable_bytes(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Return a size in memory as a person would say it.
 
     Examples
     --------
-    >>> readable_bytes(280_400_000), readable_bytes(1_260_000_000)
+    >>> format_bytes(280_400_000), format_bytes(1_260_000_000)
     ('280 MB', '1.3 GB')
     """
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

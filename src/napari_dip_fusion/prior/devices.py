@@ -70,7 +70,7 @@ def resolve_precision(name: str, device: str) -> str:
     return "float32"
 
 
-def available_memory(device: str) -> int:
+def measure_free_memory(device: str) -> int:
     """Return the free memory of a device in bytes (of the machine for ``cpu`` and ``mps``)."""
     if device.startswith("cuda"):
         import torch

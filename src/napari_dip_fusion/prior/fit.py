@@ -171,7 +171,7 @@ class Fit:
             output = self._network(net_input)
         # The padding is no data: it has no part in the loss.
         output = output[0, :, :rows, :columns]
-        loss = weighted_error(output, self._target, self._weight)
+        loss = measure_error(output, self._target, self._weight)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
         return loss.detach(), output.detach().mean(dim=0)
@@ -188,7 +188,7 @@ class Fit:
         self._kept.lerp_(output, 1 - min(decay, grown))
 
 
-def weighted_error(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+def measure_error(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Return the mean over pixels and channels of w (x - T)^2.
 
     Parameters

@@ -1,7 +1,7 @@
 """How much memory a run needs, and whether there is so much."""
 
 from napari_dip_fusion.config import FusionConfig, NetworkSettings
-from napari_dip_fusion.prior.devices import available_memory
+from napari_dip_fusion.prior.devices import measure_free_memory
 
 # Work space of the libraries, and what their padding and alignment add; both
 # measured as peak resident memory of whole runs (benchmarks/memory.py).
@@ -70,7 +70,7 @@ def check_memory(
     ValueError
         If there is too little memory; the message says what would fit.
     """
-    needed, free = estimate_memory(config, shape, count), available_memory(device)
+    needed, free = estimate_memory(config, shape, count), measure_free_memory(device)
     if needed <= free:
         return
     raise ValueError(

@@ -146,7 +146,7 @@ def analyze(images: Floats, config: FusionConfig) -> Analysis:
     )
 
 
-def quick_consensus(images: Floats, config: FusionConfig) -> Floats:
+def estimate_quick_consensus(images: Floats, config: FusionConfig) -> Floats:
     """Return T of the sources as they are, clipped to [0, 1], shape (M, N).
 
     It takes no denoising, so that there is a first image to show within a fraction of a second.

@@ -171,7 +171,7 @@ def prepare_sources(
     )
 
 
-def unit_range(
+def scale_to_unit_range(
     image: NDArray[Any],
     *,
     intensity: str | Window | None = None,

@@ -397,7 +397,9 @@ def test_auto_is_the_finest_level_that_fits(monkeypatch):
     assert choose_level(layer, viewer.dims) == 0
     monkeypatch.setattr("napari_dip_fusion.plugin.layers.planes.MOST_PIXELS", 40 * 32)
     assert choose_level(layer, viewer.dims) == 1
-    monkeypatch.setattr("napari_dip_fusion.plugin.layers.planes.available_memory", lambda device: 0)
+    monkeypatch.setattr(
+        "napari_dip_fusion.plugin.layers.planes.measure_free_memory", lambda device: 0
+    )
     assert choose_level(layer, viewer.dims) == 2
     with pytest.raises(ValueError, match=r"level must be 'auto' or from 0 to 2 for layer 'L0'"):
         choose_level(layer, viewer.dims, level=3)
@@ -408,7 +410,9 @@ def test_auto_counts_on_the_processor_s_memory_until_torch_is_there(monkeypatch)
     asked = []
     planes = "napari_dip_fusion.plugin.layers.planes"
     monkeypatch.setattr(f"{planes}.resolve_device", lambda name: "cuda:0")
-    monkeypatch.setattr(f"{planes}.available_memory", lambda device: asked.append(device) or 10**12)
+    monkeypatch.setattr(
+        f"{planes}.measure_free_memory", lambda device: asked.append(device) or 10**12
+    )
     for imported in (False, True):
         monkeypatch.setattr(f"{planes}.torch_is_imported", lambda imported=imported: imported)
         choose_level(layer, viewer.dims)

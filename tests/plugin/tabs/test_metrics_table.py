@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QApplication
 from napari_dip_fusion.methods.baselines import BASELINES
 from napari_dip_fusion.metrics import DEFAULT_METRICS, METRICS
 from napari_dip_fusion.plugin.tabs.metrics_table import MetricsTable
-from napari_dip_fusion.sources.prepare import unit_range
+from napari_dip_fusion.sources.prepare import scale_to_unit_range
 
 SCORES = {
     "fused": {"petrovic": 0.5, "piella": 0.25},
@@ -115,6 +115,6 @@ def test_what_cannot_be_scored_is_explained(qtbot, widget, viewer):
     ],
 )
 def test_compared_images_come_to_the_unit_range(image, largest):
-    gray = unit_range(image)
+    gray = scale_to_unit_range(image)
     assert gray.shape == (8, 8)
     assert gray.max() == pytest.approx(largest)

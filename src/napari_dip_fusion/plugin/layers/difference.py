@@ -15,7 +15,7 @@ from napari_dip_fusion.plugin.layers.placement import Placement, place_result
 from napari_dip_fusion.plugin.layers.plane_reader import PlaneReader, make_plane_readers
 from napari_dip_fusion.plugin.layers.planes import choose_level
 from napari_dip_fusion.plugin.layers.result_layers import find_free_name
-from napari_dip_fusion.sources.prepare import unit_range
+from napari_dip_fusion.sources.prepare import scale_to_unit_range
 
 COLORMAP = "PiYG"
 """White at 0; one of napari's own diverging colormaps, so that files can name it."""
@@ -30,7 +30,7 @@ class Difference:
     names : pair of str
     readers : pair of PlaneReader
     intensities : pair of dict
-        Arguments of :func:`~napari_dip_fusion.sources.prepare.unit_range`.
+        Arguments of :func:`~napari_dip_fusion.sources.prepare.scale_to_unit_range`.
     place : Placement
     warnings : tuple of str
     """
@@ -44,7 +44,7 @@ class Difference:
     def read(self) -> NDArray[np.float32]:
         """Return the first image less the second; may be called in any thread."""
         first, second = (
-            unit_range(reader.read().data, **intensity)
+            scale_to_unit_range(reader.read().data, **intensity)
             for reader, intensity in zip(self.readers, self.intensities, strict=True)
         )
         difference: NDArray[np.float32] = first - second
@@ -67,7 +67,7 @@ def take_difference(
     dims : Dims
         ``viewer.dims``.
     intensities : mapping of layer to dict
-        How sources become [0, 1]; other layers as ``unit_range`` does by default.
+        How sources become [0, 1]; other layers as ``scale_to_unit_range`` does by default.
     interpolation : {"linear", "nearest"}
         If the second lies on another grid.
 

@@ -11,7 +11,7 @@ from napari.utils.transforms import CompositeAffine
 from numpy.typing import NDArray
 
 from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.prior.devices import available_memory, resolve_device, torch_is_imported
+from napari_dip_fusion.prior.devices import measure_free_memory, resolve_device, torch_is_imported
 from napari_dip_fusion.prior.memory import estimate_memory
 
 Matrix = NDArray[np.float64]
@@ -83,7 +83,7 @@ def choose_level(
     config = FusionConfig() if config is None else config
     # The import of torch takes seconds, and this runs on the GUI thread.
     device = resolve_device(config.compute.device) if torch_is_imported() else "cpu"
-    free = available_memory(device)
+    free = measure_free_memory(device)
     axes = [a - dims.ndim + reference.ndim for a in find_plane_axes([reference], dims)]
     for i, shape in enumerate(reference.level_shapes):
         rows, columns = (int(shape[a]) for a in axes)

@@ -9,14 +9,14 @@ from napari_dip_fusion.fusion import Control
 from napari_dip_fusion.fusion.timing import (
     Estimate,
     estimate_run,
-    readable_bytes,
-    readable_seconds,
+    format_bytes,
+    format_seconds,
 )
 from napari_dip_fusion.plugin.running.active_runs import has_active_run
 from napari_dip_fusion.plugin.running.plan import Plan
 from napari_dip_fusion.plugin.running.run_events import Failed
 from napari_dip_fusion.plugin.running.tasks import Tasks
-from napari_dip_fusion.prior.devices import available_memory, resolve_device, torch_is_imported
+from napari_dip_fusion.prior.devices import measure_free_memory, resolve_device, torch_is_imported
 from napari_dip_fusion.prior.memory import estimate_memory
 
 DELAY = 500
@@ -110,10 +110,10 @@ def describe_need(plan: Plan, expected: Estimate | None) -> str:
     """
     device = resolve_device(plan.config.compute.device) if torch_is_imported() else "cpu"
     needed = estimate_memory(plan.config, plan.shape, len(plan.readers))
-    free = available_memory(device)
-    time = "" if expected is None else f"{readable_seconds(expected.seconds)} at most, "
+    free = measure_free_memory(device)
+    time = "" if expected is None else f"{format_seconds(expected.seconds)} at most, "
     # One line at the widget's least width, so that nothing moves when the time is known.
-    line = f"About {time}{readable_bytes(needed)} of {readable_bytes(free)} on {device}"
+    line = f"About {time}{format_bytes(needed)} of {format_bytes(free)} on {device}"
     if needed <= free:
         return line
     return f"\N{WARNING SIGN} {line}: choose a smaller width, or smaller images"

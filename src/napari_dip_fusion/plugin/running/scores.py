@@ -10,7 +10,7 @@ from napari_dip_fusion.methods.baselines import BASELINES, make_baselines
 from napari_dip_fusion.metrics import evaluate
 from napari_dip_fusion.plugin.layers.plane_reader import PlaneReader
 from napari_dip_fusion.plugin.running.plan import Plan
-from napari_dip_fusion.sources.prepare import unit_range
+from napari_dip_fusion.sources.prepare import scale_to_unit_range
 
 Scores = dict[str, dict[str, float]]
 """The values of each row of a table, by the names of row and metric."""
@@ -39,7 +39,7 @@ def score_layers(plan: Plan, images: Mapping[str, PlaneReader], which: Sequence[
     ready = estimate_gains([reader.read() for reader in plan.readers], plan.config)
     prepared = ready.sources.images
     scores = {
-        _tell_apart(name): _score(prepared, unit_range(reader.read().data), which)
+        _tell_apart(name): _score(prepared, scale_to_unit_range(reader.read().data), which)
         for name, reader in images.items()
     }
     baselines = make_baselines(prepared, ready.consensus)
@@ -67,7 +67,7 @@ def score_result(name: str, result: FusionResult, which: Sequence[str]) -> Score
     prepared, metrics = result.sources.images, result.metrics
     # The run has computed the metrics of the paper; others only where they are wanted.
     if not set(which) <= set(metrics):
-        metrics = _score(prepared, unit_range(result.image), which)
+        metrics = _score(prepared, scale_to_unit_range(result.image), which)
     scores = {_tell_apart(name): {metric: metrics[metric] for metric in which}}
     baselines = make_baselines(prepared, result.consensus)
     return scores | {name: _score(prepared, image, which) for name, image in baselines.items()}

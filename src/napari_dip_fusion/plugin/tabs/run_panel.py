@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QSpinBox
 
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import Done, GainsReady
-from napari_dip_fusion.fusion.timing import readable_seconds
+from napari_dip_fusion.fusion.timing import format_seconds
 from napari_dip_fusion.plugin.forms.layout import Text, make_row
 from napari_dip_fusion.plugin.forms.native_widget import NativeWidget
 from napari_dip_fusion.plugin.running.fusion_session import FusionSession
@@ -196,7 +196,7 @@ class RunPanel(Container[Widget]):
         self.progress.show_step(last.iteration, last.iterations, text)
         # A report may arrive after Pause was pressed, whose line stays.
         if self._session.phase is Phase.RUNNING:
-            left = readable_seconds(last.remaining)
+            left = format_seconds(last.remaining)
             self.speed.value = f"{_format_rate(last.rate)}, {left} left, excess {last.excess:.2g}"
         self.plot.add([s.iteration for s in event.steps], [s.loss for s in event.steps], last.floor)
 
@@ -244,9 +244,9 @@ def _describe_end(event: Done) -> str:
     result = event.result
     seconds = result.record["seconds"]["total"]
     if not len(result.losses):
-        return f"Done in {readable_seconds(seconds)}, without iterations."
+        return f"Done in {format_seconds(seconds)}, without iterations."
     return (
-        f"Done: {len(result.losses)} iterations in {readable_seconds(seconds)} "
+        f"Done: {len(result.losses)} iterations in {format_seconds(seconds)} "
         f"({ENDINGS.get(result.stop_reason, result.stop_reason)})."
     )
 
