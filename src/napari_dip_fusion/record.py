@@ -149,6 +149,8 @@ def read_record(path: Path) -> dict[str, Any]:
     OSError
         If it cannot be read.
     """
+    if not path.exists():
+        raise FileNotFoundError(f"there is no run record {path}; check the name")
     try:
         return parse_record(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:

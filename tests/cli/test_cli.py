@@ -440,3 +440,30 @@ def test_help_names_every_method(capsys) -> None:
     assert run("--help") == 0
     printed = capsys.readouterr().out
     assert all(f"{name}: " in printed for name in METHODS)
+
+
+def test_a_record_with_options_is_not_replayed_without_them(pair, tmp_path, capsys) -> None:
+    call = ("fuse", *pair, "-o", tmp_path / "a.tif", "-q", "--method", "wavelet")
+    assert run(*call) == 0
+    record = tmp_path / "a.record.json"
+    content = json.loads(record.read_text())
+    assert content["options"] == {}
+    record.write_text(json.dumps({**content, "options": {"levels": "2"}}))
+    line = refused(capsys, "fuse", "--replay", record, "-o", tmp_path / "b.tif")
+    assert "made with options of its method (levels)" in line
+    line = refused(capsys, "fuse", "--replay", tmp_path / "none.json", "-o", tmp_path / "b.tif")
+    assert "there is no run record" in line
+
+
+@pytest.mark.parametrize("folder", ["locked", "locked/new"])
+def test_gains_that_cannot_be_written_are_found_before_the_run(
+    pair, tmp_path, capsys, monkeypatch, folder
+) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    # Whoever runs the tests may write everywhere.
+    monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK or Path(path) != locked)
+    out = tmp_path / "f.tif"
+    line = refused(capsys, "fuse", *pair, "-o", out, *QUICK, "--gains-dir", tmp_path / folder)
+    assert "locked cannot be written to" in line
+    assert not out.exists()

@@ -171,6 +171,12 @@ def _load_job(path: Path, device: str | None) -> _Job:
             raise ValueError(
                 f"{path} names no files for {', '.join(missing)}: it was run on arrays, not files"
             )
+        if record.get("options"):
+            given = ", ".join(record["options"])
+            raise ValueError(
+                f"{path} was made with options of its method ({given}), which this command does "
+                "not take; repeat it in Python with fuse_with()"
+            )
         config = _load_config(record, path)
         return _Job(
             paths=[Path(entry["path"]) for entry in entries],

@@ -209,8 +209,14 @@ def check_outputs(outputs: Outputs, sources: Sequence[Path]) -> None:
     for folder in {p.parent for p in outputs.gains}:
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"{folder} is a file; choose another folder for the gains")
+        # The folder is made when the gains are written, in the nearest one that is there.
+        _refuse_read_only(next(f for f in (folder, *folder.absolute().parents) if f.exists()))
     for folder in {outputs.fused.parent, outputs.record.parent}:
         if not folder.is_dir():
             raise ValueError(f"folder {folder} does not exist; make it first")
-        if not os.access(folder, os.W_OK):
-            raise ValueError(f"folder {folder} cannot be written to; choose another output")
+        _refuse_read_only(folder)
+
+
+def _refuse_read_only(folder: Path) -> None:
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"folder {folder} cannot be written to; choose another output")
