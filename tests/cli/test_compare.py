@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from napari_dip_fusion import cli
+from napari_dip_fusion.cli import source_sets
 from napari_dip_fusion.cli.source_sets import find_sets
 from napari_dip_fusion.fusion import result as completion
 
@@ -135,3 +136,17 @@ def test_interrupted_by_the_user(folder, tmp_path, capsys, monkeypatch) -> None:
     assert len(list((tmp_path / "out" / "results").glob("*.json"))) == 2
     assert run(*call) == 0
     assert len(calls) == 3 + 4
+
+
+def test_contact_sheets_read_no_source_again(folder, tmp_path, monkeypatch) -> None:
+    read, calls = source_sets.read_sources, []
+
+    def count(paths, *arguments, **options):
+        calls.append(paths)
+        return read(paths, *arguments, **options)
+
+    monkeypatch.setattr(source_sets, "read_sources", count)
+    call = ("--pairs-from", folder, "-o", tmp_path / "out", "--methods", "average", "-q")
+    assert run(*call, "--figure") == 0
+    sheets = list((tmp_path / "out" / "figures").glob("*.png"))
+    assert len(calls) == len(set(calls)) == len(sheets) > 2

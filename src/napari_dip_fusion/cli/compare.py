@@ -130,7 +130,9 @@ def compare_files(
     changes = {"iterations": iterations, "device": device}
     settings_of_dip = _choose_settings(changes, settings)
     options = _choose_options(weights, download)
-    sets = collect_sets(sources, pairs_from, output, quiet=quiet)
+    # A sheet shows the sources once more.
+    kept = 1 if figure else 0
+    sets = collect_sets(sources, pairs_from, output, kept=kept, quiet=quiet)
     sheets = ContactSheets(sets, output, windows, overwrite=force) if figure else None
     texts = {"comparison.csv": csv, "comparison.md": markdown}
     written = [output / name for name, wanted in texts.items() if wanted]
@@ -217,8 +219,6 @@ def _watch(
                 outcomes.add(event.outcome)
                 if sheets is not None:
                     sheets.add(event)
-    if sheets is not None:
-        sheets.draw()
     return outcomes
 
 

@@ -15,7 +15,7 @@ from napari_dip_fusion.sources.prepare import prepare_sources
 
 
 class ContactSheets:
-    """Gathers the results of each set, and draws them when the next set begins.
+    """Gathers the results of each set, and draws them when all methods have run on it.
 
     Parameters
     ----------
@@ -33,7 +33,6 @@ class ContactSheets:
     ) -> None:
         self._sets = {(s.kind, s.name): s for s in sets}
         self._folder, self._intensity, self._overwrite = folder, intensity, overwrite
-        self._current: tuple[str, str] | None = None
         # Of each method the run with the first seed.
         self._finished: dict[str, Finished] = {}
 
@@ -43,19 +42,14 @@ class ContactSheets:
         return [self._path(*where) for where in self._sets]
 
     def add(self, event: Finished) -> None:
-        """Take in a result; the first of another set draws those of the set before."""
-        where = (event.outcome.kind, event.outcome.name)
-        if where != self._current:
-            self.draw()
-            self._current = where
+        """Take in the outcome of a run; the last one of a set draws its sheet."""
         if event.image is not None:
             self._finished.setdefault(event.outcome.method, event)
-
-    def draw(self) -> None:
-        """Draw what was gathered, if there is anything."""
-        if self._current is not None and self._finished:
-            self._write(self._current, self._finished)
-        self._finished = {}
+        # Every method runs as often on each set, and all of them on one set after the other.
+        if event.done % (event.total // len(self._sets)) == 0:
+            if self._finished:
+                self._write((event.outcome.kind, event.outcome.name), self._finished)
+            self._finished = {}
 
     def _path(self, kind: str, name: str) -> Path:
         return self._folder / "figures" / f"{kind}-{name}.png"

@@ -1,7 +1,8 @@
 """Which files of the command line, or of a folder, belong together as the sources of one scene."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,12 @@ _PARTNER = re.compile(r"(?P<set>.+)[-_](?P<source>[^-_]+)")
 
 
 def collect_sets(
-    sources: Sequence[Path] | None, folder: Path | None, output: Path, *, quiet: bool
+    sources: Sequence[Path] | None,
+    folder: Path | None,
+    output: Path,
+    *,
+    kept: int,
+    quiet: bool,
 ) -> list[SourceSet]:
     """Return the set of the named files, or all sets of a folder and of those below it.
 
@@ -28,6 +34,8 @@ def collect_sets(
         In place of `sources`. Each of its subfolders is a kind.
     output : Path
         Folder of results: what an earlier comparison wrote there is no source.
+    kept : int
+        Sets whose images are kept after they were read, for those who look at them again.
     quiet : bool
         Whether it is not told that sources are resampled.
 
@@ -36,18 +44,23 @@ def collect_sets(
     ValueError
         If both or none are given, or the folder holds no sets.
     """
+
+    @lru_cache(maxsize=kept)
+    def read(*paths: Path) -> list[NDArray[Any]]:
+        return read_sources(paths, Choice(), quiet=quiet).arrays
+
     if folder is None:
         paths = list(sources or [])
         check_count(paths)
         kind = paths[0].resolve().parent.name or "sources"
-        return [_make_set("-".join(p.stem for p in paths), kind, paths, quiet=quiet)]
+        return [_make_set("-".join(p.stem for p in paths), kind, paths, read)]
     if sources:
         raise ValueError("give source files or --pairs-from, not both")
     if not folder.is_dir():
         raise ValueError(f"--pairs-from takes a folder, got {folder}")
     written = [(output / name).resolve() for name in ("results", "figures")]
     found = [
-        _make_set(name, _name_kind(folder, inner), paths, quiet=quiet)
+        _make_set(name, _name_kind(folder, inner), paths, read)
         for inner in [folder, *sorted(p for p in folder.rglob("*") if p.is_dir())]
         if inner.resolve() not in written
         for name, paths in find_sets(inner).items()
@@ -74,9 +87,8 @@ def find_sets(folder: Path) -> dict[str, list[Path]]:
     return {name: paths for name, paths in sets.items() if len(paths) > 1}
 
 
-def _make_set(name: str, kind: str, paths: Sequence[Path], *, quiet: bool) -> SourceSet:
-    def read() -> list[NDArray[Any]]:
-        return read_sources(paths, Choice(), quiet=quiet).arrays
-
+def _make_set(
+    name: str, kind: str, paths: Sequence[Path], read: Callable[..., list[NDArray[Any]]]
+) -> SourceSet:
     files = tuple(str(p.resolve()) for p in paths)
-    return SourceSet(name, kind, read, tuple(p.stem for p in paths), files)
+    return SourceSet(name, kind, partial(read, *paths), tuple(p.stem for p in paths), files)
