@@ -31,6 +31,7 @@ def test_the_paper_preset_is_the_paper() -> None:
     assert (c.window, c.patch_size, c.scale) == ("block", 2, "unit-norm")
     assert (c.band_sigma, c.sharpness, c.noise, c.give_back) == (0, 1, "none", False)
     assert (c.averaging, c.stop, c.input_noise) == (0, "iterations", 0)
+    assert c.network == "always"
 
 
 def test_every_method_is_a_choice() -> None:
@@ -67,7 +68,7 @@ def test_every_setting_says_what_it_is() -> None:
 def test_values_that_are_not_allowed(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message.replace("(", r"\(").replace("<=", "<=")):
         FusionConfig.preset("fast", **changes)
-    with pytest.raises(ValueError, match="preset must be one of fast, quality, paper"):
+    with pytest.raises(ValueError, match="preset must be one of fast, paper"):
         FusionConfig.preset("slow")
 
 
@@ -88,10 +89,10 @@ def test_settings_are_frozen_and_can_be_keys() -> None:
 
 def test_a_preset_says_what_was_changed() -> None:
     assert FusionConfig.preset("paper").describe_preset() == "paper"
-    changed = FusionConfig.preset("quality", seed=4, width=48)
+    changed = FusionConfig.preset("paper", seed=4, width=48)
     assert changed.changes() == {"width": 48, "seed": 4}
-    assert changed.describe_preset() == "quality with width=48, seed=4"
-    assert changed.replace(seed=0, width=64).describe_preset() == "quality"
+    assert changed.describe_preset() == "paper with width=48, seed=4"
+    assert changed.replace(seed=0, width=128).describe_preset() == "paper"
 
 
 def test_flat_settings_of_version_one_are_read() -> None:
@@ -99,6 +100,15 @@ def test_flat_settings_of_version_one_are_read() -> None:
     assert FusionConfig.from_dict(flat) == FusionConfig.preset("paper", seed=2)
     with pytest.raises(ValueError, match="centered=True, which this version no longer offers"):
         FusionConfig.from_dict({**flat, "centered": True})
+
+
+def test_presets_and_settings_of_earlier_versions_are_read() -> None:
+    for name, network in (("fast", "auto"), ("paper", "always")):
+        known = {k: v for k, v in FusionConfig.preset(name).leaves().items() if k != "network"}
+        assert FusionConfig.from_dict(known) == FusionConfig.preset(name)
+        assert FusionConfig.from_dict(known).fit.network == network
+    quality = {**FusionConfig().leaves(), "preset_name": "quality", "width": 64, "averaging": 0.99}
+    assert FusionConfig.from_dict(quality) == FusionConfig(width=64, averaging=0.99)
 
 
 def test_the_json_schema_has_ranges_units_and_choices() -> None:

@@ -25,6 +25,10 @@ class FusionError(Exception):
         self.result = result
 
 
+class StoppedError(FusionError):
+    """A run that was stopped or thrown away before it had an image."""
+
+
 class ImageFileError(ValueError):
     """A file that cannot be read or written.
 

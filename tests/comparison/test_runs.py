@@ -77,7 +77,7 @@ def test_a_method_of_microseconds_did_not_take_none(monkeypatch: pytest.MonkeyPa
 
 
 def test_every_method_and_preset_can_be_compared() -> None:
-    assert set(label_methods()) == {*METHODS, "dip-fast", "dip-quality", "dip-paper"}
+    assert set(label_methods()) == {*METHODS, "dip-fast", "dip-paper"}
 
 
 def test_color_options_metrics_and_eight_bits() -> None:

@@ -1,6 +1,7 @@
 """The whole run: events, control, result, record."""
 
 import json
+import sys
 import threading
 from importlib.metadata import version
 from pathlib import Path
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 
 from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.errors import FusionError
+from napari_dip_fusion.errors import FusionError, StoppedError
 from napari_dip_fusion.fusion import (
     Control,
+    Decided,
     Done,
     GainsReady,
     Preview,
@@ -19,12 +21,13 @@ from napari_dip_fusion.fusion import (
     continue_fuse,
     fuse,
     iter_fuse,
+    memory,
+    result,
 )
 from napari_dip_fusion.fusion import steps as fusion
+from napari_dip_fusion.fusion.memory import estimate_memory
 from napari_dip_fusion.methods import fuse_with
 from napari_dip_fusion.metrics import evaluate
-from napari_dip_fusion.prior import memory
-from napari_dip_fusion.prior.memory import estimate_memory
 from napari_dip_fusion.record import array_sha256, parse_record
 from napari_dip_fusion.sensor.bands import split_bands
 from napari_dip_fusion.sensor.consensus import consensus
@@ -74,11 +77,13 @@ def test_color_result() -> None:
 
 def test_events_come_in_order() -> None:
     events = list(iter_fuse(PAIR, QUICK, preview_rate=60.0))
-    assert isinstance(events[0], Preview)
-    assert events[0].iteration == 0
+    assert events[0] == Decided(noisy=True, network=True)
     assert isinstance(events[1], GainsReady)
-    assert isinstance(events[2], StepDone)
-    assert isinstance(events[3], Preview)
+    assert isinstance(events[2], Preview)
+    assert events[2].iteration == 0
+    np.testing.assert_array_equal(events[2].image, events[1].consensus)
+    assert isinstance(events[3], StepDone)
+    assert isinstance(events[4], Preview)
     assert isinstance(events[-1], Done)
     steps = [e for e in events if isinstance(e, StepDone)]
     assert [s.iteration for s in steps] == [1, 2, 3, 4, 5]
@@ -145,27 +150,128 @@ def test_pause_holds_and_resume_goes_on() -> None:
 
 
 def test_a_paused_run_can_be_stopped() -> None:
-    control = Control()
+    control, ended = Control(), []
     control.pause()
-    thread = threading.Thread(target=lambda: fuse(PAIR, QUICK, control=control))
+
+    def work() -> None:
+        with pytest.raises(StoppedError):
+            fuse(PAIR, QUICK, control=control)
+        ended.append(True)
+
+    thread = threading.Thread(target=work)
     thread.start()
     control.stop()
     control.pause()
     thread.join(30)
-    assert not thread.is_alive()
+    assert ended
+
+
+ROWS, COLUMNS = np.mgrid[:64, :64]
+CLEAN = [(128 + 100 * np.sin(ROWS / 9)).astype("u1"), (2 * ROWS + COLUMNS).astype("u1")]
 
 
 def test_without_noise_the_result_is_the_consensus_of_both_bands() -> None:
-    rows, columns = np.mgrid[:64, :64]
-    sources = [(128 + 100 * np.sin(rows / 9)).astype("u1"), (2 * rows + columns).astype("u1")]
-    res = fuse(sources, QUICK)
+    res = fuse(CLEAN, QUICK)
     assert res.noise == (0.0, 0.0)
     np.testing.assert_array_equal(res.image, res.consensus.clip(0, 1))
     bands = split_bands(res.sources.images, QUICK.gains.band_sigma)
     expected = consensus(bands.base, res.base_gains) + consensus(bands.details, res.gains)
     np.testing.assert_allclose(res.consensus, expected, atol=1e-6)
-    own = fuse(sources, QUICK.replace(give_back=False))
+    own = fuse(CLEAN, QUICK.replace(give_back=False))
     assert np.abs(own.image - expected).mean() > 0.01
+
+
+def test_clean_sources_are_done_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "napari_dip_fusion.prior.fit", None)
+    events = list(iter_fuse(CLEAN, QUICK, preview_rate=60.0))
+    assert [type(e) for e in events] == [Decided, GainsReady, Preview, Done]
+    assert events[0] == Decided(noisy=False, network=False)
+    res = events[-1].result
+    np.testing.assert_array_equal(res.image, events[2].image)
+    assert (res.stop_reason, len(res.losses), res.record["iterations"]) == ("exact", 0, 0)
+    assert res.gains is not None
+    assert res.floor == res.record["floor"] > 0
+    assert res.record["config"]["fit"]["network"] == "auto"
+
+
+def test_the_network_can_be_asked_for_and_gives_its_own_image() -> None:
+    exact, made = fuse(CLEAN, QUICK), fuse(CLEAN, QUICK.replace(network="always"))
+    assert len(made.losses) == 5
+    assert np.abs(made.image - exact.image).mean() > 0.01
+    np.testing.assert_array_equal(made.consensus, exact.consensus)
+    paper = FusionConfig.preset("paper", width=4, depth=2, channels=1, iterations=2, device="cpu")
+    assert len(fuse(CLEAN, paper).losses) == 2
+
+
+@pytest.mark.parametrize("sources", [CLEAN, PAIR], ids=["clean", "noisy"])
+def test_the_consensus_has_one_name_and_one_image(sources: list[np.ndarray]) -> None:
+    config = QUICK.replace(sharpness=5.0, scale="unit-norm")
+    named = fuse(sources, config.replace(method="consensus"))
+    never = fuse(sources, config.replace(network="never"))
+    run = fuse(sources, config)
+    assert named.stop_reason == never.stop_reason == "closed form"
+    assert named.noise == run.noise
+    alone = fuse_with("consensus", sources, sharpness=5.0, scale="unit-norm")
+    for image in (never.image, run.consensus.clip(0, 1), alone):
+        np.testing.assert_array_equal(named.image, image)
+    if any(run.noise):
+        plain = fuse(sources, config.replace(method="consensus", noise="none"))
+        assert np.abs(plain.image - named.image).mean() > 0.01
+
+
+def test_the_memory_of_a_closed_form_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = FusionConfig(network="always", device="cpu")
+    network, own = (estimate_memory(config, (64, 64), 2, network=n) for n in (True, False))
+    free = (network + own) // 2
+    assert own < free < network
+    monkeypatch.setattr(memory, "measure_free_memory", lambda device: free)
+    fuse(CLEAN, config.replace(network="auto"))
+    with pytest.raises(ValueError, match="network=never"):
+        fuse(CLEAN, config)
+
+
+@pytest.mark.parametrize("method", ["dip", "consensus", "gmc", "laplacian", "densefuse"])
+def test_what_has_no_image_yet_is_stopped_at_its_next_step(method: str) -> None:
+    control = Control()
+    control.stop()
+    with pytest.raises(StoppedError, match="before there was an image"):
+        fuse(PAIR, QUICK.replace(method=method), control=control)
+
+
+def test_a_denoiser_is_stopped_between_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    control, begun = Control(), []
+
+    def stop(*arguments: object, **options: object) -> np.ndarray:
+        begun.append(arguments)
+        control.stop()
+        return arguments[0]
+
+    monkeypatch.setattr("skimage.restoration.denoise_nl_means", stop)
+    noisy = [RNG.integers(0, 256, (600, 16), dtype=np.uint8) for _ in range(2)]
+    with pytest.raises(StoppedError):
+        fuse(noisy, QUICK, control=control)
+    # The rest of this source, and the other one, are not begun.
+    assert len(begun) == 1
+
+
+def test_a_run_is_thrown_away_while_it_is_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    control = Control()
+
+    def discard(*arguments: object, **options: object) -> dict[str, float]:
+        control.discard()
+        return evaluate(*arguments, **options)
+
+    monkeypatch.setattr(result, "evaluate", discard)
+    with pytest.raises(StoppedError, match="thrown away"):
+        fuse(CLEAN, QUICK, control=control)
+
+
+def test_a_stopped_run_is_scored_all_the_same() -> None:
+    control = Control()
+    for event in iter_fuse(PAIR, QUICK, control=control):
+        if isinstance(event, StepDone):
+            control.stop()
+    assert list(event.result.metrics) == ["petrovic", "mutual_information", "piella", "cvejic"]
 
 
 def test_noise_is_found_and_taken_off() -> None:
@@ -190,15 +296,6 @@ def test_a_run_stops_at_the_noise() -> None:
     assert len(res.losses) < 300
 
 
-def test_without_noise_a_run_ends_after_the_patience() -> None:
-    rows, columns = np.mgrid[:64, :64]
-    clean = [(2 * rows + columns).astype("u1"), (rows + 2 * columns).astype("u1")]
-    config = QUICK.replace(iterations=30, stop="noise", patience=7)
-    assert len(fuse(clean, config).losses) == 7
-    assert fuse(clean, config).stop_reason == "clean"
-    assert len(fuse(clean, config.replace(give_back=False, min_improvement=0.0)).losses) > 7
-
-
 @pytest.mark.usefixtures("_only_work_takes_time")
 def test_time_budget_ends_a_run_in_time() -> None:
     res = fuse(PAIR, QUICK.replace(iterations=100_000, time_budget=5.0))
@@ -214,7 +311,6 @@ def test_other_methods_run_in_its_place(method: str, monkeypatch: pytest.MonkeyP
         raise AssertionError("nobody needs noise and gains here")
 
     monkeypatch.setattr(fusion, "analyze", refuse)
-    monkeypatch.setattr(fusion, "estimate_quick_consensus", refuse)
     events = list(iter_fuse(PAIR, QUICK.replace(method=method), preview_rate=60.0))
     assert [type(e) for e in events] == [Done]
     res = events[-1].result
@@ -234,7 +330,9 @@ def test_a_method_takes_its_options_and_ours_takes_none() -> None:
     np.testing.assert_array_equal(res.image, fuse_with("wavelet", PAIR, levels=2))
     assert res.record["options"] == {"levels": "2"}
     assert list(res.metrics) == ["ssim"]
-    with pytest.raises(ValueError, match="options are for methods other than dip, got levels"):
+    with pytest.raises(
+        ValueError, match="options are for methods other than dip and consensus, got levels"
+    ):
         list(iter_fuse(PAIR, QUICK, options=options))
 
 
@@ -340,7 +438,9 @@ def test_a_run_that_cannot_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(
         ValueError, match=r"33x47 pixels with width 32 need about .* GB, but cpu has"
     ):
-        fuse(PAIR, FusionConfig(device="cpu"))
+        fuse(PAIR, FusionConfig(device="cpu", network="always"))
+    with pytest.raises(ValueError, match=r"33x47 pixels need about .* GB, but cpu has"):
+        fuse(PAIR, FusionConfig(method="average"))
 
 
 @pytest.mark.parametrize("free", [3e8, 9e8, 2e9])

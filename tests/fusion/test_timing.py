@@ -1,14 +1,18 @@
 """The estimate of time and memory before a run."""
 
+import sys
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from napari_dip_fusion import Control, FusionConfig, FusionError, estimate_run, fuse
 from napari_dip_fusion.fusion import timing as probe
-from napari_dip_fusion.prior.memory import estimate_memory
+from napari_dip_fusion.fusion.memory import estimate_memory
 
 TINY = FusionConfig(width=4, depth=2, iterations=50, threads=1, device="cpu")
+estimate_noisy = partial(estimate_run, noisy=True)
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +28,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[int, int]]
     made: list[tuple[str, tuple[int, int]]] = []
 
     def fixed(what: str, seconds: float):
-        def measure(config, shape, count, control) -> float:
+        def measure(config, shape, *others) -> float:
             made.append((what, shape))
             return seconds
 
@@ -55,37 +59,56 @@ def test_a_second_estimate_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     assert first.seconds < twice.seconds < 2 * first.seconds
 
 
+def test_both_ways_are_told_until_the_noise_is_known(counted) -> None:
+    unknown = estimate_run(TINY, (32, 32), 2)
+    assert (unknown.seconds, unknown.clean_seconds) == (pytest.approx(5.5), 0.5)
+    assert str(unknown).startswith("about 0.5 s, or with noise 6 s at most, ")
+    noisy, clean = (estimate_run(TINY, (32, 32), 2, noisy=n) for n in (True, False))
+    assert (noisy.seconds, noisy.clean_seconds) == (pytest.approx(5.5), None)
+    assert (clean.seconds, clean.clean_seconds) == (0.5, None)
+    assert clean.memory < noisy.memory == unknown.memory
+    for change in ({"network": "always"}, {"network": "never"}, {"noise": "none"}):
+        assert estimate_run(TINY.replace(**change), (32, 32), 2).clean_seconds is None
+
+
+def test_what_needs_no_network_needs_no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for change in ({"method": "average"}, {"method": "consensus"}, {"network": "never"}):
+        assert estimate_run(TINY.replace(**change), (40, 33), 2).seconds > 0
+    assert estimate_run(TINY, (40, 33), 2, noisy=False).seconds > 0
+
+
 @pytest.mark.parametrize(
     "change", [{"width": 8}, {"depth": 3}, {"threads": 2}, {"net_input": "random"}]
 )
 def test_what_changes_the_network_is_measured_anew(counted, change) -> None:
-    estimate_run(TINY, (32, 32), 2)
-    estimate_run(TINY.replace(**change), (32, 32), 2)
+    estimate_noisy(TINY, (32, 32), 2)
+    estimate_noisy(TINY.replace(**change), (32, 32), 2)
     assert [what for what, _ in counted].count("fit") == 2
 
 
 def test_gains_and_count_are_measured_anew_and_the_end_is_not(counted) -> None:
-    estimate_run(TINY, (32, 32), 2)
-    estimate_run(TINY.replace(iterations=7, stop="plateau", intensity="dtype"), (32, 32), 2)
+    estimate_noisy(TINY, (32, 32), 2)
+    estimate_noisy(TINY.replace(iterations=7, stop="plateau", intensity="dtype"), (32, 32), 2)
     assert counted == [("rest", (32, 32)), ("fit", (32, 32))]
-    estimate_run(TINY.replace(patch_size=5), (32, 32), 2)
+    estimate_noisy(TINY.replace(patch_size=5), (32, 32), 2)
     assert counted[2:] == [("rest", (32, 32))]
-    estimate_run(TINY, (32, 32), 3)
+    estimate_noisy(TINY, (32, 32), 3)
     assert len(counted) == 5
 
 
 def test_large_images_are_tried_small(counted) -> None:
     config = FusionConfig(device="cpu", iterations=10)
-    assert estimate_run(config, (512, 512), 2).seconds == pytest.approx(0.5 * 16 + 10 * 0.1)
-    assert estimate_run(config, (1024, 1024), 2).seconds == pytest.approx(0.5 * 64 + 10 * 0.1 * 4)
+    assert estimate_noisy(config, (512, 512), 2).seconds == pytest.approx(0.5 * 16 + 10 * 0.1)
+    assert estimate_noisy(config, (1024, 1024), 2).seconds == pytest.approx(0.5 * 64 + 10 * 0.1 * 4)
     assert counted == [("rest", (128, 128)), ("fit", (512, 512))]
     wide = config.replace(width=128)
-    assert estimate_run(wide, (256, 256), 2).seconds == pytest.approx(0.5 * 4 + 10 * 0.1 * 4)
+    assert estimate_noisy(wide, (256, 256), 2).seconds == pytest.approx(0.5 * 4 + 10 * 0.1 * 4)
     assert counted[2:] == [("fit", (128, 128))]
 
 
 def test_small_sides_stay_large_enough(counted) -> None:
-    estimate_run(FusionConfig(device="cpu", patch_size=101), (5000, 110), 2)
+    estimate_noisy(FusionConfig(device="cpu", patch_size=101), (5000, 110), 2)
     (_, rest), (_, fit) = counted
     assert rest[1] == 101
     assert min(fit) >= 64
@@ -93,12 +116,12 @@ def test_small_sides_stay_large_enough(counted) -> None:
 
 def test_a_budget_of_time_is_the_most_but_for_what_is_not_iterated(counted) -> None:
     config = TINY.replace(iterations=1000)
-    assert estimate_run(config, (32, 32), 2).seconds == pytest.approx(100.5)
-    assert estimate_run(config.replace(time_budget=9.0), (32, 32), 2).seconds == 9
-    assert estimate_run(config.replace(time_budget=500.0), (32, 32), 2).seconds == (
+    assert estimate_noisy(config, (32, 32), 2).seconds == pytest.approx(100.5)
+    assert estimate_noisy(config.replace(time_budget=9.0), (32, 32), 2).seconds == 9
+    assert estimate_noisy(config.replace(time_budget=500.0), (32, 32), 2).seconds == (
         pytest.approx(100.5)
     )
-    assert estimate_run(config.replace(time_budget=0.1), (32, 32), 2).seconds == 0.5
+    assert estimate_noisy(config.replace(time_budget=0.1), (32, 32), 2).seconds == 0.5
 
 
 def test_other_methods_make_no_iterations(counted) -> None:

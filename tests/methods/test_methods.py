@@ -64,7 +64,10 @@ def test_color_is_fused_by_luma(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in CLASSICAL if n not in ("gmc", "l1")])
 def test_equal_sources_give_themselves(name: str) -> None:
     image = images(1)[0]
-    np.testing.assert_allclose(fuse_with(name, [image, image]), image / 255, atol=1e-5)
+    # The images of these tests are noise, which the consensus would take off.
+    options = {"noise": "none"} if name == "consensus" else {}
+    fused = fuse_with(name, [image, image], **options)
+    np.testing.assert_allclose(fused, image / 255, atol=1e-5)
 
 
 def test_simple_rules() -> None:
@@ -110,7 +113,7 @@ def test_unknown_names_and_options_are_refused() -> None:
         ("gmc", {"gamma": 1}, "gamma must be at least 0 and below 1, got 1"),
         ("gmc", {"penalty": -1}, "penalty must be 0 or more, got -1"),
         ("l1", {"iterations": 0}, "iterations must be 1 or more, got 0"),
-        ("consensus", {"patch_size": 4}, "patch_size must be positive, and odd"),
+        ("consensus", {"patch_size": 4}, "patch_size must be odd"),
     ],
 )
 def test_values_out_of_range_are_refused(name: str, option: Any, message: str) -> None:

@@ -5,20 +5,20 @@ import torch
 
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.prior.devices import list_devices, measure_free_memory, resolve_device
-from napari_dip_fusion.prior.memory import estimate_memory
+from napari_dip_fusion.prior.memory import estimate_network_memory
 from napari_dip_fusion.prior.network import SkipNetwork
 
 
 def test_memory_grows_with_pixels_and_width_and_hardly_with_sources() -> None:
-    fast = FusionConfig()
-    small = estimate_memory(fast, (512, 512), 2)
-    assert 3.3 < estimate_memory(fast, (1024, 1024), 2) / small < 4
-    assert estimate_memory(fast.replace(width=64), (512, 512), 2) > 1.5 * small
-    assert estimate_memory(fast, (512, 512), 5) < 1.2 * small
+    fast = FusionConfig().network
+    small = estimate_network_memory(fast, (512, 512), 2)
+    assert 3.3 < estimate_network_memory(fast, (1024, 1024), 2) / small < 4
+    assert estimate_network_memory(FusionConfig(width=64).network, (512, 512), 2) > 1.5 * small
+    assert estimate_network_memory(fast, (512, 512), 5) < 1.2 * small
 
 
 def test_the_default_needs_less_than_3_gb_at_1024() -> None:
-    assert estimate_memory(FusionConfig(), (1024, 1024), 2) < 3e9
+    assert estimate_network_memory(FusionConfig().network, (1024, 1024), 2) < 3e9
 
 
 def test_the_estimate_covers_what_the_backward_pass_keeps() -> None:
@@ -34,7 +34,7 @@ def test_the_estimate_covers_what_the_backward_pass_keeps() -> None:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
         output = network(torch.zeros(1, 3, 128, 128))
     output.sum().backward()
-    assert sum(kept.values()) < estimate_memory(config, (128, 128), 2)
+    assert sum(kept.values()) < estimate_network_memory(config.network, (128, 128), 2)
 
 
 def test_devices() -> None:

@@ -3,7 +3,7 @@
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TextIO
@@ -13,7 +13,17 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from napari_dip_fusion.fusion import Control, Done, Event, FusionResult, GainsReady, StepDone
+from napari_dip_fusion.fusion import (
+    Control,
+    Decided,
+    Done,
+    Event,
+    FusionResult,
+    GainsReady,
+    StepDone,
+)
+from napari_dip_fusion.fusion.result import ENDINGS
+from napari_dip_fusion.fusion.timing import format_seconds
 from napari_dip_fusion.metrics import METRICS
 
 # Results go to the one, all else to the other, so that results can be piped.
@@ -62,12 +72,19 @@ def print_warnings_in_one_line() -> Iterator[None]:
         yield
 
 
-def watch(events: Iterator[Event], *, quiet: bool) -> FusionResult:
-    """Drain a run, with a progress bar on a terminal unless `quiet`, and return its result."""
+def watch(
+    events: Iterator[Event], *, quiet: bool, announce: Callable[[Decided], None]
+) -> FusionResult:
+    """Drain a run, with a progress bar on a terminal unless `quiet`, and return its result.
+
+    `announce` is called with the first event of a run whose sources have been looked at.
+    """
     with _make_progress(quiet or not err.is_terminal) as progress:
         task: TaskID | None = None
         for event in events:
-            if isinstance(event, GainsReady):
+            if isinstance(event, Decided):
+                announce(event)
+            elif isinstance(event, GainsReady):
                 task = progress.add_task("fusing", total=None, text="")
             elif isinstance(event, StepDone):
                 task = progress.add_task("fusing", text="") if task is None else task
@@ -148,6 +165,15 @@ def print_metrics(rows: Mapping[str, Mapping[str, float]]) -> None:
 def _format_cell(value: float, best: bool) -> str:
     text = f"{round(value, 4) + 0.0:.4f}"  # no minus before a zero
     return f"[bold]{text}*[/bold]" if best else f"{text} "
+
+
+def print_end(result: FusionResult, where: str) -> None:
+    """Print in one line how a run ended, and where its result is."""
+    seconds = format_seconds(result.record["seconds"]["total"])
+    why = ENDINGS.get(result.stop_reason, result.stop_reason)
+    made = len(result.losses)
+    how = f"{made} iteration{'s' if made != 1 else ''} in {seconds}" if made else f"in {seconds}"
+    out.print(f"{how} ({why}); {where}", markup=False, soft_wrap=True)
 
 
 def print_pairs(title: str, values: Mapping[str, Any]) -> None:

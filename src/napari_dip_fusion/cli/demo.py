@@ -71,9 +71,4 @@ def run_demo(
     baselines = make_baselines(images, result.consensus)
     rows = {n: evaluate(images, image, data_range=1.0) for n, image in baselines.items()}
     console.print_metrics({"fused": result.metrics, **rows})
-    console.out.print(
-        f"{len(result.losses)} iterations ({result.stop_reason}) in "
-        f"{result.record['seconds']['total']:.1f} s; look at {figure}",
-        markup=False,
-        soft_wrap=True,
-    )
+    console.print_end(result, f"look at {figure}")

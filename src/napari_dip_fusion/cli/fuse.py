@@ -21,6 +21,7 @@ from napari_dip_fusion.cli.options import (
     Level,
     Like,
     MethodOption,
+    Network,
     OptionalSources,
     Output,
     PixelType,
@@ -44,7 +45,7 @@ from napari_dip_fusion.cli.outputs import (
     name_record,
 )
 from napari_dip_fusion.cli.run import check_count, read_sources, run_fusion
-from napari_dip_fusion.config import DIP, FusionConfig
+from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.record import array_sha256, read_record
 from napari_dip_fusion.sources.grid import GridSources
@@ -71,6 +72,7 @@ def fuse_files(
     output: Output,
     preset: Preset = "fast",
     method: MethodOption = None,
+    network: Network = None,
     time_budget: TimeBudget = None,
     iterations: Iterations = None,
     seed: Seed = None,
@@ -93,6 +95,7 @@ def fuse_files(
     """Fuse two or more aligned images into one, with its metrics and run record."""
     changes = {
         "method": method,
+        "network": network,
         "time_budget": time_budget,
         "iterations": iterations,
         "seed": seed,
@@ -134,9 +137,10 @@ def fuse_files(
 
 
 def _name_gains(folder: Path | None, job: _Job) -> list[Path]:
-    if folder is not None and job.config.method != DIP:
+    if folder is not None and job.config.method not in (DIP, CONSENSUS):
         raise ValueError(
-            f"--gains-dir is for method dip, which alone estimates gains, got {job.config.method}"
+            "--gains-dir is for the methods dip and consensus, which alone have gains, got "
+            f"{job.config.method}"
         )
     return name_gains(folder, job.paths)
 
@@ -153,12 +157,7 @@ def _fuse_and_write(read: GridSources, job: _Job, outputs: Outputs, *, quiet: bo
     outputs.write(result, read, job.names)
     if not quiet:
         console.print_metrics({"fused": result.metrics})
-        console.out.print(
-            f"{outputs.fused} after {len(result.losses)} iterations ({result.stop_reason}), "
-            f"{result.record['seconds']['total']:.1f} s; record in {outputs.record}",
-            markup=False,
-            soft_wrap=True,
-        )
+        console.print_end(result, f"{outputs.fused}; record in {outputs.record}")
 
 
 def _load_job(path: Path, device: str | None) -> _Job:

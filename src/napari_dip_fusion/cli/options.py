@@ -40,6 +40,7 @@ MethodOption = Annotated[
         "dip-fusion --help says what the others are.",
     ),
 ]
+Network = Annotated[str | None, typer.Option(help=_get_help("network"))]
 TimeBudget = Annotated[float | None, typer.Option(help=_get_help("time_budget"))]
 Iterations = Annotated[int | None, typer.Option(help=_get_help("iterations"))]
 Seed = Annotated[int | None, typer.Option(help=_get_help("seed"))]

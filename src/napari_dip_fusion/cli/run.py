@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from napari_dip_fusion import fusion
 from napari_dip_fusion.cli import console
 from napari_dip_fusion.cli.options import Choice
-from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.fusion.control import Control
+from napari_dip_fusion.fusion.events import Decided
 from napari_dip_fusion.fusion.result import FusionResult
 from napari_dip_fusion.io import read_image
 from napari_dip_fusion.sources.grid import GridSources, resample_to_reference
@@ -83,14 +84,21 @@ def run_fusion(
         names=names,
         paths=files,
     )
-    if not quiet:
-        _announce(prepared, config)
+
+    def announce(decided: Decided | None = None) -> None:
+        if not quiet:
+            _announce(prepared, config, decided)
+
+    if config.method not in (DIP, CONSENSUS):
+        announce()
     with console.keep_best_on_interrupt(control):
         events = fusion.iter_fuse(prepared, config, control=control, notes=notes)
-        return console.watch(events, quiet=quiet)
+        return console.watch(events, quiet=quiet, announce=announce)
 
 
-def _announce(prepared: PreparedSources, config: FusionConfig) -> None:
+def _announce(prepared: PreparedSources, config: FusionConfig, decided: Decided | None) -> None:
     """Say what time and memory the run will need, unless it cannot be run at all."""
+    noisy = decided.noisy if decided else None
     with suppress(ValueError, FusionError):
-        console.message(str(fusion.estimate_run(config, prepared.shape, len(prepared.images))))
+        expected = fusion.estimate_run(config, prepared.shape, len(prepared.images), noisy=noisy)
+        console.message(str(expected))

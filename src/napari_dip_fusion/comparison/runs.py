@@ -19,8 +19,8 @@ from napari_dip_fusion.comparison.events import (
 )
 from napari_dip_fusion.comparison.labels import PRESET_PREFIX, label_methods
 from napari_dip_fusion.comparison.store import Run, Store, Stored
-from napari_dip_fusion.config import DIP, FusionConfig, Intensity, Window
-from napari_dip_fusion.errors import FusionError, summarize_error
+from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig, Intensity, Window
+from napari_dip_fusion.errors import FusionError, StoppedError, summarize_error
 from napari_dip_fusion.fusion import Control, Done, FusionResult, StepDone, iter_fuse
 from napari_dip_fusion.metrics import DEFAULT_METRICS, evaluate
 from napari_dip_fusion.sources.prepare import LUMA, PreparedSources, prepare_sources
@@ -131,13 +131,13 @@ def iter_compare(
     store = Store(folder, fresh=fresh)
     total = len(sets) * len(runs)
     for i, sources in enumerate(sets):
-        if control.stopped:
+        if control.stopped or control.discarded:
             return
         inputs = _Inputs.read(sources, intensity, percentiles)
         for done, run in enumerate(runs, start=i * len(runs)):
             # A pause between two methods holds here, one within a method in its own loop.
             control.wait_while_paused()
-            if control.stopped:
+            if control.stopped or control.discarded:
                 return
             where = (sources.kind, sources.name, run.method)
             yield Running(done, total, *where)
@@ -197,6 +197,9 @@ def _configure(
     method: str, seed: int | None, settings: Mapping[str, Any], scale: Mapping[str, Any]
 ) -> FusionConfig:
     """Return the settings with which a method is run."""
+    if method == CONSENSUS:
+        # It has the gains and the denoising of the Deep Image Prior beside it.
+        return FusionConfig(**{**settings, **scale, "method": method})
     if seed is None:
         return FusionConfig(method=method, **scale)
     preset = method.removeprefix(PRESET_PREFIX)
@@ -220,11 +223,13 @@ def _find_or_run(
         for part in _fuse(run, inputs.prepared, control):
             if isinstance(part, float):
                 yield part
-            # A method that was stopped on its way has an image, but not that of its settings.
-            elif not (control.stopped and run.seed is not None):
+            # A fit that was stopped on its way has an image, but not that of its settings.
+            elif part.stop_reason != "stopped":
                 made = _score(part, where, run)
                 store.keep(made, run, digests)
                 yield _list_fields(made)
+    except StoppedError:
+        return
     except _FAILURES as error:
         log.info("%s failed on %s", run.method, sources.name, exc_info=True)
         yield {"outcome": Failure(*where, summarize_error(error, most=_REASON_LENGTH))}
@@ -257,8 +262,8 @@ def _score(result: FusionResult, where: tuple[str, str, str], run: Run) -> Store
         levels = np.rint(luma * 255) / 255
         metrics = evaluate(result.sources.images, levels, data_range=1.0, which=run.which)
         record = {**record, "metrics": metrics}
-    # Estimating the gains is a part of our method; the others begin with prepared sources.
-    stages = ("fit",) if run.seed is None else ("gains", "fit")
+    # Estimating the gains is a part of our methods; the others begin with prepared sources.
+    stages = ("gains", "fit") if result.gains is not None else ("fit",)
     seconds = sum(record["seconds"][stage] for stage in stages)
     row = Row(*where, run.seed, float(f"{seconds:.4g}"), record["metrics"])
     return Stored(row, image, record)

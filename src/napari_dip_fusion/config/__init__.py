@@ -28,6 +28,7 @@ from napari_dip_fusion.config.intensity import (
 from napari_dip_fusion.config.setting import Setting, describe_settings, find_group
 
 __all__ = [
+    "CONSENSUS",
     "DIP",
     "GROUP_TITLES",
     "INTENSITY_MODES",
@@ -64,9 +65,15 @@ MethodName = Literal[
 METHOD_NAMES: tuple[str, ...] = get_args(MethodName)
 """Every fusion method: the one of this program, and those of :mod:`napari_dip_fusion.methods`."""
 
+CONSENSUS = "consensus"
+"""The closed form that the network is fitted to, as a method by itself."""
+
 # Settings that earlier versions wrote into their run records, and the one value of each that
 # means what every run does today; None where no value changes the result.
 _RETIRED: dict[str, Any] = {"centered": False, "preview_rate": None}
+
+# Presets of earlier versions. Records hold every setting, so that only the name is missing.
+_RETIRED_PRESETS = ("quality",)
 
 
 class FusionConfig(Settings):
@@ -93,8 +100,9 @@ class FusionConfig(Settings):
     )
     method: MethodName = Field(
         default="dip",
-        description="Fusion method: dip (Deep Image Prior, which the other settings are for), or "
-        "one of the methods it is compared with, with that method's own settings.",
+        description="Fusion method: dip (Deep Image Prior, which the other settings are for), "
+        "consensus (its closed form, with the same gains and denoising), or one of the methods it "
+        "is compared with, with that method's own settings.",
     )
     intensity: Annotated[
         Intensity, BeforeValidator(convert_to_tuples), AfterValidator(check_intensity)
@@ -203,7 +211,10 @@ class FusionConfig(Settings):
                 flat |= value
             else:
                 flat[name] = value
-        return cls(**_drop_retired(flat))
+        kept = _drop_retired(flat)
+        # A setting that an earlier version did not know has the value of the preset.
+        preset = PRESETS.get(kept.get("preset_name", ""), {})
+        return cls(**{**preset, **kept})
 
     @classmethod
     def settings(cls) -> tuple[Setting, ...]:
@@ -225,7 +236,6 @@ class FusionConfig(Settings):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {},
-    "quality": {"width": 64, "iterations": 400, "averaging": 0.99},
     "paper": {
         "patch_size": 2,
         "band_sigma": 0.0,
@@ -239,6 +249,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "width": 128,
         "upsampling": "bilinear",
         "net_input": "random",
+        "network": "always",
         "iterations": 2000,
         "stop": "iterations",
     },
@@ -246,10 +257,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 """What each preset changes in the defaults of :class:`FusionConfig`."""
 
 PRESET_HELP = {
-    "fast": "Seconds on a laptop: gains in two bands, noise estimated, a narrow network that "
-    "sees the sources, structure given back.",
-    "quality": "A minute or two: the settings of fast with a wider network and more iterations; "
-    "differs from fast on noisy sources only, and there by little.",
+    "fast": "Seconds on a laptop: gains in two bands, noise estimated; where there is noise, a "
+    "narrow network that sees the sources, and structure given back.",
     "paper": "The published settings: 128 channels, random input, 2000 iterations. "
     "Takes 20 minutes for 256x256 on two processor cores that compute in bfloat16, and about "
     "twice as long on others.",
@@ -281,13 +290,18 @@ def _check_names(values: Mapping[str, Any]) -> None:
 
 
 def _drop_retired(values: dict[str, Any]) -> dict[str, Any]:
-    """Leave out settings that are no more, unless the run would be another one without them."""
+    """Leave out settings and presets that are no more.
+
+    Settings whose value would make another run are refused.
+    """
     for name, kept in _RETIRED.items():
         if name in values and kept is not None and values[name] != kept:
             raise ValueError(
                 f"these settings have {name}={values[name]!r}, which this version no longer "
                 f"offers; change it to {kept!r}, or repeat the run with version 0.1"
             )
+    if values.get("preset_name") in _RETIRED_PRESETS:
+        values = {**values, "preset_name": "fast"}
     return {name: value for name, value in values.items() if name not in _RETIRED}
 
 

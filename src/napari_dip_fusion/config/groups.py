@@ -79,7 +79,7 @@ class DenoisingSettings(Settings):
     give_back: bool = Field(
         default=True,
         description="Give the network's image back the structure of the consensus image that "
-        "noise cannot explain; without noise the result is the consensus image itself.",
+        "noise cannot explain.",
     )
     # The mean of many outputs has less of the noise that single ones begin to fit.
     averaging: float = Field(
@@ -134,10 +134,17 @@ class NetworkSettings(Settings):
 
 
 class FitSettings(Settings):
-    """How long and from where the network is fitted."""
+    """Whether a network is fitted, how long and from where."""
 
     model_config = ConfigDict(title="Fit")
 
+    # On sources without noise the consensus image is the result, whatever a network would make.
+    network: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether the network runs: auto (only where it can change the image: noise "
+        "was found in a source, or nothing is given back), always (the result is then its own "
+        "image where there is no noise) or never (the result is the consensus image).",
+    )
     iterations: int = Field(
         default=120, ge=1, le=100_000, description="Largest number of iterations."
     )
@@ -153,8 +160,7 @@ class FitSettings(Settings):
     stop: Literal["noise", "plateau", "iterations"] = Field(
         default="noise",
         description="When to stop: noise (the excess loss is down to what the estimated noise "
-        "explains, or no longer falls; without noise, after the patience, if structure is given "
-        "back), plateau (it no longer falls) or iterations (run them all).",
+        "explains, or no longer falls), plateau (it no longer falls) or iterations (run them all).",
     )
     patience: int = Field(
         default=40,

@@ -1,4 +1,5 @@
 from .control import Control as Control
+from .events import Decided as Decided
 from .events import Done as Done
 from .events import Event as Event
 from .events import GainsReady as GainsReady

@@ -11,6 +11,21 @@ from napari_dip_fusion.sources.prepare import PreparedSources
 Floats = NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class Decided:
+    """The noise is known, and with it whether a network will run.
+
+    Attributes
+    ----------
+    noisy : bool
+        Whether noise was found in a source.
+    network : bool
+    """
+
+    noisy: bool
+    network: bool
+
+
 @dataclass(frozen=True, eq=False)
 class GainsReady:
     """The gains are known, and with them the closed form T; see :class:`FusionResult`."""
@@ -61,11 +76,10 @@ class Preview:
     Attributes
     ----------
     iteration : int
-        0 for the consensus image of the sources as they are, which comes at
-        once; later, what the network explains after so many iterations.
+        0 for the consensus image, of the denoised sources where there is noise; later, what the
+        network explains after so many iterations, which is a worse image until it ends.
     image : ndarray of shape (M, N) or (M, N, 3)
-        In [0, 1]. The structure that the network missed is given back at the
-        end only.
+        In [0, 1].
     """
 
     iteration: int
@@ -79,4 +93,4 @@ class Done:
     result: FusionResult
 
 
-Event = GainsReady | StepDone | Preview | Done
+Event = Decided | GainsReady | StepDone | Preview | Done

@@ -38,7 +38,7 @@ def draw_fusion(result: FusionResult, names: Sequence[str]) -> "Figure":
         for ax, name, gain in zip(line, names, gains, strict=False):
             _show(ax, gain, f"{name} {band}", "viridis")
     if result.consensus is not None:
-        _show(axes[-1, 0], result.consensus, "consensus T", "gray")
+        _show(axes[-1, 0], result.consensus, "consensus", "gray")
     _show(axes[-1, 1], result.image, "fused", "gray")
     if len(result.losses):
         _plot_losses(axes[-1, 2], result)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.errors import FusionError
+from napari_dip_fusion.errors import FusionError, StoppedError
 from napari_dip_fusion.fusion.control import Control
 from napari_dip_fusion.fusion.events import Done, Event, Preview, StepDone
 from napari_dip_fusion.fusion.result import FusionResult, RunState, complete
@@ -47,6 +47,8 @@ def iterate(
     ------
     FusionError
         If the fit fails; its ``result`` holds the best image so far.
+    StoppedError
+        If the run is thrown away.
     """
     losses = list(losses_before)
     total = len(losses) + iterations
@@ -71,36 +73,48 @@ def iterate(
             # here, and nowhere else.
             if control.paused:
                 control.wait_while_paused()
+            control.raise_if_discarded()
             reason = "stopped" if control.stopped else ending.reason(step.excess, step.seconds)
             if reason:
                 break
+    except StoppedError:
+        raise
     except FusionError as error:
         if run.fit.image is not None:
-            error.result = _finish(run, losses, "failed", seconds, computing)
+            error.result = _finish(run, losses, "failed", seconds, computing, control)
         raise
-    yield Done(_finish(run, losses, reason or "iterations", seconds, computing))
+    yield Done(_finish(run, losses, reason or "iterations", seconds, computing, control))
 
 
 def _finish(
-    run: RunState, losses: list[float], reason: str, seconds: dict[str, float], computing: float
+    run: RunState,
+    losses: list[float],
+    reason: str,
+    seconds: dict[str, float],
+    computing: float,
+    control: Control,
 ) -> FusionResult:
     """Return the result of the iterations so far, with its structure given back."""
     fused = run.fit.image
     assert fused is not None
     start = time.perf_counter()
-    if run.config.denoising.give_back:
-        fused = run.analysis.restore_structure(fused)
+    # Without noise all that the network misses would be given back, and no network have run.
+    if run.config.denoising.give_back and any(run.analysis.noise):
+        with control.watch_discarding():
+            fused = run.analysis.restore_structure(fused)
     fitting = seconds.get("fit", 0.0) + computing + time.perf_counter() - start
-    return complete(
-        fused,
-        run.prepared,
-        run.config,
-        run.scoring,
-        seconds={**seconds, "fit": fitting},
-        stop_reason=reason,
-        run=run,
-        losses=np.array(losses),
-    )
+    with control.watch_discarding():
+        return complete(
+            fused,
+            run.prepared,
+            run.config,
+            run.scoring,
+            seconds={**seconds, "fit": fitting},
+            stop_reason=reason,
+            analysis=run.analysis,
+            run=run,
+            losses=np.array(losses),
+        )
 
 
 class _Ending:
@@ -110,11 +124,7 @@ class _Ending:
         self._config = config
         self._plateau = Plateau(config.fit.patience, config.fit.min_improvement)
         self._noise = Discrepancy(noise)
-        # Without noise all that the network misses is given back at the end, so that no further
-        # iteration can change the result.
-        self._idle = noise == 0 and config.denoising.give_back
         self._start = start
-        self._made = 0
 
     def reason(self, excess: float, seconds: float) -> str | None:
         """Return the rule that ends the run, None while it goes on.
@@ -131,12 +141,8 @@ class _Ending:
             return "time"
         if self._config.fit.stop == "iterations":
             return None
-        self._made += 1
-        if self._config.fit.stop == "noise":
-            if self._idle and self._made >= self._config.fit.patience:
-                return "clean"
-            if self._noise.update(excess):
-                return "noise"
+        if self._config.fit.stop == "noise" and self._noise.update(excess):
+            return "noise"
         return "plateau" if self._plateau.update(excess) else None
 
 

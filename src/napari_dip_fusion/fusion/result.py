@@ -22,6 +22,17 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 Losses = NDArray[np.float64]
 
+ENDINGS = {
+    "iterations": "all iterations were made",
+    "noise": "what is left is noise",
+    "exact": "exact: nothing for a prior to restore",
+    "closed form": "closed form",
+    "plateau": "the excess no longer falls",
+    "time": "its time was used up",
+    "stopped": "stopped, and the best image kept",
+}
+"""How a run ended, by :attr:`FusionResult.stop_reason`."""
+
 
 @dataclass(frozen=True)
 class Scoring:
@@ -66,11 +77,11 @@ class FusionResult:
     sources : PreparedSources
         The sources in [0, 1] and their intensity windows.
     stop_reason : str
-        ``iterations``, ``noise``, ``clean``, ``plateau``, ``time``, ``stopped``, or
-        ``closed form`` for methods other than ``dip``.
+        ``iterations``, ``noise``, ``plateau``, ``time`` or ``stopped``, where a network ran;
+        ``exact`` where none could change the image; otherwise ``closed form``.
     gains : ndarray of shape (K, M, N), or None
         Sensor gain maps, float32; in two bands, those of the details. None for methods other
-        than ``dip``, which have no use for them.
+        than ``dip`` and ``consensus``, which have no use for them.
     base_gains : ndarray of shape (K, M, N), or None
         Sensor gain maps of the base, float32; None in one band.
     consensus : ndarray of shape (M, N), or None
@@ -148,6 +159,7 @@ def complete(
     *,
     seconds: Mapping[str, float],
     stop_reason: str,
+    analysis: "Analysis | None" = None,
     run: RunState | None = None,
     losses: Losses | None = None,
 ) -> FusionResult:
@@ -163,8 +175,10 @@ def complete(
         Time of each stage so far.
     stop_reason : str
         As in :class:`FusionResult`.
+    analysis : Analysis, optional
+        Noise and gains, where the method has use for them.
     run : RunState, optional
-        The fit that made the image, with the analysis that it was fitted to.
+        The fit that made the image.
     losses : ndarray of shape (iterations,), optional
     """
     start = time.perf_counter()
@@ -178,8 +192,8 @@ def complete(
         threads=run.fit.threads if run else 1,
         sources=prepared.descriptions,
         losses=losses,
-        floor=run.analysis.floor if run else 0.0,
-        noise=run.analysis.noise if run else (),
+        floor=analysis.floor if analysis else 0.0,
+        noise=analysis.noise if analysis else (),
         stop_reason=stop_reason,
         seconds=times,
         metrics=metrics,
@@ -192,7 +206,7 @@ def complete(
         sources=prepared,
         stop_reason=stop_reason,
         losses=losses,
-        **(_copy_analysis(run.analysis) if run else {}),
+        **(_copy_analysis(analysis) if analysis else {}),
         state=run if run and run.keep_state else None,
     )
 

@@ -7,16 +7,16 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from napari_dip_fusion.config import DIP, FusionConfig
+from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
 from napari_dip_fusion.fusion.control import Control
-from napari_dip_fusion.fusion.events import Done, Event, GainsReady, Preview
+from napari_dip_fusion.fusion.events import Decided, Done, Event, GainsReady, Preview
 from napari_dip_fusion.fusion.iterations import iterate
+from napari_dip_fusion.fusion.memory import check_memory, may_run_network
 from napari_dip_fusion.fusion.result import FusionResult, RunState, Scoring, complete
 from napari_dip_fusion.methods import METHODS, fuse_stack
 from napari_dip_fusion.metrics import DEFAULT_METRICS
 from napari_dip_fusion.prior.devices import resolve_device
-from napari_dip_fusion.prior.memory import check_memory
-from napari_dip_fusion.sensor.analysis import Analysis, analyze, estimate_quick_consensus
+from napari_dip_fusion.sensor.analysis import Analysis, analyze, find_noise
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
 
@@ -98,7 +98,7 @@ def iter_fuse(
     keep_state : bool
         Keep network and optimizer in the result, for :func:`continue_fuse`.
     options : mapping, optional
-        Options of a method other than ``dip``; see
+        Options of a method other than ``dip`` and ``consensus``, which have settings; see
         :class:`~napari_dip_fusion.methods.Method`.
     which : sequence of str
         Names of the metrics to compute.
@@ -107,47 +107,77 @@ def iter_fuse(
 
     Yields
     ------
-    Preview
-        First the consensus image of the sources as they are, then at most
-        ``preview_rate`` times a second; none if that is 0.
+    Decided
+        Once the noise is known, and with it whether a network will run.
     GainsReady
         Once, before the first iteration.
+    Preview
+        First the consensus image; while a network runs, then its output at most ``preview_rate``
+        times a second. None if that is 0.
     StepDone
         After each iteration.
     Done
-        Once, at the end; for methods other than ``dip`` it is the only event.
+        Once, at the end; for methods other than ``dip`` and ``consensus`` it is the only event.
 
     Raises
     ------
     ValueError, FusionError
         As :func:`fuse`, at the first event or at a later one.
+    StoppedError
+        If the run was stopped before it had an image, or discarded at any time.
     """
     config = FusionConfig() if config is None else config
+    control = Control() if control is None else control
     start = time.perf_counter()
     prepared = _prepare(sources, config, names, paths)
     scoring = Scoring(tuple(which), dict(notes or {}))
+    surely = needs_network(config, noisy=False)
+    _check_memory(config, prepared, network=surely)
     # The other methods know neither gains nor noise, and one step has no events on its way.
-    if config.method != DIP:
-        yield Done(_fuse_at_once(prepared, config, options or {}, scoring, start))
+    if config.method not in (DIP, CONSENSUS):
+        yield Done(_fuse_at_once(prepared, config, options or {}, scoring, start, control))
         return
     if options:
-        raise ValueError(f"options are for methods other than dip, got {', '.join(options)}")
-    count, device = len(prepared.images), resolve_device(config.compute.device)
-    check_memory(config, prepared.shape, count, device, smallest=MIN_SIZE)
-    if preview_rate > 0:
-        yield Preview(0, prepared.add_color(estimate_quick_consensus(prepared.images, config)))
-    analysis = analyze(prepared.images, config)
+        raise ValueError(
+            f"options are for methods other than dip and consensus, got {', '.join(options)}"
+        )
+    with control.watch():
+        noise = find_noise(prepared.images, config)
+    network = needs_network(config, any(noise))
+    if network and not surely:
+        _check_memory(config, prepared, network=True)
+    yield Decided(any(noise), network)
+    with control.watch():
+        analysis = analyze(prepared.images, config, noise)
     yield _describe_gains(prepared, analysis)
+    if preview_rate > 0:
+        yield Preview(0, prepared.add_color(analysis.consensus.clip(0, 1)))
     seconds = {"gains": time.perf_counter() - start}
+    if not network:
+        yield Done(_take_consensus(prepared, config, analysis, scoring, seconds, control))
+        return
 
     # torch takes a second or more to import: the gains are shown before.
     from napari_dip_fusion.prior.fit import Fit
 
     fit = Fit(analysis.target, analysis.weight, analysis.guides, config)
     run = RunState(config, prepared, analysis, fit, scoring, keep_state)
-    yield from iterate(
-        run, config.fit.iterations, seconds, Control() if control is None else control, preview_rate
-    )
+    yield from iterate(run, config.fit.iterations, seconds, control, preview_rate)
+
+
+def needs_network(config: FusionConfig, noisy: bool) -> bool:
+    """Tell whether a run needs a network: whether one may, and can, change the image.
+
+    Parameters
+    ----------
+    config : FusionConfig
+    noisy : bool
+        Whether noise was found in a source.
+    """
+    if not may_run_network(config):
+        return False
+    # Where the structure that a network misses is given back, nothing is missing without noise.
+    return config.fit.network == "always" or noisy or not config.denoising.give_back
 
 
 def estimate_gains(
@@ -251,22 +281,63 @@ def _describe_gains(prepared: PreparedSources, analysis: Analysis) -> GainsReady
     )
 
 
+def _check_memory(config: FusionConfig, prepared: PreparedSources, *, network: bool) -> None:
+    """Refuse a run that needs more memory than there is, where it computes."""
+    # Only a network may run on a GPU, and only for one is torch imported.
+    device = resolve_device(config.compute.device) if network else "cpu"
+    check_memory(
+        config,
+        prepared.shape,
+        len(prepared.images),
+        device,
+        network=network,
+        smallest=MIN_SIZE,
+    )
+
+
+def _take_consensus(
+    prepared: PreparedSources,
+    config: FusionConfig,
+    analysis: Analysis,
+    scoring: Scoring,
+    seconds: Mapping[str, float],
+    control: Control,
+) -> FusionResult:
+    """Return the consensus image as the result, without a network."""
+    chosen = config.method == CONSENSUS or config.fit.network == "never"
+    with control.watch_discarding():
+        return complete(
+            analysis.consensus.clip(0, 1),
+            prepared,
+            config,
+            scoring,
+            seconds={**seconds, "fit": 0.0},
+            stop_reason="closed form" if chosen else "exact",
+            analysis=analysis,
+        )
+
+
 def _fuse_at_once(
     prepared: PreparedSources,
     config: FusionConfig,
     options: Mapping[str, Any],
     scoring: Scoring,
     start: float,
+    control: Control,
 ) -> FusionResult:
     """Fuse by a method that does not iterate, and needs no noise and no gains of ours."""
     # Records name what comes before the fusion itself "gains": here it is preparation alone.
     seconds = {"gains": time.perf_counter() - start}
     METHODS[config.method].load()  # an import is not a part of the method's time
     start = time.perf_counter()
-    fused = fuse_stack(config.method, prepared.images, **options)
+    with control.watch():
+        fused = fuse_stack(config.method, prepared.images, **options)
     seconds["fit"] = time.perf_counter() - start
     scoring = replace(scoring, notes={**scoring.notes, "options": _as_text(options)})
-    return complete(fused, prepared, config, scoring, seconds=seconds, stop_reason="closed form")
+    with control.watch_discarding():
+        return complete(
+            fused, prepared, config, scoring, seconds=seconds, stop_reason="closed form"
+        )
 
 
 def _as_text(options: Mapping[str, Any]) -> dict[str, str]:

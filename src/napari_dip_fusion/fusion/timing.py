@@ -4,18 +4,19 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip_fusion.config import DIP, FusionConfig
+from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.fusion.control import Control
 from napari_dip_fusion.fusion.events import Done, StepDone
-from napari_dip_fusion.fusion.steps import iter_fuse
+from napari_dip_fusion.fusion.memory import estimate_memory
+from napari_dip_fusion.fusion.steps import iter_fuse, needs_network
 from napari_dip_fusion.prior.devices import resolve_device
-from napari_dip_fusion.prior.memory import estimate_memory, pad_size
+from napari_dip_fusion.prior.memory import pad_size
 
 Shape = tuple[int, int]
 
@@ -30,7 +31,7 @@ _MOST, _FEWEST, _SECONDS = 30, 3, 1.0
 # The settings that make a difference to the time of an iteration, and to that of the rest of a run:
 # runs that differ in others share what was measured.
 _FIT_GROUPS = ("network", "denoising", "compute")
-_REST_GROUPS = ("method", "gains", "denoising", "compute")
+_REST_GROUPS = ("method", "gains", "denoising")
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,25 @@ class Estimate:
         that converges ends sooner.
     memory : int
         Bytes.
+    clean_seconds : float or None
+        Time if no noise is found in the sources, and no network needed; None where it is known
+        what they hold, or makes no difference.
     """
 
     seconds: float
     memory: int
+    clean_seconds: float | None = None
+
+    @property
+    def time(self) -> str:
+        """The time, as a person would say it."""
+        most = f"{format_seconds(self.seconds)} at most"
+        if self.clean_seconds is None:
+            return most
+        return f"{format_seconds(self.clean_seconds)}, or with noise {most}"
 
     def __str__(self) -> str:
-        return f"about {format_seconds(self.seconds)} at most, {format_bytes(self.memory)}"
+        return f"about {self.time}, {format_bytes(self.memory)}"
 
 
 def format_seconds(seconds: float) -> str:
@@ -81,6 +94,14 @@ def format_bytes(count: float) -> str:
 # What was measured in this process, by what was tried and on how many sources of what size.
 _known: dict[tuple[str, FusionConfig, Shape, int], float] = {}
 
+# What the rest of a run is called there, by whether a network runs and whether there is noise.
+_RESTS = {
+    (True, True): "rest of a noisy fit",
+    (True, False): "rest of a fit",
+    (False, True): "noisy rest",
+    (False, False): "rest",
+}
+
 
 def estimate_run(
     config: FusionConfig,
@@ -88,6 +109,7 @@ def estimate_run(
     count: int,
     device: str | None = None,
     *,
+    noisy: bool | None = None,
     control: Control | None = None,
 ) -> Estimate:
     """Estimate time and memory of a run on this machine, as busy as it is now.
@@ -101,6 +123,8 @@ def estimate_run(
         Number of sources K.
     device : str, optional
         In place of ``config.compute.device``.
+    noisy : bool, optional
+        Whether there is noise in the sources, where that is known.
     control : Control, optional
         Gives up an estimate, within an iteration, when it is stopped.
 
@@ -125,16 +149,25 @@ def estimate_run(
     """
     control = Control() if control is None else control
     config = config if device is None else config.replace(device=device)
-    machine = config.replace(
-        device=resolve_device(config.compute.device), threads=_count_threads(config)
-    )
-    rest = _estimate_rest(machine, shape, count, control)
-    seconds = rest
-    if config.method == DIP:
-        seconds += config.fit.iterations * _estimate_iteration(machine, shape, count, control)
+    if noisy is None and config.method in (DIP, CONSENSUS) and config.denoising.noise == "auto":
+        most = estimate_run(config, shape, count, noisy=True, control=control)
+        # As long as it is not known whether a network runs, both may come.
+        if needs_network(config, True) == needs_network(config, False):
+            return most
+        clean = estimate_run(config, shape, count, noisy=False, control=control)
+        return replace(most, clean_seconds=clean.seconds)
+    network = needs_network(config, bool(noisy))
+    if network:
+        # Only a network computes elsewhere, and only for one is torch imported.
+        device = resolve_device(config.compute.device)
+        config = config.replace(device=device, threads=_count_threads(config))
+    seconds = _estimate_rest(config, shape, count, network, bool(noisy), control)
+    if network:
+        rest = seconds
+        seconds += config.fit.iterations * _estimate_iteration(config, shape, count, control)
         if config.fit.time_budget > 0:
             seconds = min(seconds, max(config.fit.time_budget, rest))
-    return Estimate(seconds, estimate_memory(config, shape, count))
+    return Estimate(seconds, estimate_memory(config, shape, count, network=network))
 
 
 def forget() -> None:
@@ -159,15 +192,17 @@ def _estimate_iteration(config: FusionConfig, shape: Shape, count: int, control:
     return seconds * math.prod(padded) / math.prod(tried)
 
 
-def _estimate_rest(config: FusionConfig, shape: Shape, count: int, control: Control) -> float:
+def _estimate_rest(
+    config: FusionConfig, shape: Shape, count: int, network: bool, noisy: bool, control: Control
+) -> float:
     """Return the seconds of a run without its iterations."""
     tried = _reduce_shape(shape, _REST_PIXELS, least=config.gains.patch_size)
     relevant = _keep_groups(config, _REST_GROUPS)
 
     def measure() -> float:
-        return _time_rest(relevant, tried, count, control)
+        return _time_rest(relevant, tried, count, network, noisy, control)
 
-    return _recall_or_measure(("rest", relevant, tried, count), measure) * (
+    return _recall_or_measure((_RESTS[network, noisy], relevant, tried, count), measure) * (
         math.prod(shape) / math.prod(tried)
     )
 
@@ -183,7 +218,7 @@ def _recall_or_measure(
 def _time_iteration(config: FusionConfig, shape: Shape, count: int, control: Control) -> float:
     from napari_dip_fusion.prior.fit import Fit
 
-    images = _make_images(shape, count)
+    images = _make_images(shape, count, noisy=True)
     # What is fitted makes no difference to the time, so that no gains are estimated for it.
     target = images.mean(axis=0)
     fit = Fit(target, np.ones_like(target), np.concatenate([images, target[None]]), config)
@@ -198,10 +233,13 @@ def _time_iteration(config: FusionConfig, shape: Shape, count: int, control: Con
     return statistics.median(seconds)
 
 
-def _time_rest(config: FusionConfig, shape: Shape, count: int, control: Control) -> float:
-    once = config.replace(iterations=1, stop="iterations")
+def _time_rest(
+    config: FusionConfig, shape: Shape, count: int, network: bool, noisy: bool, control: Control
+) -> float:
+    run = "always" if network else "never"
+    once = config.replace(iterations=1, stop="iterations", network=run)
     iteration = total = 0.0
-    for event in iter_fuse(list(_make_images(shape, count)), once):
+    for event in iter_fuse(list(_make_images(shape, count, noisy=noisy)), once):
         _raise_if_stopped(control)
         if isinstance(event, StepDone):
             iteration = 1 / event.rate
@@ -210,13 +248,15 @@ def _time_rest(config: FusionConfig, shape: Shape, count: int, control: Control)
     return total - iteration
 
 
-def _make_images(shape: Shape, count: int) -> NDArray[np.float32]:
-    """Return ramps with noise, which no step of a run takes a short cut for."""
-    generator = np.random.default_rng(0)
+def _make_images(shape: Shape, count: int, *, noisy: bool) -> NDArray[np.float32]:
+    """Return ramps that rise one way and another, with noise or without."""
     ramp = np.linspace(0.2, 0.8, shape[1], dtype=np.float32)
-    noise = generator.normal(0, 0.05, (count, *shape)).astype(np.float32)
-    images: NDArray[np.float32] = np.clip(ramp + noise, 0, 1)
-    return images
+    images = np.broadcast_to(ramp, (count, *shape)).copy()
+    images[1::2] = images[1::2, :, ::-1]
+    if noisy:
+        images += np.random.default_rng(0).normal(0, 0.05, images.shape).astype(np.float32)
+    clipped: NDArray[np.float32] = images.clip(0, 1)
+    return clipped
 
 
 def _reduce_shape(shape: Shape, pixels: float, *, least: int) -> Shape:

@@ -23,6 +23,10 @@ __all__ = ["METHODS", "Method", "fuse_stack", "fuse_with"]
 Floats = NDArray[np.float32]
 
 
+# What libraries and temporaries take, however small the images are.
+_WORK_SPACE = 110e6
+
+
 @dataclass(frozen=True)
 class Method:
     """A fusion method, as the widget and the command line list it."""
@@ -37,10 +41,18 @@ class Method:
     """Authors, year and DOI or arXiv number; empty where nobody in particular invented it."""
     home: str
     """Module in this folder and function, as ``module:function``."""
+    memory: tuple[float, float]
+    """Float32 values a pixel that the method holds at its peak: so many, and so many for each
+    source. Measured by ``benchmarks/memory.py``."""
     needs_torch: bool = False
     """Whether the method runs a network."""
     needs_weights: bool = False
     """Whether the method runs only with weights that are not part of the package."""
+
+    def estimate_memory(self, shape: tuple[int, int], count: int) -> int:
+        """Return the bytes that a run on so many sources of a shape (M, N) needs."""
+        once, each = self.memory
+        return int(4 * shape[0] * shape[1] * (once + each * count) + _WORK_SPACE)
 
     def load(self) -> Callable[..., Floats]:
         """Import the leaf function and return it."""
@@ -59,16 +71,29 @@ class Method:
 
 _REGISTERED = (
     Method(
-        "average", "average", "Takes the mean of the sources at each pixel.", "", "average:average"
+        "average",
+        "average",
+        "Takes the mean of the sources at each pixel.",
+        "",
+        "average:average",
+        (0, 0),
     ),
-    Method("maximum", "maximum", "Takes the largest source at each pixel.", "", "maximum:maximum"),
+    Method(
+        "maximum",
+        "maximum",
+        "Takes the largest source at each pixel.",
+        "",
+        "maximum:maximum",
+        (0, 0),
+    ),
     Method(
         "consensus",
-        "consensus T",
+        "consensus",
         "Solves for the image that the Deep Image Prior is fitted to: least squares under the "
-        "sensor gains.",
+        "sensor gains, of denoised sources where there is noise.",
         "Ma et al. 2022, arXiv:2110.09490",
         "consensus:consensus_image",
+        (0, 0),
     ),
     Method(
         "wavelet",
@@ -76,6 +101,7 @@ _REGISTERED = (
         "Averages the coarsest wavelet coefficients, and keeps the largest of each detail.",
         "Li, Manjunath, Mitra 1995, doi:10.1006/gmip.1995.1022",
         "wavelet:wavelet",
+        (0, 0),
     ),
     Method(
         "laplacian",
@@ -83,6 +109,7 @@ _REGISTERED = (
         "Averages the coarsest levels of the pyramids, and keeps the largest of each detail.",
         "Burt, Kolczynski 1993, doi:10.1109/ICCV.1993.378222",
         "laplacian:laplacian",
+        (0, 0),
     ),
     Method(
         "gmc",
@@ -90,6 +117,7 @@ _REGISTERED = (
         "Fits sparse wavelet coefficients under the sensor gains, with the non-convex GMC penalty.",
         "Anantrasirichai et al. 2020, arXiv:1905.09645",
         "gmc:gmc",
+        (0, 0),
     ),
     Method(
         "l1",
@@ -97,6 +125,7 @@ _REGISTERED = (
         "Fits sparse wavelet coefficients under the sensor gains, with the L1 penalty.",
         "Anantrasirichai et al. 2020, arXiv:1905.09645",
         "gmc:l1",
+        (0, 0),
     ),
     Method(
         "base-detail",
@@ -104,6 +133,7 @@ _REGISTERED = (
         "Averages the smooth parts, and weighs the details by the features of a VGG-19.",
         "Li, Wu, Kittler 2018, arXiv:1804.06992",
         "base_detail:base_detail",
+        (0, 0),
         needs_torch=True,
         needs_weights=True,
     ),
@@ -113,6 +143,7 @@ _REGISTERED = (
         "Weighs the codes of a trained auto-encoder by their l1 norm, and decodes their sum.",
         "Li, Wu 2019, arXiv:1804.08361",
         "densefuse:densefuse",
+        (0, 0),
         needs_torch=True,
     ),
 )

@@ -9,7 +9,7 @@ from napari_dip_fusion.methods.maximum import maximum
 Floats = NDArray[np.float32]
 
 BASELINES = {
-    "consensus T": "The closed-form image that the fusion aims at.",
+    "consensus": "The closed-form image that the fusion aims at.",
     "average": "The mean of the prepared sources, pixel by pixel.",
     "maximum": "The largest of the prepared sources, pixel by pixel.",
 }

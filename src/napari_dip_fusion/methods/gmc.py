@@ -13,6 +13,7 @@ import numpy as np
 import pywt
 from numpy.typing import NDArray
 
+from napari_dip_fusion.interruption import checkpoint
 from napari_dip_fusion.sensor.gains import gain_maps
 
 Floats = NDArray[np.float32]
@@ -147,6 +148,7 @@ def _fuse(sources: Floats, gamma: float, penalty: float, iterations: int, rescal
     padded = np.pad(sources, ((0, 0), (0, -rows % side), (0, -columns % side)), mode="symmetric")
     iteration = ForwardBackward.start(padded, gamma, penalty, rescale)
     for _ in range(iterations):
+        checkpoint()
         iteration.step()
     return iteration.image[:rows, :columns].clip(0, 1).astype(np.float32)
 

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.transform import pyramid_reduce, resize
 
+from napari_dip_fusion.interruption import checkpoint
 from napari_dip_fusion.methods.selection import select_strongest
 
 Floats = NDArray[np.float32]
@@ -71,11 +72,13 @@ def laplacian(sources: Floats, *, levels: int = 4) -> Floats:
 
 
 def _reduce(image: Doubles) -> Doubles:
+    checkpoint()
     return np.asarray(pyramid_reduce(image, preserve_range=True))  # type: ignore[no-untyped-call]
 
 
 def _expand(image: Doubles, shape: tuple[int, ...]) -> Doubles:
     """Enlarge an image to a shape, as scikit-image's pyramid_expand does to whole multiples."""
+    checkpoint()
     larger = resize(  # type: ignore[no-untyped-call]
         image, shape, order=1, mode="reflect", anti_aliasing=False
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from napari_dip_fusion.interruption import checkpoint
 from napari_dip_fusion.methods.weights import load_weights
 
 URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
@@ -77,6 +78,7 @@ class Vgg19Features(nn.Module):
         first_of_block = True
         x = images
         for layer in self.features:
+            checkpoint()
             x = layer(x)
             if isinstance(layer, nn.Conv2d) and first_of_block:
                 read.append(torch.relu(x) if self.after_relu else x)

@@ -5,6 +5,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from napari_dip_fusion.interruption import checkpoint
+
 # Rows and columns of a tile: 128 KiB of float64 a plane, so that the planes of a pair and a few
 # temporaries fit the second-level cache of most processors.
 _TILE = (64, 256)
@@ -33,4 +35,5 @@ def cut_tiles(stack: NDArray[Any], overlap: int = 0) -> Iterator[NDArray[Any]]:
 def cut_rows(count: int, overlap: int = 0) -> Iterator[slice]:
     """Yield slices that cut `count` rows to the height of tiles, with `overlap` shared rows."""
     for top in range(0, count - overlap, _TILE[0]):
+        checkpoint()
         yield slice(top, top + _TILE[0] + overlap)

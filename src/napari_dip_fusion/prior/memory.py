@@ -1,7 +1,6 @@
-"""How much memory a run needs, and whether there is so much."""
+"""How much memory the fit of a network needs."""
 
-from napari_dip_fusion.config import FusionConfig, NetworkSettings
-from napari_dip_fusion.prior.devices import measure_free_memory
+from napari_dip_fusion.config import NetworkSettings
 
 # Work space of the libraries, and what their padding and alignment add; both
 # measured as peak resident memory of whole runs (benchmarks/memory.py).
@@ -9,12 +8,12 @@ _WORK_SPACE = 110e6
 _MARGIN = 1.05
 
 
-def estimate_memory(config: FusionConfig, shape: tuple[int, int], count: int) -> int:
-    """Estimate the memory of a run in bytes.
+def estimate_network_memory(network: NetworkSettings, shape: tuple[int, int], count: int) -> int:
+    """Estimate the memory of a run with a network in bytes.
 
     Parameters
     ----------
-    config : FusionConfig
+    network : NetworkSettings
     shape : (M, N)
         Size of the images in pixels.
     count : int
@@ -27,7 +26,6 @@ def estimate_memory(config: FusionConfig, shape: tuple[int, int], count: int) ->
         and gradients that are alive beside them, plus weights, Adam's moments,
         the images and the libraries' work space.
     """
-    network = config.network
     rows, columns = (pad_size(n, network.depth) for n in shape)
     inputs = count + 1 if network.net_input == "sources" else network.channels
     features = 0.0
@@ -49,53 +47,6 @@ def estimate_memory(config: FusionConfig, shape: tuple[int, int], count: int) ->
     # Sources, denoised sources and gains of both bands, and the images made from them.
     images = rows * columns * 4 * (4 * count + 8)
     return int(_MARGIN * (rows * columns * 4 * pixel_values + weights + images) + _WORK_SPACE)
-
-
-def check_memory(
-    config: FusionConfig, shape: tuple[int, int], count: int, device: str, *, smallest: int
-) -> None:
-    """Refuse a run that needs more memory than is free.
-
-    Parameters
-    ----------
-    config, shape, count
-        As for :func:`estimate_memory`.
-    device : str
-        A device that is there.
-    smallest : int
-        Side in pixels below which no smaller images are advised.
-
-    Raises
-    ------
-    ValueError
-        If there is too little memory; the message says what would fit.
-    """
-    needed, free = estimate_memory(config, shape, count), measure_free_memory(device)
-    if needed <= free:
-        return
-    raise ValueError(
-        f"{shape[0]}x{shape[1]} pixels with width {config.network.width} need about "
-        f"{needed / 1e9:.1f} GB, but {device} has {free / 1e9:.1f} GB free; "
-        f"{_advise_what_fits(config, shape, count, free, smallest)}"
-    )
-
-
-def _advise_what_fits(
-    config: FusionConfig, shape: tuple[int, int], count: int, free: int, smallest: int
-) -> str:
-    """Return advice on a run that needs no more memory than is free."""
-    rows, columns = shape
-    # Halves of the width, and sides that are shorter in steps of a twentieth.
-    widths = [config.network.width >> n for n in range(1, 8) if config.network.width >> n >= 4]
-    sizes = [(rows * n // 20, columns * n // 20) for n in range(19, 0, -1)]
-    width = next(
-        (w for w in widths if estimate_memory(config.replace(width=w), shape, count) <= free), None
-    )
-    size = next((s for s in sizes if estimate_memory(config, s, count) <= free), None)
-    fitting = [f"width {width}"] if width else []
-    if size and min(size) >= smallest:
-        fitting.append(f"images of at most {size[0]}x{size[1]} pixels")
-    return f"use {', or '.join(fitting)}" if fitting else "free memory, or use another machine"
 
 
 def pad_size(size: int, depth: int) -> int:

@@ -1,11 +1,13 @@
 """Analyze sources before any optimization: their noise, gains and consensus image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.interruption import checkpoint
 from napari_dip_fusion.sensor.bands import Bands, SensorModel, estimate_sensor_model, split_bands
 from napari_dip_fusion.sensor.consensus import consensus_weight
 from napari_dip_fusion.sensor.denoising import denoise, filter_wiener, remove_speckle
@@ -39,7 +41,8 @@ class Analysis:
         T of the noisy sources, to which the network is fitted. The mean that
         clipping gave the noise of dark pixels is subtracted.
     consensus : ndarray of shape (M, N)
-        T of the denoised sources; without noise, the target itself.
+        T of the denoised sources; without noise, the target itself. Only gains of unit norm take
+        it out of [0, 1].
     floor : float
         Smallest value of the loss.
     """
@@ -81,7 +84,7 @@ class Analysis:
         The mean of `image` and the denoised consensus image tells structure
         from noise in an empirical Wiener filter of the target; the result is
         the mean of the filtered target and the denoised consensus image, which
-        err in different ways. Without noise the result is the target itself.
+        err in different ways. It is meant for sources with noise.
 
         Parameters
         ----------
@@ -92,8 +95,6 @@ class Analysis:
         -------
         ndarray of shape (M, N), float32 in [0, 1]
         """
-        if not any(self.noise):
-            return self.target.clip(0, 1)
         # The noise of T = sum_i beta_i X_i / w has the variance sum_i beta_i^2 s_i^2 / w^2.
         beta = self.model.gains
         variance = np.sum(self.variances * beta**2, axis=0)
@@ -103,8 +104,35 @@ class Analysis:
         return np.asarray((filtered + self.consensus) / 2, dtype=np.float32)
 
 
-def analyze(images: Floats, config: FusionConfig) -> Analysis:
-    """Estimate noise, gains and consensus image of prepared sources.
+@dataclass(frozen=True)
+class SourceNoise:
+    """The noise that was found in one source; both are 0 in a source without."""
+
+    white: float = 0.0
+    """Standard deviation of noise that is the same everywhere."""
+    speckle: float = 0.0
+    """Standard deviation of noise in proportion to the signal, in units of the signal."""
+
+    def __bool__(self) -> bool:
+        return self.white > 0 or self.speckle > 0
+
+
+def find_noise(images: Floats, config: FusionConfig) -> tuple[SourceNoise, ...]:
+    """Estimate the noise of each prepared source, without removing it.
+
+    Parameters
+    ----------
+    images, config
+        As for :func:`analyze`. Where the settings say so, no noise is looked for.
+    """
+    look = config.denoising.noise == "auto"
+    return tuple(_find_noise(image) if look else SourceNoise() for image in images)
+
+
+def analyze(
+    images: Floats, config: FusionConfig, noise: Sequence[SourceNoise] | None = None
+) -> Analysis:
+    """Remove the noise of prepared sources, and estimate their gains and consensus image.
 
     Parameters
     ----------
@@ -112,6 +140,8 @@ def analyze(images: Floats, config: FusionConfig) -> Analysis:
         The prepared sources.
     config : FusionConfig
         Its groups ``gains`` and ``denoising`` are used.
+    noise : sequence of K SourceNoise, optional
+        From :func:`find_noise`, which is called without it.
 
     Returns
     -------
@@ -122,13 +152,14 @@ def analyze(images: Floats, config: FusionConfig) -> Analysis:
     ValueError
         If the images are smaller than a patch.
     """
-    cleaned = [_clean(i, config.denoising.noise == "auto") for i in images]
+    known = find_noise(images, config) if noise is None else noise
+    cleaned = [_clean(image, found) for image, found in zip(images, known, strict=True)]
     denoised = np.stack([c.denoised for c in cleaned])
-    noise = tuple(float(np.sqrt(np.mean(c.variance))) for c in cleaned)
+    deviations = tuple(float(np.sqrt(np.mean(c.variance))) for c in cleaned)
     bands = split_bands(denoised, config.gains.band_sigma)
     model = _estimate_model(bands, config)
     target = consensus = model.consensus(bands)
-    if any(noise):
+    if any(known):
         # The gains are those of the denoised sources, because noise would draw them towards the
         # noisiest source; target and floor are made with them from the noisy sources.
         unbiased = np.stack([c.unbiased for c in cleaned])
@@ -136,7 +167,7 @@ def analyze(images: Floats, config: FusionConfig) -> Analysis:
         consensus = consensus.clip(0, 1)
         bands = split_bands(images, config.gains.band_sigma)
     return Analysis(
-        noise=noise,
+        noise=deviations,
         variances=np.stack(np.broadcast_arrays(*(np.atleast_2d(c.variance) for c in cleaned))),
         denoised=denoised,
         model=model,
@@ -144,15 +175,6 @@ def analyze(images: Floats, config: FusionConfig) -> Analysis:
         consensus=consensus,
         floor=model.loss_floor(bands),
     )
-
-
-def estimate_quick_consensus(images: Floats, config: FusionConfig) -> Floats:
-    """Return T of the sources as they are, clipped to [0, 1], shape (M, N).
-
-    It takes no denoising, so that there is a first image to show within a fraction of a second.
-    """
-    bands = split_bands(images, config.gains.band_sigma)
-    return _estimate_model(bands, config).consensus(bands).clip(0, 1)
 
 
 def _estimate_model(bands: Bands, config: FusionConfig) -> SensorModel:
@@ -177,14 +199,19 @@ class _CleanSource:
     """Variance of the noise, everywhere or at each pixel."""
 
 
-def _clean(image: Floats, look: bool) -> _CleanSource:
-    """Estimate the noise of a source, if `look`, and remove it."""
+def _find_noise(image: Floats) -> SourceNoise:
+    checkpoint()
     # Speckle first: it would pass for white noise of its mean strength.
-    proportion = estimate_speckle(image) if look else 0.0
-    if proportion > 0:
-        signal = remove_speckle(image, proportion).clip(0, 1)
-        return _CleanSource(image, signal, np.square(np.float32(proportion) * signal))
-    sigma = estimate_noise(image) if look else 0.0
+    speckle = estimate_speckle(image)
+    return SourceNoise(speckle=speckle) if speckle else SourceNoise(white=estimate_noise(image))
+
+
+def _clean(image: Floats, noise: SourceNoise) -> _CleanSource:
+    """Remove the noise of a source."""
+    if noise.speckle > 0:
+        signal = remove_speckle(image, noise.speckle).clip(0, 1)
+        return _CleanSource(image, signal, np.square(np.float32(noise.speckle) * signal))
+    sigma = noise.white
     variance = np.square(np.asarray(sigma, dtype=np.float32))
     if sigma == 0:
         return _CleanSource(image, image, variance)

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+from napari_dip_fusion.interruption import checkpoint
 from napari_dip_fusion.sensor.consensus import consensus, loss_floor
 from napari_dip_fusion.sensor.gains import check_gain_options, compute_gains
 from napari_dip_fusion.sensor.stacks import check_finite, stack_sources
@@ -85,8 +88,13 @@ def split_bands(sources: Sequence[ArrayLike] | ArrayLike, sigma: float) -> Bands
     stack = stack_sources(sources)
     if sigma == 0:
         return Bands(None, stack)
-    base = np.stack([ndimage.gaussian_filter(s, sigma, mode="reflect") for s in stack])
+    base = np.stack([_blur(source, sigma) for source in stack])
     return Bands(base, stack - base)
+
+
+def _blur(source: NDArray[Any], sigma: float) -> NDArray[Any]:
+    checkpoint()
+    return np.asarray(ndimage.gaussian_filter(source, sigma, mode="reflect"))
 
 
 def estimate_sensor_model(
@@ -129,7 +137,9 @@ def estimate_sensor_model(
     # NumPy and SciPy let go of Python's lock while they compute, so that both bands are worked on
     # at the same time where a second core is idle.
     with ThreadPoolExecutor(max_workers=1) as beside:
-        base_gains = beside.submit(compute_gains, [bands.base, bands.details], *options, 1.0)
+        both = partial(compute_gains, [bands.base, bands.details], *options, 1.0)
+        # In a copy of this context, so that stopping the run ends the other thread as well.
+        base_gains = beside.submit(copy_context().run, both)
         gains = compute_gains([bands.details], *options, sharpness)
         guides = bands.base + bands.details
         gains = np.stack([_smooth(g, x) for g, x in zip(gains, guides, strict=True)]).clip(0, 1)

@@ -6,6 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from napari_dip_fusion.interruption import checkpoint
+from napari_dip_fusion.sensor.strips import cut_strips
+
 Floats = NDArray[np.float32]
 
 # Side of the patches in pixels, as in BM3D (Dabov et al. 2007, doi:10.1109/TIP.2007.901238).
@@ -18,6 +21,10 @@ _THRESHOLD = 2.7
 # Rows of the image whose patches are transformed at once; those of all rows would take 64 times the
 # memory of the image.
 _ROWS = 64
+
+# Rows that non-local means take at once: they are one long call, which nothing can interrupt. The
+# halo is the distance of the patches that they compare and half a patch.
+_MEANS_ROWS, _MEANS_HALO = 256, 6 + 5 // 2
 
 # Signal below which noise in proportion to it is too weak to matter: 5 of 255 gray levels.
 _DARK = np.float32(0.02)
@@ -58,12 +65,20 @@ def denoise(image: Floats, sigma: float) -> Floats:
     # Imported here because it is slow to import, and clean sources do not need it.
     from skimage.restoration import denoise_nl_means
 
-    # Patch size and distance are those of scikit-image's example of non-local means, which takes an
-    # h of 0.6 to 0.8 sigma where the level of the noise is known.
-    means = denoise_nl_means(
-        image, patch_size=5, patch_distance=6, h=0.8 * sigma, sigma=sigma, fast_mode=True
-    )
-    return filter_wiener(image, sigma, (means + _threshold(image, sigma)) / 2)
+    means: Floats = np.empty_like(image)
+    for rows, around, inside in cut_strips(len(image), _MEANS_ROWS, _MEANS_HALO):
+        # Patch size and distance are those of scikit-image's example of non-local means, which
+        # takes an h of 0.6 to 0.8 sigma where the level of the noise is known.
+        means[rows] = denoise_nl_means(
+            image[around],
+            patch_size=5,
+            patch_distance=6,
+            h=0.8 * sigma,
+            sigma=sigma,
+            fast_mode=True,
+        )[inside]
+    pilot = np.asarray((means + _threshold(image, sigma)) / 2, dtype=np.float32)
+    return filter_wiener(image, sigma, pilot)
 
 
 def remove_speckle(image: Floats, proportion: float) -> Floats:
@@ -168,6 +183,7 @@ def _cut_patches(*images: Floats) -> Iterator[tuple[int, list[Floats]]]:
         for i in images
     ]
     for start in range(0, len(views[0]), _ROWS):
+        checkpoint()
         yield start, [view[start : start + _ROWS] for view in views]
 
 

@@ -6,6 +6,8 @@ as the halo is as wide as the window reaches.
 
 from collections.abc import Iterator
 
+from napari_dip_fusion.interruption import checkpoint
+
 
 def cut_strips(rows: int, size: int, halo: int) -> Iterator[tuple[slice, slice, slice]]:
     """Yield the strips of an image from top to bottom.
@@ -27,5 +29,6 @@ def cut_strips(rows: int, size: int, halo: int) -> Iterator[tuple[slice, slice, 
     """
     for start in range(0, rows, size):
         stop = min(start + size, rows)
+        checkpoint()
         top = max(start - halo, 0)
         yield slice(start, stop), slice(top, stop + halo), slice(start - top, stop - top)

@@ -32,7 +32,7 @@ def test_every_method_has_a_row_that_says_what_it_is(methods):
 
 
 def test_all_but_the_slowest_are_ticked_at_first(methods):
-    assert set(label_methods()) - set(methods.get_chosen()) == {"dip-quality", "dip-paper"}
+    assert set(label_methods()) - set(methods.get_chosen()) == {"dip-paper"}
     assert OWN not in methods.get_chosen()
 
 

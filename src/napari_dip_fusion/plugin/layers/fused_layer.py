@@ -20,6 +20,8 @@ class FusedLayer:
     name : str
         Wish for a name; the layer takes a fresh one.
     place : Placement
+    above : FusedLayer, optional
+        Another such layer, under which this one appears.
 
     Attributes
     ----------
@@ -27,8 +29,11 @@ class FusedLayer:
         None before the first image.
     """
 
-    def __init__(self, viewer: Viewer, name: str, place: Placement) -> None:
+    def __init__(
+        self, viewer: Viewer, name: str, place: Placement, *, above: "FusedLayer | None" = None
+    ) -> None:
         self._viewer = viewer
+        self._above = above
         self._name = name
         self._place = place
         self.layer: Image | None = None
@@ -67,7 +72,16 @@ class FusedLayer:
             self.layer = add_fused_layer(
                 self._viewer, image, self._name, self._place, metadata=metadata
             )
+            self._move_under()
             return
         # In place, so that colors and limits that the user has set stay.
         self.layer.data = self._place.expand(image)
         self.layer.metadata.update(metadata)
+
+    def _move_under(self) -> None:
+        """Leave in sight what is to be seen, and what was selected selected."""
+        if self._above is None or self._above.layer is None or not self._above.in_viewer:
+            return
+        layers = self._viewer.layers
+        layers.move(layers.index(self.layer), layers.index(self._above.layer))
+        layers.selection.active = self._above.layer

@@ -11,8 +11,8 @@ from napari.utils.transforms import CompositeAffine
 from numpy.typing import NDArray
 
 from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.fusion.memory import estimate_memory
 from napari_dip_fusion.prior.devices import measure_free_memory, resolve_device, torch_is_imported
-from napari_dip_fusion.prior.memory import estimate_memory
 
 Matrix = NDArray[np.float64]
 

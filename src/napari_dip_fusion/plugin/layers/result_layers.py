@@ -28,6 +28,11 @@ def name_fused(names: Sequence[str]) -> str:
     return f"fused {' + '.join(names)}"
 
 
+def name_network(names: Sequence[str]) -> str:
+    """Return a name for what the network makes of sources with these names, while it runs."""
+    return f"network of {' + '.join(names)} (preview)"
+
+
 def name_consensus(names: Sequence[str]) -> str:
     """Return a name for the consensus image of sources with these names."""
     return f"consensus {' + '.join(names)}"

@@ -117,8 +117,7 @@ def run_methods(
     plan : Plan
         What to read; of its settings only those of the intensities count.
     control : RunControl
-        Stop and discard both end the run within one iteration; methods that do
-        not iterate are finished first.
+        Stop and discard both end the run within one iteration or step.
     entries : sequence of Entry
     which : sequence of str
         Names of metrics.
@@ -140,11 +139,7 @@ def run_methods(
     )
     for done, entry in enumerate(entries):
         yield MethodProgress(entry, done, 0.0)
-        for event in _limit_progress(_run(entry, done, prepared, plan.config, which, control)):
-            # The control of the core knows stopping only, which ends a method within an iteration.
-            if control.discarded:
-                break
-            yield event
+        yield from _limit_progress(_run(entry, done, prepared, plan.config, which, control))
         if control.stopped or control.discarded:
             yield ComparisonEnded(stopped=True)
             return

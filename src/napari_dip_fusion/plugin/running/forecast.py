@@ -6,18 +6,17 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import Control
+from napari_dip_fusion.fusion.memory import estimate_memory, may_run_network
 from napari_dip_fusion.fusion.timing import (
     Estimate,
     estimate_run,
     format_bytes,
-    format_seconds,
 )
 from napari_dip_fusion.plugin.running.active_runs import has_active_run
 from napari_dip_fusion.plugin.running.plan import Plan
 from napari_dip_fusion.plugin.running.run_events import Failed
 from napari_dip_fusion.plugin.running.tasks import Tasks
 from napari_dip_fusion.prior.devices import measure_free_memory, resolve_device, torch_is_imported
-from napari_dip_fusion.prior.memory import estimate_memory
 
 DELAY = 500
 """Milliseconds for which settings must stay as they are before they are tried."""
@@ -108,10 +107,12 @@ def describe_need(plan: Plan, expected: Estimate | None) -> str:
     expected : Estimate or None
         None as long as the time is not known.
     """
-    device = resolve_device(plan.config.compute.device) if torch_is_imported() else "cpu"
+    # Only a network may run on a GPU.
+    network = may_run_network(plan.config) and torch_is_imported()
+    device = resolve_device(plan.config.compute.device) if network else "cpu"
     needed = estimate_memory(plan.config, plan.shape, len(plan.readers))
     free = measure_free_memory(device)
-    time = "" if expected is None else f"{format_seconds(expected.seconds)} at most, "
+    time = "" if expected is None else f"{expected.time}, "
     # One line at the widget's least width, so that nothing moves when the time is known.
     line = f"About {time}{format_bytes(needed)} of {format_bytes(free)} on {device}"
     if needed <= free:

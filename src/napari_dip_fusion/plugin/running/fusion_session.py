@@ -9,7 +9,7 @@ from qtpy.QtCore import QObject
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import Done, FusionResult, Preview, continue_fuse, iter_fuse
 from napari_dip_fusion.plugin.layers.fused_layer import FusedLayer
-from napari_dip_fusion.plugin.layers.result_layers import name_fused
+from napari_dip_fusion.plugin.layers.result_layers import name_fused, name_network
 from napari_dip_fusion.plugin.running.active_runs import refuse_second_run
 from napari_dip_fusion.plugin.running.plan import Plan
 from napari_dip_fusion.plugin.running.run_events import (
@@ -35,7 +35,8 @@ class FusionSession(Session):
     plan : Plan or None
         The plan of the last run; its layers and readers are dropped when the run ends.
     fused : FusedLayer or None
-        The layer of the last run.
+        The layer of the last run. What its network makes on the way is a worse image, which is
+        shown in a layer of its own under it until the run ends.
     result : FusionResult or None
         The result of the last run, with what a continuation and the metrics need.
     """
@@ -44,6 +45,7 @@ class FusionSession(Session):
         super().__init__(viewer, parent)
         self.plan: Plan | None = None
         self.fused: FusedLayer | None = None
+        self._network: FusedLayer | None = None
         self.result: FusionResult | None = None
         self._events.connect(viewer.layers.events.removed, self._check_fused_layer)
 
@@ -71,6 +73,7 @@ class FusionSession(Session):
         self.forget()
         self.plan = plan
         self.fused = FusedLayer(self._viewer, name_fused(plan.names), plan.place)
+        self._network = self._make_network_layer(plan)
         self._run(plan, _fuse_planes)
 
     def continue_for(self, iterations: int) -> None:
@@ -99,6 +102,7 @@ class FusionSession(Session):
                 result, iterations, control=control, preview_rate=plan.preview_rate
             )
 
+        self._network = self._make_network_layer(plan)
         self._run(plan, events)
 
     def discard(self) -> None:
@@ -136,8 +140,9 @@ class FusionSession(Session):
         if isinstance(event, Preview):
             # From here on the worker may send the next one.
             control.preview_waiting = False
-            if not control.discarded:
-                self.fused.preview(event.image)
+            shown = self._network if event.iteration else self.fused
+            if not control.discarded and shown is not None:
+                shown.preview(event.image)
         elif isinstance(event, Done | Failed | Discarded):
             # Done may have been on its way when the user discarded the run.
             event = Discarded() if control.discarded else event
@@ -147,6 +152,7 @@ class FusionSession(Session):
 
     def _finish(self, event: Done | Failed | Discarded) -> None:
         assert self.fused is not None
+        self._drop_network_layer()
         if not isinstance(event, Discarded) and event.result is not None:
             self.fused.finish(event.result)
             self.result = event.result
@@ -161,6 +167,15 @@ class FusionSession(Session):
         if self.plan is not None:
             # What a continuation and the metrics need is in the result.
             self.plan = self.plan.drop_data()
+
+    def _make_network_layer(self, plan: Plan) -> FusedLayer:
+        name = name_network(plan.names)
+        return FusedLayer(self._viewer, name, plan.place, above=self.fused)
+
+    def _drop_network_layer(self) -> None:
+        if self._network is not None:
+            self._network.discard()
+            self._network = None
 
     def _check_fused_layer(self) -> None:
         """Respond to a removal of the fused layer, if it is gone."""

@@ -8,10 +8,9 @@ import logging
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
-from threading import Event as Flag
 from typing import TypeVar
 
-from napari_dip_fusion.errors import FusionError
+from napari_dip_fusion.errors import FusionError, StoppedError
 from napari_dip_fusion.fusion import Control, Done, Event, FusionResult, Preview, StepDone
 from napari_dip_fusion.prior.devices import torch_is_imported
 
@@ -29,7 +28,7 @@ TORCH_HELP = (
 
 
 class RunControl(Control):
-    """A control that can also throw a run away.
+    """A control that also counts the previews on their way.
 
     Attributes
     ----------
@@ -40,25 +39,7 @@ class RunControl(Control):
 
     def __init__(self) -> None:
         super().__init__()
-        self._discarded = Flag()
         self.preview_waiting = False
-
-    def discard(self) -> None:
-        """End the run within one iteration, without a result."""
-        self._discarded.set()
-        # A paused run must go on to notice it.
-        self.resume()
-
-    @property
-    def discarded(self) -> bool:
-        """Whether :meth:`discard` was called."""
-        return self._discarded.is_set()
-
-    def pause(self) -> None:
-        """Hold the run before its next iteration."""
-        # Pause may be pressed after Discard, before the run has ended.
-        if not self.discarded:
-            super().pause()
 
 
 @dataclass(frozen=True)
@@ -97,7 +78,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Discarded:
-    """The run ended because the user threw it away."""
+    """The run ended because the user threw it away, or stopped it before it had an image."""
 
 
 RunEvent = Event | Progress | Failed | Discarded
@@ -127,6 +108,8 @@ def relay(
     outcome: T | Failed | Discarded | None
     try:
         outcome = yield from _thin_out(events, control, interval)
+    except StoppedError:
+        outcome = Discarded()
     except Exception as error:
         outcome = report_failure(error)
     finally:

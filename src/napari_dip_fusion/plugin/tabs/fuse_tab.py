@@ -69,6 +69,7 @@ class FuseTab(Container[Widget]):
         self.forecast = Forecast()
         self._build()
         self.panel.fuse_wanted.connect(self.fuse)
+        self.panel.network_wanted.connect(partial(self.fuse, network="always"))
         self.panel.gains_wanted.connect(self.add_gain_maps)
         self.metrics.wanted.connect(self.compute_metrics)
         self.session.reported.connect(self._report)
@@ -83,10 +84,11 @@ class FuseTab(Container[Widget]):
 
     # -- what the buttons do --------------------------------------------------
 
-    def fuse(self) -> None:
-        """Fuse the chosen layers."""
+    def fuse(self, **changes: Any) -> None:
+        """Fuse the chosen layers, with changes of the settings that the form has."""
         try:
             plan = self._planner.take()
+            plan = replace(plan, config=plan.config.replace(**changes))
             self.session.start(plan)
         except ValueError as error:
             self.panel.message.say(str(error))

@@ -6,7 +6,8 @@ from psygnal import Signal
 from qtpy.QtWidgets import QSpinBox
 
 from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.fusion import Done, GainsReady
+from napari_dip_fusion.fusion import Decided, Done, GainsReady
+from napari_dip_fusion.fusion.result import ENDINGS
 from napari_dip_fusion.fusion.timing import format_seconds
 from napari_dip_fusion.plugin.forms.layout import Text, make_row
 from napari_dip_fusion.plugin.forms.native_widget import NativeWidget
@@ -16,21 +17,11 @@ from napari_dip_fusion.plugin.running.session import Phase
 from napari_dip_fusion.plugin.tabs.loss_plot import LossPlot
 from napari_dip_fusion.plugin.tabs.run_progress import RunProgress
 
-ENDINGS = {
-    "iterations": "all iterations were made",
-    "noise": "what is left is noise",
-    "clean": "no noise: the rest is given back",
-    "plateau": "the excess no longer falls",
-    "time": "its time was used up",
-    "stopped": "stopped, and the best image kept",
-}
-"""How a run ended, by :attr:`FusionResult.stop_reason`."""
-
 
 class RunPanel(Container[Widget]):
     """Fuse, gain maps, stop, pause, discard, continue; progress and loss.
 
-    Emits ``fuse_wanted`` and ``gains_wanted`` when these buttons are pressed;
+    Emits ``fuse_wanted``, ``network_wanted`` and ``gains_wanted`` when these buttons are pressed;
     the other buttons act on the session.
 
     Parameters
@@ -41,12 +32,13 @@ class RunPanel(Container[Widget]):
     """
 
     fuse_wanted = Signal()
+    network_wanted = Signal()
     gains_wanted = Signal()
 
     def __init__(self, session: FusionSession, theme: str) -> None:
         super().__init__(labels=False)
         self._session = session
-        self._ready = self._gains_ready = self._paused = False
+        self._ready = self._gains_ready = self._paused = self._network = False
         self._notes: list[str] = []
         self._theme = theme
         self._plot: LossPlot | None = None
@@ -82,8 +74,9 @@ class RunPanel(Container[Widget]):
         self._notes = []
         self.message.say("")
         # A continuation goes on with the old curve.
-        if afresh:
-            self.plot.clear_data()
+        if afresh and self._plot is not None:
+            self._plot.clear_data()
+            self._plot.hide()
         self.speed.value = "preparing"
         self.progress.begin(iterations)
 
@@ -91,8 +84,11 @@ class RunPanel(Container[Widget]):
         """Show an event of the run."""
         if isinstance(event, Progress):
             self._show_progress(event)
+        elif isinstance(event, Decided):
+            self._network = event.network
+            self.speed.value = "removing the noise" if event.noisy else "estimating the gains"
         elif isinstance(event, GainsReady):
-            self.speed.value = "building the network"
+            self.speed.value = "building the network" if self._network else "scoring"
         elif isinstance(event, Done | Failed | Discarded):
             self._show_end(event)
 
@@ -124,11 +120,17 @@ class RunPanel(Container[Widget]):
         self.more.setValue(100)
         self.more.setSuffix(" iterations")
         self.more.setToolTip(f"Iterations to add to the last run, to {most:,} in all.")
+        self.network_button = PushButton(
+            text="Run the network anyway",
+            tooltip="Fuse once more, with the network's own image as the result: no noise was "
+            "found, so that it can only come near the consensus image that is shown.",
+        )
         self.start_row = make_row(self.gains_button, self.fuse_button)
         self.run_row = make_row(self.stop_button, self.pause_button, self.discard_button)
         self.continue_row = make_row(self.continue_button, NativeWidget(self.more))
         self.fuse_button.changed.connect(self._want_fusion)
         self.gains_button.changed.connect(self._want_gains)
+        self.network_button.changed.connect(self._want_network)
         self.stop_button.changed.connect(self._session.stop)
         self.pause_button.changed.connect(self._session.toggle_pause)
         self.discard_button.changed.connect(self._session.discard)
@@ -151,6 +153,7 @@ class RunPanel(Container[Widget]):
                 self.speed,
                 self.run_row,
                 self.message,
+                self.network_button,
                 self.continue_row,
             ]
         )
@@ -179,8 +182,8 @@ class RunPanel(Container[Widget]):
             self.speed.value = "going on"
         self._paused = phase is Phase.PAUSED
         self.continue_row.visible = self._session.can_continue
-        if not idle:
-            self.plot.show()
+        self.network_button.visible = idle and self._ends_exact()
+        self.network_button.enabled = self._ready
 
     def _show_progress(self, event: Progress) -> None:
         # Painted once, not at each change: a paint makes Qt compose the whole window.
@@ -198,19 +201,20 @@ class RunPanel(Container[Widget]):
         if self._session.phase is Phase.RUNNING:
             left = format_seconds(last.remaining)
             self.speed.value = f"{_format_rate(last.rate)}, {left} left, excess {last.excess:.2g}"
+        self.plot.show()
         self.plot.add([s.iteration for s in event.steps], [s.loss for s in event.steps], last.floor)
 
     def _show_end(self, event: Done | Failed | Discarded) -> None:
         self.progress.close_activity()
         if isinstance(event, Done):
             text = _describe_end(event)
-            self.plot.setVisible(len(event.result.losses) > 0)
         elif isinstance(event, Failed):
             kept = ".\nThe best image so far was kept." if event.result is not None else ""
             text = f"The fusion failed: {event.message}{kept}"
         else:
             text = "Discarded."
-            self.plot.hide()
+            if self._plot is not None:
+                self._plot.hide()
         self.message.say("\n".join([text, *self._notes]))
         self._show_phase()
 
@@ -220,10 +224,18 @@ class RunPanel(Container[Widget]):
             self._notes.append(text)
             self.message.say("\n".join(self._notes))
 
+    def _ends_exact(self) -> bool:
+        """Tell whether the last run ended without a network, since none could change its image."""
+        result = self._session.result
+        return result is not None and result.stop_reason == "exact"
+
     # -- buttons ------------------------------------------------------------
 
     def _want_fusion(self) -> None:
         self.fuse_wanted.emit()
+
+    def _want_network(self) -> None:
+        self.network_wanted.emit()
 
     def _want_gains(self) -> None:
         self.gains_wanted.emit()
@@ -243,12 +255,10 @@ class RunPanel(Container[Widget]):
 def _describe_end(event: Done) -> str:
     result = event.result
     seconds = result.record["seconds"]["total"]
+    why = ENDINGS.get(result.stop_reason, result.stop_reason)
     if not len(result.losses):
-        return f"Done in {format_seconds(seconds)}, without iterations."
-    return (
-        f"Done: {len(result.losses)} iterations in {format_seconds(seconds)} "
-        f"({ENDINGS.get(result.stop_reason, result.stop_reason)})."
-    )
+        return f"Done in {format_seconds(seconds)} ({why})."
+    return f"Done: {len(result.losses)} iterations in {format_seconds(seconds)} ({why})."
 
 
 def _format_rate(rate: float) -> str:
