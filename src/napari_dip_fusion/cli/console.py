@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
 from typing import Any, TextIO
 
@@ -30,17 +31,37 @@ from napari_dip_fusion.metrics import METRICS
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
+WARNING = "dip-fusion: warning: "
+"""How a line that warns starts."""
+
 _COLUMNS = 6  # metrics that fit beside each other on a terminal of 80 columns
+
+_collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
 
 
 def message(text: str) -> None:
     """Print one line to the error stream, where it does not mix with results."""
-    err.print(text, markup=False, soft_wrap=True)
+    lines = _collected.get()
+    if lines is None:
+        err.print(text, markup=False, soft_wrap=True)
+    else:
+        lines.append(text)
 
 
 def warn(text: str) -> None:
     """Print a warning of one line to the error stream."""
-    message(f"dip-fusion: warning: {text}")
+    message(f"{WARNING}{text}")
+
+
+@contextmanager
+def collect_messages() -> Iterator[list[str]]:
+    """Collect lines in place of printing them: of a process that shares its terminal."""
+    lines: list[str] = []
+    token = _collected.set(lines)
+    try:
+        yield lines
+    finally:
+        _collected.reset(token)
 
 
 @contextmanager

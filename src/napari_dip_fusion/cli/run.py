@@ -75,15 +75,7 @@ def run_fusion(
         Entries that are added to the run record.
     """
     control = Control()
-    files = [str(p.resolve()) if isinstance(p, Path) else None for p in paths]
-    names = [p.name if isinstance(p, Path) else p for p in paths]
-    prepared = prepare_sources(
-        arrays,
-        intensity=config.intensity,
-        percentiles=config.percentiles,
-        names=names,
-        paths=files,
-    )
+    prepared = prepare_files(arrays, paths, config)
 
     def announce(decided: Decided | None = None) -> None:
         if not quiet:
@@ -94,6 +86,21 @@ def run_fusion(
     with console.keep_best_on_interrupt(control):
         events = fusion.iter_fuse(prepared, config, control=control, notes=notes)
         return console.watch(events, quiet=quiet, announce=announce)
+
+
+def prepare_files(
+    arrays: Sequence[NDArray[Any]], paths: Sequence[Path | str], config: FusionConfig
+) -> PreparedSources:
+    """Bring what was read of files to [0, 1], under the names that a run record gives them."""
+    files = [str(p.resolve()) if isinstance(p, Path) else None for p in paths]
+    names = [p.name if isinstance(p, Path) else p for p in paths]
+    return prepare_sources(
+        arrays,
+        intensity=config.intensity,
+        percentiles=config.percentiles,
+        names=names,
+        paths=files,
+    )
 
 
 def _announce(prepared: PreparedSources, config: FusionConfig, decided: Decided | None) -> None:

@@ -58,11 +58,10 @@ def collect_sets(
         raise ValueError("give source files or --pairs-from, not both")
     if not folder.is_dir():
         raise ValueError(f"--pairs-from takes a folder, got {folder}")
-    written = [(output / name).resolve() for name in ("results", "figures")]
+    written = [output / name for name in ("results", "figures")]
     found = [
-        _make_set(name, _name_kind(folder, inner), paths, read)
-        for inner in [folder, *sorted(p for p in folder.rglob("*") if p.is_dir())]
-        if inner.resolve() not in written
+        _make_set(name, name_kind(folder, inner), paths, read)
+        for inner in list_folders(folder, skip=written)
         for name, paths in find_sets(inner).items()
     ]
     if not found:
@@ -73,7 +72,17 @@ def collect_sets(
     return found
 
 
-def _name_kind(folder: Path, inner: Path) -> str:
+def list_folders(folder: Path, *, skip: Sequence[Path]) -> list[Path]:
+    """Return a folder and all below it, without those to skip and what is in them."""
+    # A folder around this one is not skipped: this one is what was asked for.
+    around = folder.resolve().parents
+    skipped = {path.resolve() for path in skip} - set(around)
+    inner = [folder, *sorted(p for p in folder.rglob("*") if p.is_dir())]
+    return [p for p in inner if not skipped & {p.resolve(), *p.resolve().parents}]
+
+
+def name_kind(folder: Path, inner: Path) -> str:
+    """Return the name of what is in a folder, or in one below it."""
     return "-".join(inner.relative_to(folder).parts) or folder.resolve().name
 
 
