@@ -21,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _make_app() -> typer.Typer:
+    from napari_dip_fusion.cli.batch.command import batch_files
     from napari_dip_fusion.cli.compare import compare_files
     from napari_dip_fusion.cli.demo import run_demo
     from napari_dip_fusion.cli.fuse import fuse_files
@@ -38,6 +39,7 @@ def _make_app() -> typer.Typer:
     )
     commands: dict[str, Callable[..., None]] = {
         "fuse": fuse_files,
+        "batch": batch_files,
         "compare": compare_files,
         "metrics": score_files,
         "demo": run_demo,

@@ -1,0 +1,1 @@
+"""The command dip-fusion batch, which fuses many sets of sources with the same settings."""

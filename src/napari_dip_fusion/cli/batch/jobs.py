@@ -1,0 +1,235 @@
+"""One set of a batch: it is fused, or its result of an earlier call is recognized."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from napari_dip_fusion import fusion
+from napari_dip_fusion.cli import console
+from napari_dip_fusion.cli.batch.stopping import StopSwitch
+from napari_dip_fusion.cli.options import Choice
+from napari_dip_fusion.cli.outputs import Outputs, check_outputs, name_record
+from napari_dip_fusion.cli.run import check_count, prepare_files, read_sources
+from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.errors import summarize_error
+from napari_dip_fusion.fusion import Done, FusionResult, StepDone
+from napari_dip_fusion.io import read_images
+from napari_dip_fusion.record import array_sha256, read_record
+from napari_dip_fusion.sources.grid import GridSources
+
+FUSED, THERE, FAILED = "fused", "there already", "failed"
+
+Show = Callable[[float], None]
+
+# Of these settings the image is the same but for rounding: a batch divides the threads among its
+# workers, and goes on with another number of them.
+_FREE = {"threads": 0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is fused how, and where the result goes."""
+
+    name: str
+    paths: tuple[Path, ...]
+    output: Path
+    config: FusionConfig
+    choice: Choice
+    dtype: str | None
+    like: int | None
+    force: bool
+
+    @property
+    def record(self) -> Path:
+        """The run record's file."""
+        return name_record(self.output)
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What the record holds beside settings and sources, as JSON gives it back."""
+        notes = {
+            "choice": dataclasses.asdict(self.choice),
+            "pixels": {"dtype": self.dtype, "like": self.like},
+        }
+        return dict(json.loads(json.dumps(notes)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a set.
+
+    Attributes
+    ----------
+    name : str
+    status : str
+        ``fused``, ``there already`` or ``failed``.
+    reason : str
+        Why it failed.
+    record : dict or None
+        The run record, unless it failed.
+    messages : list of str
+        Lines about its sources, as the command prints them.
+    seconds : float
+        Time from reading to writing.
+    """
+
+    name: str
+    status: str
+    reason: str = ""
+    record: dict[str, Any] | None = None
+    messages: Sequence[str] = ()
+    seconds: float = 0.0
+
+
+def run_job(job: Job, switch: StopSwitch, show: Show | None = None) -> Outcome | None:
+    """Fuse a set and write its result, or say why that failed; None if it was stopped.
+
+    Parameters
+    ----------
+    job : Job
+    switch : StopSwitch
+        Stops the fusion, but not the writing.
+    show : callable, optional
+        Called with the part of the iterations that are made.
+    """
+    start = time.perf_counter()
+    with console.collect_messages() as messages, console.print_warnings_in_one_line():
+        try:
+            status, record = _run(job, switch, show)
+            reason = ""
+        except KeyboardInterrupt:
+            return None
+        except MemoryError:
+            status, record, reason = (
+                FAILED,
+                None,
+                "not enough memory; take one plane, a smaller image, or fewer --workers",
+            )
+        # Whatever is wrong with one set, the others are fused.
+        except Exception as error:
+            status, record, reason = FAILED, None, summarize_error(error, most=1000)
+    return Outcome(
+        name=job.name,
+        status=status,
+        reason=reason,
+        record=record,
+        messages=list(dict.fromkeys(messages)),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _run(job: Job, switch: StopSwitch, show: Show | None) -> tuple[str, dict[str, Any]]:
+    with switch.armed():
+        check_count(job.paths)
+        earlier = find_earlier(job)
+        read = read_sources(job.paths, job.choice)
+        earlier = _keep_if_same_sources(earlier, read.arrays, job)
+        if earlier is not None and _is_whole(job.output):
+            return THERE, earlier
+        outputs = _check(job, read, overwrite=job.force or earlier is not None)
+        result = _fuse(job, read, show)
+    outputs.write(result, read, [path.name for path in job.paths])
+    return FUSED, result.record
+
+
+def _check(job: Job, read: GridSources, *, overwrite: bool) -> Outputs:
+    outputs = Outputs(
+        fused=job.output, record=job.record, dtype=job.dtype, like=job.like, overwrite=overwrite
+    )
+    check_outputs(outputs, job.paths)
+    outputs.check_formats(read, [path.name for path in job.paths])
+    return outputs
+
+
+def _fuse(job: Job, read: GridSources, show: Show | None) -> FusionResult:
+    prepared = prepare_files(read.arrays, job.paths, job.config)
+    for event in fusion.iter_fuse(prepared, job.config, notes=job.notes):
+        if isinstance(event, StepDone) and show is not None:
+            show(event.iteration / event.iterations)
+        elif isinstance(event, Done):
+            return event.result
+    raise AssertionError("a run ends with Done")
+
+
+def find_earlier(job: Job) -> dict[str, Any] | None:
+    """Return the run record of an earlier call with the same settings, None without one.
+
+    Raises
+    ------
+    FileExistsError
+        If there is one with other settings, unless the job is to replace it.
+    """
+    try:
+        record = read_record(job.record)
+    except (ValueError, OSError):
+        return None  # whatever has this name is found by the checks before a run
+    differences = _list_differences(record, job)
+    if not differences:
+        return record
+    if job.force:
+        return None
+    raise FileExistsError(
+        f"{job.output} was made in another way ({', '.join(differences)}); choose another folder "
+        "or add --force"
+    )
+
+
+def _list_differences(record: dict[str, Any], job: Job) -> list[str]:
+    """Return in which settings a record differs from a job, as they are there and here."""
+    pairs = {
+        **_pair_settings(record, job.config),
+        **{
+            f"{group} {name}": ((record.get(group) or {}).get(name), value)
+            for group, values in job.notes.items()
+            for name, value in values.items()
+        },
+        "version": (record.get("versions", {}).get("napari-dip-fusion"), _find_version()),
+    }
+    return [f"{name} {a}, now {b}" for name, (a, b) in pairs.items() if a != b]
+
+
+def _pair_settings(record: dict[str, Any], config: FusionConfig) -> dict[str, tuple[Any, Any]]:
+    try:
+        before = FusionConfig.from_dict(record["config"]).replace(**_FREE).leaves()
+    except ValueError:
+        return {"settings": ("that are not known here", "others")}
+    return {n: (before[n], v) for n, v in config.replace(**_FREE).leaves().items()}
+
+
+def _find_version() -> str:
+    # Another version may fuse or score otherwise.
+    return version("napari-dip-fusion")
+
+
+def _keep_if_same_sources(
+    record: dict[str, Any] | None, arrays: Sequence[NDArray[Any]], job: Job
+) -> dict[str, Any] | None:
+    """Return an earlier record if it is of these very pixels."""
+    if record is None:
+        return None
+    before = [entry.get("sha256") for entry in record["sources"]]
+    now = [array_sha256(array) for array in arrays]
+    if before == now:
+        return record
+    if job.force:
+        return None
+    changed = [p.name for i, p in enumerate(job.paths) if before[i : i + 1] != now[i : i + 1]]
+    raise FileExistsError(
+        f"{job.output} was made of other images (not of {', '.join(changed) or 'these alone'}); "
+        "choose another folder or add --force"
+    )
+
+
+def _is_whole(path: Path) -> bool:
+    """Tell whether a fused image is there and can be read to its end."""
+    try:
+        return read_images(path)[-1].to_numpy().size > 0
+    except (ValueError, OSError):
+        return False

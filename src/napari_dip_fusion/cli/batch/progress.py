@@ -1,0 +1,70 @@
+"""How far a batch is, on the terminal: sets that are done, and the time that is left."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from statistics import fmean
+
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from napari_dip_fusion.cli import console
+from napari_dip_fusion.cli.batch.jobs import FAILED, FUSED, Job, Outcome
+from napari_dip_fusion.fusion.timing import format_seconds
+
+
+class BatchProgress:
+    """A bar of the sets, and a line for each that failed."""
+
+    def __init__(self, bar: Progress, total: int, workers: int, *, quiet: bool) -> None:
+        self._bar, self._quiet = bar, quiet
+        self._total, self._workers = total, workers
+        self._task = bar.add_task("starting", total=total, left="")
+        self._done = 0
+        self._seconds: list[float] = []
+        self._said: set[str] = set()
+
+    def show(self, job: Job, part: float) -> None:
+        """Show that a set is worked at, and how far it is."""
+        text = f"{job.name} {part:.0%}" if part else job.name
+        self._bar.update(self._task, description=escape(text), completed=self._done + part)
+
+    def tell(self, outcome: Outcome) -> None:
+        """Show that a set is done, with what there is to say of it."""
+        self._done += 1
+        if outcome.status == FUSED:
+            self._seconds.append(outcome.seconds)
+        for text in outcome.messages:
+            self._say(text)
+        if outcome.status == FAILED:
+            console.warn(f"{outcome.name} failed: {outcome.reason}")
+        self._bar.update(self._task, completed=self._done, left=self._estimate_left())
+
+    def _say(self, text: str) -> None:
+        wanted = text.startswith(console.WARNING) or not self._quiet
+        if wanted and text not in self._said:
+            self._said.add(text)
+            console.message(text)
+
+    def _estimate_left(self) -> str:
+        """Return the time that the other sets take if they take as long as those before."""
+        rest = self._total - self._done
+        if not self._seconds or not rest:
+            return ""
+        # Less than a set for each worker takes as long as one.
+        rounds = max(rest / self._workers, 1.0)
+        return f"about {format_seconds(rounds * fmean(self._seconds))} left"
+
+
+@contextmanager
+def show_progress(total: int, workers: int, *, quiet: bool) -> Iterator[BatchProgress]:
+    """Show the progress of a batch; a bar is drawn on a terminal only, and not if `quiet`."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    off = quiet or not console.err.is_terminal
+    with Progress(*columns, console=console.err, transient=True, disable=off) as bar:
+        yield BatchProgress(bar, total, workers, quiet=quiet)

@@ -1,0 +1,78 @@
+"""Tables of sets in CSV: a row for each set, a column for each source."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from napari_dip_fusion.cli.batch.sets import BatchSet, Found, drop_ending, make_name
+
+_DELIMITERS = ",;\t"  # spreadsheets of other languages write the others
+_NAMES = ("name", "id")
+_SOURCE = "source"
+
+
+def read_table(path: Path) -> Found:
+    """Read the sets of a table.
+
+    The first row has the names of the columns. Those that start with ``source`` hold the sources,
+    in their order; where there are none, all do but the column ``name`` or ``id``. A relative path
+    is taken from the folder of the table. An empty cell is no source, an empty row no set.
+
+    Raises
+    ------
+    ValueError
+        If the table is not text in UTF-8, has no columns for two sources, no rows, or a row with
+        more cells than columns.
+    """
+    rows = _read_rows(path)
+    header = [cell.strip().casefold() for cell in rows[0]] if rows else []
+    columns = _find_sources(header)
+    if len(columns) < 2:
+        raise ValueError(
+            f"{path} needs a first row with columns for two or more sources, such as "
+            f"name,source1,source2, got {','.join(rows[0]) if rows else 'nothing'}"
+        )
+    sets = [
+        _make_set(path, header, columns, row, line)
+        for line, row in enumerate(rows[1:], start=2)
+        if any(cell.strip() for cell in row)
+    ]
+    if not sets:
+        raise ValueError(f"{path} has no row below its column names; a row is a set of sources")
+    names = ", ".join(rows[0][i].strip() for i in columns)
+    return Found(sets, f"by the rows of {path}, columns {names}")
+
+
+def _read_rows(path: Path) -> list[list[str]]:
+    try:
+        # With or without the mark that spreadsheets put in front of UTF-8.
+        text = path.read_text(encoding="utf-8-sig")
+        first = text.partition("\n")[0]
+        delimiter = max(_DELIMITERS, key=first.count)
+        return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not text in UTF-8; save it as CSV in UTF-8") from error
+    except csv.Error as error:
+        raise ValueError(f"{path} cannot be read as CSV ({error}); save it anew") from error
+
+
+def _find_sources(header: Sequence[str]) -> list[int]:
+    """Return the places of the columns that hold sources."""
+    named = [i for i, title in enumerate(header) if title.startswith(_SOURCE)]
+    return named or [i for i, title in enumerate(header) if title and title not in _NAMES]
+
+
+def _make_set(
+    path: Path, header: Sequence[str], columns: Sequence[int], row: Sequence[str], line: int
+) -> BatchSet:
+    if len(row) > len(header):
+        raise ValueError(
+            f"row {line} of {path} has {len(row)} cells for {len(header)} columns; put a path "
+            "that holds a comma in quotes"
+        )
+    cells = [row[i].strip() for i in columns if i < len(row)]
+    paths = tuple(path.parent / Path(cell).expanduser() for cell in cells if cell)
+    given = next((row[i].strip() for i, t in enumerate(header[: len(row)]) if t in _NAMES), "")
+    stems = "-".join(dict.fromkeys(drop_ending(p.name) for p in paths))
+    return BatchSet(make_name(given or stems or f"row{line}"), paths)
