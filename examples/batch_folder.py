@@ -5,6 +5,9 @@ A pair is two files that share a name up to a suffix, as in ``case1_ct.png`` and
 of the metrics of all::
 
     python examples/batch_folder.py scans fused --suffixes _ct _mr
+
+``dip-fusion batch scans -o fused`` does this and goes on where it was interrupted. The loop
+is for those who want steps of their own between reading and writing.
 """
 
 import argparse
