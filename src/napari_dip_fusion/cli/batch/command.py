@@ -72,8 +72,8 @@ _Workers = Annotated[
     typer.Option(
         min=1,
         help="Sets fused at the same time, each in a process of its own that has its part of the "
-        "processor's threads. The same number of threads gives the same image, another one the "
-        "same but for rounding.",
+        "processor's threads. The same number of threads gives the same image; with another one "
+        "that of dip differs a little, since a network's rounding does.",
     ),
 ]
 _DryRun = Annotated[
