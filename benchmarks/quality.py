@@ -1,6 +1,6 @@
 """Quality of the presets on clean and noisy pairs, beside closed forms and the published set-up.
 
-    python benchmarks/quality.py [--data DIR] [--pairs N] [--quality] [-o FOLDER]
+    python benchmarks/quality.py [--data DIR] [--pairs N] [-o FOLDER]
 
 DATA holds registered pairs: ``ct_mr/N_ct.png`` and ``_mr.png``, ``ir_vis/N_ir.png`` and
 ``_vis.png``, ``multi_focus/N-A.jpg`` and ``-B.jpg``, ``mr_mr/N_t1.tif`` and ``_t2.tif``. Without
@@ -51,7 +51,7 @@ NOISES = (
 # Under this noise all methods are compared by the metrics.
 COMPARED = "gaussian-10"
 
-FAST, QUALITY = "fast", "quality"
+FAST = "fast"
 CLEAN_T, NOISY_T, DENOISED_T = "T", "T of noisy sources", "denoised T"
 NLM_T, BM3D_T = "non-local means, then T", "BM3D, then T"
 SHOWN_CLEAN = ("average", "maximum", "laplacian", "densefuse")
@@ -121,17 +121,13 @@ Job = Callable[[Case], dict[str, Figures]]
 
 
 def by_preset(preset: str) -> Job:
-    """Run a preset; its row and that of its network alone."""
+    """Run a preset; its row, and that of its network alone where one ran."""
 
     def job(case: Case) -> dict[str, Figures]:
         start = perf_counter()
         events = iter_fuse(list(case.noisy), case.config(preset), keep_state=True)
         result = next(e.result for e in events if isinstance(e, Done))
         seconds = perf_counter() - start
-        assert result.state is not None
-        assert result.state.fit is not None
-        network = result.state.fit.image
-        assert network is not None
         low, high = case.window
         run = {
             "seconds": seconds,
@@ -139,7 +135,10 @@ def by_preset(preset: str) -> Job:
             "stop_reason": result.stop_reason,
             "noise": [255 * s * (high - low) for s in result.noise],
         }
-        return {preset: {**case.score(result.image), **run}, alone(preset): case.score(network)}
+        rows = {preset: {**case.score(result.image), **run}}
+        if result.state is not None and result.state.fit.image is not None:
+            rows[alone(preset)] = case.score(result.state.fit.image)
+        return rows
 
     return job
 
@@ -188,10 +187,10 @@ def by_method(name: str) -> Job:
     return single(name, lambda case: fuse_stack(name, case.windowed(case.noisy)))
 
 
-def jobs(noise: Noise, with_quality: bool) -> Iterator[tuple[tuple[str, ...], Job]]:
+def jobs(noise: Noise) -> Iterator[tuple[tuple[str, ...], Job]]:
     """Yield the rows that a case needs, and what makes them."""
-    for preset in (FAST, QUALITY)[: 1 + with_quality]:
-        yield (preset, alone(preset)), by_preset(preset)
+    # On clean sources no network runs.
+    yield (FAST,) if noise == CLEAN else (FAST, alone(FAST)), by_preset(FAST)
     if noise == CLEAN:
         yield (CLEAN_T,), single(CLEAN_T, lambda case: case.of_clean.consensus)
     else:
@@ -235,9 +234,9 @@ class Results:
         return {n: mean(self[k][n] for k in keys) for n in names}
 
 
-def fill(results: Results, cases: Sequence[Case], with_quality: bool) -> None:
+def fill(results: Results, cases: Sequence[Case]) -> None:
     for n, case in enumerate(cases):
-        for rows, job in jobs(case.noise, with_quality):
+        for rows, job in jobs(case.noise):
             if all((case.pair.key, case.noise.name, row) in results for row in rows):
                 continue
             start = perf_counter()
@@ -259,7 +258,7 @@ def metric_cells(figures: Figures) -> list[str]:
 
 
 def clean_tables(results: Results, kinds: Kinds) -> Iterator[str]:
-    rows = (FAST, alone(FAST), QUALITY, alone(QUALITY), CLEAN_T, *SHOWN_CLEAN)
+    rows = (FAST, CLEAN_T, *SHOWN_CLEAN)
     yield "## Clean sources\n\nPSNR is to T; 100 dB stands for equal images.\n"
     for kind, pairs in kinds.items():
         found = {r: a for r in rows if (a := results.averages(pairs, CLEAN.name, r))}
@@ -271,7 +270,7 @@ def clean_tables(results: Results, kinds: Kinds) -> Iterator[str]:
 
 def noisy_tables(results: Results, kinds: Kinds, noises: Sequence[str]) -> Iterator[str]:
     yield "## Noisy sources\n\nPSNR in dB and SSIM to the clean T.\n"
-    rows = (FAST, alone(FAST), QUALITY, alone(QUALITY), DENOISED_T, NLM_T, BM3D_T, NOISY_T)
+    rows = (FAST, alone(FAST), DENOISED_T, NLM_T, BM3D_T, NOISY_T)
     for kind, pairs in kinds.items():
         found = {r: a for r in rows if any(a := [results.averages(pairs, n, r) for n in noises])}
         if found:
@@ -372,8 +371,8 @@ def plot(results: Results, kinds: Kinds, path: Path) -> None:
     levels = (10, 25, 50)
     figure = Figure(figsize=(3.2 * max(len(kinds), 2), 6.2), layout="constrained")
     axes = figure.subplots(2, len(kinds), squeeze=False, sharex=True)
-    rows = (FAST, QUALITY, DENOISED_T, NLM_T, BM3D_T, NOISY_T)
-    marks = dict(zip(rows, ("o", "D", "s", "^", "v", "x"), strict=True))
+    rows = (FAST, DENOISED_T, NLM_T, BM3D_T, NOISY_T)
+    marks = dict(zip(rows, ("o", "s", "^", "v", "x"), strict=True))
     handles: dict[str, Any] = {}
     for column, (kind, pairs) in enumerate(kinds.items()):
         axes[0, column].set_title(f"{kind}: {counted(pairs)}", fontsize=10)
@@ -396,8 +395,8 @@ def plot(results: Results, kinds: Kinds, path: Path) -> None:
 
 
 def settings_of(compute: dict[str, Any], own_size: bool) -> Figures:
-    presets = {n: FusionConfig.preset(n).to_dict() for n in (FAST, QUALITY)}
-    return {"presets": presets, "compute": compute, "own_size": own_size}
+    preset = FusionConfig.preset(FAST).to_dict()
+    return {"preset": preset, "compute": compute, "own_size": own_size}
 
 
 def selected(kinds: Kinds, count: int | None, reference: Figures) -> Kinds:
@@ -415,7 +414,6 @@ def main() -> None:
     parser.add_argument("--kinds", metavar="KIND[/NAME],...", help="all by default")
     parser.add_argument("--pairs", type=int, metavar="N", help="of each kind; all by default")
     parser.add_argument("--noise", default=",".join((CLEAN.name, *NOISES)), metavar="NAME,...")
-    parser.add_argument("--quality", action="store_true", help="run the preset quality too")
     parser.add_argument("--own-size", action="store_true", help="not reduced to 256x256")
     parser.add_argument("--reference", type=Path, default=FIGURES, metavar="FILE")
     parser.add_argument("--threads", type=int, default=0, help="0 leaves torch's own choice")
@@ -430,7 +428,7 @@ def main() -> None:
     size = None if given.own_size else SIZE
     cases = [Case(p, n, size, compute) for n in noises for pairs in kinds.values() for p in pairs]
     try:
-        fill(results, cases, given.quality)
+        fill(results, cases)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on", file=sys.stderr)
     shape = None if size is None else (size, size)

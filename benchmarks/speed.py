@@ -133,7 +133,6 @@ def runners(images: Floats, device: str) -> list[Runner]:
     single = fast.replace(precision="float32")
     ours = [
         ("paper", FusionConfig.preset("paper", device=device), 2),
-        ("quality", FusionConfig.preset("quality", device=device), 4),
         ("fast", fast, 10),
         ("fast in float32", single, 10),
     ]
@@ -158,7 +157,7 @@ def whole_runs(images: Floats, device: str) -> dict[str, Callable[[], object]]:
         f"fast, {side}x{side}, clean": lambda: fuse(list(images), config),
         f"fast, {side}x{side}, noise of 25/255": lambda: fuse(list(rough), config),
         "first preview, 1024x1024": lambda: until_preview(large, config, 0),
-        f"first preview of the network, {side}x{side}": lambda: until_preview(images, config, 1),
+        f"first preview of the network, {side}x{side}": lambda: until_preview(rough, config, 1),
     }
 
 

@@ -159,6 +159,19 @@ def print_metrics(rows: Mapping[str, Mapping[str, float]]) -> None:
     rows : dict of str to dict of str to float
         Metrics by image name; all rows have the same metrics.
     """
+    print_scores(
+        {image: {METRICS[n].label: v for n, v in row.items()} for image, row in rows.items()}
+    )
+
+
+def print_scores(rows: Mapping[str, Mapping[str, float]]) -> None:
+    """Print scores of images, of which higher is better, the best value of each marked.
+
+    Parameters
+    ----------
+    rows : dict of str to dict of str to float
+        Scores by their labels, by image name; all rows have the same scores.
+    """
     names = list(next(iter(rows.values())))
     best = {n: max(row[n] for row in rows.values()) for n in names}
     cells = {
@@ -170,7 +183,7 @@ def print_metrics(rows: Mapping[str, Mapping[str, float]]) -> None:
     if len(names) <= _COLUMNS:
         table.add_column("image")
         for n in names:
-            table.add_column(METRICS[n].label, justify="right")
+            table.add_column(n, justify="right")
         for image in rows:
             table.add_row(escape(image), *(cells[image, n] for n in names))
     else:
@@ -178,7 +191,7 @@ def print_metrics(rows: Mapping[str, Mapping[str, float]]) -> None:
         for image in rows:
             table.add_column(escape(image), justify="right")
         for n in names:
-            table.add_row(METRICS[n].label, *(cells[image, n] for image in rows))
+            table.add_row(n, *(cells[image, n] for image in rows))
     out.print(table)
     out.print("higher is better everywhere")
 

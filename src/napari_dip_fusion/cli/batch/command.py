@@ -25,6 +25,7 @@ from napari_dip_fusion.cli.options import (
     Level,
     Like,
     MethodOption,
+    Network,
     PixelType,
     Preset,
     Quiet,
@@ -100,6 +101,7 @@ def batch_files(
     dry_run: _DryRun = False,
     preset: Preset = "fast",
     method: MethodOption = None,
+    network: Network = None,
     time_budget: TimeBudget = None,
     iterations: Iterations = None,
     seed: Seed = None,
@@ -125,6 +127,7 @@ def batch_files(
     """
     changes = {
         "method": method,
+        "network": network,
         "time_budget": time_budget,
         "iterations": iterations,
         "seed": seed,
