@@ -9,7 +9,7 @@ import pytest
 from napari_dip_fusion.samples import head_phantom
 
 SHAPE = (32, 40)
-TINY = {"iterations": 3, "width": 4, "depth": 2, "threads": 1}
+TINY = {"iterations": 3, "width": 4, "depth": 2, "threads": 1, "network": "always"}
 
 
 @pytest.fixture(autouse=True, scope="module")

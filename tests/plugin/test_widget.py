@@ -167,7 +167,7 @@ def test_settings_that_do_not_go_together_are_explained(widget):
 
 
 def test_too_little_memory_is_said_before_and_by_the_run(widget, until_idle, monkeypatch):
-    import napari_dip_fusion.prior.memory as core
+    import napari_dip_fusion.fusion.memory as core
     from napari_dip_fusion.plugin.running import forecast as module
 
     monkeypatch.setattr(module, "measure_free_memory", lambda device: 1000)
@@ -264,21 +264,6 @@ def test_contrast_limits_as_intensity_windows(widget, viewer, until_idle):
     assert [s["intensity_window"] for s in record["sources"]] == [[10, 90], [20, 120]]
 
 
-def test_previews_appear_before_the_end(qtbot, make_widget, viewer, until_idle):
-    widget = make_widget(viewer, iterations=2000, stop="iterations")
-    widget.panel.fuse_button.native.click()
-    qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=20_000)
-    layer = viewer.layers[2]
-    first = layer.data
-    qtbot.waitUntil(lambda: layer.data is not first, timeout=20_000)
-    assert "iterations/s" in widget.panel.speed.value
-    assert widget.panel.progress.native.maximum() == 2000
-    widget.panel.stop_button.native.click()
-    until_idle(widget)
-    assert viewer.layers[2] is layer or viewer.layers[2] == layer
-    assert "stopped" in layer.metadata["dip_fusion"]["record"]["stop_reason"]
-
-
 def test_a_run_that_ended_at_once_leaves_no_bar(widget):
     from napari.utils import progress
 
@@ -302,3 +287,44 @@ def test_themes_and_activity(make_widget, viewer, until_idle):
     widget.panel.stop_button.native.click()
     until_idle(widget)
     assert len(progress._all_instances) == before
+
+
+def test_a_clean_pair_is_done_at_once_and_the_network_is_one_click_away(
+    qtbot, widget, viewer, until_idle
+):
+    widget.settings.fields["network"].value = "auto"
+    widget.panel.fuse_button.native.click()
+    until_idle(widget)
+    exact = np.array(viewer.layers["fused CT + MR"].data)
+    assert "(exact: nothing for a prior to restore)" in widget.panel.message.value
+    assert not widget.panel.network_button.native.isHidden()
+    assert widget.panel.continue_row.native.isHidden()
+    widget.panel.network_button.native.click()
+    until_idle(widget)
+    assert "Done: 3 iterations" in widget.panel.message.value
+    assert widget.panel.network_button.native.isHidden()
+    assert np.abs(viewer.layers["fused CT + MR [1]"].data - exact).mean() > 0.01
+    assert widget.settings.fields["network"].value == "auto"
+
+
+def test_what_the_network_makes_on_the_way_has_a_layer_of_its_own(
+    qtbot, make_widget, viewer, until_idle
+):
+    widget = make_widget(viewer, iterations=2000, stop="iterations")
+    widget.panel.fuse_button.native.click()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 4, timeout=20_000)
+    # Under the fused image, which stays the consensus until the end.
+    names = [layer.name for layer in viewer.layers]
+    assert names == ["CT", "MR", "network of CT + MR (preview)", "fused CT + MR"]
+    assert "iterations/s" in widget.panel.speed.value
+    assert widget.panel.progress.native.maximum() == 2000
+    network, fused = viewer.layers[2], viewer.layers[3]
+    consensus, first = np.array(fused.data), network.data
+    qtbot.waitUntil(lambda: network.data is not first, timeout=20_000)
+    np.testing.assert_array_equal(fused.data, consensus)
+    widget.panel.stop_button.native.click()
+    until_idle(widget)
+    np.testing.assert_array_equal(consensus, widget.session.result.consensus.clip(0, 1))
+    assert [layer.name for layer in viewer.layers] == ["CT", "MR", "fused CT + MR"]
+    assert viewer.layers.selection.active == viewer.layers["fused CT + MR"]
+    assert "stopped" in viewer.layers[2].metadata["dip_fusion"]["record"]["stop_reason"]

@@ -25,7 +25,7 @@ from napari_dip_fusion.record import parse_record
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.prepare import prepare_sources
 
-TINY = {"iterations": 2, "width": 4, "depth": 2, "threads": 1}
+TINY = {"iterations": 2, "width": 4, "depth": 2, "threads": 1, "network": "always"}
 
 
 class Plane:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from napari_dip_fusion import FusionConfig, FusionError, iter_fuse
-from napari_dip_fusion.fusion import Done, GainsReady, Preview, StepDone
+from napari_dip_fusion.fusion import Decided, Done, GainsReady, Preview, StepDone
 from napari_dip_fusion.plugin.running import worker
 from napari_dip_fusion.plugin.running.run_events import (
     Discarded,
@@ -17,7 +17,9 @@ from napari_dip_fusion.plugin.running.run_events import (
     relay,
 )
 
-CONFIG = FusionConfig(iterations=6, width=4, depth=2, threads=1, stop="iterations")
+CONFIG = FusionConfig(
+    iterations=6, width=4, depth=2, threads=1, stop="iterations", network="always"
+)
 
 
 def steps(count):
@@ -29,7 +31,13 @@ def test_events_of_a_fusion_are_thinned_out(pair):
     control = RunControl()
     run = partial(iter_fuse, pair, CONFIG, control=control, preview_rate=4.0)
     events = list(relay(run, control, interval=999))
-    assert [type(e) for e in events] == [Preview, GainsReady, Progress, Done]
+    assert [type(e) for e in events] == [
+        Decided,
+        GainsReady,
+        Preview,
+        Progress,
+        Done,
+    ]
     iterations = [s.iteration for e in events if isinstance(e, Progress) for s in e.steps]
     assert iterations == [1, 2, 3, 4, 5, 6]
 

@@ -55,6 +55,8 @@ class RunPanel(Container[Widget]):
         if self._plot is None:
             self._plot = LossPlot(self._theme)
             self.append(NativeWidget(self._plot))
+            # A run without iterations has nothing to plot.
+            self._plot.hide()
         return self._plot
 
     def set_theme(self, name: str) -> None:
