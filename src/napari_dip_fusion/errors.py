@@ -29,6 +29,10 @@ class StoppedError(FusionError):
     """A run that was stopped or thrown away before it had an image."""
 
 
+class TorchMissingError(FusionError):
+    """PyTorch is needed and cannot be imported; the message says how to install it."""
+
+
 class ImageFileError(ValueError):
     """A file that cannot be read or written.
 

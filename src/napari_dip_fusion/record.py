@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ def build_record(
         # Read from the installed distributions, so that a record imports none of them.
         "versions": {
             "python": sys.version.split()[0],
-            **{p: version(p) for p in ("napari-dip-fusion", "torch", "numpy", "scikit-image")},
+            **{p: find_version(p) for p in ("napari-dip-fusion", "torch", "numpy", "scikit-image")},
         },
         "preset": config.describe_preset(),
         "config": config.to_dict(),
@@ -111,6 +111,14 @@ def build_record(
         "metrics": dict(metrics),
         **(notes or {}),
     }
+
+
+def find_version(package: str) -> str | None:
+    """Return the version of an installed package, None where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def parse_record(text: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_dip_fusion.config import Intensity
+from napari_dip_fusion.prior.devices import require_torch
 from napari_dip_fusion.sources.prepare import prepare_sources
 
 __all__ = ["METHODS", "Method", "fuse_stack", "fuse_with"]
@@ -55,7 +56,15 @@ class Method:
         return int(4 * shape[0] * shape[1] * (once + each * count) + _WORK_SPACE)
 
     def load(self) -> Callable[..., Floats]:
-        """Import the leaf function and return it."""
+        """Import the leaf function and return it.
+
+        Raises
+        ------
+        TorchMissingError
+            If the method runs a network and torch cannot be imported.
+        """
+        if self.needs_torch:
+            require_torch()
         module, _, function = self.home.partition(":")
         leaf: Callable[..., Floats] = getattr(import_module(f"{__name__}.{module}"), function)
         return leaf

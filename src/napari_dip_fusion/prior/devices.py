@@ -4,6 +4,15 @@ import sys
 
 import psutil
 
+from napari_dip_fusion.errors import TorchMissingError, summarize_error
+
+# On Linux a plain "pip install torch" fetches gigabytes of CUDA libraries; the site's selector
+# names a command without them, whatever the system.
+_TORCH_HELP = (
+    "PyTorch cannot be imported ({}). {} with the command that pytorch.org/get-started/locally "
+    "gives for your system, Pip and CPU (or your GPU), then start this program again"
+)
+
 
 def torch_is_imported() -> bool:
     """Tell whether torch can be used at once.
@@ -16,8 +25,33 @@ def torch_is_imported() -> bool:
     return torch is not None and not getattr(spec, "_initializing", False)
 
 
+def require_torch() -> None:
+    """Import torch, or say how it is installed.
+
+    Raises
+    ------
+    TorchMissingError
+        If torch is missing or broken.
+    """
+    # A broken installation raises OSError for a library that torch's own code loads.
+    try:
+        import torch  # noqa: F401
+    except (ImportError, OSError) as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name == "torch"
+        # pip leaves alone what seems to be installed already.
+        advice = "Install it" if missing else "Uninstall torch with pip, then install it"
+        raise TorchMissingError(_TORCH_HELP.format(summarize_error(error), advice)) from error
+
+
 def list_devices() -> list[str]:
-    """Return the names of the devices that are there, ``cpu`` first."""
+    """Return the names of the devices that torch can use here, ``cpu`` first.
+
+    Raises
+    ------
+    TorchMissingError
+        If torch cannot be imported.
+    """
+    require_torch()
     import torch
 
     names = ["cpu"]
@@ -41,6 +75,8 @@ def resolve_device(name: str) -> str:
     ------
     ValueError
         If there is no such device; the message names those that are.
+    TorchMissingError
+        If torch cannot be imported.
     """
     found = list_devices()
     if name == "auto":

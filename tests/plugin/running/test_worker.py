@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from napari_dip_fusion import FusionConfig, FusionError, iter_fuse
+from napari_dip_fusion.errors import TorchMissingError
 from napari_dip_fusion.fusion import Decided, Done, GainsReady, Preview, StepDone
 from napari_dip_fusion.plugin.running import worker
 from napari_dip_fusion.plugin.running.run_events import (
@@ -74,8 +75,10 @@ def test_events_of_other_runs_are_passed_on():
         (MemoryError(), "smaller width or smaller images"),
         (ValueError("images must be 2-D; choose a plane"), "choose a plane"),
         (FusionError("the loss is no longer finite; use a smaller one"), "no longer finite"),
-        (ModuleNotFoundError("No module named 'torch'", name="torch"), "pip install"),
-        (OSError("cannot load /lib/libtorch_cpu.so"), "pip install"),
+        (TorchMissingError("PyTorch cannot be imported"), "PyTorch cannot be imported"),
+        # What an error is about is not guessed from the words in it.
+        (FileNotFoundError(2, "No such file", "torch_scan.nii"), "FileNotFoundError: [Errno 2]"),
+        (ModuleNotFoundError("No module named 'torchlight'"), "ModuleNotFoundError: No module"),
     ],
 )
 def test_every_failure_becomes_an_event_with_advice(error, words):

@@ -21,11 +21,6 @@ T = TypeVar("T")
 EVENT_INTERVAL = 0.25
 """Smallest time in seconds between two reports of progress, each of which paints the window."""
 
-TORCH_HELP = (
-    "PyTorch cannot be imported ({}). Install or repair it in napari's environment with "
-    "'python -m pip install --force-reinstall torch', then restart napari"
-)
-
 
 class RunControl(Control):
     """A control that also counts the previews on their way.
@@ -165,9 +160,6 @@ def report_failure(error: Exception) -> Failed:
 
 def explain(error: BaseException) -> str:
     """Say what happened and what to do, for any exception of a run."""
-    # A broken installation raises OSError for a library that torch's own code loads.
-    if isinstance(error, ImportError | OSError) and "torch" in _name_import(error):
-        return TORCH_HELP.format(error)
     if isinstance(error, FusionError | ValueError):
         return str(error)
     if isinstance(error, MemoryError):
@@ -176,12 +168,6 @@ def explain(error: BaseException) -> str:
         f"{type(error).__name__}: {error}. This was not expected: please report it with the "
         "traceback from the terminal"
     )
-
-
-def _name_import(error: BaseException) -> str:
-    """Return everything that says which import failed: message, module and file."""
-    parts = (str(error), getattr(error, "name", None), getattr(error, "filename", None))
-    return " ".join(str(p) for p in parts if p)
 
 
 def release_memory() -> None:

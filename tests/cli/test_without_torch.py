@@ -1,0 +1,134 @@
+"""The command, as a process, where torch is not installed or does not load."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+
+import napari_dip_fusion
+from napari_dip_fusion.methods import METHODS
+
+# Neither the module nor its metadata are found, as in an environment that has none.
+MISSING = """
+import importlib.machinery
+import importlib.metadata
+
+finder = importlib.machinery.PathFinder
+find_spec, find_distributions = finder.find_spec, finder.find_distributions
+
+
+def find_other_spec(name, *arguments):
+    return None if name.partition(".")[0] == "torch" else find_spec(name, *arguments)
+
+
+def find_other_distributions(*arguments):
+    return (d for d in find_distributions(*arguments) if d.metadata["Name"] != "torch")
+
+
+finder.find_spec, finder.find_distributions = find_other_spec, find_other_distributions
+"""
+BROKEN = "raise OSError('cannot load libtorch_cpu.so')\n"
+CLOSED_FORMS = [m.name for m in METHODS.values() if not m.needs_torch]
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> list[str]:
+    rng = np.random.default_rng(2)
+    paths = [tmp_path / "ct.png", tmp_path / "mr.png"]
+    for path in paths:
+        iio.imwrite(path, rng.integers(0, 256, (32, 40), dtype=np.uint8))
+    return [str(p) for p in paths]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run the command in a process without torch; return its exit code and what it printed."""
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(MISSING)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        source = str(Path(napari_dip_fusion.__file__).parents[1])
+        path = os.pathsep.join([str(site), source])
+        done = subprocess.run(
+            [sys.executable, "-m", "napari_dip_fusion.cli", *map(str, arguments)],
+            env={**os.environ, "PYTHONPATH": path},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return call
+
+
+def is_advice(line: str) -> bool:
+    """Tell whether a line says how to get torch, and not in a way that fetches gigabytes."""
+    words = ("PyTorch cannot be imported", "pytorch.org/get-started/locally", "CPU")
+    return all(word in line for word in words) and "pip install" not in line
+
+
+def test_info_says_that_torch_is_missing(run) -> None:
+    code, out, err = run("info")
+    assert code == 0
+    assert "torch                not installed" in out
+    assert "GB free" in out
+    assert len(err.splitlines()) == 1
+    assert is_advice(err)
+
+
+@pytest.mark.parametrize("method", CLOSED_FORMS)
+def test_a_closed_form_needs_no_torch(run, pair, tmp_path, method) -> None:
+    code, _, err = run("fuse", *pair, "-o", "f.tif", "--method", method)
+    assert code == 0
+    assert "PyTorch" not in err
+    assert json.loads((tmp_path / "f.record.json").read_text())["versions"]["torch"] is None
+    if method == "average":
+        assert run("metrics", *pair, "--fused", "f.tif")[0] == 0
+        assert run("fuse", "--replay", "f.record.json", "-o", "again.tif")[0] == 0
+
+
+def test_a_comparison_leaves_out_what_needs_torch(run, pair) -> None:
+    methods = "average,laplacian,base-detail,densefuse"
+    code, out, err = run("compare", *pair, "-o", "c", "--methods", methods)
+    assert code == 0
+    assert "laplacian" in out
+    lines = err.splitlines()
+    assert lines.pop() == "results in c"
+    assert len(lines) == 2
+    assert all(is_advice(line) for line in lines)
+
+
+@pytest.mark.parametrize("method", ["densefuse", "base-detail"])
+def test_a_network_without_torch_is_one_line_of_advice(run, pair, method) -> None:
+    code, out, err = run("fuse", *pair, "-o", "f.tif", "--method", method)
+    assert (code, out, len(err.splitlines())) == (1, "", 1)
+    assert is_advice(err)
+    assert "Install it" in err
+
+
+def test_a_prior_without_torch_is_one_line_of_advice(run, tmp_path) -> None:
+    # Noisy, so that a network has something to do.
+    rng = np.random.default_rng(2)
+    for name in ("a.tif", "b.tif"):
+        iio.imwrite(tmp_path / name, rng.normal(0.5, 0.1, (32, 40)).astype(np.float32))
+    code, out, err = run("fuse", "a.tif", "b.tif", "-o", "f.tif")
+    assert (code, out, len(err.splitlines())) == (1, "", 1)
+    assert is_advice(err)
+
+
+def test_a_torch_that_does_not_load_is_to_be_installed_anew(run, pair, tmp_path) -> None:
+    (tmp_path / "site" / "sitecustomize.py").unlink()
+    broken = tmp_path / "site" / "torch"
+    broken.mkdir()
+    (broken / "__init__.py").write_text(BROKEN)
+    code, _, err = run("fuse", *pair, "-o", "f.tif", "--method", "densefuse")
+    assert (code, len(err.splitlines())) == (1, 1)
+    assert is_advice(err)
+    assert "cannot load libtorch_cpu.so). Uninstall torch with pip, then install it" in err
