@@ -155,7 +155,9 @@ def test_a_loss_that_is_not_finite_ends_with_advice_and_the_best_so_far() -> Non
     [
         (torch.OutOfMemoryError("CUDA out of memory"), "not enough memory on cpu for 33x47"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "not enough memory"),
+        (RuntimeError("MPS backend out of memory. Tried to allocate 1 GB"), "not enough memory"),
         (MemoryError(), "use a smaller width"),
+        (RuntimeError("no channels_last memory format"), "torch failed on cpu: no channels_last"),
         (RuntimeError("a kernel broke\nand more"), "torch failed on cpu: a kernel broke; try"),
     ],
 )

@@ -22,6 +22,8 @@ Floats = NDArray[np.float32]
 
 # The running mean covers about the last ninth of the iterations while it is shorter than its decay.
 _MEMORY = 9
+# What torch's allocators write.
+_LACK_OF_MEMORY = ("can't allocate memory", "tried to allocate")
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,10 @@ def _explain_failures(fit: Fit) -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError) as error:
         text = str(error)
-        if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "memory" in text.lower():
+        lacking = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+        # Of processors and of Apple's GPUs torch has no class of its own for it. Its other errors
+        # speak of memory, too: of a layout in memory, for one.
+        if lacking or any(words in text.lower() for words in _LACK_OF_MEMORY):
             raise FusionError(
                 f"not enough memory on {fit.device} for {fit._shape[0]}x{fit._shape[1]} pixels "
                 f"with width {fit.config.network.width}; use a smaller width, a smaller image, or "
