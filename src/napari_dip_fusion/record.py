@@ -122,7 +122,7 @@ def find_version(package: str) -> str | None:
 
 
 def parse_record(text: str) -> dict[str, Any]:
-    """Read a run record from JSON.
+    """Read a run record from JSON, or the one in a stored result of a comparison.
 
     Raises
     ------
@@ -133,6 +133,9 @@ def parse_record(text: str) -> dict[str, Any]:
         record = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"the run record is not valid JSON ({error})") from error
+    # A comparison keeps the record of each run beside its scores.
+    if isinstance(record, dict) and {"fingerprint", "row", "record"} <= set(record):
+        record = record["record"]
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         raise ValueError(f'expected a run record with "schema": "{SCHEMA}", got another file')
     found = record.get("schema_version")

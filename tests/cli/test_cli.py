@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_dip_fusion import cli
+from napari_dip_fusion import FusionConfig, cli, fuse
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.io import read_image, read_images, write_image
 from napari_dip_fusion.methods import METHODS, fuse_with
@@ -138,11 +138,51 @@ def test_replay_gives_the_same_image_and_warns_of_changes(pair, tmp_path, capsys
     assert "is not a run record" in line
 
 
-def test_replay_repeats_a_method_without_iterations(pair, tmp_path) -> None:
-    first, second = tmp_path / "a.tif", tmp_path / "b.tif"
-    assert run("fuse", *pair, "-o", first, "-q", "--method", "wavelet") == 0
-    assert run("fuse", "--replay", tmp_path / "a.record.json", "-o", second, "-q") == 0
-    np.testing.assert_array_equal(tifffile.imread(first), tifffile.imread(second))
+def replay(record: Path, output: Path) -> np.ndarray:
+    assert run("fuse", "--replay", record, "-o", output, "-q") == 0
+    return tifffile.imread(output)
+
+
+@pytest.mark.parametrize("method", [m.name for m in METHODS.values() if not m.needs_weights])
+def test_replay_repeats_a_method_without_iterations(pair, tmp_path, method) -> None:
+    first = tmp_path / "a.tif"
+    assert run("fuse", *pair, "-o", first, "-q", "--method", method) == 0
+    again = replay(tmp_path / "a.record.json", tmp_path / "b.tif")
+    np.testing.assert_array_equal(again, tifffile.imread(first))
+
+
+def test_replay_repeats_the_runs_of_a_comparison(pair, tmp_path) -> None:
+    settings = ("--set", "width=4", "--set", "depth=2", "--iterations", "3", "-q")
+    methods = "maximum,gmc,densefuse,dip-fast,dip-paper"
+    assert run("compare", *pair, "-o", tmp_path / "c", "--methods", methods, *settings) == 0
+    results = sorted((tmp_path / "c" / "results").glob("*.json"))
+    assert len(results) == 5
+    for result in results:
+        again = replay(result, tmp_path / f"{result.stem}.tif")
+        np.testing.assert_array_equal(again, tifffile.imread(result.with_suffix(".tif")))
+
+
+@pytest.mark.parametrize("method", ["dip", "average"])
+def test_replay_repeats_a_run_of_the_library(pair, tmp_path, method) -> None:
+    config = FusionConfig(method=method, width=4, depth=2, iterations=3, stop="iterations")
+    images = [iio.imread(path) for path in pair]
+    result = fuse(images, config, names=["CT", "MR"], paths=pair)
+    record = tmp_path / "a.json"
+    record.write_text(json.dumps(result.record))
+    np.testing.assert_array_equal(replay(record, tmp_path / "b.tif"), result.image)
+    record.write_text(json.dumps(fuse(images, config).record))
+    assert run("fuse", "--replay", record, "-o", tmp_path / "c.tif") == 2
+
+
+def test_replay_of_no_iterations_keeps_the_settings(pair, tmp_path) -> None:
+    assert run("fuse", *pair, "-o", tmp_path / "a.tif", "-q", *QUICK) == 0
+    record = tmp_path / "a.record.json"
+    # As of a pair so clean that the closed form was the result.
+    changed = {**json.loads(record.read_text()), "iterations": 0, "losses": []}
+    record.write_text(json.dumps({**changed, "stop_reason": "exact"}))
+    again = replay(record, tmp_path / "b.tif")
+    np.testing.assert_array_equal(again, tifffile.imread(tmp_path / "a.tif"))
+    assert json.loads((tmp_path / "b.record.json").read_text())["config"] == changed["config"]
 
 
 def test_replay_takes_as_many_iterations_as_a_time_budget_allowed(pair, tmp_path) -> None:

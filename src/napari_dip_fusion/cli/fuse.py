@@ -190,8 +190,8 @@ def _load_job(path: Path, device: str | None) -> _Job:
 def _load_config(record: dict[str, Any], path: Path) -> FusionConfig:
     try:
         config = FusionConfig.from_dict(record["config"])
-        # Methods other than dip make no iterations.
-        if config.method != DIP:
+        # Other methods make no iterations, nor does dip where there is nothing for a network to do.
+        if config.method != DIP or record["iterations"] == 0:
             return config
         # Exactly the iterations that were run, whatever ended them: on another machine, or a busier
         # one, a time budget would end the run elsewhere.
