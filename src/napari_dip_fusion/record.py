@@ -162,6 +162,9 @@ def read_record(path: Path) -> dict[str, Any]:
     """
     if not path.exists():
         raise FileNotFoundError(f"there is no run record {path}; check the name")
+    # To open a pipe would wait for whoever writes to it.
+    if not path.is_file():
+        raise ValueError(f"{path} is not a run record: it is no file")
     try:
         return parse_record(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:

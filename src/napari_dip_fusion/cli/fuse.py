@@ -47,6 +47,7 @@ from napari_dip_fusion.cli.outputs import (
 from napari_dip_fusion.cli.run import check_count, read_sources, run_fusion
 from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
 from napari_dip_fusion.errors import FusionError
+from napari_dip_fusion.io.record_images import find_source
 from napari_dip_fusion.record import array_sha256, read_record
 from napari_dip_fusion.sources.grid import GridSources
 
@@ -178,7 +179,7 @@ def _load_job(path: Path, device: str | None) -> _Job:
             )
         config = _load_config(record, path)
         return _Job(
-            paths=[Path(entry["path"]) for entry in entries],
+            paths=[find_source(path, entry["path"]) for entry in entries],
             config=config if device is None else config.replace(device=device),
             choice=_load_choice(record.get("choice", {}), path),
             hashes=[entry["sha256"] for entry in entries],

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.io.regular import require_regular
 
 __all__ = [
     "FORMATS",
@@ -147,16 +148,18 @@ def find_format(path: Path) -> Format:
     Raises
     ------
     ImageFileError
-        If it does not exist, is empty, or is of no known format.
+        If it does not exist, is empty, is no plain file, or is of no known format.
     """
     if path.is_dir():
         return _find_folder_format(path)
     if not path.exists():
         raise ImageFileError(f"{path} does not exist; check the name")
+    require_regular(path)
+    # Files of the system that have no size may wait for something to happen.
+    if path.stat().st_size == 0:
+        raise ImageFileError(f"{path} is empty (0 bytes); copy it again")
     with path.open("rb") as handle:
         start = handle.read(132)
-    if not start:
-        raise ImageFileError(f"{path} is empty (0 bytes); copy it again")
     # DICOM files often have no ending; the mark follows 128 free bytes (PS3.10 7.1).
     form = get_format("DICOM") if start[128:] == b"DICM" else _match_ending(path.name)
     if form is None:

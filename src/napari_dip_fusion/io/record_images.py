@@ -10,11 +10,12 @@ from typing import Any
 
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io.files import read_images
-from napari_dip_fusion.io.formats import list_endings
+from napari_dip_fusion.io.formats import find_format, list_endings
+from napari_dip_fusion.io.regular import require_regular
 from napari_dip_fusion.record import read_record
 from napari_dip_fusion.sources import Source
 
-__all__ = ["ENDING", "read"]
+__all__ = ["ENDING", "find_source", "read"]
 
 ENDING = ".record.json"
 
@@ -61,14 +62,59 @@ def _read_source(record: Path, entry: Any) -> list[Source]:
     if not isinstance(stored, str):
         warnings.warn(f"{record.name}: source {name} came from no file", stacklevel=3)
         return []
-    # A record may have been moved together with its sources.
-    for path in (record.parent / stored, record.parent / Path(stored).name, Path(stored)):
+    try:
+        path = find_source(record, stored)
+    except ImageFileError as error:
+        warnings.warn(str(error), stacklevel=3)
+        return []
+    found = _read_or_warn(record, path)
+    named = [image for image in found if image.name == name]
+    return named or found
+
+
+def find_source(record: Path, stored: str) -> Path:
+    """Return the file or folder of a source that a record names.
+
+    Records come from elsewhere: they may name what is there on any machine, to be searched
+    or waited for without end.
+
+    Parameters
+    ----------
+    record : Path
+        The file of the record.
+    stored : str
+        A path as it stands there; a relative one starts in the folder of the record. A record
+        may have been moved together with its sources.
+
+    Returns
+    -------
+    Path
+        A plain file of any kind, or a folder of images.
+
+    Raises
+    ------
+    ImageFileError
+        If it is not found, or is something else.
+    """
+    name = Path(stored).name
+    if name in ("", ".."):
+        raise ImageFileError(f"{record.name}: the source {stored!r} is no file of images")
+    for path in (record.parent / stored, record.parent / name, Path(stored)):
+        if path.is_dir():
+            _require_images(record, path)
+            return path
         if path.exists():
-            found = _read_or_warn(record, path)
-            named = [image for image in found if image.name == name]
-            return named or found
-    warnings.warn(f"{record.name}: source {stored} is not found", stacklevel=3)
-    return []
+            require_regular(path)
+            return path
+    raise ImageFileError(f"{record.name}: source {stored} is not found; put it beside the record")
+
+
+def _require_images(record: Path, folder: Path) -> None:
+    """Refuse a folder unless it is an OME-Zarr, or DICOM files are among its first ones."""
+    from napari_dip_fusion.io.dicom.files import holds_dicom
+
+    if find_format(folder).name == "DICOM" and not holds_dicom(folder):
+        raise ImageFileError(f"{record.name}: the source {folder} is a folder without images")
 
 
 def _read_or_warn(record: Path, path: Path) -> list[Source]:

@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.io.regular import require_regular
 
 __all__ = ["find_dicom_files", "has_mark", "holds_dicom", "is_dicom"]
 
@@ -29,9 +30,15 @@ def has_mark(path: Path) -> bool:
 
     Raises
     ------
+    ImageFileError
+        If it is no plain file.
     OSError
         If the file cannot be read.
     """
+    require_regular(path)
+    # Files of the system that have no size may wait for something to happen.
+    if path.stat().st_size == 0:
+        return False
     with path.open("rb") as handle:
         return handle.read(132)[128:] == b"DICM"
 
@@ -51,7 +58,7 @@ def is_dicom(path: Path) -> bool:
     """
     try:
         return has_mark(path)
-    except OSError:
+    except (ImageFileError, OSError):
         return False
 
 
@@ -93,9 +100,11 @@ def find_dicom_files(path: Path) -> list[Path]:
     Raises
     ------
     ImageFileError
-        If there are more than 50,000 files.
+        If there are more than 50,000 files and folders.
     """
-    return [file for file in _list_files(path) if is_dicom(file) or _is_named_dicom(file)]
+    # All are counted before the first one is opened.
+    files = list(_list_files(path))
+    return [file for file in files if is_dicom(file) or _is_named_dicom(file)]
 
 
 def _is_named_dicom(path: Path) -> bool:
@@ -106,11 +115,12 @@ def _list_files(path: Path) -> Iterator[Path]:
     number = 0
     for folder, folders, files in os.walk(path):
         folders.sort()
+        number += 1 + len(files)
+        if number > _MOST_FILES:
+            raise ImageFileError(
+                f"{path} holds more than {_MOST_FILES} files and folders; name the folder of one "
+                "study"
+            )
         for name in sorted(files):
-            number += 1
-            if number > _MOST_FILES:
-                raise ImageFileError(
-                    f"{path} holds more than {_MOST_FILES} files; name the folder of one study"
-                )
             if not name.startswith("."):
                 yield Path(folder, name)

@@ -18,7 +18,14 @@ from napari_dip_fusion.io.losses import warn_of_lost_unit, warn_of_private_rotat
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.units import LENGTHS, TIMES, abbreviate_unit
 
-__all__ = ["ImageElement", "choose_letters", "make_fields", "parse_images", "place_image"]
+__all__ = [
+    "ImageElement",
+    "choose_letters",
+    "list_named_files",
+    "make_fields",
+    "parse_images",
+    "place_image",
+]
 
 _MOST_IMAGES = 1000
 # Beyond, the text would outgrow what readers of OME-XML take.
@@ -79,6 +86,28 @@ def parse_images(path: Path, xml: str) -> list[ImageElement]:
     if len(found) > _MOST_IMAGES:
         raise ImageFileError(f"{path} declares {len(found)} images; it is damaged")
     return found
+
+
+def list_named_files(xml: str) -> list[str]:
+    """Return the names of the files over which an image is spread.
+
+    Parameters
+    ----------
+    xml : str
+        OME-XML; other texts name no files.
+
+    Returns
+    -------
+    list of str
+        As they stand there, the file that holds the text often among them.
+    """
+    if "FileName" not in xml or "<!ENTITY" in xml:
+        return []
+    try:
+        root = ElementTree.fromstring(xml)
+    except ElementTree.ParseError:
+        return []
+    return [e.get("FileName", "") for e in root.iter() if _tag(e) == "UUID" and e.get("FileName")]
 
 
 def _find_comments(root: ElementTree.Element) -> dict[str, str]:

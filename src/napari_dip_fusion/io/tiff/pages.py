@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,10 @@ from napari_dip_fusion.io.limits import (
     require_memory,
     require_packed_bytes,
 )
+from napari_dip_fusion.io.regular import require_regular
 from napari_dip_fusion.io.silence import silence_logger
 from napari_dip_fusion.io.tiff.colors import convert_colors
+from napari_dip_fusion.io.tiff.ome_xml import list_named_files
 from napari_dip_fusion.sources import Source
 
 __all__ = ["open_tiff", "read_series"]
@@ -57,8 +59,9 @@ def open_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
     Raises
     ------
     ImageFileError
-        If the file is damaged.
+        If the file is damaged or no plain file, or names parts that are not read.
     """
+    require_regular(path)
     with (
         report_damage(path, "read as TIFF"),
         silence_logger("tifffile"),
@@ -68,7 +71,22 @@ def open_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
         # it leads back to an earlier page.
         if len(tif.pages) < 1:
             raise ImageFileError(f"{path} holds no pages; the file is damaged")
+        _check_named_files(path, tif.ome_metadata or "")
         yield tif
+
+
+def _check_named_files(path: Path, xml: str) -> None:
+    """Refuse an OME-TIFF that spreads over what are no files, or lie in other folders.
+
+    tifffile opens whatever the OME-XML names as a part of the image.
+    """
+    for name in list_named_files(xml):
+        parts = PurePosixPath(name)
+        if parts.is_absolute() or ".." in parts.parts or "\\" in name:
+            raise ImageFileError(f"{path} points out of its folder ({name!r}); it is not read")
+        # tifffile leaves planes blank whose file is missing.
+        if (path.parent / name).exists():
+            require_regular(path.parent / name)
 
 
 def read_series(path: Path, tif: tifffile.TiffFile, number: int) -> Source:
