@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io.failures import report_damage
 from napari_dip_fusion.io.limits import count_declared_bytes, require_memory
+from napari_dip_fusion.io.regular import require_inside
 
 __all__ = ["load_json", "open_array", "report_zarr_damage"]
 
@@ -44,13 +45,15 @@ def report_zarr_damage(path: Path) -> AbstractContextManager[None]:
     return report_damage(path, "read as OME-Zarr", advice="it is damaged")
 
 
-def load_json(path: Path) -> dict[str, Any]:
+def load_json(path: Path, root: Path) -> dict[str, Any]:
     """Return the object in a JSON file.
 
     Parameters
     ----------
     path : Path
         Such as ``zarr.json``.
+    root : Path
+        The OME-Zarr folder, out of which no link may lead.
 
     Returns
     -------
@@ -60,8 +63,9 @@ def load_json(path: Path) -> dict[str, Any]:
     Raises
     ------
     ImageFileError
-        If the file is too large, or holds no JSON object.
+        If the file is too large, lies outside of `root`, or holds no JSON object.
     """
+    require_inside(root, path)
     if path.stat().st_size > _MOST_JSON:
         raise ImageFileError(f"{path} is larger than metadata can be; it is damaged")
     # Deeply nested brackets end in RecursionError.
@@ -74,13 +78,15 @@ def load_json(path: Path) -> dict[str, Any]:
     return found
 
 
-def open_array(path: Path) -> Any:
+def open_array(path: Path, root: Path) -> Any:
     """Open an array lazily, after a look at what opening it would run.
 
     Parameters
     ----------
     path : Path
         Folder of one array.
+    root : Path
+        The OME-Zarr folder, out of which no link may lead.
 
     Returns
     -------
@@ -90,27 +96,28 @@ def open_array(path: Path) -> Any:
     Raises
     ------
     ImageFileError
-        If it is damaged, holds no numbers, needs a codec that is not trusted, or has
-        chunks that do not fit into memory.
+        If it is damaged, lies outside of `root`, holds no numbers, needs a codec that is
+        not trusted, or has chunks that do not fit into memory.
     """
     import dask.array as da
     import zarr
 
     from napari_dip_fusion.io.zarr.store import CheckedStore
 
-    names = _list_codecs(path)
+    names = _list_codecs(path, root)
     for name in names:
         if name not in _CODECS:
             raise ImageFileError(f"{path} is packed by {name!r}, which is not trusted here")
-    array = zarr.open_array(str(path), mode="r")
+    folder = zarr.storage.LocalStore(path, read_only=True)
+    array = zarr.open_array(CheckedStore(folder, root), mode="r")
     if array.dtype.kind not in "iufb":
         raise ImageFileError(f"{path} holds {array.dtype} values; convert them to numbers")
     count_declared_bytes(path, array.shape, array.dtype.itemsize)
     chunk_bytes = count_declared_bytes(path, array.chunks, array.dtype.itemsize)
     require_memory(path, chunk_bytes)
     if "blosc" in names:
-        folder = zarr.storage.LocalStore(path, read_only=True)
-        store = CheckedStore(folder, chunk_bytes, sharded="sharding_indexed" in names)
+        sharded = "sharding_indexed" in names
+        store = CheckedStore(folder, root, chunk_bytes=chunk_bytes, sharded=sharded)
         array = zarr.open_array(store, mode="r")
     lazy: Any = da  # dask has no types
     meta = np.empty(0, array.dtype)
@@ -145,13 +152,13 @@ class _ReportingArray:
             return np.asarray(self.array[where])
 
 
-def _list_codecs(path: Path) -> list[str]:
+def _list_codecs(path: Path, root: Path) -> list[str]:
     """Return the names of all codecs that unpack the chunks of an array."""
     new, old = path / "zarr.json", path / ".zarray"
     if new.is_file():
-        return _list_names(load_json(new).get("codecs") or [])
+        return _list_names(load_json(new, root).get("codecs") or [])
     if old.is_file():
-        declared = load_json(old)
+        declared = load_json(old, root)
         return _list_names([declared.get("compressor"), *(declared.get("filters") or [])])
     raise ImageFileError(f"{path} holds neither zarr.json nor .zarray; the array is missing")
 

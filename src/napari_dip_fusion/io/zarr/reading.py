@@ -40,34 +40,36 @@ def read(path: Path) -> list[Source]:
         If the folder holds no image, or is damaged.
     """
     with report_zarr_damage(path):
-        attributes = _load_attributes(path)
+        attributes = _load_attributes(path, path)
         if "multiscales" in attributes:
-            return _read_image(path, attributes)
+            return _read_image(path, path, attributes)
         # Converted files keep their series in folders named by numbers, and say so.
         inner = sorted(p for p in path.iterdir() if p.name.isdigit() and p.is_dir())
         if "bioformats2raw.layout" in attributes and inner:
-            return [image for p in inner for image in _read_image(p, _load_attributes(p))]
+            return [
+                image for p in inner for image in _read_image(p, path, _load_attributes(p, path))
+            ]
     held = ", ".join(sorted(p.name for p in path.iterdir() if p.is_dir())[:10]) or "nothing"
     raise ImageFileError(f"{path} is no OME-Zarr image; choose one of the folders in it: {held}")
 
 
-def _load_attributes(path: Path) -> dict[str, Any]:
-    """Return the attributes of a group, with those of OME beside the others."""
+def _load_attributes(path: Path, root: Path) -> dict[str, Any]:
+    """Return the attributes of a group in or at `root`, with those of OME beside the others."""
     # Version 0.5 keeps the attributes of OME under a key of their own, 0.4 does not.
     if (path / "zarr.json").is_file():
-        attributes = dict(load_json(path / "zarr.json").get("attributes") or {})
+        attributes = dict(load_json(path / "zarr.json", root).get("attributes") or {})
         return {**attributes, **dict(attributes.get("ome") or {})}
     if (path / ".zattrs").is_file():
-        return load_json(path / ".zattrs")
+        return load_json(path / ".zattrs", root)
     raise ImageFileError(f"{path} holds neither zarr.json nor .zattrs; it is no OME-Zarr")
 
 
-def _read_image(path: Path, attributes: Mapping[str, Any]) -> list[Source]:
+def _read_image(path: Path, root: Path, attributes: Mapping[str, Any]) -> list[Source]:
     """Return the channels of one image, or the image as this program wrote it."""
     scales = attributes["multiscales"][0]
     axes = _list_axes(path, scales)
     datasets = [path / _check_inner(path, part["path"]) for part in scales["datasets"]]
-    data, *pyramid = [open_array(dataset) for dataset in datasets]
+    data, *pyramid = [open_array(dataset, root) for dataset in datasets]
     if data.ndim != len(axes):
         raise ImageFileError(f"{path} names {len(axes)} axes of {data.ndim}; it is damaged")
     # Some writers give a path as the name.

@@ -1,4 +1,4 @@
-"""A Zarr store that lets no broken Blosc chunk through.
+"""A Zarr store that lets no broken Blosc chunk through, and follows no link out of its folder.
 
 The decoder of Blosc believes what the header of a chunk says of its size: a damaged
 one makes it read beyond the chunk, which ends the process. So the header is compared
@@ -13,6 +13,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore, WrapperStore
 
 from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.io.regular import require_inside
 
 __all__ = ["CheckedStore", "is_sound_blosc"]
 
@@ -25,38 +26,50 @@ _WIDENING = 8
 
 
 class CheckedStore(WrapperStore[LocalStore]):
-    """A folder of one array whose chunks are packed by Blosc, to be read only.
+    """A folder of one array, to be read only.
 
     Parameters
     ----------
     store : LocalStore
         The folder.
-    chunk_bytes : int
-        Bytes of an unpacked chunk.
+    root : Path
+        The OME-Zarr folder that it is part of, out of which no link may lead.
+    chunk_bytes : int, optional
+        Bytes of an unpacked chunk, where chunks are packed by Blosc.
     sharded : bool
         Whether a file holds many chunks and their index.
     """
 
-    def __init__(self, store: LocalStore, chunk_bytes: int = 0, sharded: bool = False) -> None:
+    def __init__(
+        self,
+        store: LocalStore,
+        root: Path,
+        *,
+        chunk_bytes: int | None = None,
+        sharded: bool = False,
+    ) -> None:
         super().__init__(store)
+        self._root = root
         self._chunk_bytes = chunk_bytes
         self._sharded = sharded
 
     def _with_store(self, store: LocalStore) -> "CheckedStore":
-        return CheckedStore(store, self._chunk_bytes, self._sharded)
+        return CheckedStore(store, self._root, chunk_bytes=self._chunk_bytes, sharded=self._sharded)
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        """Return the bytes of a file, unless they are a broken chunk."""
+        """Return the bytes of a file within the root, unless they are a broken chunk."""
+        require_inside(self._root, self._store.root / key)
         found = await super().get(key, prototype, byte_range)
-        if found is None or key.rpartition("/")[2] in _METADATA:
+        if found is None or self._chunk_bytes is None or key.rpartition("/")[2] in _METADATA:
             return found
         # From a shard, zarr reads the index by its place from the end, and each chunk by
         # a range of bytes; otherwise a file is one chunk.
         is_chunk = isinstance(byte_range, RangeByteRequest) if self._sharded else byte_range is None
-        if is_chunk and not is_sound_blosc(found[:_HEADER].to_bytes(), len(found), self._most):
-            raise ImageFileError(f"chunk {key} of {Path(self._store.root)} is damaged")
+        most = _WIDENING * self._chunk_bytes + _HEADER
+        if is_chunk and not is_sound_blosc(found[:_HEADER].to_bytes(), len(found), most):
+            raise ImageFileError(f"chunk {key} of {self._store.root} is damaged")
         return found
 
     async def get_partial_values(
@@ -64,10 +77,6 @@ class CheckedStore(WrapperStore[LocalStore]):
     ) -> list[Buffer | None]:
         """Return parts of files, each of them checked."""
         return [await self.get(key, prototype, part) for key, part in key_ranges]
-
-    @property
-    def _most(self) -> int:
-        return _WIDENING * self._chunk_bytes + _HEADER
 
 
 def is_sound_blosc(header: bytes, size: int, most: int) -> bool:
