@@ -3,7 +3,8 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import typer
 
@@ -33,10 +34,11 @@ def _make_app() -> typer.Typer:
     app = typer.Typer(
         help="Fuse aligned images of one scene, without training data, by Deep Image Prior.",
         epilog=f"Methods beside dip (fuse --method, compare --methods):\n\n{methods}",
-        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
+    app.callback()(_take_common_options)
     commands: dict[str, Callable[..., None]] = {
         "fuse": fuse_files,
         "batch": batch_files,
@@ -48,6 +50,23 @@ def _make_app() -> typer.Typer:
     for name, command in commands.items():
         app.command(name)(command)
     return app
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dip-fusion {version('napari-dip-fusion')}")
+        raise typer.Exit
+
+
+def _take_common_options(
+    show: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before the name of a command; their callbacks do the work."""
 
 
 # Newer releases of typer bring a click of their own and export its errors only in part.
