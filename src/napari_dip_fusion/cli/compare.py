@@ -20,9 +20,11 @@ from napari_dip_fusion.cli.options import (
     Iterations,
     Quiet,
     SetOption,
+    Yes,
     parse_intensity,
     parse_settings,
 )
+from napari_dip_fusion.cli.run import confirm_count
 from napari_dip_fusion.cli.source_sets import collect_sets
 from napari_dip_fusion.comparison import (
     Finished,
@@ -118,6 +120,7 @@ def compare_files(
     download: _Download = False,
     fresh: _Fresh = False,
     force: Force = False,
+    yes: Yes = False,
     quiet: Quiet = False,
 ) -> None:
     """Run fusion methods on one or many sets of sources, and rank them.
@@ -130,6 +133,7 @@ def compare_files(
     changes = {"iterations": iterations, "device": device}
     settings_of_dip = _choose_settings(changes, settings)
     options = _choose_options(weights, download)
+    confirm_count(sources or [], yes=yes)
     # A sheet shows the sources once more.
     kept = 1 if figure else 0
     sets = collect_sets(sources, pairs_from, output, kept=kept, quiet=quiet)

@@ -34,6 +34,7 @@ from napari_dip_fusion.cli.options import (
     SetOption,
     Slice,
     TimeBudget,
+    Yes,
     build_config,
 )
 from napari_dip_fusion.cli.outputs import (
@@ -44,7 +45,7 @@ from napari_dip_fusion.cli.outputs import (
     name_gains,
     name_record,
 )
-from napari_dip_fusion.cli.run import check_count, read_sources, run_fusion
+from napari_dip_fusion.cli.run import check_count, confirm_count, read_sources, run_fusion
 from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.io.record_images import find_source
@@ -91,6 +92,7 @@ def fuse_files(
     record: RecordFile = None,
     replay: Replay = None,
     force: Force = False,
+    yes: Yes = False,
     quiet: Quiet = False,
 ) -> None:
     """Fuse two or more aligned images into one, with its metrics and run record."""
@@ -118,6 +120,7 @@ def fuse_files(
     else:
         config = build_config(preset, changes, intensity, settings)
         job = _Job(paths=list(sources or []), config=config, choice=choice)
+        confirm_count(job.paths, yes=yes)
     check_count(job.paths)
     kind = choose_pixel_type(output, dtype, like)
     gains = _name_gains(gains_dir, job)

@@ -103,6 +103,9 @@ Replay = Annotated[
     typer.Option(help="Run a record again: its sources and settings; only -o is needed."),
 ]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files.")]
+Yes = Annotated[
+    bool, typer.Option("--yes", "-y", help="Take more than eight sources without asking.")
+]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")
 ]

@@ -1,10 +1,12 @@
 """Sources from files, and a run with its progress on the terminal."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import typer
 from numpy.typing import NDArray
 
 from napari_dip_fusion import fusion
@@ -20,11 +22,32 @@ from napari_dip_fusion.sources.grid import GridSources, resample_to_reference
 from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
 from napari_dip_fusion.sources.resample import SMALL_COVERAGE
 
+# More images of one scene are seldom meant: a pattern like *.png stood for a whole folder.
+_MOST_UNASKED = 8
+
 
 def check_count(paths: Sequence[Path]) -> None:
     """Raise ValueError for fewer than two sources."""
     if len(paths) < 2:
         raise ValueError(f"a fusion needs two or more source images, got {len(paths)}")
+
+
+def confirm_count(paths: Sequence[Path], *, yes: bool) -> None:
+    """Ask whether more than eight files are one scene; where nobody can answer, `yes` must.
+
+    Raises
+    ------
+    ValueError
+        If there are as many and this is no terminal.
+    typer.Abort
+        If the answer is no.
+    """
+    if yes or len(paths) <= _MOST_UNASKED:
+        return
+    named = f"{len(paths)} files, {paths[0].name} to {paths[-1].name},"
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise ValueError(f"{named} would be taken as images of one scene; add --yes if they are")
+    typer.confirm(f"{named} are to be images of one scene. Go on?", abort=True, err=True)
 
 
 def read_sources(paths: Sequence[Path], choice: Choice, *, quiet: bool = False) -> GridSources:
