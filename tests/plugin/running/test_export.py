@@ -1,3 +1,4 @@
+import json
 import shlex
 import subprocess
 import sys
@@ -70,6 +71,20 @@ def test_the_command_repeats_the_run(ran, opened, tmp_path, monkeypatch):
     assert program == "dip-fusion"
     assert _run(arguments) == 0
     np.testing.assert_array_equal(iio.imread(tmp_path / "fused.tif"), fused(opened))
+
+
+@pytest.mark.parametrize("method", ["dip", "wavelet"])
+def test_the_record_of_a_layer_is_replayed(opened, make_widget, until_idle, tmp_path, method):
+    widget = make_widget(opened, method=method)
+    widget.settings.intensity.mode.value = "contrast limits"
+    opened.layers["CT"].contrast_limits = (12.5, 200)
+    widget.panel.fuse_button.native.click()
+    until_idle(widget)
+    record = opened.layers["fused CT + MR"].metadata["dip_fusion"]["record"]
+    (tmp_path / "a.json").write_text(json.dumps(record))
+    output = tmp_path / "again.tif"
+    assert _run(["fuse", "--replay", str(tmp_path / "a.json"), "-o", str(output)]) == 0
+    np.testing.assert_array_equal(iio.imread(output), fused(opened))
 
 
 def test_a_stopped_run_is_repeated_as_long_as_it_was(qtbot, opened, make_widget, until_idle):
