@@ -2,6 +2,7 @@
 
 import os
 import socket
+import struct
 import threading
 from pathlib import Path
 
@@ -176,6 +177,32 @@ def test_a_tiff_that_names_what_is_no_part_of_it(tmp_path, ending, name, message
     assert isinstance(error, ImageFileError)
     assert message in str(error)
     assert within_seconds(is_claimed, path) is False
+
+
+def make_index(folder: Path, name: str) -> None:
+    """Write an index of Micro-Manager in which one plane lies in a file of this name."""
+    axes = b'{"z": 0}'
+    parts = [struct.pack("<I", len(axes)), axes, struct.pack("<I", len(name)), name.encode()]
+    (folder / "NDTiff.index").write_bytes(b"".join(parts) + struct.pack("<8I", *[0] * 8))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: make_pipe(folder / "b_MMStack_1.tif"), "b_MMStack_1.tif is a pipe"),
+        (lambda folder: make_pipe(folder / "NDTiff.index"), "NDTiff.index is a pipe"),
+        (lambda folder: make_index(folder, "../other.tif"), "points out of its folder"),
+    ],
+)
+def test_a_stack_of_micro_manager_with_what_is_no_part_of_it(tmp_path, make, message) -> None:
+    path, planes = tmp_path / "b_MMStack.tif", np.ones((2, 9, 9), dtype=np.uint8)
+    tag = (51123, "s", 0, '{"a": 1}', True)
+    tifffile.imwrite(path, planes, metadata=None, extratags=[tag])
+    assert read_image(path).shape == (2, 9, 9)
+    make(tmp_path)
+    error = within_seconds(read_images, path)
+    assert isinstance(error, ImageFileError)
+    assert message in str(error)
 
 
 def test_a_tiff_over_several_files_is_read(tmp_path) -> None:

@@ -71,22 +71,35 @@ def open_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
         # it leads back to an earlier page.
         if len(tif.pages) < 1:
             raise ImageFileError(f"{path} holds no pages; the file is damaged")
-        _check_named_files(path, tif.ome_metadata or "")
+        _check_named_files(path, tif)
         yield tif
 
 
-def _check_named_files(path: Path, xml: str) -> None:
-    """Refuse an OME-TIFF that spreads over what are no files, or lie in other folders.
+def _check_named_files(path: Path, tif: tifffile.TiffFile) -> None:
+    """Refuse an image that spreads over what are no files, or lie in other folders.
 
-    tifffile opens whatever the OME-XML names as a part of the image.
+    tifffile opens whatever the OME-XML, or the index of Micro-Manager, names as a part of it.
     """
-    for name in list_named_files(xml):
+    names = list_named_files(tif.ome_metadata or "")
+    if tif.is_micromanager:
+        names += _list_micromanager_files(path.parent)
+    for name in names:
         parts = PurePosixPath(name)
         if parts.is_absolute() or ".." in parts.parts or "\\" in name:
             raise ImageFileError(f"{path} points out of its folder ({name!r}); it is not read")
         # tifffile leaves planes blank whose file is missing.
         if (path.parent / name).exists():
             require_regular(path.parent / name)
+
+
+def _list_micromanager_files(folder: Path) -> list[str]:
+    """Return the names of the files that Micro-Manager's stacks in a folder may go on in."""
+    names = [file.name for file in folder.glob("*_MMStack*.tif")]
+    index = folder / "NDTiff.index"
+    if index.exists():
+        require_regular(index)
+        names += [name for _, name, *_ in tifffile.read_ndtiff_index(index)]
+    return names
 
 
 def read_series(path: Path, tif: tifffile.TiffFile, number: int) -> Source:
