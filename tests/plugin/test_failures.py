@@ -326,3 +326,18 @@ def test_without_torch_the_widget_opens_and_says_how_to_mend_it(
     assert "pip install" not in widget.panel.need.value
     assert not widget.panel.fuse_button.enabled
     assert widget.panel.gains_button.enabled
+
+
+def test_without_torch_a_closed_form_still_fuses(
+    qtbot, make_widget, viewer, until_idle, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    widget = make_widget(viewer, method="wavelet")
+    qtbot.waitUntil(lambda: bool(widget.fuse_tab._torch_problem), timeout=10_000)
+    assert "PyTorch" not in widget.panel.need.value
+    widget.panel.fuse_button.native.click()
+    until_idle(widget)
+    assert "dip_fusion" in viewer.layers["fused CT + MR"].metadata
+    widget.settings.show_config(widget.settings.take_config([]).replace(method="densefuse"))
+    assert "PyTorch cannot be imported" in widget.panel.need.value
+    assert not widget.panel.fuse_button.enabled

@@ -12,7 +12,9 @@ from napari.layers import Image
 from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QApplication
 
+from napari_dip_fusion.config import DIP
 from napari_dip_fusion.fusion import Done, GainsReady, estimate_gains
+from napari_dip_fusion.methods import METHODS
 from napari_dip_fusion.plugin.forms.layout import make_row
 from napari_dip_fusion.plugin.forms.native_widget import NativeWidget, make_collapsible, make_line
 from napari_dip_fusion.plugin.forms.planner import Planner
@@ -42,6 +44,10 @@ from napari_dip_fusion.plugin.tabs.run_panel import RunPanel
 _WINDOWS_LEFT_OUT = (
     ", but for its intensity windows, one for each source: set these by the layers' contrast limits"
 )
+
+
+def _needs_torch(method: str) -> bool:
+    return method == DIP or METHODS[method].needs_torch
 
 
 class FuseTab(Container[Widget]):
@@ -165,8 +171,8 @@ class FuseTab(Container[Widget]):
             self.forecast.hold()
             self.panel.set_ready(False, False, str(error))
             return
-        # Gain maps and metrics need no torch.
-        if self._torch_problem:
+        # Gain maps and metrics need no torch, nor do most of the other methods.
+        if self._torch_problem and _needs_torch(plan.config.method):
             self.forecast.hold()
             self.panel.set_ready(False, True, self._torch_problem)
             return
@@ -184,7 +190,7 @@ class FuseTab(Container[Widget]):
             self.update_ready()
 
     def set_torch_problem(self, problem: str) -> None:
-        """Say why there is no fusion at all; empty if there is one."""
+        """Say why no network can run; empty if one can."""
         self._torch_problem = problem
         self.update_ready()
 
