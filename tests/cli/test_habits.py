@@ -14,7 +14,7 @@ import napari_dip_fusion
 from napari_dip_fusion import cli
 from napari_dip_fusion.io import read_image
 
-COMMANDS = ("fuse", "compare", "metrics", "demo", "info")
+COMMANDS = ("fuse", "batch", "compare", "metrics", "demo", "info")
 PROGRAM = [sys.executable, "-m", "napari_dip_fusion"]
 
 

@@ -123,6 +123,19 @@ def test_a_prior_without_torch_is_one_line_of_advice(run, tmp_path) -> None:
     assert is_advice(err)
 
 
+def test_a_pair_without_noise_needs_no_torch(run, tmp_path) -> None:
+    rows, columns = np.mgrid[:64, :80] / 80
+    for name, image in (("a.tif", rows * columns), ("b.tif", np.hypot(rows, columns) / 2)):
+        iio.imwrite(tmp_path / name, image.astype(np.float32))
+    code, _, err = run("fuse", "a.tif", "b.tif", "-o", "f.tif")
+    assert code == 0, err
+    again, _, err = run("fuse", "--replay", "f.record.json", "-o", "g.tif")
+    assert again == 0, err
+    first, second = (iio.imread(tmp_path / name) for name in ("f.tif", "g.tif"))
+    np.testing.assert_array_equal(first, second)
+    assert json.loads((tmp_path / "g.record.json").read_text())["iterations"] == 0
+
+
 def test_a_torch_that_does_not_load_is_to_be_installed_anew(run, pair, tmp_path) -> None:
     (tmp_path / "site" / "sitecustomize.py").unlink()
     broken = tmp_path / "site" / "torch"

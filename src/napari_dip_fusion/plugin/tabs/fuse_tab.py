@@ -12,8 +12,9 @@ from napari.layers import Image
 from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QApplication
 
-from napari_dip_fusion.config import DIP
+from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import Done, GainsReady, estimate_gains
+from napari_dip_fusion.fusion.memory import may_run_network
 from napari_dip_fusion.methods import METHODS
 from napari_dip_fusion.plugin.forms.layout import make_row
 from napari_dip_fusion.plugin.forms.native_widget import NativeWidget, make_collapsible, make_line
@@ -46,8 +47,10 @@ _WINDOWS_LEFT_OUT = (
 )
 
 
-def _needs_torch(method: str) -> bool:
-    return method == DIP or METHODS[method].needs_torch
+def _needs_torch(config: FusionConfig) -> bool:
+    """Tell whether a run may come to a network, which may depend on its sources."""
+    other = METHODS.get(config.method)
+    return may_run_network(config) if other is None else other.needs_torch
 
 
 class FuseTab(Container[Widget]):
@@ -172,7 +175,7 @@ class FuseTab(Container[Widget]):
             self.panel.set_ready(False, False, str(error))
             return
         # Gain maps and metrics need no torch, nor do most of the other methods.
-        if self._torch_problem and _needs_torch(plan.config.method):
+        if self._torch_problem and _needs_torch(plan.config):
             self.forecast.hold()
             self.panel.set_ready(False, True, self._torch_problem)
             return
