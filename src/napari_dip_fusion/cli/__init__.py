@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from napari_dip_fusion.cli.heap import keep_freed_memory
-from napari_dip_fusion.errors import FusionError
+from napari_dip_fusion.errors import FusionError, StoppedError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -85,6 +85,8 @@ def _run(arguments: list[str]) -> int:
             )
     except (typer.Abort, KeyboardInterrupt):
         return console.fail("given up", 130)
+    except StoppedError as error:
+        return console.fail(str(error), 130)
     except FusionError as error:
         return console.fail(str(error), 1)
     except (ValueError, OSError) as error:

@@ -135,13 +135,18 @@ def _make_progress(disable: bool) -> Progress:
 
 @contextmanager
 def keep_best_on_interrupt(control: Control) -> Iterator[None]:
-    """Let the first Ctrl-C stop the run and keep its best; the second one ends the program."""
+    """Let the first Ctrl-C stop the run and keep its best, if there is one.
+
+    The second one ends the program.
+    """
 
     # After the first Ctrl-C the default handler is back, so that the second one ends a program
     # that does not stop by itself.
     def handle(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        message("stopping: the best image so far is kept (Ctrl-C again to give up)")
+        message(
+            "stopping: the best image so far, if there is one, is kept (Ctrl-C again to give up)"
+        )
         control.stop()
 
     before = signal.signal(signal.SIGINT, handle)

@@ -102,7 +102,7 @@ def run_fusion(
 
     def announce(decided: Decided | None = None) -> None:
         if not quiet:
-            _announce(prepared, config, decided)
+            _announce(prepared, config, decided, control)
 
     if config.method not in (DIP, CONSENSUS):
         announce()
@@ -126,9 +126,13 @@ def prepare_files(
     )
 
 
-def _announce(prepared: PreparedSources, config: FusionConfig, decided: Decided | None) -> None:
+def _announce(
+    prepared: PreparedSources, config: FusionConfig, decided: Decided | None, control: Control
+) -> None:
     """Say what time and memory the run will need, unless it cannot be run at all."""
     noisy = decided.noisy if decided else None
     with suppress(ValueError, FusionError):
-        expected = fusion.estimate_run(config, prepared.shape, len(prepared.images), noisy=noisy)
+        expected = fusion.estimate_run(
+            config, prepared.shape, len(prepared.images), noisy=noisy, control=control
+        )
         console.message(str(expected))
