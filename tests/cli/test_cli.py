@@ -258,7 +258,7 @@ def test_help_without_arguments(capsys) -> None:
     ("options", "message"),
     [
         (["--iterations", "0"], "iterations must lie between 1 and"),
-        (["--preset", "slow"], "preset must be one of fast, quality, paper, got 'slow'"),
+        (["--preset", "slow"], "preset must be one of fast, paper, got 'slow'"),
         (["--device", "abacus"], "device must be auto or one of cpu"),
         (["--intensity", "1:x"], "must be LOW:HIGH"),
         (["--intensity", "0:9", "--intensity", "auto", "--intensity", "auto"], "got 3"),

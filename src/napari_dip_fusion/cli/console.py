@@ -145,7 +145,7 @@ def keep_best_on_interrupt(control: Control) -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         message(
-            "stopping: the best image so far, if there is one, is kept (Ctrl-C again to give up)"
+            "stopping (Ctrl-C again to give up): the best image so far is kept, if there is one"
         )
         control.stop()
 
