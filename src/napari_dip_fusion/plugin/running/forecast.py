@@ -86,7 +86,7 @@ class Forecast(QObject):
             return
         self._control = control = Control()
         call = partial(estimate_run, *self._asked, control=control)
-        self._tasks.start(call, Forecast._receive, self._asked, control)
+        self._tasks.start(call, Forecast._receive, self._asked, control, control=control)
 
     def _receive(self, question: Question, control: Control, found: Estimate | Failed) -> None:
         self._control = None

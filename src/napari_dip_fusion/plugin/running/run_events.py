@@ -5,6 +5,7 @@ and the events that it yields are what the widget shows.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
@@ -149,8 +150,10 @@ def _thin_out(
 def report_failure(error: Exception) -> Failed:
     """Return the event for an exception of a run, with what the run has made so far."""
     result = getattr(error, "result", None)
-    # The traceback of an error that we foresaw would tell the user nothing more.
-    if not isinstance(error, FusionError | ValueError):
+    # The traceback of an error that we foresaw would tell the user nothing more; nor would that
+    # of a run from under which Python takes its thread pools, because the program exits.
+    exits = not threading.main_thread().is_alive()
+    if not exits and not isinstance(error, FusionError | ValueError):
         log.exception("a fusion failed")
     if isinstance(result, FusionResult):
         # The network of a failed run is of no use, and may fill the device.

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from threading import Event
 from typing import Any
 
+from napari_dip_fusion.fusion import Control
 from napari_dip_fusion.plugin.running.worker import start_call
 
 
@@ -22,7 +23,13 @@ class Tasks:
         # Beside the weak reference: an owner may be closed long before it is deleted.
         self._closed = Event()
 
-    def start(self, call: Callable[[], Any], receive: Callable[..., None], *arguments: Any) -> None:
+    def start(
+        self,
+        call: Callable[[], Any],
+        receive: Callable[..., None],
+        *arguments: Any,
+        control: Control | None = None,
+    ) -> None:
         """Run a call in a thread, then a method of the owner with what came of it.
 
         Nothing is received, and nothing held, when the owner has gone by then.
@@ -35,6 +42,8 @@ class Tasks:
             Gets the owner, the arguments, and the value of the call or a
             :class:`~napari_dip_fusion.plugin.running.run_events.Failed`; an unbound method.
         *arguments
+        control : Control, optional
+            Of the call; it is stopped when the program exits.
         """
         # napari keeps the worker and with it this function: it must give the arguments away.
         owner_ref, closed, waiting = self._owner, self._closed, [arguments]
@@ -44,7 +53,7 @@ class Tasks:
             if owner is not None and not closed.is_set():
                 receive(owner, *given, value)
 
-        start_call(call, deliver)
+        start_call(call, deliver, control)
 
     def close(self) -> None:
         """Receive nothing any more."""

@@ -1,11 +1,15 @@
 """Worker threads: of runs, which report events, and of single calls."""
 
+import atexit
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
 from napari.qt.threading import FunctionWorker, GeneratorWorker, create_worker
+from qtpy.QtCore import QThreadPool
 
+from napari_dip_fusion.fusion import Control
 from napari_dip_fusion.plugin.running.run_events import (
     Discarded,
     Failed,
@@ -16,6 +20,12 @@ from napari_dip_fusion.plugin.running.run_events import (
 )
 
 T = TypeVar("T")
+
+LONGEST_EXIT = 60_000
+"""Milliseconds for which the program's exit waits for the worker threads to end."""
+
+# Of the runs and estimates that go on; an exit must not wait until their last iteration.
+_controls: "weakref.WeakSet[Control]" = weakref.WeakSet()
 
 
 class FusionWorker(GeneratorWorker):
@@ -50,12 +60,17 @@ def start_worker(
     # The signal is connected first: a short run may end before this function does.
     worker: FusionWorker = create_worker(call, _start_thread=False, _worker_class=FusionWorker)
     worker.control = control
+    _controls.add(control)
     worker.yielded.connect(receive)
     worker.start()
     return worker
 
 
-def start_call(function: Callable[[], Any], receive: Callable[[Any], None]) -> FunctionWorker[Any]:
+def start_call(
+    function: Callable[[], Any],
+    receive: Callable[[Any], None],
+    control: Control | None = None,
+) -> FunctionWorker[Any]:
     """Run a function in a worker thread; call from the GUI thread.
 
     Parameters
@@ -65,12 +80,30 @@ def start_call(function: Callable[[], Any], receive: Callable[[Any], None]) -> F
     receive : callable
         Called in the GUI thread with what `function` returned, or with a
         Failed event if it raised.
+    control : Control, optional
+        Stopped when the program exits.
     """
+    if control is not None:
+        _controls.add(control)
     call = _DescribedCall(_call_or_report, _OneTimeCall(function))
     worker = create_worker(call, _start_thread=False)
     worker.returned.connect(receive)
     worker.start()
     return worker
+
+
+@atexit.register
+def end_workers() -> None:
+    """End what still runs, and wait for its threads; called when the program exits.
+
+    A script may exit while its window is open. A thread that went on would report to Qt objects
+    which are gone by then.
+    """
+    for control in list(_controls):
+        if isinstance(control, RunControl):
+            control.discard()
+        control.stop()
+    QThreadPool.globalInstance().waitForDone(LONGEST_EXIT)
 
 
 class _DescribedCall(partial[Any]):
