@@ -10,6 +10,7 @@ from napari.layers import Layer
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import Control, FusionResult, fuse
 from napari_dip_fusion.plugin.layers.result_layers import (
+    ROLE,
     add_fused_layer,
     add_gain_layers,
     make_metadata,
@@ -114,7 +115,8 @@ def fuse_layers(
         add_gain_layers(viewer, result.gains, names, place, base_gains=result.base_gains)
     if consensus and result.consensus is not None:
         image = show_consensus(result.sources, result.consensus)
-        add_fused_layer(viewer, image, name_consensus(names), place)
+        name = name_consensus(names)
+        add_fused_layer(viewer, image, name, place, metadata={ROLE: "consensus"})
     # The fused image is the last, and so the topmost.
     metadata = make_metadata(result.record, result.metrics, place)
     add_fused_layer(viewer, result.image, name_fused(names), place, metadata=metadata)

@@ -3,7 +3,10 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QScrollArea
 
+from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.plugin.forms.source_list import SourceList
+from napari_dip_fusion.plugin.layers.result_layers import add_fused_layer, add_gain_layers
+from napari_dip_fusion.plugin.running.plan import make_plan
 
 
 @pytest.fixture
@@ -93,12 +96,73 @@ def test_selected_layers_are_ticked_at_first(qtbot, viewer, pair):
     made.close_subscriptions()
 
 
-def test_nothing_is_ticked_where_it_would_be_a_guess(qtbot, viewer, pair):
+@pytest.fixture
+def open_list(qtbot, viewer):
+    """Return a function that opens a list in the viewer."""
+    made = []
+
+    def open_it():
+        made.append(SourceList(viewer))
+        qtbot.addWidget(made[-1].native)
+        return made[-1]
+
+    yield open_it
+    for sources in made:
+        sources.close_subscriptions()
+
+
+def test_all_visible_images_that_fit_are_ticked_at_first(open_list, viewer, pair):
     viewer.add_image(pair[0], name="PET")
-    made = SourceList(viewer)
-    qtbot.addWidget(made.native)
-    assert names(made) == []
-    made.close_subscriptions()
+    viewer.add_image(pair[0], name="truth", visible=False)
+    assert names(open_list()) == ["CT", "MR", "PET"]
+
+
+def test_what_a_run_has_made_is_not_ticked_at_first(open_list, viewer, pair):
+    plan = make_plan([*viewer.layers], None, viewer.dims, FusionConfig())
+    add_fused_layer(viewer, pair[0], "preview", plan.place)
+    add_gain_layers(viewer, np.ones((2, 32, 40)), plan.names, plan.place)
+    viewer.add_image(pair[0], name="result", metadata={"dip_fusion": {}})
+    assert names(open_list()) == ["CT", "MR"]
+
+
+def test_nothing_is_ticked_where_it_would_be_a_guess(open_list, viewer, pair):
+    viewer.add_image(pair[0], name="elsewhere", translate=(500, 0))
+    assert names(open_list()) == []
+    viewer.layers.remove("elsewhere")
+    for i in range(7):
+        viewer.add_image(pair[0], name=f"channel {i}")
+    assert names(open_list()) == []
+
+
+def test_the_first_images_are_ticked_as_they_arrive(qtbot, open_list, viewer, pair):
+    images = [viewer.layers.pop() for _ in range(2)][::-1]
+    sources = open_list()
+    assert names(sources) == []
+    viewer.add_image(pair[0], name="truth", visible=False)
+    viewer.layers.append(images[0])
+    assert names(sources) == ["CT"]
+    viewer.layers.append(images[1])
+    assert names(sources) == ["CT", "MR"]
+    viewer.add_image(pair[0], name="PET")
+    assert names(sources) == ["CT", "MR", "PET"]
+    # What comes later was not opened with them.
+    qtbot.waitUntil(lambda: not sources._arrivals.isActive(), timeout=5000)
+    viewer.add_image(pair[0], name="SPECT")
+    assert names(sources) == ["CT", "MR", "PET"]
+
+
+def test_nothing_is_ticked_for_somebody_who_has_chosen(open_list, viewer, pair):
+    images = [viewer.layers.pop() for _ in range(2)]
+    sources = open_list()
+    viewer.layers.append(images[1])
+    sources.list.item(0).setCheckState(Qt.CheckState.Unchecked)
+    viewer.layers.append(images[0])
+    assert names(sources) == []
+
+
+def test_the_whole_name_of_a_layer_is_the_tooltip_of_its_row(sources, viewer):
+    viewer.layers["CT"].name = "a name that is much too long for the list of a narrow window"
+    assert sources.list.item(1).toolTip() == viewer.layers[0].name
 
 
 def test_the_reference_can_be_changed_and_survives(sources, viewer, pair):

@@ -25,11 +25,17 @@ class CheckList(QListWidget):
     def add_row(self, text: str, *, ticked: bool = False) -> None:
         """Add a row at the bottom."""
         item = QListWidgetItem(text)
+        item.setToolTip(text)
         # No width of its own: a long text is cut, and the list not widened.
         item.setSizeHint(QSize(0, _ROW_HEIGHT))
         item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
         item.setCheckState(Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked)
         self.addItem(item)
+
+    def rename(self, row: int, text: str) -> None:
+        """Give a row another text, which is its tooltip too: in the row it may be cut."""
+        self.item(row).setText(text)
+        self.item(row).setToolTip(text)
 
     def is_ticked(self, row: int) -> bool:
         """Tell whether a row is ticked."""

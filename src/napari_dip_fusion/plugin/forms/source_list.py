@@ -15,12 +15,17 @@ from napari_dip_fusion.plugin.forms.layer_box import LayerBox
 from napari_dip_fusion.plugin.forms.layout import Text
 from napari_dip_fusion.plugin.forms.native_widget import NativeWidget
 from napari_dip_fusion.plugin.layers.layer_report import LayerReport, check_layers
+from napari_dip_fusion.plugin.layers.result_layers import is_original
 from napari_dip_fusion.plugin.layers.subscriptions import Subscriptions
 from napari_dip_fusion.sources.resample import INTERPOLATIONS
 
 # Events after which layers may no longer lie on one grid.
 _MOVES = ("scale", "translate", "rotate", "shear", "affine", "units", "data")
 _SETTLE_MS = 50
+# Images that are opened or dropped together come one after the other, each as it is read.
+_TOGETHER_MS = 1000
+_MOST_AT_FIRST = 8
+"""More images than this are hardly meant to be fused all at once."""
 
 
 class SourceList(Container[Widget]):
@@ -29,6 +34,9 @@ class SourceList(Container[Widget]):
     Every image layer of the viewer has a row, the topmost first as in
     napari's own list; a tick makes it a source. The list grows with the scroll
     area that it is in.
+
+    The first images are ticked at once: what is selected, or else all that are visible and can be
+    fused together. Whatever the person has ticked since stays as it is.
 
     Emits ``choice_changed`` when the choice changes, and ``checked`` when the
     report on it may have: after moves of layers and sliders too, once they settle.
@@ -55,12 +63,18 @@ class SourceList(Container[Widget]):
         self.report = LayerReport(False, "")
         self._note = ""
         self._closed = False
+        # Until somebody chooses, or two images or more have come.
+        self._automatic = True
         self._build()
         # Dragging a layer moves it a hundred times a second.
         self._timer = QTimer(self.native)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_SETTLE_MS)
         self._timer.timeout.connect(self.check)
+        self._arrivals = QTimer(self.native)
+        self._arrivals.setSingleShot(True)
+        self._arrivals.setInterval(_TOGETHER_MS)
+        self._arrivals.timeout.connect(self._end_arrivals)
         self._follow_viewer()
         self._refresh()
         self._choose_at_first()
@@ -73,6 +87,7 @@ class SourceList(Container[Widget]):
 
     def set_sources(self, layers: Iterable[Layer]) -> None:
         """Tick these layers and no others."""
+        self._automatic = False
         wanted = list(layers)
         with self.list.mute():
             for i, layer in enumerate(self._layers):
@@ -134,7 +149,7 @@ class SourceList(Container[Widget]):
         self.list = GrowingCheckList()
         self.list.setToolTip("Tick two or more image layers that show the same scene.")
         self.list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-        self.list.itemChanged.connect(self._respond_to_ticks)
+        self.list.itemChanged.connect(self._take_tick)
         self.selected_button = PushButton(
             text="Use selected layers",
             tooltip="Tick the image layers that are selected in napari's layer list, and no "
@@ -176,16 +191,25 @@ class SourceList(Container[Widget]):
         self._events.connect(self._viewer.dims.events.order, self._settle)
 
     def _choose_at_first(self) -> None:
-        """Tick what is selected, or else the only two images that are visible."""
+        """Tick what is selected, if that can be fused, rather than all that is visible."""
         selected = [layer for layer in self._layers if layer in self._viewer.layers.selection]
-        # Not what a fusion has made, nor the hidden truth of a sample.
-        originals = [
-            layer for layer in self._layers if layer.visible and "dip_fusion" not in layer.metadata
-        ]
         if len(selected) >= 2:
             self.set_sources(selected)
-        elif len(originals) == 2:
-            self.set_sources(originals)
+        self._end_arrivals()
+
+    def _end_arrivals(self) -> None:
+        """Let images that come from now on change nothing, if there are some to fuse."""
+        if len(self.get_sources()) >= 2:
+            self._automatic = False
+
+    def _list_first(self) -> list[Image]:
+        """Return the images to tick as long as nobody has chosen any."""
+        originals = [x for x in self._layers if x.visible and is_original(x)]
+        if len(originals) <= 2:
+            return originals
+        # Three channels and five focal planes, but not an image of something else among them.
+        together = check_layers(originals[::-1], None, self._viewer.dims).ok
+        return originals if together and len(originals) <= _MOST_AT_FIRST else []
 
     # -- following ----------------------------------------------------------
 
@@ -193,10 +217,14 @@ class SourceList(Container[Widget]):
         """Bring the rows in line with the viewer's layers."""
         before = self.get_sources()
         self._layers = [x for x in reversed(self._viewer.layers) if isinstance(x, Image)]
+        ticked = before
+        if self._automatic:
+            ticked = self._list_first()
+            self._arrivals.start()
         with self.list.mute():
             self.list.clear()
             for layer in self._layers:
-                self.list.add_row(layer.name, ticked=layer in before)
+                self.list.add_row(layer.name, ticked=layer in ticked)
         self.list.fit_height()
         self._follow_layers()
         self._show_selection()
@@ -225,7 +253,7 @@ class SourceList(Container[Widget]):
     def _respond_to_name(self) -> None:
         with self.list.mute():
             for i, layer in enumerate(self._layers):
-                self.list.item(i).setText(layer.name)
+                self.list.rename(i, layer.name)
         self._show_choices()
         self._respond_to_choice()
 
@@ -236,6 +264,11 @@ class SourceList(Container[Widget]):
     def _respond_to_reference(self) -> None:
         self._show_levels()
         self._respond_to_choice()
+
+    def _take_tick(self) -> None:
+        """Take note that somebody has ticked or unticked a layer."""
+        self._automatic = False
+        self._respond_to_ticks()
 
     def _respond_to_ticks(self) -> None:
         self._show_choices()

@@ -14,7 +14,7 @@ from napari_dip_fusion.plugin.layers.layer_report import check_layers
 from napari_dip_fusion.plugin.layers.placement import Placement, place_result
 from napari_dip_fusion.plugin.layers.plane_reader import PlaneReader, make_plane_readers
 from napari_dip_fusion.plugin.layers.planes import choose_level
-from napari_dip_fusion.plugin.layers.result_layers import find_free_name
+from napari_dip_fusion.plugin.layers.result_layers import ROLE, find_free_name
 from napari_dip_fusion.sources.prepare import scale_to_unit_range
 
 COLORMAP = "PiYG"
@@ -107,6 +107,7 @@ def add_difference_layer(
         rgb=False,
         colormap=COLORMAP,
         contrast_limits=(-most, most),
+        metadata={ROLE: "difference"},
         **difference.place.spatial,
     )
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from napari_dip_fusion.fusion import FusionResult
 from napari_dip_fusion.plugin.layers.placement import Placement
-from napari_dip_fusion.plugin.layers.result_layers import add_fused_layer, make_metadata
+from napari_dip_fusion.plugin.layers.result_layers import ROLE, add_fused_layer, make_metadata
 
 
 class FusedLayer:
@@ -77,6 +77,9 @@ class FusedLayer:
         # In place, so that colors and limits that the user has set stay.
         self.layer.data = self._place.expand(image)
         self.layer.metadata.update(metadata)
+        if metadata:
+            # With its record it is a preview no longer.
+            self.layer.metadata.pop(ROLE, None)
 
     def _move_under(self) -> None:
         """Leave in sight what is to be seen, and what was selected selected."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Layer
 from napari.utils.naming import inc_name_count
 from numpy.typing import NDArray
 
@@ -14,6 +14,11 @@ from napari_dip_fusion.sources.prepare import PreparedSources
 
 GAIN_COLORMAP = "viridis"
 
+ROLE = "role"
+"""Key of layer metadata that says what an image is for, as those of the samples have it."""
+
+_ORIGINALS = (None, "source")
+
 
 def find_free_name(viewer: ViewerModel, name: str) -> str:
     """Return a name that no layer has: the wished one, or it with a number as napari counts."""
@@ -21,6 +26,11 @@ def find_free_name(viewer: ViewerModel, name: str) -> str:
     while name in taken:
         name = inc_name_count(name)
     return name
+
+
+def is_original(layer: Layer) -> bool:
+    """Tell whether a layer is an image to fuse: no result, no preview of one, and no truth."""
+    return "dip_fusion" not in layer.metadata and layer.metadata.get(ROLE) in _ORIGINALS
 
 
 def name_fused(names: Sequence[str]) -> str:
@@ -77,7 +87,7 @@ def add_fused_layer(
         Wish for a name.
     place : Placement
     metadata : dict, optional
-        From :func:`make_metadata`.
+        From :func:`make_metadata`; without them it is marked as a preview.
     """
     return viewer.add_image(
         place.expand(image),
@@ -86,7 +96,7 @@ def add_fused_layer(
         rgb=image.ndim == 3,
         # The same for all results, so that the eye can compare them.
         contrast_limits=(0.0, 1.0),
-        metadata=metadata or {},
+        metadata=metadata or {ROLE: "preview"},
         **place.spatial,
     )
 
@@ -125,6 +135,7 @@ def add_gain_layers(
             rgb=False,
             colormap=GAIN_COLORMAP,
             contrast_limits=(0.0, 1.0),
+            metadata={ROLE: "gains"},
             **place.spatial,
         )
         for i, source in enumerate(names)

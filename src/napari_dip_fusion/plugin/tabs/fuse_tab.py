@@ -21,6 +21,7 @@ from napari_dip_fusion.plugin.forms.native_widget import NativeWidget, make_coll
 from napari_dip_fusion.plugin.forms.planner import Planner
 from napari_dip_fusion.plugin.layers.layer_record import find_config
 from napari_dip_fusion.plugin.layers.result_layers import (
+    ROLE,
     add_fused_layer,
     add_gain_layers,
     name_consensus,
@@ -263,7 +264,8 @@ class FuseTab(Container[Widget]):
         image = show_consensus(ready.sources, ready.consensus)
         maps, base = ready.gains, ready.base_gains
         add_gain_layers(self._viewer, maps, plan.names, plan.place, base_gains=base)
-        add_fused_layer(self._viewer, image, name_consensus(plan.names), plan.place)
+        name = name_consensus(plan.names)
+        add_fused_layer(self._viewer, image, name, plan.place, metadata={ROLE: "consensus"})
 
     def _copy(self, write: Callable[[Plan], str]) -> None:
         made = self._last_plan is not None
