@@ -205,7 +205,7 @@ def test_the_dock_closed_during_a_run(running, viewer):
     viewer.window.remove_dock_widget(running.native)
     assert QThreadPool.globalInstance().waitForDone(10_000)
     viewer.layers.remove("CT")
-    assert len(viewer.layers) == 2
+    assert [layer.name for layer in viewer.layers] == ["MR"]
 
 
 def test_the_widget_ends_when_its_qt_part_is_gone(running):
@@ -341,3 +341,68 @@ def test_without_torch_a_closed_form_still_fuses(
     widget.settings.show_config(widget.settings.take_config([]).replace(method="densefuse"))
     assert "PyTorch cannot be imported" in widget.panel.need.value
     assert not widget.panel.fuse_button.enabled
+
+
+@pytest.fixture
+def notices(monkeypatch):
+    from napari_dip_fusion.plugin import widget
+
+    told = []
+    monkeypatch.setattr(widget, "show_warning", told.append)
+    return told
+
+
+def test_a_panel_closed_during_a_run_leaves_no_preview(running, viewer, notices, make_widget):
+    viewer.window.remove_dock_widget(running.native)
+    assert [layer.name for layer in viewer.layers] == ["CT", "MR"]
+    assert notices == [
+        "DIP Fusion: the fusion of CT + MR was ended, for its panel was closed; its preview was "
+        "removed"
+    ]
+    assert names_of(make_widget(viewer).sources) == ["CT", "MR"]
+
+
+def test_a_panel_closed_during_a_continuation_puts_the_result_back(
+    qtbot, widget, viewer, notices, until_idle
+):
+    widget.panel.fuse_button.native.click()
+    until_idle(widget)
+    layer = viewer.layers["fused CT + MR"]
+    before = np.array(layer.data)
+    widget.panel.more.setValue(90_000)
+    widget.panel.continue_button.native.click()
+    qtbot.waitUntil(lambda: not np.array_equal(layer.data, before), timeout=30_000)
+    viewer.window.remove_dock_widget(widget.native)
+    np.testing.assert_array_equal(layer.data, before)
+    assert layer.metadata["dip_fusion"]["record"]["iterations"] == 3
+    assert "the result from before" in notices[0]
+
+
+def test_a_panel_closed_during_a_comparison_keeps_what_is_finished(
+    qtbot, make_widget, viewer, notices
+):
+    widget = make_widget(viewer, **LONG)
+    widget.compare_tab.methods.set_chosen(["average", "dip-own"])
+    widget.compare_tab.compare()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=20_000)
+    viewer.window.remove_dock_widget(widget.native)
+    assert len(viewer.layers) == 3
+    assert notices[0].endswith("methods that were finished, and whose images stay: 1")
+
+
+def test_a_panel_closed_while_gain_maps_are_computed_says_so(widget, viewer, notices):
+    widget.panel.gains_button.native.click()
+    viewer.window.remove_dock_widget(widget.native)
+    assert "the gain maps of CT + MR were given up" in notices[0]
+
+
+def test_a_panel_that_did_nothing_is_closed_without_a_word(widget, viewer, notices, until_idle):
+    widget.panel.fuse_button.native.click()
+    until_idle(widget)
+    viewer.window.remove_dock_widget(widget.native)
+    assert len(viewer.layers) == 3
+    assert notices == []
+
+
+def names_of(sources):
+    return [layer.name for layer in sources.get_sources()]

@@ -7,6 +7,7 @@ from typing import Any
 from magicgui.widgets import Container
 from magicgui.widgets.bases import Widget
 from napari import Viewer
+from napari.utils.notifications import show_warning
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QScrollArea, QTabBar
 
@@ -138,7 +139,10 @@ class DipFusionWidget(Container[Widget]):
     def _check_dock(self, parent: Any) -> None:
         """Notice when napari takes the widget out of its dock, which ends it."""
         if self._docked and parent is None:
+            told = [*self.fuse_tab.abandon(), self.compare_tab.session.abandon()]
             self.shutdown()
+            for line in filter(None, told):
+                show_warning(f"DIP Fusion: {line}")
         self._docked = parent is not None
 
     # -- following the viewer ---------------------------------------------------

@@ -103,7 +103,7 @@ def add_difference_layer(
     most = float(np.abs(values).max()) or 1.0
     return viewer.add_image(
         difference.place.expand(values),
-        name=find_free_name(viewer, " - ".join(difference.names)),
+        name=find_free_name(viewer, difference.place.add_slice(" - ".join(difference.names))),
         rgb=False,
         colormap=COLORMAP,
         contrast_limits=(-most, most),

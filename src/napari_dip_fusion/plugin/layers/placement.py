@@ -1,5 +1,6 @@
 """Where the result of a run goes: the place and slice of the reference."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,15 +31,22 @@ class Placement:
         there, so that napari shows it at this slice only.
     plane : dict
         Reference, level and slice, of values that JSON can hold.
+    where : str
+        The slice as it stands in names of layers, such as ``z=42``; empty for a 2-D reference.
     """
 
     spatial: dict[str, Any]
     axes: tuple[int, ...]
     plane: dict[str, Any]
+    where: str = ""
 
     def expand(self, image: NDArray[Any]) -> NDArray[Any]:
         """Return an image of shape (M, N) or (M, N, 3) with the axes of the reference."""
         return np.expand_dims(image, self.axes)
+
+    def add_slice(self, name: str) -> str:
+        """Return a name for a layer that goes here, with the slice at its end."""
+        return f"{name} {self.where}" if self.where else name
 
 
 def place_result(reference: Image, dims: Dims, *, level: int = 0) -> Placement:
@@ -57,7 +65,8 @@ def place_result(reference: Image, dims: Dims, *, level: int = 0) -> Placement:
     ValueError
         If the reference has no data at this slice.
     """
-    plane = find_plane(reference, dims, find_plane_axes([reference], dims), level)
+    world_axes = find_plane_axes([reference], dims)
+    plane = find_plane(reference, dims, world_axes, level)
     factors = get_level_factors(reference, level)
     # Pixel 0 of the result, in pixels of the full resolution.
     corner = factors * plane.index + (factors - 1) / 2
@@ -79,4 +88,14 @@ def place_result(reference: Image, dims: Dims, *, level: int = 0) -> Placement:
         "slice": [None if a in plane.axes else plane.index[a] for a in range(reference.ndim)],
         "level": level,
     }
-    return Placement(spatial, axes, recorded)
+    # Of the full resolution, as the sliders count.
+    index = find_plane(reference, dims, world_axes).index
+    return Placement(spatial, axes, recorded, _describe_slice(reference, axes, index))
+
+
+def _describe_slice(reference: Image, axes: Sequence[int], index: Sequence[int]) -> str:
+    labels = [reference.axis_labels[a] for a in axes]
+    # Axes that nobody has named are called by their numbers.
+    if any(label.lstrip("-").isdigit() for label in labels):
+        return f"slice {', '.join(str(index[a]) for a in axes)}"
+    return " ".join(f"{label}={index[a]}" for label, a in zip(labels, axes, strict=True))

@@ -76,7 +76,7 @@ def add_fused_layer(
     *,
     metadata: dict[str, Any] | None = None,
 ) -> Image:
-    """Add a fused, consensus or preview image under a fresh name.
+    """Add a fused, consensus or preview image under a fresh name that says its slice.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def add_fused_layer(
     """
     return viewer.add_image(
         place.expand(image),
-        name=find_free_name(viewer, name),
+        name=find_free_name(viewer, place.add_slice(name)),
         # napari would take an image of three columns for a color one.
         rgb=image.ndim == 3,
         # The same for all results, so that the eye can compare them.
@@ -109,7 +109,7 @@ def add_gain_layers(
     *,
     base_gains: NDArray[Any] | None = None,
 ) -> list[Image]:
-    """Add one layer for each gain map, named after source and band.
+    """Add one layer for each gain map, named after source, band and slice.
 
     All of them have the same colors for the same gain.
 
@@ -131,7 +131,7 @@ def add_gain_layers(
     return [
         viewer.add_image(
             place.expand(maps[i]),
-            name=find_free_name(viewer, f"{source} gain{band}"),
+            name=find_free_name(viewer, place.add_slice(f"{source} gain{band}")),
             rgb=False,
             colormap=GAIN_COLORMAP,
             contrast_limits=(0.0, 1.0),

@@ -77,6 +77,17 @@ class ComparisonSession(Session):
         self._names, self._place = plan.names, plan.place
         self._run(plan, partial(run_methods, entries=entries, which=which))
 
+    def abandon(self) -> str:
+        """End the run, whose panel is closed; the images of methods that are finished stay."""
+        running = self._control is not None
+        self.close()
+        if not running:
+            return ""
+        return (
+            f"the comparison on {' + '.join(self._names)} was ended, for its panel was closed; "
+            f"methods that were finished, and whose images stay: {len(self.results)}"
+        )
+
     def _take(
         self, event: ComparisonEvent | Failed | Discarded, control: RunControl
     ) -> ComparisonEvent | Failed | Discarded:

@@ -135,6 +135,21 @@ class FusionSession(Session):
         super().close()
         self.forget()
 
+    def abandon(self) -> str:
+        """End the run, whose panel is closed, and take its preview back."""
+        running, plan, fused, result = self._control is not None, self.plan, self.fused, self.result
+        # First: nobody is to be told of the layer that goes.
+        self.close()
+        if not running or plan is None or fused is None:
+            return ""
+        told = f"the fusion of {' + '.join(plan.names)} was ended, for its panel was closed"
+        if result is None:
+            fused.discard()
+            return f"{told}; its preview was removed"
+        if fused.in_viewer:
+            fused.finish(result)
+        return f"{told}; the layer shows the result from before it was continued"
+
     def _take(self, event: RunEvent, control: RunControl) -> RunEvent:
         assert self.fused is not None
         if isinstance(event, Preview):

@@ -70,6 +70,17 @@ class Session(QObject):
         self._release()
         self._events.close()
 
+    def abandon(self) -> str:
+        """End the run, whose panel is closed, and leave no image that looks like a result.
+
+        Returns
+        -------
+        str
+            What became of the run; empty if there was none.
+        """
+        # Each session has images of its own; as for _take().
+        raise NotImplementedError
+
     def receive(self, event: Any, control: RunControl) -> None:
         """Take an event of a worker; runs in the GUI thread."""
         # A run that was given up may still report; only the present one is heard.

@@ -15,6 +15,7 @@ from napari_dip_fusion.plugin.forms.method_list import MethodList
 from napari_dip_fusion.plugin.forms.metrics_choice import MetricsChoice
 from napari_dip_fusion.plugin.forms.native_widget import make_line
 from napari_dip_fusion.plugin.forms.planner import Planner
+from napari_dip_fusion.plugin.layers.plane_view import is_result_plane, show_plane
 from napari_dip_fusion.plugin.running.comparison_run import (
     ComparisonEnded,
     MethodDone,
@@ -97,6 +98,9 @@ class CompareTab(Container[Widget]):
         # It would go on to show its own two layers.
         self.pair.flicker.stop()
         self._viewer.layers.selection.active = chosen
+        # A slider may have moved away from the plane that was fused.
+        if is_result_plane(chosen):
+            show_plane(self._viewer, chosen)
         for result in self.session.results:
             if result.layer is not None:
                 result.layer.visible = result.layer == chosen

@@ -41,6 +41,7 @@ from napari_dip_fusion.plugin.running.run_events import Failed, RunEvent
 from napari_dip_fusion.plugin.running.scores import score_layers, score_result
 from napari_dip_fusion.plugin.running.tasks import Tasks
 from napari_dip_fusion.plugin.tabs.metrics_table import MetricsTable
+from napari_dip_fusion.plugin.tabs.plane_finder import PlaneFinder
 from napari_dip_fusion.plugin.tabs.run_panel import RunPanel
 
 _WINDOWS_LEFT_OUT = (
@@ -72,11 +73,14 @@ class FuseTab(Container[Widget]):
         self._planner = planner
         self._torch_problem = ""
         self._last_plan: Plan | None = None
+        # The sources whose gain maps are being computed.
+        self._gains_of: tuple[str, ...] = ()
         self.settings = planner.settings
         self.session = FusionSession(viewer)
         self.panel = RunPanel(self.session, viewer.theme)
         self.metrics = MetricsTable()
         self.forecast = Forecast()
+        self.plane_finder = PlaneFinder(viewer)
         self._build()
         self.panel.fuse_wanted.connect(self.fuse)
         self.panel.network_wanted.connect(partial(self.fuse, network="always"))
@@ -90,6 +94,7 @@ class FuseTab(Container[Widget]):
             self.forecast.close,
             self.session.close,
             self.panel.progress.close_activity,
+            self.plane_finder.close_subscriptions,
         )
 
     # -- what the buttons do --------------------------------------------------
@@ -116,7 +121,16 @@ class FuseTab(Container[Widget]):
             self.panel.message.say(str(error))
             return
         self.panel.message.say("computing the gain maps")
+        self._gains_of = plan.names
         self._tasks.start(partial(_estimate_gains, plan), FuseTab._show_gains, plan)
+
+    def abandon(self) -> list[str]:
+        """End all that goes on, for the widget is closed, and return what became of it."""
+        told = [self.session.abandon()]
+        if self._gains_of:
+            names = " + ".join(self._gains_of)
+            told.append(f"the gain maps of {names} were given up, for their panel was closed")
+        return [line for line in told if line]
 
     def compute_metrics(self) -> None:
         """Score the layers that have a row against the chosen sources."""
@@ -219,6 +233,7 @@ class FuseTab(Container[Widget]):
                 self.settings,
                 make_line(),
                 self.panel,
+                self.plane_finder,
                 make_row(self.script_button, self.command_button),
                 self.recall_button,
                 make_line(),
@@ -237,6 +252,9 @@ class FuseTab(Container[Widget]):
         if isinstance(event, Failed):
             # In napari's corner as well: the widget may be out of sight by now.
             show_error(f"DIP Fusion: {event.message}")
+        fused = self.session.fused
+        if fused is not None and fused.layer is not None:
+            self.plane_finder.follow(fused.layer)
         if isinstance(event, Done):
             self._score_result()
 
@@ -257,6 +275,7 @@ class FuseTab(Container[Widget]):
             self.metrics.show_scores(scores, names)
 
     def _show_gains(self, plan: Plan, ready: GainsReady | Failed) -> None:
+        self._gains_of = ()
         if isinstance(ready, Failed):
             self.panel.message.say(ready.message)
             return
