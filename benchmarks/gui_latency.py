@@ -132,7 +132,7 @@ def _in_window(sources, config: FusionConfig) -> tuple[Ticks, float]:
     app = QApplication.instance()
     for name, image in zip(("CT", "MR"), sources, strict=True):
         viewer.add_image(image, name=name)
-    _, widget = viewer.window.add_plugin_dock_widget("napari-dip-fusion", "DIP Fusion")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-dip-fusion")
     widget.settings.show_config(config)
     _process(app, 1)
     widget.panel.fuse_button.click()

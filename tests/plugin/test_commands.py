@@ -47,6 +47,23 @@ def test_the_widget_from_the_plugins_menu(viewer, opened):
     assert [layer.name for layer in opened().sources.get_sources()] == ["CT", "MR"]
 
 
+def test_every_menu_and_the_dock_name_the_plugin_once(viewer, opened):
+    from napari._app_model import get_app_model
+
+    known = get_app_model().commands
+    titles = [known[f"{PLUGIN}.{name}"].title for name in ("widget", "fuse_selected", "metrics")]
+    assert titles == [
+        "Fuse images (DIP Fusion)",
+        "Fuse selected layers (DIP Fusion)",
+        "Fusion metrics (DIP Fusion)",
+    ]
+    run("widget")
+    assert list(viewer.window.dock_widgets) == titles[:1]
+    # The plugin's name stands before these in the dialog that saves layers.
+    writers = PluginManifest.from_distribution(PLUGIN).contributions.writers
+    assert not any("DIP Fusion" in writer.display_name for writer in writers)
+
+
 @pytest.mark.parametrize(
     "commands", [("widget", "metrics"), ("metrics", "widget"), ("metrics", "metrics")]
 )

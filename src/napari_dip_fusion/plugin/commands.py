@@ -6,7 +6,7 @@ from napari.viewer import Viewer
 from napari_dip_fusion.plugin.layers.layer_record import find_sources, get_record
 from napari_dip_fusion.plugin.widget import DipFusionWidget
 
-DOCK = "DIP Fusion (DIP Fusion)"
+DOCK = "Fuse images (DIP Fusion)"
 """What napari's Plugins menu calls the dock, so that it finds the one opened here."""
 
 
