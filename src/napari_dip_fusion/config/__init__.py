@@ -258,7 +258,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 PRESET_HELP = {
     "fast": "Seconds on a laptop: gains in two bands, noise estimated; where there is noise, a "
-    "narrow network that sees the sources, and structure given back.",
+    "narrow network that sees the sources, and structure kept.",
     "paper": "The published settings: 128 channels, random input, 2000 iterations. "
     "Takes 20 minutes for 256x256 on two processor cores that compute in bfloat16, and about "
     "twice as long on others.",

@@ -31,9 +31,10 @@ class GainSettings(Settings):
         default=3.5,
         ge=0,
         le=64,
-        description="Standard deviation in pixels of the blur that splits each source into a "
-        "base and its details, with gains of their own; 0 for gains of the whole source, as "
-        "published.",
+        title="Detail scale",
+        description="Size in pixels below which structure counts as detail, with gains of its own "
+        "(the standard deviation of the blur that splits each source into its base and its "
+        "details); 0 for gains of the whole source, as published.",
         json_schema_extra={"unit": "pixels"},
     )
     window: Literal["box", "gaussian", "block"] = Field(
@@ -78,8 +79,9 @@ class DenoisingSettings(Settings):
     )
     give_back: bool = Field(
         default=True,
-        description="Give the network's image back the structure of the consensus image that "
-        "noise cannot explain.",
+        title="Keep structure",
+        description="Keep the structure of the consensus image that noise cannot explain and the "
+        "network's image lacks.",
     )
     # The mean of many outputs has less of the noise that single ones begin to fit.
     averaging: float = Field(

@@ -20,6 +20,8 @@ class Setting:
         Where it stands in :class:`FusionConfig`, such as ``network.width``.
     group : str
         The settings that it is shown among, such as ``network``.
+    title : str
+        What a form calls it.
     help : str
         One sentence or more.
     unit : str or None
@@ -36,6 +38,7 @@ class Setting:
     name: str
     path: str
     group: str
+    title: str
     help: str
     unit: str | None
     choices: tuple[str, ...] | None
@@ -77,6 +80,7 @@ def _describe_setting(name: str, info: FieldInfo, *, path: str, group: str) -> S
         name=name,
         path=path,
         group=extra.get("group", group),
+        title=info.title or name.replace("_", " ").capitalize(),
         help=str(info.description),
         unit=extra.get("unit"),
         choices=None if choices is None else tuple(choices),
