@@ -160,6 +160,14 @@ def test_nothing_is_ticked_for_somebody_who_has_chosen(open_list, viewer, pair):
     assert names(sources) == []
 
 
+def test_the_images_after_a_clean_sweep_are_the_first_again(sources, viewer, pair):
+    sources.set_sources([])
+    viewer.layers.clear()
+    for name, image in zip(("T1", "T2"), pair, strict=True):
+        viewer.add_image(image, name=name)
+    assert names(sources) == ["T1", "T2"]
+
+
 def test_the_whole_name_of_a_layer_is_the_tooltip_of_its_row(sources, viewer):
     viewer.layers["CT"].name = "a name that is much too long for the list of a narrow window"
     assert sources.list.item(1).toolTip() == viewer.layers[0].name

@@ -78,9 +78,7 @@ def test_a_row_of_the_comparison_goes_to_its_plane(volumes, make_widget, qtbot):
     assert volumes.dims.point[0] == 6
 
 
-def test_axes_that_nobody_has_named_are_numbered(
-    make_napari_viewer_proxy, make_widget, pair, qtbot
-):
+def test_axes_without_names_are_numbered(make_napari_viewer_proxy, make_widget, pair, qtbot):
     viewer = make_napari_viewer_proxy()
     for name, image in zip(("CT", "MR"), pair, strict=True):
         viewer.add_image(np.stack([image] * 5), name=name)

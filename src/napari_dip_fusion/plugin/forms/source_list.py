@@ -218,6 +218,8 @@ class SourceList(Container[Widget]):
         before = self.get_sources()
         self._layers = [x for x in reversed(self._viewer.layers) if isinstance(x, Image)]
         ticked = before
+        # After a clean sweep the next images are the first again.
+        self._automatic = self._automatic or not self._layers
         if self._automatic:
             ticked = self._list_first()
             self._arrivals.start()

@@ -1,4 +1,4 @@
-"""A fused plane of a volume is seen at its own slice only: whether it is, and the way back to it."""
+"""A fused plane of a volume is seen at its slice only: whether it is, and the way back to it."""
 
 from napari import Viewer
 from napari.components import Dims
