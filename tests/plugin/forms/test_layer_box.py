@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from napari.layers import Image
+from qtpy.QtCore import Qt
 
 from napari_dip_fusion.plugin.forms.layer_box import LayerBox
 
@@ -61,3 +62,21 @@ def test_choices_stay_when_magicgui_resets_them(box, layers):
     box.reset_choices()
     assert names(box) == ["CT", "MR", "PET"]
     assert box.value is layers[1]
+
+
+LONG = "sub-01_acq-highres_T1w_brain_extracted_to_MNI152_space_second_visit"
+
+
+def test_a_long_name_is_cut_in_its_middle_and_whole_in_the_tooltip(box, layers):
+    layers[1].name = LONG
+    box.set_layers(layers)
+    assert box.tooltip == "CT\nWhich one?"
+    box.value = layers[1]
+    assert box.tooltip == f"{LONG}\nWhich one?"
+    assert box.native.itemData(1, Qt.ItemDataRole.ToolTipRole) == LONG
+    box.native.resize(200, 24)
+    cut = box.native.grab().toImage()
+    # Of two names that differ at their end, the ends are seen.
+    layers[1].name = LONG[:-5] + "later"
+    box.set_layers(layers)
+    assert box.native.grab().toImage() != cut

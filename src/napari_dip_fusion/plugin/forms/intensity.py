@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QAbstractSpinBox
 
 from napari_dip_fusion.config import INTENSITY_MODES, FusionConfig, Intensity, Window
 from napari_dip_fusion.plugin.forms.layout import align_labels, make_row, show_number
+from napari_dip_fusion.plugin.forms.shortening import cut_middle
 
 # Choices that only the widget has. In a configuration they become a window or a mode for each
 # source.
@@ -102,11 +103,10 @@ class IntensityForm(Container[Widget]):
             align_labels(self)
 
     def _make_source_box(self, name: str) -> ComboBox:
-        short = f"{name[: _MOST_LETTERS - 2]}\N{HORIZONTAL ELLIPSIS}"
         box = ComboBox(
             choices=[*INTENSITY_MODES, CONTRAST_LIMITS],
             value=self._chosen.get(name, INTENSITY_MODES[0]),
-            label=name if len(name) <= _MOST_LETTERS else short,
+            label=cut_middle(name, _MOST_LETTERS),
             tooltip=f"{name}\n{_describe_modes([CONTRAST_LIMITS])}",
         )
         # Connected before the container is, as above.

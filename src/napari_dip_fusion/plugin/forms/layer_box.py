@@ -5,11 +5,14 @@ from typing import Any
 
 from magicgui.widgets import ComboBox
 from napari.layers import Image
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox
+
+from napari_dip_fusion.plugin.forms.shortening import MiddleCutter
 
 
 class LayerBox(ComboBox):
-    """A choice among layers that cuts long names, in place of widening the window.
+    """A choice among layers that cuts long names in the middle, and has them whole in its tooltips.
 
     Its value is a layer, or None while there are none to choose from.
 
@@ -28,6 +31,9 @@ class LayerBox(ComboBox):
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.native.setMinimumContentsLength(8)
+        self._tip = tooltip
+        self._cutter = MiddleCutter(self.native)
+        self.native.currentIndexChanged.connect(self._show_tips)
 
     def set_layers(self, layers: Sequence[Image], default: int = 0) -> None:
         """Offer these layers, in this order, and keep the chosen one where it is among them.
@@ -51,6 +57,15 @@ class LayerBox(ComboBox):
                 self.value = chosen
             elif self._layers:
                 self.value = self._layers[min(default, len(self._layers) - 1)]
+        self._show_tips()
+
+    def _show_tips(self) -> None:
+        """Say the whole names where they may be cut."""
+        box = self.native
+        for i in range(box.count()):
+            box.setItemData(i, box.itemText(i), Qt.ItemDataRole.ToolTipRole)
+        name = box.currentText()
+        self.tooltip = f"{name}\n{self._tip}" if name else self._tip
 
     def _list_choices(self, _box: Any) -> list[tuple[str, Image]]:
         return [(layer.name, layer) for layer in self._layers]

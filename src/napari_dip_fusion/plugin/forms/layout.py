@@ -6,12 +6,17 @@ from magicgui.widgets import Container, FloatSpinBox, Label
 from magicgui.widgets.bases import Widget
 from qtpy.QtWidgets import QSizePolicy
 
+from napari_dip_fusion.plugin.forms.shortening import cut_long_words
+
 LABEL_WIDTH = 128
 """Width of the labels of all settings in pixels, so that their fields begin at one place."""
 
 
 class Text(Label):
     """A label that wraps its text, as wide as there is room.
+
+    Words for which a line has no room, such as names of layers, are cut in the middle; the tooltip
+    then has the whole text.
 
     Parameters
     ----------
@@ -20,10 +25,23 @@ class Text(Label):
     """
 
     def __init__(self, value: str = "", tooltip: str | None = None) -> None:
+        self._tip, self._whole = tooltip, value
         super().__init__(value=value, tooltip=tooltip)
         self.native.setWordWrap(True)
         # magicgui's labels keep the size of their first text.
         self.native.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
+
+    def get_value(self) -> str:
+        """Return the whole text."""
+        return self._whole
+
+    def set_value(self, value: str) -> None:
+        """Show a text."""
+        self._whole = str(value)
+        shown = cut_long_words(self._whole)
+        super().set_value(shown)
+        parts = [] if shown == self._whole else [self._whole]
+        self.tooltip = "\n".join([*parts, *([self._tip] if self._tip else [])]) or None
 
     def say(self, text: str) -> None:
         """Show a text, and take no room without one."""
