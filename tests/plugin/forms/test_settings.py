@@ -38,7 +38,7 @@ def test_a_check_box_has_its_label_where_other_fields_have_theirs(form):
     box = form.fields["give_back"]
     row = box.native.parentWidget().parentWidget().layout()
     assert box.text == ""
-    assert row.itemAt(0).widget().text() == "Give back"
+    assert row.itemAt(0).widget().text() == "Keep structure"
     assert row.itemAt(0).widget().minimumWidth() == LABEL_WIDTH
 
 
@@ -169,3 +169,23 @@ def test_settings_of_the_topmost_layer_but_for_its_windows(viewer, make_widget):
     assert widget.settings.take_config([]) == FusionConfig(seed=4)
     text = widget.panel.message.value
     assert text.startswith("these are the settings of fused 4, but for its intensity windows")
+
+
+def test_settings_have_names_that_a_laboratory_knows(form):
+    labels = {name: field.label for name, field in form.fields.items()}
+    assert labels["band_sigma"] == "Detail scale"
+    assert labels["give_back"] == "Keep structure"
+    assert labels["learning_rate"] == "Learning rate"
+
+
+def test_a_field_takes_and_shows_the_ends_of_its_range(form):
+    field = form.fields["averaging"]
+    for value in (0.999, 0.97, 0.0):
+        form.show_config(FusionConfig(averaging=value))
+        assert field.value == value
+        field.value = 0.999
+        assert form.take_config(LIMITS).denoising.averaging == 0.999
+        assert field.native.text() == "0.999"
+    # As its arrows and a typed 1 do.
+    field.native.setValue(1.0)
+    assert field.value == 0.999

@@ -79,7 +79,18 @@ def align_labels(form: Container[Widget]) -> None:
 
 def show_number(box: FloatSpinBox, value: float) -> None:
     """Show a number with all its decimals, of which a spin box cuts those beyond the second."""
-    # The shortest text that is the same number has as many decimals as somebody has typed.
-    exponent = Decimal(repr(value)).normalize().as_tuple().exponent
-    box.native.setDecimals(max(2, -int(exponent)))
+    # Not fewer than its ends have: a largest value of 0.999 would become 1.00.
+    ends = (box.native.minimum(), box.native.maximum())
+    box.native.setDecimals(max(2, *map(_count_decimals, (value, *ends))))
     box.value = value
+
+
+def set_range(box: FloatSpinBox, low: float, high: float) -> None:
+    """Set the smallest and the largest number of a box, which rounds neither of them."""
+    box.native.setDecimals(max(2, _count_decimals(low), _count_decimals(high)))
+    box.min, box.max = low, high
+
+
+def _count_decimals(number: float) -> int:
+    # The shortest text that is the same number has as many decimals as somebody has typed.
+    return -int(Decimal(repr(number)).normalize().as_tuple().exponent)

@@ -24,7 +24,13 @@ from napari_dip_fusion.config import (
     Window,
 )
 from napari_dip_fusion.plugin.forms.intensity import IntensityForm
-from napari_dip_fusion.plugin.forms.layout import Text, align_labels, make_row, show_number
+from napari_dip_fusion.plugin.forms.layout import (
+    Text,
+    align_labels,
+    make_row,
+    set_range,
+    show_number,
+)
 from napari_dip_fusion.plugin.forms.native_widget import NativeWidget, make_collapsible
 from napari_dip_fusion.plugin.forms.preferences import HIGHEST_PREVIEW_RATE, Preferences
 
@@ -155,10 +161,13 @@ class SettingsForm(Container[Widget]):
             value=setting.default,
             annotation=setting.annotation,
             name=setting.name,
-            label=_make_label(setting.name),
+            label=setting.title,
             options=options,
         )
         assert isinstance(field, ValueWidget)
+        if isinstance(field, FloatSpinBox):
+            # Qt has rounded the ends of the range to two decimals.
+            set_range(field, setting.minimum or 0, setting.maximum or 0)
         field.changed.connect(self._respond)
         self.fields[setting.name] = field
         return field
@@ -186,7 +195,8 @@ class SettingsForm(Container[Widget]):
         try:
             return float(field.value)
         except ValueError:
-            raise ValueError(f"{_make_label(name)} must be a number, got {field.value!r}") from None
+            title = FusionConfig.describe(name).title
+            raise ValueError(f"{title} must be a number, got {field.value!r}") from None
 
     def _show(self, name: str, value: Any) -> None:
         field = self.fields[name]
@@ -249,10 +259,6 @@ def _spans_decades(setting: Setting) -> bool:
     low, high = setting.minimum, setting.maximum
     is_float = isinstance(setting.default, float)
     return is_float and low is not None and high is not None and low > 0 and high / low > 1e4
-
-
-def _make_label(name: str) -> str:
-    return name.replace("_", " ").capitalize()
 
 
 def _describe(setting: Setting) -> str:
