@@ -328,3 +328,12 @@ def test_what_the_network_makes_on_the_way_has_a_layer_of_its_own(
     assert [layer.name for layer in viewer.layers] == ["CT", "MR", "fused CT + MR"]
     assert viewer.layers.selection.active == viewer.layers["fused CT + MR"]
     assert "stopped" in viewer.layers[2].metadata["dip_fusion"]["record"]["stop_reason"]
+
+
+def test_one_iteration_is_told_as_one(make_widget, viewer, until_idle):
+    widget = make_widget(viewer, iterations=1)
+    widget.panel.fuse_button.native.click()
+    until_idle(widget)
+    assert widget.panel.message.value.startswith("Done: 1 iteration in ")
+    widget.panel.more.setValue(1)
+    assert widget.panel.more.text() == "1 iteration"

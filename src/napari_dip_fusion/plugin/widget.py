@@ -16,6 +16,7 @@ from napari_dip_fusion.plugin.forms.method_list import list_lacking_weights
 from napari_dip_fusion.plugin.forms.native_widget import NativeWidget
 from napari_dip_fusion.plugin.forms.planner import Planner
 from napari_dip_fusion.plugin.forms.preferences import load_preferences
+from napari_dip_fusion.plugin.forms.primary import make_primary_style
 from napari_dip_fusion.plugin.forms.settings import SettingsForm
 from napari_dip_fusion.plugin.forms.source_list import SourceList
 from napari_dip_fusion.plugin.layers.subscriptions import Subscriptions
@@ -108,6 +109,8 @@ class DipFusionWidget(Container[Widget]):
         self.scroll.setFrameShape(QFrame.Shape.NoFrame)
         self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.scroll.setWidget(content.native)
+        self._content = content
+        self._show_theme()
         self.margins = (0, 0, 0, 0)
         self.append(NativeWidget(self.scroll))
         self.min_width = 350
@@ -156,6 +159,7 @@ class DipFusionWidget(Container[Widget]):
 
     def _show_theme(self) -> None:
         self.panel.set_theme(self.viewer.theme)
+        self._content.native.setStyleSheet(make_primary_style(self.viewer.theme))
 
     # -- torch and devices --------------------------------------------------------
 

@@ -15,6 +15,7 @@ from napari_dip_fusion.plugin.forms.method_list import MethodList
 from napari_dip_fusion.plugin.forms.metrics_choice import MetricsChoice
 from napari_dip_fusion.plugin.forms.native_widget import make_line
 from napari_dip_fusion.plugin.forms.planner import Planner
+from napari_dip_fusion.plugin.forms.primary import mark_primary
 from napari_dip_fusion.plugin.layers.plane_view import is_result_plane, show_plane
 from napari_dip_fusion.plugin.running.comparison_run import (
     ComparisonEnded,
@@ -124,6 +125,9 @@ class CompareTab(Container[Widget]):
             text="Stop", tooltip="Run no more methods; the results so far are kept."
         )
         self.stop_button.changed.connect(self.session.stop)
+        # Only one of them can be pressed at a time.
+        mark_primary(self.run_button)
+        mark_primary(self.stop_button)
         self.progress = RunProgress(self.session)
         self.running = Text()
         self.message = Text()

@@ -11,6 +11,7 @@ from napari_dip_fusion.fusion.result import ENDINGS
 from napari_dip_fusion.fusion.timing import format_seconds
 from napari_dip_fusion.plugin.forms.layout import Text, make_row
 from napari_dip_fusion.plugin.forms.native_widget import NativeWidget
+from napari_dip_fusion.plugin.forms.primary import mark_primary
 from napari_dip_fusion.plugin.running.fusion_session import FusionSession
 from napari_dip_fusion.plugin.running.run_events import Discarded, Failed, Progress, RunEvent
 from napari_dip_fusion.plugin.running.session import Phase
@@ -121,12 +122,14 @@ class RunPanel(Container[Widget]):
         self.more.setRange(1, most)
         self.more.setValue(100)
         self.more.setSuffix(" iterations")
+        self.more.valueChanged.connect(self._name_more)
         self.more.setToolTip(f"Iterations to add to the last run, to {most:,} in all.")
         self.network_button = PushButton(
             text="Run the network anyway",
             tooltip="Fuse once more, with the network's own image as the result: no noise was "
             "found, so that it can only come near the consensus image that is shown.",
         )
+        mark_primary(self.fuse_button)
         self.start_row = make_row(self.gains_button, self.fuse_button)
         self.run_row = make_row(self.stop_button, self.pause_button, self.discard_button)
         self.continue_row = make_row(self.continue_button, NativeWidget(self.more))
@@ -175,6 +178,9 @@ class RunPanel(Container[Widget]):
             part.visible = not idle
         self.run_row.enabled = phase in (Phase.RUNNING, Phase.PAUSED)
         self.pause_button.text = "Resume" if phase is Phase.PAUSED else "Pause"
+        # Fuse, or what one is most likely to want of a run: one button stands out at a time.
+        mark_primary(self.stop_button, phase is not Phase.PAUSED)
+        mark_primary(self.pause_button, phase is Phase.PAUSED)
         if phase is Phase.PAUSED:
             self.speed.value = "paused; Resume goes on from here"
         elif phase is Phase.ENDING:
@@ -242,6 +248,9 @@ class RunPanel(Container[Widget]):
     def _want_gains(self) -> None:
         self.gains_wanted.emit()
 
+    def _name_more(self, count: int) -> None:
+        self.more.setSuffix(_count_iterations(count).removeprefix(str(count)))
+
     def _continue(self) -> None:
         result = self._session.result
         # The bar counts on from the iterations that were made.
@@ -260,7 +269,11 @@ def _describe_end(event: Done) -> str:
     why = ENDINGS.get(result.stop_reason, result.stop_reason)
     if not len(result.losses):
         return f"Done in {format_seconds(seconds)} ({why})."
-    return f"Done: {len(result.losses)} iterations in {format_seconds(seconds)} ({why})."
+    return f"Done: {_count_iterations(len(result.losses))} in {format_seconds(seconds)} ({why})."
+
+
+def _count_iterations(count: int) -> str:
+    return f"{count} iteration" if count == 1 else f"{count} iterations"
 
 
 def _format_rate(rate: float) -> str:
