@@ -22,7 +22,8 @@ def running(qtbot, make_widget, viewer):
     """Return a widget whose fusion has shown its first preview."""
     widget = make_widget(viewer, **LONG)
     widget.panel.fuse_button.native.click()
-    qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=20_000)
+    # The consensus image, and then the network's.
+    qtbot.waitUntil(lambda: len(viewer.layers) == 4, timeout=20_000)
     return widget
 
 
@@ -371,8 +372,9 @@ def test_a_panel_closed_during_a_continuation_puts_the_result_back(
     before = np.array(layer.data)
     widget.panel.more.setValue(90_000)
     widget.panel.continue_button.native.click()
-    qtbot.waitUntil(lambda: not np.array_equal(layer.data, before), timeout=30_000)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 4, timeout=30_000)
     viewer.window.remove_dock_widget(widget.native)
+    assert [x.name for x in viewer.layers] == ["CT", "MR", "fused CT + MR"]
     np.testing.assert_array_equal(layer.data, before)
     assert layer.metadata["dip_fusion"]["record"]["iterations"] == 3
     assert "the result from before" in notices[0]

@@ -195,7 +195,7 @@ def test_a_plane_of_a_stack_lands_on_its_slice(make_widget, viewer, pair, until_
     widget.sources.set_sources(viewer.layers)
     widget.panel.fuse_button.native.click()
     until_idle(widget)
-    fused = viewer.layers["fused CT + MR"]
+    fused = viewer.layers["fused CT + MR z=1"]
     assert fused.data.shape == (1, 32, 40)
     assert fused.translate.tolist() == [4.0, 2.0, 3.0]
     assert fused.scale.tolist() == [3.0, 0.5, 0.25]

@@ -144,7 +144,7 @@ class FitSettings(Settings):
     network: Literal["auto", "always", "never"] = Field(
         default="auto",
         description="Whether the network runs: auto (only where it can change the image: noise "
-        "was found in a source, or nothing is given back), always (the result is then its own "
+        "was found in a source, or structure is not kept), always (the result is then its own "
         "image where there is no noise) or never (the result is the consensus image).",
     )
     iterations: int = Field(

@@ -22,7 +22,7 @@ def test_one_button_of_a_fusion_stands_out_in_each_state(qtbot, make_widget, vie
     assert find_primary(widget.fuse_tab) == ["Resume"]
     widget.panel.pause_button.native.click()
     assert find_primary(widget.fuse_tab) == ["Stop and keep"]
-    qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=20_000)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 4, timeout=20_000)
     widget.panel.stop_button.native.click()
     until_idle(widget)
     assert find_primary(widget.fuse_tab) == ["Fuse"]

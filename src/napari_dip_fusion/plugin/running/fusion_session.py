@@ -136,10 +136,11 @@ class FusionSession(Session):
         self.forget()
 
     def abandon(self) -> str:
-        """End the run, whose panel is closed, and take its preview back."""
+        """End the run, whose panel is closed, and take its previews back."""
         running, plan, fused, result = self._control is not None, self.plan, self.fused, self.result
         # First: nobody is to be told of the layer that goes.
         self.close()
+        self._drop_network_layer()
         if not running or plan is None or fused is None:
             return ""
         told = f"the fusion of {' + '.join(plan.names)} was ended, for its panel was closed"

@@ -100,8 +100,7 @@ def end_workers() -> None:
     which are gone by then.
     """
     for control in list(_controls):
-        if isinstance(control, RunControl):
-            control.discard()
+        control.discard()
         control.stop()
     QThreadPool.globalInstance().waitForDone(LONGEST_EXIT)
 
