@@ -345,16 +345,25 @@ def test_without_torch_a_closed_form_still_fuses(
 
 
 @pytest.fixture
-def notices(monkeypatch):
-    from napari_dip_fusion.plugin import widget
+def close_panel(qtbot, viewer, monkeypatch):
+    """Return a function that closes a panel, and returns what is told of it."""
+    from napari_dip_fusion.plugin import widget as module
 
     told = []
-    monkeypatch.setattr(widget, "show_warning", told.append)
-    return told
+    monkeypatch.setattr(module, "show_warning", told.append)
+
+    def close(widget):
+        viewer.window.remove_dock_widget(widget.native)
+        # Nothing is told while the dock goes.
+        assert told == []
+        qtbot.wait(10)
+        return told
+
+    return close
 
 
-def test_a_panel_closed_during_a_run_leaves_no_preview(running, viewer, notices, make_widget):
-    viewer.window.remove_dock_widget(running.native)
+def test_a_panel_closed_during_a_run_leaves_no_preview(running, viewer, close_panel, make_widget):
+    notices = close_panel(running)
     assert [layer.name for layer in viewer.layers] == ["CT", "MR"]
     assert notices == [
         "DIP Fusion: the fusion of CT + MR was ended, for its panel was closed; its preview was "
@@ -364,7 +373,7 @@ def test_a_panel_closed_during_a_run_leaves_no_preview(running, viewer, notices,
 
 
 def test_a_panel_closed_during_a_continuation_puts_the_result_back(
-    qtbot, widget, viewer, notices, until_idle
+    qtbot, widget, viewer, close_panel, until_idle
 ):
     widget.panel.fuse_button.native.click()
     until_idle(widget)
@@ -373,7 +382,7 @@ def test_a_panel_closed_during_a_continuation_puts_the_result_back(
     widget.panel.more.setValue(90_000)
     widget.panel.continue_button.native.click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 4, timeout=30_000)
-    viewer.window.remove_dock_widget(widget.native)
+    notices = close_panel(widget)
     assert [x.name for x in viewer.layers] == ["CT", "MR", "fused CT + MR"]
     np.testing.assert_array_equal(layer.data, before)
     assert layer.metadata["dip_fusion"]["record"]["iterations"] == 3
@@ -381,27 +390,27 @@ def test_a_panel_closed_during_a_continuation_puts_the_result_back(
 
 
 def test_a_panel_closed_during_a_comparison_keeps_what_is_finished(
-    qtbot, make_widget, viewer, notices
+    qtbot, make_widget, viewer, close_panel
 ):
     widget = make_widget(viewer, **LONG)
     widget.compare_tab.methods.set_chosen(["average", "dip-own"])
     widget.compare_tab.compare()
     qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=20_000)
-    viewer.window.remove_dock_widget(widget.native)
+    notices = close_panel(widget)
     assert len(viewer.layers) == 3
     assert notices[0].endswith("methods that were finished, and whose images stay: 1")
 
 
-def test_a_panel_closed_while_gain_maps_are_computed_says_so(widget, viewer, notices):
+def test_a_panel_closed_while_gain_maps_are_computed_says_so(widget, viewer, close_panel):
     widget.panel.gains_button.native.click()
-    viewer.window.remove_dock_widget(widget.native)
+    notices = close_panel(widget)
     assert "the gain maps of CT + MR were given up" in notices[0]
 
 
-def test_a_panel_that_did_nothing_is_closed_without_a_word(widget, viewer, notices, until_idle):
+def test_a_panel_that_did_nothing_is_closed_without_a_word(widget, viewer, close_panel, until_idle):
     widget.panel.fuse_button.native.click()
     until_idle(widget)
-    viewer.window.remove_dock_widget(widget.native)
+    notices = close_panel(widget)
     assert len(viewer.layers) == 3
     assert notices == []
 

@@ -8,7 +8,7 @@ from magicgui.widgets import Container
 from magicgui.widgets.bases import Widget
 from napari import Viewer
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QFrame, QScrollArea, QTabBar
 
 from napari_dip_fusion.plugin.forms.layout import Text
@@ -145,7 +145,8 @@ class DipFusionWidget(Container[Widget]):
             told = [*self.fuse_tab.abandon(), self.compare_tab.session.abandon()]
             self.shutdown()
             for line in filter(None, told):
-                show_warning(f"DIP Fusion: {line}")
+                # Not while napari takes the dock apart: Qt would crash when the program exits.
+                QTimer.singleShot(0, partial(show_warning, f"DIP Fusion: {line}"))
         self._docked = parent is not None
 
     # -- following the viewer ---------------------------------------------------

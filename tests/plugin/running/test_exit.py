@@ -30,6 +30,11 @@ def compare(widget):
     widget.compare_tab.compare()
     wait_for(lambda: widget.compare_tab.session.results)
 
+def close_panel(widget):
+    fuse(widget)
+    viewer.window.remove_dock_widget(widget.native)
+    QApplication.processEvents()
+
 def idle(widget):
     widget.compare_tab.pair.toggle_flicker()
     viewer.layers["MR"].translate = (1, 1)
@@ -47,7 +52,7 @@ ACTION(widget)
 """
 
 
-@pytest.mark.parametrize("action", ["idle", "fuse", "compare"])
+@pytest.mark.parametrize("action", ["idle", "fuse", "compare", "close_panel"])
 def test_a_script_exits_with_its_window_open(action, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.replace("ACTION", action), encoding="utf-8")
