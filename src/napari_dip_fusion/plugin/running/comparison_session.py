@@ -84,8 +84,8 @@ class ComparisonSession(Session):
         if not running:
             return ""
         return (
-            f"the comparison on {' + '.join(self._names)} was ended, for its panel was closed; "
-            f"methods that were finished, and whose images stay: {len(self.results)}"
+            f"comparison ended, images kept: {len(self.results)}: the panel was closed during the "
+            f"comparison on {' + '.join(self._names)}"
         )
 
     def _take(

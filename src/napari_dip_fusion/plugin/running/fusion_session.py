@@ -143,13 +143,14 @@ class FusionSession(Session):
         self._drop_network_layer()
         if not running or plan is None or fused is None:
             return ""
-        told = f"the fusion of {' + '.join(plan.names)} was ended, for its panel was closed"
+        # What became of the image comes first: napari's notice shows few words.
+        told = f"the panel was closed during the fusion of {' + '.join(plan.names)}"
         if result is None:
             fused.discard()
-            return f"{told}; its preview was removed"
+            return f"preview removed: {told}"
         if fused.in_viewer:
             fused.finish(result)
-        return f"{told}; the layer shows the result from before it was continued"
+        return f"earlier result put back: {told}"
 
     def _take(self, event: RunEvent, control: RunControl) -> RunEvent:
         assert self.fused is not None

@@ -129,7 +129,7 @@ class FuseTab(Container[Widget]):
         told = [self.session.abandon()]
         if self._gains_of:
             names = " + ".join(self._gains_of)
-            told.append(f"the gain maps of {names} were given up, for their panel was closed")
+            told.append(f"no gain maps: the panel was closed while those of {names} were computed")
         return [line for line in told if line]
 
     def compute_metrics(self) -> None:
