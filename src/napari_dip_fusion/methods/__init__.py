@@ -24,8 +24,8 @@ __all__ = ["METHODS", "Method", "fuse_stack", "fuse_with"]
 Floats = NDArray[np.float32]
 
 
-# What libraries and temporaries take, however small the images are.
-_WORK_SPACE = 110e6
+# Bytes that temporaries take for each source, however large the images are.
+_WORK_SPACE = 60e6
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class Method:
     memory: tuple[float, float]
     """Float32 values a pixel that the method holds at its peak: so many, and so many for each
     source. Measured by ``benchmarks/memory.py``."""
+    work_space: float = 0.0
+    """Bytes that its network takes beside, however large the images are."""
     needs_torch: bool = False
     """Whether the method runs a network."""
     needs_weights: bool = False
@@ -53,7 +55,8 @@ class Method:
     def estimate_memory(self, shape: tuple[int, int], count: int) -> int:
         """Return the bytes that a run on so many sources of a shape (M, N) needs."""
         once, each = self.memory
-        return int(4 * shape[0] * shape[1] * (once + each * count) + _WORK_SPACE)
+        values = shape[0] * shape[1] * (once + each * count)
+        return int(4 * values + _WORK_SPACE * count + self.work_space)
 
     def load(self) -> Callable[..., Floats]:
         """Import the leaf function and return it.
@@ -85,7 +88,7 @@ _REGISTERED = (
         "Takes the mean of the sources at each pixel.",
         "",
         "average:average",
-        (0, 0),
+        (3, 5.5),
     ),
     Method(
         "maximum",
@@ -93,7 +96,7 @@ _REGISTERED = (
         "Takes the largest source at each pixel.",
         "",
         "maximum:maximum",
-        (0, 0),
+        (3, 5.5),
     ),
     Method(
         "consensus",
@@ -102,7 +105,7 @@ _REGISTERED = (
         "sensor gains, of denoised sources where there is noise.",
         "Ma et al. 2022, arXiv:2110.09490",
         "consensus:consensus_image",
-        (0, 0),
+        (5, 6),
     ),
     Method(
         "wavelet",
@@ -110,7 +113,7 @@ _REGISTERED = (
         "Averages the coarsest wavelet coefficients, and keeps the largest of each detail.",
         "Li, Manjunath, Mitra 1995, doi:10.1006/gmip.1995.1022",
         "wavelet:wavelet",
-        (0, 0),
+        (1, 6.5),
     ),
     Method(
         "laplacian",
@@ -118,7 +121,7 @@ _REGISTERED = (
         "Averages the coarsest levels of the pyramids, and keeps the largest of each detail.",
         "Burt, Kolczynski 1993, doi:10.1109/ICCV.1993.378222",
         "laplacian:laplacian",
-        (0, 0),
+        (3, 11),
     ),
     Method(
         "gmc",
@@ -126,7 +129,7 @@ _REGISTERED = (
         "Fits sparse wavelet coefficients under the sensor gains, with the non-convex GMC penalty.",
         "Anantrasirichai et al. 2020, arXiv:1905.09645",
         "gmc:gmc",
-        (0, 0),
+        (26, 1.5),
     ),
     Method(
         "l1",
@@ -134,7 +137,7 @@ _REGISTERED = (
         "Fits sparse wavelet coefficients under the sensor gains, with the L1 penalty.",
         "Anantrasirichai et al. 2020, arXiv:1905.09645",
         "gmc:l1",
-        (0, 0),
+        (26, 1.5),
     ),
     Method(
         "base-detail",
@@ -142,7 +145,7 @@ _REGISTERED = (
         "Averages the smooth parts, and weighs the details by the features of a VGG-19.",
         "Li, Wu, Kittler 2018, arXiv:1804.06992",
         "base_detail:base_detail",
-        (0, 0),
+        (5, 270),
         needs_torch=True,
         needs_weights=True,
     ),
@@ -152,7 +155,8 @@ _REGISTERED = (
         "Weighs the codes of a trained auto-encoder by their l1 norm, and decodes their sum.",
         "Li, Wu 2019, arXiv:1804.08361",
         "densefuse:densefuse",
-        (0, 0),
+        (5, 6),
+        work_space=1e9,
         needs_torch=True,
     ),
 )
