@@ -1,6 +1,7 @@
 """The order of the steps, from sources to a fused image with its metrics and record."""
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,7 +19,7 @@ from napari_dip_fusion.metrics import DEFAULT_METRICS
 from napari_dip_fusion.prior.devices import resolve_device
 from napari_dip_fusion.sensor.analysis import Analysis, analyze, find_noise
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
+from napari_dip_fusion.sources.prepare import PreparedSources, find_flat_sources, prepare_sources
 
 MIN_SIZE = 8
 """Smallest height and width in pixels: the window of the Piella-Heijmans metric."""
@@ -267,7 +268,18 @@ def _prepare(
         raise ValueError(
             f"images must be at least {MIN_SIZE}x{MIN_SIZE} pixels, got {rows}x{columns}"
         )
+    _warn_of_flat_sources(prepared)
     return prepared
+
+
+def _warn_of_flat_sources(prepared: PreparedSources) -> None:
+    for number in find_flat_sources(prepared):
+        low, high = prepared.windows[number]
+        warnings.warn(
+            f"{prepared.descriptions[number]['name']} (source {number}) is nearly constant here "
+            f"in its intensity window, {low:g} to {high:g}: next to nothing of it will be seen",
+            stacklevel=2,
+        )
 
 
 def _describe_gains(prepared: PreparedSources, analysis: Analysis) -> GainsReady:

@@ -29,6 +29,10 @@ LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _CB, _CR = 1.772, 1.402
 
 
+# A source is flat where all but so few of its pixels differ by less than one of 256 gray levels.
+_ONE_LEVEL, _FEW = 1 / 255, 1e-4
+
+
 @dataclass(frozen=True, eq=False)
 class PreparedSources:
     """Sources as the method takes them, and what leads back to the user's units.
@@ -195,6 +199,25 @@ def scale_to_unit_range(
     prepared = prepare_sources([values, values], intensity=mode, percentiles=percentiles)
     gray: Floats = prepared.images[0]
     return gray
+
+
+def find_flat_sources(prepared: PreparedSources) -> list[int]:
+    """Return which sources show next to nothing: nearly all of their pixels have one value.
+
+    Parameters
+    ----------
+    prepared : PreparedSources
+
+    Returns
+    -------
+    list of int
+        Their indices. A few bright spots on black are something to see.
+    """
+    return [
+        number
+        for number, image in enumerate(prepared.images)
+        if np.mean(np.abs(image - np.median(image)) > _ONE_LEVEL) < _FEW
+    ]
 
 
 def _take_planes(sources: Sequence[ArrayLike | Source]) -> list[NDArray[Any]]:
