@@ -17,6 +17,7 @@ from napari_dip_fusion import FusionConfig, cli, fuse
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.io import read_image, read_images, write_image
 from napari_dip_fusion.methods import METHODS, fuse_with
+from napari_dip_fusion.sources import Source
 
 RNG = np.random.default_rng(4)
 QUICK = [
@@ -507,3 +508,100 @@ def test_gains_that_cannot_be_written_are_found_before_the_run(
     line = refused(capsys, "fuse", *pair, "-o", out, *QUICK, "--gains-dir", tmp_path / folder)
     assert "locked cannot be written to" in line
     assert not out.exists()
+
+
+@pytest.fixture
+def coarse_and_fine(tmp_path) -> list[Path]:
+    """Return files of a coarse image and of one with pixels of half the width."""
+    paths = [tmp_path / "coarse.nii.gz", tmp_path / "fine.nii.gz"]
+    for path, size in zip(paths, (16, 32), strict=True):
+        affine = np.diag([32 / size, 32 / size, 1])
+        data = RNG.random((size, size), dtype=np.float32)
+        write_image(path, Source(data, affine=affine, units=("mm", "mm")))
+    return paths
+
+
+def test_the_finest_grid_is_taken_said_and_recorded(coarse_and_fine, tmp_path, capsys) -> None:
+    coarse, fine = coarse_and_fine
+    out = tmp_path / "f.tif"
+    assert run("fuse", coarse, fine, "-o", out, "--method", "average") == 0
+    assert tifffile.imread(out).shape == (32, 32)
+    said = capsys.readouterr().err
+    assert f"{fine}: its grid is taken, the finest; --reference chooses that of another" in said
+    assert f"{coarse}: resampled to the grid of {fine} (linear), which it covers to 97%" in said
+    assert "97% of it lies there" in said
+    record = json.loads((tmp_path / "f.record.json").read_text())
+    assert record["choice"]["reference"] == 1
+    assert record["grid"]["reference"] == "fine.nii.gz"
+    assert record["grid"]["chosen"] == "as the finest"
+    assert record["grid"]["coverage"][0] == {
+        "of_reference": pytest.approx(0.97, abs=0.01),
+        "of_source": pytest.approx(0.97, abs=0.01),
+    }
+    arguments = ("-o", out, "-f", "--method", "average", "--reference", "0")
+    assert run("fuse", coarse, fine, *arguments) == 0
+    assert tifffile.imread(out).shape == (16, 16)
+    assert "its grid is taken" not in capsys.readouterr().err
+    assert run("metrics", coarse, fine, "--fused", out) == 2
+    assert run("metrics", coarse, fine, "--fused", out, "--reference", "0") == 0
+
+
+def test_old_records_are_replayed_on_the_grid_of_the_first_source(
+    coarse_and_fine, tmp_path
+) -> None:
+    out, record = tmp_path / "f.tif", tmp_path / "f.record.json"
+    assert run("fuse", *coarse_and_fine, "-o", out, "-q", "--reference", "0", *QUICK) == 0
+    content = json.loads(record.read_text())
+    # Of a run on plain files there was no choice at all in records of other doors.
+    for choice in ({"choice": {**content["choice"], "reference": 0}}, {}):
+        content.pop("choice", None)
+        record.write_text(json.dumps({**content, **choice}))
+        again = tmp_path / "again.tif"
+        assert run("fuse", "--replay", record, "-o", again, "-q", "-f") == 0
+        np.testing.assert_array_equal(tifffile.imread(again), tifffile.imread(out))
+
+
+def test_a_new_record_is_replayed_on_the_grid_that_was_the_finest(
+    coarse_and_fine, tmp_path, capsys
+) -> None:
+    out, again = tmp_path / "f.nii.gz", tmp_path / "again.nii.gz"
+    assert run("fuse", *coarse_and_fine, "-o", out, "-q", *QUICK) == 0
+    assert run("fuse", "--replay", tmp_path / "f.record.json", "-o", again, "-q") == 0
+    np.testing.assert_array_equal(read_image(again).to_numpy(), read_image(out).to_numpy())
+    assert not capsys.readouterr().err
+
+
+def test_a_volume_and_a_series_of_volumes(tmp_path, capsys) -> None:
+    import nibabel
+
+    for name, shape in (("ct", (16, 18, 5)), ("fmri", (16, 18, 5, 4))):
+        data = RNG.random(shape, dtype=np.float32)
+        nibabel.save(nibabel.Nifti1Image(data, np.eye(4)), tmp_path / f"{name}.nii.gz")
+    ct, fmri, out = tmp_path / "ct.nii.gz", tmp_path / "fmri.nii.gz", tmp_path / "f.nii.gz"
+    line = refused(capsys, "fuse", ct, fmri, "-o", out, "--slice", "z=3", *QUICK)
+    assert "fmri.nii.gz holds more than one plane, choose one of t: 0 to 3" in line
+    for order in ((ct, fmri), (fmri, ct)):
+        arguments = ("-o", out, "-f", "-q", "--slice", "t=2,z=3", *QUICK)
+        assert run("fuse", *order, *arguments) == 0
+        again = tmp_path / "again.nii.gz"
+        assert run("fuse", "--replay", tmp_path / "f.record.json", "-o", again, "-q", "-f") == 0
+        np.testing.assert_array_equal(read_image(again).to_numpy(), read_image(out).to_numpy())
+    assert not capsys.readouterr().err
+
+
+def test_a_source_of_which_nothing_is_seen_is_a_warning_before_the_run(tmp_path, capsys) -> None:
+    # Micrometers that were written as millimeters.
+    scales = {"ct": 0.5, "mr": 500.0}
+    for name, scale in scales.items():
+        data = RNG.random((32, 32), dtype=np.float32)
+        image = Source(data, affine=np.diag([scale, scale, 1]), units=("mm", "mm"))
+        write_image(tmp_path / f"{name}.nii.gz", image)
+    ct, mr, out = tmp_path / "ct.nii.gz", tmp_path / "mr.nii.gz", tmp_path / "f.tif"
+    assert run("fuse", ct, mr, "-o", out, "--method", "average") == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"warning: next to nothing is seen of {mr}: 0.001 of its pixels (<1%)" in said
+    assert "<1% of it lies there" in said
+    options = ("--intensity", "0:1", "--intensity", "0:500")
+    assert run("fuse", ct, ct, "-o", out, "-f", "--method", "average", *options) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "warning: ct.nii.gz (source 1) is nearly constant here" in said

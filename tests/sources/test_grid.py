@@ -1,10 +1,13 @@
 """Sources on different grids are sampled on the grid of one of them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.grid import resample_to_reference
+from napari_dip_fusion.sources.coverage import list_coverage_warnings
+from napari_dip_fusion.sources.grid import find_finest, resample_to_reference
 
 RNG = np.random.default_rng(6)
 
@@ -47,7 +50,7 @@ def test_a_marker_lands_where_world_coordinates_say() -> None:
     ]
     grid = resample_to_reference(images, plane="z=6")
     assert grid.resampled == [False, True]
-    assert grid.covered[0] == 1
+    assert grid.coverage[0].of_target == 1
     np.testing.assert_array_equal(grid.arrays[0], images[0].data[6])
     for array in grid.arrays:
         assert np.unravel_index(array.argmax(), array.shape) == (30, 34)
@@ -83,7 +86,7 @@ def test_a_picture_without_a_place_is_not_laid_over_millimeters() -> None:
         for array, image in zip(grid.arrays, images, strict=True):
             np.testing.assert_array_equal(array, image.data)
     level = picture.replace(data=picture.data[::2, ::2], affine=np.diag([2.0, 2, 1]))
-    assert resample_to_reference([level, picture]).arrays[1].shape == (10, 10)
+    assert resample_to_reference([level, picture], reference=0).arrays[1].shape == (10, 10)
 
 
 def test_color_keeps_its_axis() -> None:
@@ -111,3 +114,91 @@ def test_bad_choices() -> None:
         resample_to_reference([volume, far], plane=2)
     with pytest.raises(ValueError, match="reference must be a source from 0 to 1, got 2"):
         resample_to_reference([volume, volume], reference=2)
+
+
+def place_at(spacing: float, size: int = 20, unit: str = "mm", name: str = "") -> Source:
+    """Return a plane of random values at the origin of the world."""
+    affine = np.diag([spacing, spacing, 1])
+    return Source(RNG.random((size, size)), affine=affine, units=(unit,) * 2, name=name)
+
+
+def test_the_finest_grid_is_taken_so_that_nothing_is_lost() -> None:
+    coarse, fine = place_at(2.0, 10), place_at(1.0, 20)
+    grid = resample_to_reference([coarse, fine])
+    assert grid.reference == 1
+    assert grid.arrays[0].shape == (20, 20)
+    np.testing.assert_array_equal(grid.arrays[1], fine.data)
+    assert resample_to_reference([coarse, fine], reference=0).arrays[1].shape == (10, 10)
+
+
+def test_the_finest_is_found_in_any_unit_and_the_first_of_equals_taken() -> None:
+    assert find_finest([place_at(1.0), place_at(500.0, unit="um")]) == 1
+    assert find_finest([place_at(1.0), place_at(1000.0, unit="um")]) == 0
+    # As two headers write one spacing.
+    assert find_finest([place_at(0.4883), place_at(0.48828125)]) == 0
+    assert find_finest([Source(RNG.random((20, 20))), place_at(0.1)]) == 0
+
+
+def test_the_distance_of_planes_makes_no_grid_finer() -> None:
+    thin = Source(RNG.random((9, 8, 8)), affine=np.diag([0.5, 2.0, 2, 1]), units=("mm",) * 3)
+    turned = np.eye(4)
+    turned[:3, :3] = oblique(0.5, (5.0, 1.0, 1.0), np.zeros(3))[:3, :3]
+    thick = Source(RNG.random((3, 16, 16)), affine=turned, units=("mm",) * 3)
+    assert find_finest([thin, thick]) == 1
+    # Of different dimensions, they are compared from the last axis on.
+    assert find_finest([place_at(1000.0, unit="um"), thin]) == 0
+    assert find_finest([thin, place_at(1000.0, unit="um")]) == 1
+
+
+def test_a_small_finest_source_says_how_much_of_the_others_is_left_out() -> None:
+    overview, detail = place_at(1.0, 100), place_at(0.5, 40)
+    grid = resample_to_reference([overview, detail])
+    assert grid.reference == 1
+    assert grid.coverage[0].of_target == pytest.approx(1, abs=1e-3)
+    assert grid.coverage[0].of_image == pytest.approx(0.04, abs=2e-3)
+    assert grid.coverage[0].pixels == pytest.approx(400, rel=0.05)
+    (line,) = list_coverage_warnings("overview", "detail", grid.coverage[0])
+    assert line.startswith("only 4% of overview lies in detail, of which it covers 100%")
+    back = resample_to_reference([overview, detail], reference=0)
+    (line,) = list_coverage_warnings("detail", "overview", back.coverage[1])
+    assert line == "detail covers only 4% of overview, in which 100% of it lies"
+
+
+def test_volumes_and_series_of_volumes_meet_in_space() -> None:
+    affine = np.diag([3.0, 1, 1, 1])
+    volume = Source(RNG.random((5, 12, 12)), affine=affine, units=("mm",) * 3, path=Path("ct"))
+    over_time = np.eye(5)
+    over_time[1:, 1:] = affine
+    units = ("s", "mm", "mm", "mm")
+    series = Source(RNG.random((4, 5, 12, 12)), affine=over_time, units=units, path=Path("fmri"))
+    for reference, images in enumerate(([volume, series], [series, volume])):
+        position = images.index(series)
+        for plane in ("t=2,z=3", "z=3,t=2"):
+            grid = resample_to_reference(images, reference=reference, plane=plane)
+            np.testing.assert_array_equal(grid.arrays[position], series.data[2, 3])
+            np.testing.assert_array_equal(grid.arrays[1 - position], volume.data[3])
+            grid = resample_to_reference(images, reference=1 - reference, plane=plane)
+            np.testing.assert_array_equal(grid.arrays[position], series.data[2, 3])
+    flat = volume.take("z", 3)
+    grid = resample_to_reference([flat, series], plane="t=0,z=3")
+    np.testing.assert_array_equal(grid.arrays[1], series.data[0, 3])
+    grid = resample_to_reference([flat, volume], plane="z=4")
+    np.testing.assert_array_equal(grid.arrays[1], volume.data[4])
+
+
+def test_errors_list_what_can_be_chosen_in_each_file() -> None:
+    volume = Source(RNG.random((5, 12, 12)), path=Path("ct"))
+    series = Source(RNG.random((4, 5, 12, 12)), path=Path("fmri"))
+    for plane, message in [
+        (
+            None,
+            r"^ct \(the reference\) holds more than one plane, choose one of z: 0 to 4; fmri holds "
+            "more than one plane, choose one of t: 0 to 3$",
+        ),
+        ("z=3", "^fmri holds more than one plane, choose one of t: 0 to 3$"),
+        ("t=3", r"^ct \(the reference\) holds more than one plane, choose one of z: 0 to 4$"),
+        ("t=9,z=3", "^fmri: index on axis t must be 0 to 3, got 9$"),
+        ("c=1,z=3", "^there is no axis c to choose on: ct has z:5, y:12, x:12; fmri has t:4, z:5"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            resample_to_reference([volume, series], plane=plane)

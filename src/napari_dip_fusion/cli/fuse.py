@@ -84,7 +84,7 @@ def fuse_files(
     channel: Channel = None,
     plane: Slice = None,
     level: Level = None,
-    reference: Reference = 0,
+    reference: Reference = None,
     interpolation: Interpolation = "linear",
     dtype: PixelType = None,
     like: Like = None,
@@ -150,7 +150,9 @@ def _name_gains(folder: Path | None, job: _Job) -> list[Path]:
 
 
 def _fuse_and_write(read: GridSources, job: _Job, outputs: Outputs, *, quiet: bool) -> None:
-    notes = {"choice": dataclasses.asdict(job.choice)}
+    # By its number: a replay takes the same one, whatever is the finest in another version.
+    choice = dataclasses.replace(job.choice, reference=read.reference)
+    notes = {"choice": dataclasses.asdict(choice), "grid": _describe_grid(read, job)}
     try:
         result = run_fusion(read.arrays, job.paths, job.config, quiet=quiet, notes=notes)
     except FusionError as error:
@@ -162,6 +164,16 @@ def _fuse_and_write(read: GridSources, job: _Job, outputs: Outputs, *, quiet: bo
     if not quiet:
         console.print_metrics({"fused": result.metrics})
         console.print_end(result, f"{outputs.fused}; record in {outputs.record}")
+
+
+def _describe_grid(read: GridSources, job: _Job) -> dict[str, Any]:
+    """Return what the record says of the grid: whose it is and why, and what lies on it."""
+    return {
+        "reference": job.names[read.reference],
+        "chosen": "as the finest" if job.choice.reference is None else "by number",
+        "resampled": read.resampled,
+        "coverage": [{"of_reference": c.of_target, "of_source": c.of_image} for c in read.coverage],
+    }
 
 
 def _load_job(path: Path, device: str | None) -> _Job:
@@ -206,7 +218,8 @@ def _load_config(record: dict[str, Any], path: Path) -> FusionConfig:
 
 def _load_choice(values: Any, path: Path) -> Choice:
     try:
-        return Choice(**values)
+        # Records of runs that chose nothing are of the first source's grid.
+        return Choice(**{"reference": 0, **values})
     except TypeError as error:
         raise ValueError(f"{path} has a choice of images that is not known: {values}") from error
 

@@ -38,7 +38,7 @@ def score_files(
     channel: Channel = None,
     plane: Slice = None,
     level: Level = None,
-    reference: Reference = 0,
+    reference: Reference = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON in place of a table.")
     ] = False,

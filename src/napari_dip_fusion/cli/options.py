@@ -69,14 +69,20 @@ Channel = Annotated[
 Slice = Annotated[
     str | None,
     typer.Option(
-        "--slice", help="Plane of the reference where it holds several: 12, z=12 or t=0,z=12."
+        "--slice",
+        help="Plane of the reference where it holds several: 12, z=12 or t=0,z=12. An axis that "
+        "only other sources have is chosen in these.",
     ),
 ]
 Level = Annotated[
     int | None, typer.Option(help="Resolution of multiscale files; 0 is the full one.")
 ]
 Reference = Annotated[
-    int, typer.Option(help="Source whose grid the result takes (0 is the first).")
+    int | None,
+    typer.Option(
+        help="Source whose grid the result takes (0 is the first). By default the one with the "
+        "finest pixels."
+    ),
 ]
 Interpolation = Annotated[
     str, typer.Option(help="How other grids are resampled: linear or nearest.")
@@ -118,7 +124,7 @@ class Choice:
     channel: Sequence[str] = ()
     plane: str | None = None
     level: int | None = None
-    reference: int = 0
+    reference: int | None = None
     interpolation: str = "linear"
 
     def list_channels(self, count: int) -> list[str | None]:

@@ -18,9 +18,9 @@ from napari_dip_fusion.fusion.control import Control
 from napari_dip_fusion.fusion.events import Decided
 from napari_dip_fusion.fusion.result import FusionResult
 from napari_dip_fusion.io import read_image
+from napari_dip_fusion.sources.coverage import format_part, list_coverage_warnings
 from napari_dip_fusion.sources.grid import GridSources, resample_to_reference
 from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
-from napari_dip_fusion.sources.resample import SMALL_COVERAGE
 
 # More images of one scene are seldom meant: a pattern like *.png stood for a whole folder.
 _MOST_UNASKED = 8
@@ -53,7 +53,7 @@ def confirm_count(paths: Sequence[Path], *, yes: bool) -> None:
 def read_sources(paths: Sequence[Path], choice: Choice, *, quiet: bool = False) -> GridSources:
     """Read image files and bring them to the grid of the reference, with warnings.
 
-    That a source was resampled is told unless `quiet`.
+    Whose grid is taken, and that a source was resampled, is told unless `quiet`.
     """
     channels = choice.list_channels(len(paths))
     images = [
@@ -65,15 +65,31 @@ def read_sources(paths: Sequence[Path], choice: Choice, *, quiet: bool = False) 
         plane=choice.plane,
         interpolation=choice.interpolation,
     )
-    for path, covered, resampled in zip(paths, sources.covered, sources.resampled, strict=True):
-        if resampled and not quiet:
-            console.message(
-                f"{path}: resampled to the grid of {paths[choice.reference]} "
-                f"({choice.interpolation}), which it covers to {covered:.0%}"
-            )
-        if covered < SMALL_COVERAGE:
-            console.warn(f"{path} covers only {covered:.0%} of the reference's plane")
+    if not quiet:
+        _tell_grid(paths, sources, choice)
+    place = str(paths[sources.reference])
+    for path, coverage in zip(paths, sources.coverage, strict=True):
+        for line in list_coverage_warnings(str(path), f"the plane of {place}", coverage):
+            console.warn(line)
     return sources
+
+
+def _tell_grid(paths: Sequence[Path], sources: GridSources, choice: Choice) -> None:
+    """Say whose grid is taken and why, and which sources are resampled to it."""
+    if not any(sources.resampled):
+        return
+    place = paths[sources.reference]
+    if choice.reference is None:
+        console.message(
+            f"{place}: its grid is taken, the finest; --reference chooses that of another source"
+        )
+    for path, coverage, resampled in zip(paths, sources.coverage, sources.resampled, strict=True):
+        if resampled:
+            console.message(
+                f"{path}: resampled to the grid of {place} ({choice.interpolation}), which it "
+                f"covers to {format_part(coverage.of_target)}; {format_part(coverage.of_image)} of "
+                "it lies there"
+            )
 
 
 def run_fusion(

@@ -7,18 +7,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip_fusion.sources.parts import choose_plane, find_stacked_axes, require_plane
+from napari_dip_fusion.sources.coverage import Coverage, measure_both_ways
+from napari_dip_fusion.sources.parts import (
+    choose_planes,
+    find_stacked_axes,
+    require_plane,
+    require_planes,
+)
 from napari_dip_fusion.sources.resample import is_on_grid, resample
 from napari_dip_fusion.sources.source import Source
 from napari_dip_fusion.sources.units import LENGTHS
 
-__all__ = ["GridSources", "resample_to_reference"]
+__all__ = ["GridSources", "find_finest", "resample_to_reference"]
 
 Matrix = NDArray[np.float64]
 
 # What a new image at the reference's place does not inherit: it belongs to the
 # reference's own pixels.
 _OF_PIXELS: dict[str, Any] = {"metadata": {}, "display": {}, "pyramid": ()}
+
+
+# Headers write one spacing with more and with fewer digits: it is the same grid's.
+_SAME_AREA = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,15 +42,18 @@ class GridSources:
     place : Source
         The reference's plane. Axes that it does not extend along are kept with
         size one, so that its affine can hold an oblique plane.
-    covered : list of float
-        Fraction of the reference's plane that each source covers.
+    reference : int
+        Index of the source whose plane that is.
+    coverage : list of Coverage
+        How much each source and the reference's plane see of each other.
     resampled : list of bool
         Whether each source was interpolated.
     """
 
     arrays: list[NDArray[Any]]
     place: Source
-    covered: list[float]
+    reference: int
+    coverage: list[Coverage]
     resampled: list[bool]
 
     def make_source(self, image: NDArray[Any], *, flat: bool, **changes: Any) -> Source:
@@ -71,7 +84,7 @@ class GridSources:
 def resample_to_reference(
     sources: Sequence[Source],
     *,
-    reference: int = 0,
+    reference: int | None = None,
     plane: int | str | None = None,
     interpolation: str = "linear",
 ) -> GridSources:
@@ -82,11 +95,13 @@ def resample_to_reference(
     sources : sequence of Source
         Planes or volumes. Volumes are cut where the reference's plane lies in
         world coordinates.
-    reference : int
-        Index of the source whose grid is taken.
+    reference : int, optional
+        Index of the source whose grid is taken; by default the finest, from
+        :func:`find_finest`.
     plane : int or str, optional
         The reference's plane where it holds several: an index, or as in
-        ``"z=12"`` or ``"t=0,z=12"``.
+        ``"z=12"`` or ``"t=0,z=12"``. An axis that only other sources have is
+        chosen in these.
     interpolation : {"linear", "nearest"}
         As in :func:`~napari_dip_fusion.sources.resample.resample`.
 
@@ -98,8 +113,8 @@ def resample_to_reference(
     Raises
     ------
     ValueError
-        If there is no such reference or plane, or a source does not overlap
-        the reference in the world.
+        If there is no such reference or plane, a plane has still to be chosen, or a
+        source does not overlap the reference in the world.
 
     Notes
     -----
@@ -107,38 +122,92 @@ def resample_to_reference(
     affine) are not resampled onto a plane in units of length, nor it onto
     them, and not onto each other: they have to share their shape.
     """
+    if reference is None:
+        reference = find_finest(sources)
     if not 0 <= reference < len(sources):
         raise ValueError(
             f"reference must be a source from 0 to {len(sources) - 1}, got {reference}"
         )
-    place = sources[reference]
     if plane is not None:
-        place = choose_plane(place, plane, keep=True)
-    require_plane(place)  # its error lists the planes to choose from
+        sources = choose_planes(sources, plane, reference=reference)
+    require_planes(sources, reference=reference)
+    place = sources[reference]
     sampled = [_sample(source, place, interpolation) for source in sources]
     return GridSources(
         arrays=[array for array, _, _ in sampled],
         place=place,
-        covered=[covered for _, covered, _ in sampled],
+        reference=reference,
+        coverage=[coverage for _, coverage, _ in sampled],
         resampled=[resampled for _, _, resampled in sampled],
     )
 
 
-def _sample(source: Source, place: Source, interpolation: str) -> tuple[NDArray[Any], float, bool]:
-    """Return a source's pixels at the place, the part covered, and whether it was interpolated."""
+def find_finest(sources: Sequence[Source]) -> int:
+    """Return which source has the smallest pixels, so that sampling the others loses nothing.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        Planes or volumes; of these, the pixels of a plane count, not their distance.
+
+    Returns
+    -------
+    int
+        The first of equals. Sources whose places cannot be compared with that of the
+        first, such as pictures without any, are left out.
+    """
+    first = sources[0]
+    areas = [_measure_pixel(source, first.units) for source in sources]
+    best = 0
+    for number, source in enumerate(sources):
+        if areas[number] < areas[best] * (1 - _SAME_AREA) and _is_comparable(source, first):
+            best = number
+    return best
+
+
+def _measure_pixel(source: Source, units: Sequence[str]) -> float:
+    """Return the area of a pixel of a source's planes, in other units as far as they fit."""
+    # Axes of sources of different dimensions go together from the last one.
+    lacking = max(source.ndim - len(units), 0)
+    affine = _convert_lengths(source, [*source.units[:lacking], *units[-source.ndim :]])
+    steps = affine[:-1, _find_plane_axes(source)]
+    return float(np.sqrt(max(np.linalg.det(steps.T @ steps), 0.0)))
+
+
+def _sample(
+    source: Source, place: Source, interpolation: str
+) -> tuple[NDArray[Any], Coverage, bool]:
+    """Return a source's pixels at the place, what is covered, and whether it was interpolated."""
     if source.ndim != place.ndim:
-        # Worlds of different dimensions are compared as far as two axes go.
-        source, place = require_plane(source), require_plane(place)
+        source, place = _match_axes(source, place)
     if source.ndim == 2 and not _is_comparable(source, place):
-        return source.to_numpy(), 1.0, False
+        return source.to_numpy(), Coverage(1.0, 1.0, float(np.prod(source.shape))), False
     affine = _convert_lengths(source, place.units)
     target, shape = _find_grid(place)
     exact = is_on_grid(affine, source.shape, target, shape)
     try:
-        pixels, covered = resample(source.data, affine, target, shape, interpolation=interpolation)
+        pixels, _ = resample(source.data, affine, target, shape, interpolation=interpolation)
     except ValueError as error:
         raise ValueError(f"{source.path or source.name}: {error}") from error
-    return pixels, covered, not exact
+    return pixels, measure_both_ways(affine, source.shape, target, shape), not exact
+
+
+def _match_axes(source: Source, place: Source) -> tuple[Source, Source]:
+    """Return a source and a place with the axes that both have.
+
+    A plane of a series of volumes and a volume meet in space: what the one says of time
+    is nothing that the other could be compared with.
+    """
+    for axis in find_stacked_axes(source, longer_than=0):
+        if axis not in place.axes and source.shape[source.axes.index(axis)] == 1:
+            source = source.take(axis, 0)
+    for axis in find_stacked_axes(place, longer_than=0):
+        if axis not in source.axes:
+            place = place.take(axis, 0)
+    if source.ndim == place.ndim:
+        return source, place
+    # Worlds that are described otherwise are compared as far as two axes go.
+    return require_plane(source), require_plane(place)
 
 
 def _is_comparable(source: Source, place: Source) -> bool:
@@ -161,11 +230,15 @@ def _is_placeless(source: Source) -> bool:
 
 def _find_grid(place: Source) -> tuple[Matrix, tuple[int, int]]:
     """Return the matrix from rows and columns of the place to the world, and their numbers."""
-    stacked = find_stacked_axes(place, longer_than=0)
-    axes = [n for n, name in enumerate(place.axes) if name not in stacked]
+    axes = _find_plane_axes(place)
     shape = (place.shape[axes[0]], place.shape[axes[1]])
     # The columns of these axes and of the translation: (row, column, 1) to the world.
     return place.affine[:, [*axes, -1]], shape
+
+
+def _find_plane_axes(source: Source) -> list[int]:
+    stacked = find_stacked_axes(source, longer_than=0)
+    return [number for number, name in enumerate(source.axes) if name not in stacked]
 
 
 def _convert_lengths(source: Source, units: Sequence[str]) -> Matrix:

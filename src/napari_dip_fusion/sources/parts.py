@@ -1,5 +1,7 @@
 """The part of a file that is meant: one of its images, of their resolutions and planes."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from napari_dip_fusion.errors import ImageFileError
@@ -9,9 +11,11 @@ __all__ = [
     "choose_image",
     "choose_level",
     "choose_plane",
+    "choose_planes",
     "drop_single_axes",
     "find_stacked_axes",
     "require_plane",
+    "require_planes",
 ]
 
 
@@ -115,11 +119,91 @@ def choose_plane(image: Source, plane: int | str, *, keep: bool = False) -> Sour
         If an axis or index does not exist; the message lists what there is.
     """
     for axis, index in _parse_indices(image, plane).items():
-        try:
-            image = image.take(axis, index, keep=keep)
-        except ValueError as error:
-            raise ImageFileError(f"{image.path}: {error}") from error
+        image = _take(image, axis, index, keep=keep)
     return image
+
+
+def choose_planes(images: Sequence[Source], plane: int | str, *, reference: int) -> list[Source]:
+    """Return images with the plane of one of them chosen, and what only the others have.
+
+    Parameters
+    ----------
+    images : sequence of Source
+        Planes or volumes, of which some may go over time.
+    plane : int or str
+        As for :func:`choose_plane`. An axis of the reference is indexed there alone, since
+        the others are sampled where its plane lies; an axis that it lacks is indexed in each
+        of the images that has it.
+    reference : int
+        Which of the images the plane is one of.
+
+    Returns
+    -------
+    list of Source
+        The reference keeps its indexed axes with size one.
+
+    Raises
+    ------
+    ImageFileError
+        If no image has an axis, or there is no such index; the message lists what there is.
+    """
+    place = images[reference]
+    indices = _parse_indices(place, plane)
+    for axis in indices:
+        if not any(axis in image.axes for image in images):
+            held = "; ".join(f"{i.path or i.name} has {', '.join(_list_sizes(i))}" for i in images)
+            raise ImageFileError(f"there is no axis {axis} to choose on: {held}")
+    own = {axis: index for axis, index in indices.items() if axis in place.axes}
+    chosen = []
+    for number, image in enumerate(images):
+        is_reference = number == reference
+        wanted = own if is_reference else {a: i for a, i in indices.items() if a not in own}
+        for axis, index in wanted.items():
+            if axis in image.axes:
+                image = _take(image, axis, index, keep=is_reference)
+        chosen.append(image)
+    return chosen
+
+
+def require_planes(images: Sequence[Source], *, reference: int) -> None:
+    """Raise an error if it is not clear which planes of several images are meant.
+
+    Parameters
+    ----------
+    images : sequence of Source
+        From :func:`choose_planes`, or as they were read.
+    reference : int
+        Which of them has to be one plane. The others are sampled where it lies, so that only
+        what the reference has no axis for has to be chosen in them.
+
+    Raises
+    ------
+    ImageFileError
+        If more than one plane is left; the message lists what there is in each file.
+    """
+    place = images[reference]
+    open_axes = {
+        number: _find_open_axes(image, None if number == reference else place)
+        for number, image in enumerate(images)
+    }
+    held = [
+        f"{images[number].path or images[number].name}"
+        f"{' (the reference)' if number == reference else ''} holds more than one plane, choose "
+        f"one of {_list_choices(images[number], axes)}"
+        for number, axes in open_axes.items()
+        if axes
+    ]
+    if held:
+        raise ImageFileError("; ".join(held))
+
+
+def _find_open_axes(image: Source, place: Source | None) -> list[str]:
+    """Return the axes on which an image has still to be chosen, to be sampled at a place."""
+    axes = find_stacked_axes(image)
+    if place is None:
+        return axes
+    # Axes in the same number go together in their order, whatever each file calls them.
+    return [] if image.ndim == place.ndim else [axis for axis in axes if axis not in place.axes]
 
 
 def require_plane(image: Source) -> Source:
@@ -142,9 +226,7 @@ def require_plane(image: Source) -> Source:
     """
     image = drop_single_axes(image)
     if image.ndim != 2:
-        held = ", ".join(
-            f"{a}: 0 to {image.shape[image.axes.index(a)] - 1}" for a in find_stacked_axes(image)
-        )
+        held = _list_choices(image, find_stacked_axes(image))
         raise ImageFileError(f"{image.path} holds more than one plane, choose one of {held}")
     return image
 
@@ -188,6 +270,13 @@ def find_stacked_axes(image: Source, *, longer_than: int = 1) -> list[str]:
     return [axis for axis, size in pairs if axis not in flat and size > longer_than]
 
 
+def _take(image: Source, axis: str, index: int, *, keep: bool) -> Source:
+    try:
+        return image.take(axis, index, keep=keep)
+    except ValueError as error:
+        raise ImageFileError(f"{image.path or image.name}: {error}") from error
+
+
 def _parse_indices(image: Source, plane: int | str) -> dict[str, int]:
     """Return the index on each axis that a plane's description names."""
     advice = f"{image.path} has the axes {', '.join(_list_sizes(image))}"
@@ -207,6 +296,10 @@ def _parse_indices(image: Source, plane: int | str) -> dict[str, int]:
 
 def _describe(image: Source) -> str:
     return f"{image.name or 'unnamed'} ({' '.join(_list_sizes(image))})"
+
+
+def _list_choices(image: Source, axes: Sequence[str]) -> str:
+    return ", ".join(f"{axis}: 0 to {image.shape[image.axes.index(axis)] - 1}" for axis in axes)
 
 
 def _list_sizes(image: Source) -> list[str]:

@@ -10,19 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["INTERPOLATIONS", "SMALL_COVERAGE", "is_on_grid", "measure_coverage", "resample"]
+from napari_dip_fusion.sources.coverage import TOLERANCE, combine_affines, measure_overlap
+
+__all__ = ["INTERPOLATIONS", "is_on_grid", "measure_coverage", "resample"]
 
 Matrix = NDArray[np.float64]
 
-SMALL_COVERAGE = 0.6
-"""Callers warn where an image covers less than this fraction of the target."""
-
 INTERPOLATIONS = ("linear", "nearest")
 """The ways in which :func:`resample` finds values between the pixels of an image."""
-
-# A target lies on a grid where no pixel is off by more than this, in pixels: far
-# below what interpolation could show, far above the rounding of float64.
-_TOLERANCE = 1e-4
 
 # An oblique plane crosses only a small part of the box around it. A box of more voxels
 # than this is therefore read in halves, whose own boxes are smaller.
@@ -58,8 +53,8 @@ def measure_coverage(
     >>> measure_coverage(np.eye(3), (10, 10), shifted, (10, 10))
     0.7
     """
-    matrix = _combine_affines(np.asarray(affine, float), np.asarray(to_affine, float))
-    return _measure_overlap(matrix, tuple(shape), to_shape)
+    matrix = combine_affines(np.asarray(affine, float), np.asarray(to_affine, float))
+    return measure_overlap(matrix, tuple(shape), to_shape).of_target
 
 
 def is_on_grid(
@@ -85,7 +80,7 @@ def is_on_grid(
     >>> [is_on_grid(np.eye(3), (4, 5), target, (2, 5)) for target in (np.eye(3), half)]
     [True, False]
     """
-    matrix = _combine_affines(np.asarray(affine, float), np.asarray(to_affine, float))
+    matrix = combine_affines(np.asarray(affine, float), np.asarray(to_affine, float))
     return _find_slices(tuple(shape), matrix, to_shape) is not None
 
 
@@ -152,9 +147,9 @@ def resample(
         )
     ndim = len(affine) - 1
     _check_shapes(tuple(image.shape), affine, to_affine)
-    matrix = _combine_affines(affine, to_affine)
+    matrix = combine_affines(affine, to_affine)
     shape = tuple(image.shape[:ndim])
-    covered = _measure_overlap(matrix, shape, to_shape)
+    covered = measure_overlap(matrix, shape, to_shape).of_target
     inside = _find_inside(matrix, shape, to_shape)
     if not inside.any():
         raise ValueError(
@@ -187,57 +182,6 @@ def _check_shapes(shape: tuple[int, ...], affine: Matrix, to_affine: Matrix) -> 
         )
 
 
-def _combine_affines(affine: Matrix, to_affine: Matrix) -> Matrix:
-    """Return the matrix from target pixels to image pixels."""
-    try:
-        return np.asarray(np.linalg.solve(affine, to_affine), dtype=np.float64)
-    except np.linalg.LinAlgError as error:
-        raise ValueError(
-            f"the affine matrix {affine.tolist()} cannot be inverted; give every axis a scale "
-            "other than 0"
-        ) from error
-
-
-def _measure_overlap(matrix: Matrix, shape: tuple[int, ...], to_shape: tuple[int, int]) -> float:
-    """Return the part of the target's rectangle that lies in the box of the image's pixels."""
-    # Each axis of the image cuts the target along two lines, where its index is -0.5
-    # and size - 0.5.
-    rows, columns = to_shape[0] - 0.5, to_shape[1] - 0.5
-    polygon = [(-0.5, -0.5), (-0.5, columns), (rows, columns), (rows, -0.5)]
-    for (a, b, c), size in zip(matrix[:-1], shape, strict=True):
-        polygon = _clip(polygon, a, b, c + 0.5 + _TOLERANCE)
-        polygon = _clip(polygon, -a, -b, size - 0.5 + _TOLERANCE - c)
-    if not polygon:
-        return 0.0
-    # The area of a polygon from its corners (the shoelace formula).
-    r, c = np.array(polygon).T
-    area = abs(float(r @ np.roll(c, -1) - c @ np.roll(r, -1))) / 2
-    # Rounding takes back what the tolerance at the edges adds.
-    return round(min(area / (to_shape[0] * to_shape[1]), 1.0), 4)
-
-
-def _clip(
-    polygon: list[tuple[float, float]], a: float, b: float, c: float
-) -> list[tuple[float, float]]:
-    """Return the part of a convex polygon of corners (r, s) where a r + b s + c >= 0.
-
-    This is one step of the algorithm of Sutherland and Hodgman (1974),
-    https://doi.org/10.1145/360767.360802.
-    """
-    kept = []
-    heights = [a * r + b * s + c for r, s in polygon]
-    for i, point in enumerate(polygon):
-        before, height_before = polygon[i - 1], heights[i - 1]
-        if (heights[i] >= 0) != (height_before >= 0):
-            t = height_before / (height_before - heights[i])
-            kept.append(
-                (before[0] + t * (point[0] - before[0]), before[1] + t * (point[1] - before[1]))
-            )
-        if heights[i] >= 0:
-            kept.append(point)
-    return kept
-
-
 def _find_inside(
     matrix: Matrix, shape: tuple[int, ...], to_shape: tuple[int, int]
 ) -> NDArray[np.bool_]:
@@ -246,7 +190,7 @@ def _find_inside(
     rows, columns = np.arange(to_shape[0])[:, None], np.arange(to_shape[1])
     for (a, b, c), size in zip(matrix[:-1], shape, strict=True):
         position = a * rows + (b * columns + c)
-        inside &= (position >= -0.5 - _TOLERANCE) & (position <= size - 0.5 + _TOLERANCE)
+        inside &= (position >= -0.5 - TOLERANCE) & (position <= size - 0.5 + TOLERANCE)
     return inside
 
 
@@ -263,7 +207,7 @@ def _find_slices(
     # Errors of a step add up across the target: they are largest at its far corner.
     off = np.abs(matrix[:-1] - np.column_stack([steps, start])) @ [*last, 1]
     # Orthonormal whole steps run along two different axes, one pixel at a time.
-    if off.max() > _TOLERANCE or not np.array_equal(steps.T @ steps, np.eye(2)) or steps.min() < 0:
+    if off.max() > TOLERANCE or not np.array_equal(steps.T @ steps, np.eye(2)) or steps.min() < 0:
         return None
     stop = start + steps @ last
     if start.min() < 0 or (stop >= shape).any():
@@ -329,8 +273,8 @@ def _find_box(
     # The pixels of a rectangle lie between its corners, whatever the matrix is.
     corners = np.array(list(product((0, to_shape[0] - 1), (0, to_shape[1] - 1), (1,))))
     positions = corners @ matrix[:-1].T
-    low = np.floor(positions.min(axis=0) + _TOLERANCE)
-    high = np.ceil(positions.max(axis=0) - _TOLERANCE) + 1
+    low = np.floor(positions.min(axis=0) + TOLERANCE)
+    high = np.ceil(positions.max(axis=0) - TOLERANCE) + 1
     box = []
     for start, stop, size in zip(low, high, shape, strict=False):
         first = int(np.clip(start, 0, size - 1))
