@@ -3,10 +3,13 @@ import json
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from npe2 import PluginManifest
 
-from napari_dip_fusion import Control, FusionConfig
+from napari_dip_fusion import Control, FusionConfig, cli
+from napari_dip_fusion.io import read_image, write_image
 from napari_dip_fusion.plugin import fuse_layers
 from napari_dip_fusion.samples import head_phantom
+from napari_dip_fusion.sources import Source
 
 TINY = {"iterations": 2, "width": 4, "depth": 3, "threads": 1}
 SOURCES = head_phantom(shape=(32, 40)).sources
@@ -128,3 +131,70 @@ def test_an_unknown_public_name():
     assert "fuse_layers" in dir(plugin)
     with pytest.raises(AttributeError, match="attribute fuse_layer"):
         _ = plugin.fuse_layer
+
+
+def test_the_finest_layer_gives_the_grid_unless_another_is_named(viewer):
+    viewer.layers["CT"].scale = (1, 1)
+    with pytest.warns(UserWarning, match="only 25% of CT lies in MR, of which it covers 100%"):
+        fuse_layers(viewer, ["CT", "MR"], gains=False, method="average")
+    fused = viewer.layers["fused CT + MR"]
+    assert fused.scale.tolist() == [0.5, 0.5]
+    record = fused.metadata["dip_fusion"]["record"]
+    assert record["plane"]["reference"] == "MR"
+    assert record["choice"] == {"reference": 1, "interpolation": "linear"}
+    with pytest.warns(UserWarning, match="MR covers only 25% of CT, in which 100% of it lies"):
+        fuse_layers(viewer, ["CT", "MR"], reference="CT", gains=False, method="average")
+    assert viewer.layers["fused CT + MR [1]"].scale.tolist() == [1, 1]
+
+
+def test_what_a_resampled_fusion_recorded_is_replayed_from_the_files(tmp_path, npe2pm):
+    npe2pm.register(PluginManifest.from_distribution("napari-dip-fusion"))
+    viewer = ViewerModel()
+    for name, image, step in zip(("CT", "MR"), SOURCES, (0.6, 0.5), strict=True):
+        path = tmp_path / f"{name}.nii.gz"
+        write_image(path, Source(image, affine=np.diag([step, step, 1]), units=("mm", "mm")))
+        viewer.open(path, plugin="napari-dip-fusion", name=name)
+    result = fuse_layers(viewer, ["CT", "MR"], gains=False, **TINY)
+    record, again = tmp_path / "r.record.json", tmp_path / "again.nii.gz"
+    record.write_text(json.dumps(result.record))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["fuse", "--replay", str(record), "-o", str(again), "-q"])
+    assert ended.value.code == 0
+    np.testing.assert_array_equal(
+        np.squeeze(read_image(again).to_numpy()), np.squeeze(result.image)
+    )
+
+
+def test_a_layer_of_which_nothing_is_seen_is_a_warning_before_the_run(viewer):
+    viewer.layers["MR"].units = "m"
+    with (
+        pytest.warns(UserWarning, match="next to nothing is seen of MR"),
+        pytest.warns(UserWarning, match=r"MR \(source 1\) is nearly constant here"),
+    ):
+        fuse_layers(viewer, ["CT", "MR"], gains=False, method="average")
+    viewer.layers["MR"].units = "mm"
+    with pytest.warns(UserWarning, match=r"MR \(source 1\) is nearly constant here"):
+        fuse_layers(
+            viewer,
+            ["CT", "MR"],
+            gains=False,
+            method="average",
+            intensity=((0.0, 1.0), (0.0, 1e6)),
+        )
+
+
+def test_a_thick_slice_is_fused_as_shown_and_recorded():
+    viewer = ViewerModel()
+    stack = np.stack([SOURCES[0] / 255 * (1 - z / 5) for z in range(5)])
+    for name in ("CT", "MR"):
+        viewer.add_image(stack if name == "CT" else stack[::-1], name=name)
+    viewer.dims.set_point(0, 2)
+    viewer.dims.thickness = (2, 0, 0)
+    viewer.layers["CT"].projection_mode = "max"
+    result = fuse_layers(viewer, ["CT", "MR"], gains=False, method="average", intensity="dtype")
+    expected = (stack[1:4].max(axis=0) + stack[1:4].mean(axis=0)) / 2
+    np.testing.assert_allclose(result.image, expected, atol=1e-6)
+    assert result.record["plane"]["thick_slices"] == {
+        "CT": {"projection": "max", "planes": {"0": [1, 3]}},
+        "MR": {"projection": "mean", "planes": {"0": [1, 3]}},
+    }

@@ -32,6 +32,7 @@ def fuse(
     names: Sequence[str] | None = None,
     paths: Sequence[str | None] | None = None,
     control: Control | None = None,
+    notes: Mapping[str, Any] | None = None,
 ) -> FusionResult:
     """Fuse aligned images of one scene into one.
 
@@ -48,6 +49,8 @@ def fuse(
         Files of the sources for the run record, by which it can be replayed.
     control : Control, optional
         Stops or pauses the run from another thread.
+    notes : mapping, optional
+        Entries that the caller adds to the run record, of values that JSON can hold.
 
     Returns
     -------
@@ -69,7 +72,7 @@ def fuse(
     >>> result.image.shape, sorted(result.metrics)
     ((256, 256), ['cvejic', 'mutual_information', 'petrovic', 'piella'])
     """
-    for event in iter_fuse(sources, config, names=names, paths=paths, control=control):
+    for event in iter_fuse(sources, config, names=names, paths=paths, control=control, notes=notes):
         if isinstance(event, Done):
             return event.result
     raise AssertionError("iter_fuse ends with Done")
@@ -92,7 +95,7 @@ def iter_fuse(
 
     Parameters
     ----------
-    sources, config, names, paths, control
+    sources, config, names, paths, control, notes
         As for :func:`fuse`.
     preview_rate : float
         Largest number of preview images a second; 0 for none, which saves their time.
@@ -103,8 +106,6 @@ def iter_fuse(
         :class:`~napari_dip_fusion.methods.Method`.
     which : sequence of str
         Names of the metrics to compute.
-    notes : mapping, optional
-        Entries that the caller adds to the run record, of values that JSON can hold.
 
     Yields
     ------

@@ -50,7 +50,8 @@ def fuse_layers(
         Settings to start from in place of a preset.
     reference : str or Layer, optional
         The layer whose grid and place the result takes, and to which the
-        others are resampled; the first one by default.
+        others are resampled; by default the one with the finest pixels, so that
+        nothing is lost.
     interpolation : {"linear", "nearest"}
         For layers on other grids.
     level : int or "auto"
@@ -109,7 +110,7 @@ def fuse_layers(
     for text in plan.warnings:
         warnings.warn(text, stacklevel=2)
     planes = [reader.read() for reader in plan.readers]
-    result = fuse(planes, settings, control=control)
+    result = fuse(planes, settings, control=control, notes=plan.notes)
     names, place = plan.names, plan.place
     if gains and result.gains is not None:
         add_gain_layers(viewer, result.gains, names, place, base_gains=result.base_gains)

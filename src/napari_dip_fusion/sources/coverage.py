@@ -1,5 +1,6 @@
-"""How much an image and the plane that it is sampled on see of each other."""
+"""Which of several grids is the finest, and how much two of them see of each other."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ __all__ = [
     "list_coverage_warnings",
     "measure_both_ways",
     "measure_overlap",
+    "measure_pixel",
+    "pick_finest",
 ]
 
 Matrix = NDArray[np.float64]
@@ -25,6 +28,9 @@ SMALL_COVERAGE = 0.6
 TOLERANCE = 1e-4
 """Pixels by which a place may be off: far below what interpolation could show, far above the
 rounding of float64."""
+
+# Headers write one spacing with more and with fewer digits: it is the same grid's.
+_SAME_AREA = 1e-3
 
 _FEWEST_PIXELS = 8 * 8
 """Of fewer pixels than the smallest image that can be fused, next to nothing is seen."""
@@ -48,6 +54,40 @@ class Coverage:
     of_target: float
     of_image: float
     pixels: float
+
+
+def measure_pixel(affine: ArrayLike, axes: Sequence[int]) -> float:
+    """Return the area in the world of a pixel of an image's planes.
+
+    Parameters
+    ----------
+    affine : array of shape (n + 1, n + 1)
+        Pixel to world coordinates of the image.
+    axes : sequence of two int
+        Axes of the image that the planes extend along.
+
+    Examples
+    --------
+    >>> measure_pixel(np.diag([5, 0.5, 0.5, 1]), [1, 2])
+    0.25
+    """
+    steps = np.asarray(affine, float)[:-1, :-1][:, axes]
+    return float(np.sqrt(max(np.linalg.det(steps.T @ steps), 0.0)))
+
+
+def pick_finest(areas: Sequence[float]) -> int:
+    """Return the index of the smallest of several areas of pixels, the first of equals.
+
+    Parameters
+    ----------
+    areas : sequence of float
+        From :func:`measure_pixel`, in one unit; infinity for what is left out.
+    """
+    best = 0
+    for number, area in enumerate(areas):
+        if area < areas[best] * (1 - _SAME_AREA):
+            best = number
+    return best
 
 
 def measure_both_ways(

@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip_fusion.sources.coverage import Coverage, measure_both_ways
+from napari_dip_fusion.sources.coverage import (
+    Coverage,
+    measure_both_ways,
+    measure_pixel,
+    pick_finest,
+)
 from napari_dip_fusion.sources.parts import (
     choose_planes,
     find_stacked_axes,
@@ -25,10 +30,6 @@ Matrix = NDArray[np.float64]
 # What a new image at the reference's place does not inherit: it belongs to the
 # reference's own pixels.
 _OF_PIXELS: dict[str, Any] = {"metadata": {}, "display": {}, "pyramid": ()}
-
-
-# Headers write one spacing with more and with fewer digits: it is the same grid's.
-_SAME_AREA = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,12 +158,14 @@ def find_finest(sources: Sequence[Source]) -> int:
         first, such as pictures without any, are left out.
     """
     first = sources[0]
-    areas = [_measure_pixel(source, first.units) for source in sources]
-    best = 0
-    for number, source in enumerate(sources):
-        if areas[number] < areas[best] * (1 - _SAME_AREA) and _is_comparable(source, first):
-            best = number
-    return best
+    return pick_finest(
+        [
+            _measure_pixel(source, first.units)
+            if source is first or _is_comparable(source, first)
+            else np.inf
+            for source in sources
+        ]
+    )
 
 
 def _measure_pixel(source: Source, units: Sequence[str]) -> float:
@@ -170,8 +173,7 @@ def _measure_pixel(source: Source, units: Sequence[str]) -> float:
     # Axes of sources of different dimensions go together from the last one.
     lacking = max(source.ndim - len(units), 0)
     affine = _convert_lengths(source, [*source.units[:lacking], *units[-source.ndim :]])
-    steps = affine[:-1, _find_plane_axes(source)]
-    return float(np.sqrt(max(np.linalg.det(steps.T @ steps), 0.0)))
+    return measure_pixel(affine, _find_plane_axes(source))
 
 
 def _sample(

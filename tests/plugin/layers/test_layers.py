@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
+from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.plugin.layers.layer_report import check_layers
 from napari_dip_fusion.plugin.layers.placement import place_result
 from napari_dip_fusion.plugin.layers.plane_reader import (
@@ -11,7 +12,11 @@ from napari_dip_fusion.plugin.layers.plane_reader import (
     get_paths,
     make_plane_readers,
 )
-from napari_dip_fusion.plugin.layers.planes import choose_level, compute_world_affine
+from napari_dip_fusion.plugin.layers.planes import (
+    choose_level,
+    compute_world_affine,
+    find_finest,
+)
 from napari_dip_fusion.plugin.layers.result_layers import (
     add_fused_layer,
     add_gain_layers,
@@ -19,6 +24,8 @@ from napari_dip_fusion.plugin.layers.result_layers import (
     name_consensus,
     name_fused,
 )
+from napari_dip_fusion.plugin.layers.thick_slice import find_thick_slice
+from napari_dip_fusion.plugin.running.plan import make_plan
 
 RNG = np.random.default_rng(0)
 
@@ -88,7 +95,8 @@ def test_layers_on_one_grid():
     viewer, layers = viewer_with(noise(20, 30), noise(20, 30))
     report = check_layers(layers, layers[0], viewer.dims)
     assert (report.ok, report.message, report.warnings) == (True, "2 layers on one grid", ())
-    assert report.coverage == {layers[0]: 1, layers[1]: 1}
+    assert {c.of_target for c in report.coverage.values()} == {1}
+    assert {c.of_image for c in report.coverage.values()} == {1}
 
 
 @pytest.mark.parametrize("name", ["scale", "translate", "rotate", "shear", "affine"])
@@ -99,7 +107,7 @@ def test_layers_on_different_grids_will_be_resampled(name):
     assert report.ok
     assert report.message.startswith("L1 will be resampled to the grid of L0 (")
     assert report.resampled == ("L1",)
-    assert report.coverage[layers[0]] == 1 > report.coverage[layers[1]]
+    assert report.coverage[layers[0]].of_target == 1 > report.coverage[layers[1]].of_target
 
 
 def test_the_first_layer_is_the_reference_unless_another_is_given():
@@ -117,7 +125,9 @@ def test_small_coverage_is_a_warning(shift, warns):
     layers[1].translate = (0, shift)
     report = check_layers(layers, layers[0], viewer.dims)
     assert report.ok
-    assert report.warnings == (("L1 covers only 50% of L0",) if warns else ())
+    assert report.warnings == (
+        ("L1 covers only 50% of L0, in which 50% of it lies",) if warns else ()
+    )
 
 
 def test_no_overlap_is_refused():
@@ -205,7 +215,7 @@ def test_the_world_matrix_is_napari_s(name):
     factors = (1000, 1) if name == "units" else (1, 1)
     expected = np.array(layer.data_to_world((13, 4))) * factors
     np.testing.assert_allclose(
-        (compute_world_affine(layer, viewer.dims) @ [13, 4, 1])[:2], expected
+        (compute_world_affine(layer, viewer.dims.units) @ [13, 4, 1])[:2], expected
     )
 
 
@@ -544,3 +554,220 @@ def test_paths_of_layers(tmp_path):
     with layer_source(path=str(tmp_path / "a.png")):
         layers.append(viewer.add_image(noise(20, 30)))
     assert get_paths(layers) == (None, str(tmp_path / "a.png"))
+
+
+# The reference where none is chosen.
+
+
+def test_the_finest_layer_is_the_reference_unless_another_is_given():
+    viewer, (coarse, fine) = viewer_with(noise(10, 10), noise(30, 30))
+    coarse.scale, coarse.units = (3, 3), ("mm", "mm")
+    fine.scale, fine.units = (1000, 1000), ("um", "um")
+    report = check_layers([coarse, fine], None, viewer.dims)
+    assert report.message.startswith("L0 will be resampled to the grid of L1 (93% of it covered")
+    assert check_layers([coarse, fine], coarse, viewer.dims).message.startswith("L1 will be")
+    assert find_finest([coarse, fine], viewer.dims) is fine
+    fine.units = ("pixel", "pixel")
+    fine.scale = (1e-3, 1e-3)
+    assert find_finest([coarse, fine], viewer.dims) is coarse
+
+
+@pytest.mark.parametrize(("order", "finest"), [((0, 1, 2), 1), ((1, 0, 2), 0)])
+def test_the_pixels_of_the_plane_shown_decide_which_is_the_finest(order, finest):
+    viewer, layers = viewer_with(noise(30, 10, 10), noise(10, 20, 20))
+    layers[0].scale, layers[1].scale = (0.2, 2, 2), (3, 1, 1)
+    viewer.dims.order = order
+    assert find_finest(layers, viewer.dims) is layers[finest]
+    viewer.add_image(noise(2, 30, 10, 10))
+    viewer.dims.order = (1, 2, 0, 3)
+    assert find_finest([*layers, viewer.layers[2]], viewer.dims) is layers[1]
+
+
+def test_of_equally_fine_layers_the_first_is_the_reference():
+    viewer, layers = viewer_with(noise(20, 30), noise(20, 30))
+    layers[1].translate = (0.25, 0)
+    assert find_finest(layers, viewer.dims) is layers[0]
+    assert find_finest(layers[::-1], viewer.dims) is layers[1]
+
+
+# The units of the layers that are fused.
+
+
+def add_ct_and_mr(*, ndim):
+    """Return a viewer with one scene in millimeters and in micrometers."""
+    scene = noise(*(11, 20, 30)[-ndim:])
+    viewer, (ct, mr) = viewer_with(scene, scene)
+    ct.scale, ct.units = (4, 0.5, 0.5)[-ndim:], ("mm",) * ndim
+    mr.scale, mr.units = (4000, 500, 500)[-ndim:], ("um",) * ndim
+    return viewer, ct, mr, scene
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_another_layer_does_not_take_the_units_away(ndim):
+    viewer, ct, mr, _ = add_ct_and_mr(ndim=ndim)
+    assert check_layers([ct, mr], ct, viewer.dims).warnings == ()
+    viewer.add_points(np.zeros((1, ndim)))
+    assert viewer.dims.units is None
+    report = check_layers([ct, mr], ct, viewer.dims)
+    assert report.ok
+    assert report.message == "2 layers on one grid"
+    (line,) = report.warnings
+    assert "drawn" in line
+    assert "without their units" in line
+    planes = read_planes([ct, mr], ct, viewer.dims)
+    np.testing.assert_array_equal(planes[1], planes[0])
+    assert np.ptp(planes[1]) > 0.5
+
+
+def test_the_plane_of_the_reference_that_is_drawn_is_fused():
+    viewer, ct, mr, scene = add_ct_and_mr(ndim=3)
+    for reference in (ct, mr):
+        # In micrometers, which the viewer has taken for both.
+        viewer.dims.set_point(0, 12000)
+        planes = read_planes([ct, mr], reference, viewer.dims)
+        for plane in planes:
+            np.testing.assert_array_equal(plane, scene[3])
+    points = viewer.add_points(np.zeros((1, 3)))
+    # Without units each layer is sliced in its own numbers: here, plane 2 of CT alone.
+    viewer.dims.set_point(0, 8)
+    np.testing.assert_array_equal(shown(ct), scene[2])
+    for plane in read_planes([ct, mr], ct, viewer.dims):
+        np.testing.assert_array_equal(plane, scene[2])
+    assert place_result(ct, viewer.dims).plane["slice"] == [2, None, None]
+    viewer.dims.set_point(0, 20000)
+    np.testing.assert_array_equal(shown(mr), scene[5])
+    for plane in read_planes([ct, mr], mr, viewer.dims):
+        np.testing.assert_array_equal(plane, scene[5])
+    viewer.layers.remove(points)
+    assert not check_layers([ct, mr], ct, viewer.dims).warnings
+
+
+def test_sliders_of_axes_that_the_reference_lacks_count_in_the_viewer_s_units():
+    viewer, ct, mr, scene = add_ct_and_mr(ndim=3)
+    flat = viewer.add_image(scene[0], scale=(0.5, 0.5), units=("mm", "mm"))
+    viewer.dims.set_point(0, 12000)
+    np.testing.assert_array_equal(read_planes([flat, ct], flat, viewer.dims)[1], scene[3])
+    np.testing.assert_array_equal(read_planes([flat, mr], flat, viewer.dims)[1], scene[3])
+    viewer.add_points(np.zeros((1, 3)))
+    viewer.dims.set_point(0, 8)
+    np.testing.assert_array_equal(read_planes([flat, ct], flat, viewer.dims)[1], scene[2])
+
+
+def test_layers_whose_units_measure_other_things_say_so():
+    viewer, (ct, pet) = viewer_with(noise(20, 30), noise(20, 30))
+    ct.units = ("mm", "mm")
+    report = check_layers([ct, pet], ct, viewer.dims)
+    assert report.warnings == (
+        "L1 has the unit pixel where L0 has millimeter: its numbers are taken as millimeter",
+    )
+
+
+def test_a_layer_of_which_a_pixel_is_seen_is_a_warning():
+    viewer, (ct, mr) = viewer_with(noise(20, 30), noise(20, 30))
+    mr.scale = (1000, 1000)
+    report = check_layers([ct, mr], ct, viewer.dims)
+    assert "100% of it covered, <1% of L1 used" in report.message
+    assert report.warnings[0].startswith("next to nothing is seen of L1: 0.0006 of its pixels (<1%")
+
+
+def test_what_is_left_out_of_a_larger_layer_is_told():
+    viewer, (overview, detail) = viewer_with(noise(100, 100), noise(40, 40))
+    detail.scale = (0.5, 0.5)
+    report = check_layers([overview, detail], None, viewer.dims)
+    assert report.ok
+    (line,) = report.warnings
+    assert line.startswith("only 4% of L0 lies in L1, of which it covers 100%")
+
+
+# Thick slices.
+
+
+@pytest.mark.parametrize("mode", ["mean", "max", "min", "sum"])
+@pytest.mark.parametrize("margins", [(2, 2), (1.4, 0), (3, 0.5), (30, 30), (0.3, 0.3)])
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 1, 0)])
+def test_the_planes_of_a_thick_slice_are_fused_as_napari_shows_them(mode, margins, order):
+    images = [(noise(11, 12, 13) * 250).astype(np.uint8), noise(11, 12, 13)]
+    viewer, layers = viewer_with(*images, scale=(3, 2, 0.5), translate=(1, 2, 3))
+    viewer.dims.order = order
+    viewer.dims.current_step = (4, 6, 8)
+    step = layers[0].scale[order[0]]
+    viewer.dims.margin_left = [margins[0] * step] * 3
+    viewer.dims.margin_right = [margins[1] * step] * 3
+    for layer in layers:
+        layer.projection_mode = mode
+    for reference in layers:
+        planes = read_planes(layers, reference, viewer.dims)
+        for plane, layer in zip(planes, layers, strict=True):
+            image = shown(layer)
+            # The viewer may show the second axis first.
+            np.testing.assert_allclose(plane, image if order[1] < order[2] else image.T, rtol=1e-6)
+            assert plane.dtype == image.dtype
+
+
+def test_the_line_and_the_result_say_which_planes_were_fused():
+    viewer, layers = viewer_with(noise(11, 12, 13), noise(11, 12, 13))
+    viewer.dims.current_step = (5, 0, 0)
+    viewer.dims.thickness = (4, 0, 0)
+    layers[0].projection_mode = layers[1].projection_mode = "none"
+    assert check_layers(layers, None, viewer.dims).message == "2 layers on one grid"
+    layers[1].projection_mode = "mean"
+    report = check_layers(layers, None, viewer.dims)
+    assert report.message == "2 layers on one grid; L1: mean of planes 3 to 7, as shown"
+    plan = make_plan(layers, None, viewer.dims, FusionConfig())
+    assert plan.place.plane["thick_slices"] == {
+        "L1": {"projection": "mean", "planes": {"0": [3, 7]}}
+    }
+    assert (plan.margins, plan.projections) == (
+        ((2, 0, 0), (2, 0, 0)),
+        {"L0": "none", "L1": "mean"},
+    )
+
+
+def test_thick_slices_of_layers_on_other_grids_meet():
+    depth = np.arange(20, dtype=np.float32)[:, None, None] * np.ones((12, 13), np.float32)
+    viewer, (fine, coarse) = viewer_with(depth, depth[:5])
+    coarse.scale = (4, 2, 2)
+    viewer.dims.set_point(0, 9)
+    viewer.dims.thickness = (7, 0, 0)
+    fine.projection_mode = coarse.projection_mode = "max"
+    for reference in (fine, coarse):
+        planes = read_planes([fine, coarse], reference, viewer.dims)
+        for plane, layer in zip(planes, (fine, coarse), strict=True):
+            assert {plane[0, 0], plane[-1, -1]} <= {shown(layer)[0, 0], 0}
+            assert plane[0, 0] == shown(layer)[0, 0]
+
+
+def test_a_thick_slice_of_colors_over_time_and_of_a_level():
+    viewer, layers = viewer_with(noise(3, 6, 12, 13, 3), noise(3, 6, 12, 13, 3), rgb=True)
+    viewer.dims.current_step = (1, 3, 0, 0)
+    viewer.dims.thickness = (2, 2, 0, 0)
+    for layer in layers:
+        layer.projection_mode = "mean"
+    planes = read_planes(layers, layers[0], viewer.dims)
+    assert planes[0].shape == (12, 13, 3)
+    np.testing.assert_allclose(planes[0], shown(layers[0]), rtol=1e-6)
+    assert "mean of planes 0 to 2 by 2 to 4" in check_layers(layers, None, viewer.dims).message
+    levels = [noise(16, 64, 64), noise(8, 32, 32)]
+    viewer = ViewerModel()
+    layer = viewer.add_image(levels, multiscale=True, projection_mode="mean")
+    viewer.dims.set_point(0, 8)
+    viewer.dims.thickness = (7, 0, 0)
+    (plane,) = read_planes([layer], layer, viewer.dims, level=1)
+    # Planes 4 to 11 of the fine level lie in these of the coarse one.
+    low, high = find_thick_slice(layer, viewer.dims).planes[0]
+    np.testing.assert_allclose(plane, levels[1][low // 2 : (high - 1) // 2 + 1].mean(axis=0))
+
+
+def test_a_thick_slice_reads_its_planes_and_no_others():
+    lazy = Lazy(noise(50, 12, 13))
+    viewer = ViewerModel()
+    layer = viewer.add_image(lazy, contrast_limits=(0, 1), multiscale=False, visible=False)
+    layer.projection_mode = "mean"
+    viewer.dims.set_point(0, 20)
+    viewer.dims.thickness = (4, 0, 0)
+    lazy.read.clear()
+    assert check_layers([layer, viewer.add_image(noise(50, 12, 13))], None, viewer.dims).ok
+    assert not lazy.read
+    (plane,) = read_planes([layer], layer, viewer.dims)
+    assert plane.shape == (12, 13)
+    assert lazy.read == [(5, 12, 13)]

@@ -226,3 +226,23 @@ def test_the_script_is_a_program(tmp_path):
     path.write_text(write_script(PLAN))
     done = subprocess.run([sys.executable, "-m", "py_compile", str(path)], check=False)
     assert done.returncode == 0
+
+
+def test_the_script_shows_the_same_thick_slice():
+    text = write_script(
+        changed(
+            point=(2.0, 0.0, 0.0),
+            margins=((1.0, 0.0, 0.0), (2.0, 0.0, 0.0)),
+            projections={"CT": "max", "MR": "none"},
+            resampled=True,
+        )
+    )
+    for line in (
+        "viewer.dims.margin_left = (1.0, 0.0, 0.0)",
+        "viewer.dims.margin_right = (2.0, 0.0, 0.0)",
+        "viewer.layers['CT'].projection_mode = 'max'",
+        "viewer.layers['MR'].projection_mode = 'none'",
+        # Another layer may be the finest by then.
+        "    reference='CT',",
+    ):
+        assert f"{line}\n" in text

@@ -9,12 +9,20 @@ from napari.layers import Image, Layer
 
 from napari_dip_fusion.fusion import MIN_SIZE
 from napari_dip_fusion.plugin.layers.planes import (
-    compute_world_affine,
+    find_finest,
     find_plane,
     find_plane_axes,
-    get_level_shape,
+    find_world_units,
+    get_unit_factors,
 )
-from napari_dip_fusion.sources.resample import SMALL_COVERAGE, is_on_grid, measure_coverage
+from napari_dip_fusion.plugin.layers.thick_slice import find_grid
+from napari_dip_fusion.sources.coverage import (
+    Coverage,
+    format_part,
+    list_coverage_warnings,
+    measure_both_ways,
+)
+from napari_dip_fusion.sources.resample import is_on_grid
 
 
 @dataclass(frozen=True)
@@ -29,8 +37,8 @@ class LayerReport:
         One line: what will be done, or why nothing can be and what to do.
     warnings : tuple of str
         What the user should know first, a line each.
-    coverage : dict of layer to float
-        Fraction of the reference's plane that each layer covers.
+    coverage : dict of layer to Coverage
+        How much each layer and the reference's plane see of each other.
     resampled : tuple of str
         Names of the layers that do not lie on the reference's grid.
     """
@@ -38,7 +46,7 @@ class LayerReport:
     ok: bool
     message: str
     warnings: tuple[str, ...] = ()
-    coverage: Mapping[Layer, float] = field(default_factory=dict)
+    coverage: Mapping[Layer, Coverage] = field(default_factory=dict)
     resampled: tuple[str, ...] = ()
 
 
@@ -52,16 +60,17 @@ def check_layers(layers: Sequence[Layer], reference: Layer | None, dims: Dims) -
     layers : sequence of Layer
         In the order of the fusion.
     reference : Layer or None
-        Whose grid the result takes; the first layer if None.
+        Whose grid the result takes; the finest of the layers if None.
     dims : Dims
         ``viewer.dims``.
     """
     problem = _find_problem(layers)
     if problem:
         return LayerReport(False, problem)
-    first = layers[0] if reference is None else reference
     try:
-        return _report_grids([*map(_require_image, layers)], _require_image(first), dims)
+        images = [*map(_require_image, layers)]
+        target = find_finest(images, dims) if reference is None else _require_image(reference)
+        return _report_grids(images, target, dims)
     except ValueError as error:
         return LayerReport(False, str(error))
 
@@ -84,65 +93,94 @@ def _find_problem(layers: Sequence[Layer]) -> str | None:
 
 def _report_grids(layers: list[Image], reference: Image, dims: Dims) -> LayerReport:
     """Return the report on layers that could be fused if they lay on one grid."""
-    target = find_plane(reference, dims, find_plane_axes([*layers, reference], dims))
+    units = find_world_units([reference, *layers])
+    axes = find_plane_axes([*layers, reference], dims)
+    target = find_plane(reference, dims, axes, units=units)
     if min(target.shape) < MIN_SIZE:
         rows, columns = target.shape
         raise ValueError(
             f"{reference.name} has {rows} x {columns} pixels here; {MIN_SIZE} x {MIN_SIZE} are "
             "the fewest for a fusion"
         )
-    covered: dict[Layer, float] = {}
-    resampled = []
+    coverage: dict[Layer, Coverage] = {}
+    resampled, projected = [], []
     for layer in layers:
         # The finest level stands for all of them: their borders coincide.
-        grid = (
-            compute_world_affine(layer, dims),
-            get_level_shape(layer),
-            target.affine[-layer.ndim - 1 :],
-            target.shape,
-        )
-        covered[layer] = measure_coverage(*grid)
+        own = find_grid(layer, dims, target, units)
+        grid = (own.affine, own.shape, target.affine[-layer.ndim - 1 :], target.shape)
+        coverage[layer] = measure_both_ways(*grid)
         # Most often the scale of one layer is missing, or the slider is elsewhere.
-        if covered[layer] == 0:
+        if coverage[layer].of_target == 0:
             raise ValueError(
                 f"{layer.name} does not overlap {reference.name} here; check the layers' scale "
                 "and translate, or move the slider"
             )
         if not is_on_grid(*grid):
-            resampled.append(layer.name)
+            resampled.append(layer)
+        if own.thick is not None:
+            projected.append(f"{layer.name}: {own.thick}, as shown")
+    warnings = [
+        *_list_warnings(reference, coverage),
+        *_list_unit_warnings(layers, reference, dims),
+    ]
     return LayerReport(
         True,
-        _describe_grids(reference, resampled, covered),
-        tuple(_list_warnings(reference, covered)),
-        covered,
-        tuple(resampled),
+        "; ".join([_describe_grids(reference, resampled, coverage), *projected]),
+        tuple(warnings),
+        coverage,
+        tuple(layer.name for layer in resampled),
     )
 
 
-def _list_warnings(reference: Image, covered: Mapping[Layer, float]) -> list[str]:
+def _list_warnings(reference: Image, coverage: Mapping[Layer, Coverage]) -> list[str]:
     little = [
-        f"{layer.name} covers only {part:.0%} of {reference.name}"
-        for layer, part in covered.items()
-        if part < SMALL_COVERAGE
+        line
+        for layer, part in coverage.items()
+        for line in list_coverage_warnings(layer.name, reference.name, part)
     ]
     return little + [
         f"{layer.name} has {layer.ndim} dimensions and {reference.name} {reference.ndim}; "
         "they are matched along the last ones"
-        for layer in covered
+        for layer in coverage
         if layer.ndim != reference.ndim
     ]
 
 
+def _list_unit_warnings(layers: Sequence[Image], reference: Image, dims: Dims) -> list[str]:
+    """Say where the units of layers let them be fused otherwise than they are drawn."""
+    units = find_world_units([reference, *layers])
+    lines = []
+    for layer in layers:
+        pairs = zip(layer.units, units[-layer.ndim :], strict=True)
+        other = next((p for p in pairs if p[0].dimensionality != p[1].dimensionality), None)
+        if other is not None:
+            lines.append(
+                f"{layer.name} has the unit {other[0]} where {reference.name} has {other[1]}: its "
+                f"numbers are taken as {other[1]}"
+            )
+    scaled = [
+        factor for layer in layers for factor in get_unit_factors(layer.units, units[-layer.ndim :])
+    ]
+    if dims.units is None and not np.allclose(scaled, 1):
+        lines.append(
+            "napari draws these layers without their units, since a layer of the viewer has others "
+            "that do not fit: they are fused by their units, not as they are drawn"
+        )
+    return lines
+
+
 def _describe_grids(
-    reference: Image, resampled: Sequence[str], covered: Mapping[Layer, float]
+    reference: Image, resampled: Sequence[Image], coverage: Mapping[Layer, Coverage]
 ) -> str:
     if not resampled:
-        return f"{len(covered)} layers on one grid"
+        return f"{len(coverage)} layers on one grid"
     # One number for all: the worst is what one has to look at.
-    least = min(covered.values())
+    covered = min(coverage[layer].of_target for layer in resampled)
+    kept = min(coverage[layer].of_image for layer in resampled)
+    names = ", ".join(layer.name for layer in resampled)
     return (
-        f"{', '.join(resampled)} will be resampled to the grid of {reference.name} "
-        f"({least:.0%} covered)"
+        f"{names} will be resampled to the grid of {reference.name} ({format_part(covered)} of it "
+        f"covered, {format_part(kept)} of {names if len(resampled) == 1 else 'each'} used)"
     )
 
 

@@ -1,7 +1,8 @@
 """Where the result of a run goes: the place and slice of the reference."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from napari_dip_fusion.plugin.layers.planes import (
     get_level_factors,
     get_physical_affine,
 )
+from napari_dip_fusion.plugin.layers.thick_slice import ThickSlice
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +32,8 @@ class Placement:
         Axes of the reference that are not in the plane. The result has length 1
         there, so that napari shows it at this slice only.
     plane : dict
-        Reference, level and slice, of values that JSON can hold.
+        Reference, level and slice, and what is fused of thick slices, of values that JSON
+        can hold.
     where : str
         The slice as it stands in names of layers, such as ``z=42``; empty for a 2-D reference.
     """
@@ -49,7 +52,13 @@ class Placement:
         return f"{name} {self.where}" if self.where else name
 
 
-def place_result(reference: Image, dims: Dims, *, level: int = 0) -> Placement:
+def place_result(
+    reference: Image,
+    dims: Dims,
+    *,
+    level: int = 0,
+    thick: Mapping[str, ThickSlice] = MappingProxyType({}),
+) -> Placement:
     """Return where a plane that is fused on the grid of the reference goes.
 
     Parameters
@@ -59,6 +68,8 @@ def place_result(reference: Image, dims: Dims, *, level: int = 0) -> Placement:
         ``viewer.dims``, at the slice that is fused.
     level : int
         From :func:`~napari_dip_fusion.plugin.layers.planes.choose_level`.
+    thick : mapping of str to ThickSlice
+        Names of the sources of which several planes are fused as one, and these planes.
 
     Raises
     ------
@@ -82,12 +93,14 @@ def place_result(reference: Image, dims: Dims, *, level: int = 0) -> Placement:
         "axis_labels": tuple(reference.axis_labels),
     }
     axes = tuple(a for a in range(reference.ndim) if a not in plane.axes)
-    recorded = {
+    recorded: dict[str, Any] = {
         "reference": reference.name,
         "axes": list(plane.axes),
         "slice": [None if a in plane.axes else plane.index[a] for a in range(reference.ndim)],
         "level": level,
     }
+    if thick:
+        recorded["thick_slices"] = {name: planes.describe() for name, planes in thick.items()}
     # Of the full resolution, as the sliders count.
     index = find_plane(reference, dims, world_axes).index
     return Placement(spatial, axes, recorded, _describe_slice(reference, axes, index))

@@ -10,11 +10,14 @@ from napari.layers import Image, Layer
 
 from napari_dip_fusion.plugin.layers.planes import (
     Matrix,
-    compute_world_affine,
+    Plane,
+    Units,
     find_matching_level,
     find_plane,
     find_plane_axes,
+    find_world_units,
 )
+from napari_dip_fusion.plugin.layers.thick_slice import ProjectedPlanes, find_grid
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.resample import resample
 
@@ -29,7 +32,8 @@ class PlaneReader:
     Attributes
     ----------
     source : Source
-        One level of the layer, with its place in the viewer's world.
+        One level of the layer, with its place in the world of the layers; of a thick
+        slice, the planes that the viewer shows as one.
     to_affine : ndarray of shape (D + 1, 3)
         From (row, column, 1) of the reference's plane to that world.
     to_shape : (M, N)
@@ -106,15 +110,17 @@ def make_plane_readers(
     ValueError
         If a layer has no plane here.
     """
-    target = find_plane(reference, dims, find_plane_axes([*layers, reference], dims), level)
+    units = find_world_units([reference, *layers])
+    axes = find_plane_axes([*layers, reference], dims)
+    target = find_plane(reference, dims, axes, level, units=units)
     readers = []
     for layer in layers:
         # A layer of fewer dimensions knows nothing of the viewer's first axes.
         to_affine = target.affine[-layer.ndim - 1 :]
-        own = level if layer is reference else find_matching_level(layer, dims, to_affine)
+        own = level if layer is reference else find_matching_level(layer, units, to_affine)
         readers.append(
             PlaneReader(
-                source=_make_source(layer, dims, own),
+                source=_make_source(layer, dims, target, units, own),
                 to_affine=to_affine,
                 to_shape=target.shape,
                 interpolation=interpolation,
@@ -123,19 +129,19 @@ def make_plane_readers(
     return readers
 
 
-def _make_source(layer: Image, dims: Dims, level: int = 0) -> Source:
-    """Return one level of a layer as a source, with its place in the viewer's world.
+def _make_source(layer: Image, dims: Dims, target: Plane, units: Units, level: int) -> Source:
+    """Return what is taken of one level of a layer as a source, with its place in the world.
 
     No pixels are read: the data may be an array of dask or zarr.
     """
     path = layer.source.path
-    has_units = dims.units is not None and len(dims.units) >= layer.ndim
-    units = dims.units[-layer.ndim :] if has_units else layer.units
+    grid = find_grid(layer, dims, target, units, level)
+    data = layer.data[level] if layer.multiscale else layer.data
     return Source(
-        layer.data[level] if layer.multiscale else layer.data,
+        data if grid.thick is None else ProjectedPlanes(data, grid.thick),
         tuple(layer.axis_labels),
-        affine=compute_world_affine(layer, dims, level),
-        units=tuple(str(unit) for unit in units),
+        affine=grid.affine,
+        units=tuple(str(unit) for unit in units[-layer.ndim :]),
         name=layer.name,
         rgb=bool(layer.rgb),
         path=None if path is None else Path(path),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pint
 from napari.components import Dims
 from napari.layers import Image
 from napari.utils.transforms import CompositeAffine
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion.memory import estimate_memory
 from napari_dip_fusion.prior.devices import measure_free_memory, resolve_device, torch_is_imported
+from napari_dip_fusion.sources.coverage import measure_pixel, pick_finest
 
 Matrix = NDArray[np.float64]
+Units = tuple[pint.Unit, ...]
 
 MOST_PIXELS = 4096 * 4096
 """Level ``auto`` of a pyramid takes no larger plane than this."""
@@ -33,7 +36,8 @@ class Plane:
     shape : (M, N)
         Rows and columns.
     affine : ndarray of shape (n + 1, 3)
-        (row, column, 1) to homogeneous world coordinates of the viewer's n axes.
+        (row, column, 1) to homogeneous world coordinates of the viewer's n axes, in
+        the units of :func:`find_world_units`.
     """
 
     axes: tuple[int, int]
@@ -118,7 +122,56 @@ def find_plane_axes(layers: Sequence[Image], dims: Dims) -> tuple[int, int]:
     return first, second
 
 
-def find_plane(layer: Image, dims: Dims, world_axes: tuple[int, int], level: int = 0) -> Plane:
+def find_world_units(layers: Sequence[Image]) -> Units:
+    """Return the units of the world in which layers are brought together, one per axis.
+
+    Those of the viewer are none as soon as any of its layers, fused or not, does not fit:
+    here the layers that are fused are asked, and nobody else.
+
+    Parameters
+    ----------
+    layers : sequence of Image
+        The first gives the units; those after it give them for the axes that it lacks.
+    """
+    units: Units = ()
+    for layer in layers:
+        # Layers of fewer dimensions lie along the last axes.
+        units = (*layer.units[: max(layer.ndim - len(units), 0)], *units)
+    return units
+
+
+def find_finest(layers: Sequence[Image], dims: Dims) -> Image:
+    """Return the layer with the smallest pixels in the plane shown, the first of equals.
+
+    Parameters
+    ----------
+    layers : sequence of Image
+        One or more. Those whose units do not fit those of the first are left out: their
+        pixels are neither smaller nor larger.
+    dims : Dims
+        Where it shows volumes, or a layer is flat, the last two axes of the layers count.
+    """
+    first = layers[0]
+    fewest = min(layer.ndim for layer in layers)
+    axes = sorted(axis - dims.ndim for axis in dims.displayed)
+    if dims.ndisplay != 2 or fewest == 2 or axes[0] < -fewest:
+        axes = [-2, -1]
+    areas = []
+    for layer in layers:
+        fits = all(layer.units[a].dimensionality == first.units[a].dimensionality for a in axes)
+        affine = compute_world_affine(layer, find_world_units([first, layer]))
+        areas.append(measure_pixel(affine, axes) if fits else np.inf)
+    return layers[pick_finest(areas)]
+
+
+def find_plane(
+    layer: Image,
+    dims: Dims,
+    world_axes: tuple[int, int],
+    level: int = 0,
+    *,
+    units: Units | None = None,
+) -> Plane:
     """Return the plane of a layer that the viewer shows.
 
     Parameters
@@ -128,6 +181,8 @@ def find_plane(layer: Image, dims: Dims, world_axes: tuple[int, int], level: int
     world_axes : tuple of two int
         From :func:`find_plane_axes`.
     level : int
+    units : tuple of pint.Unit, optional
+        Of the plane's world, from :func:`find_world_units`; by default the layer's own.
 
     Raises
     ------
@@ -145,10 +200,23 @@ def find_plane(layer: Image, dims: Dims, world_axes: tuple[int, int], level: int
     pixel[rows, 0] = pixel[columns, 1] = 1
     pixel[:, 2] = [*index, 1]
     affine = np.zeros((dims.ndim + 1, 3))
+    units = layer.units if units is None else units
     # Along axes that only other layers have, the plane lies where the sliders are.
-    affine[:offset, 2] = dims.point[:offset]
-    affine[offset:] = compute_world_affine(layer, dims, level) @ pixel
+    affine[:offset, 2] = _place_sliders(dims, units)[:offset]
+    affine[offset:] = compute_world_affine(layer, units, level) @ pixel
     return Plane((rows, columns), tuple(map(int, index)), (shape[rows], shape[columns]), affine)
+
+
+def _place_sliders(dims: Dims, units: Units) -> Matrix:
+    """Return where the sliders are, in other units than the viewer's as far as they fit."""
+    # Without units the sliders count in the numbers of each layer, as it is drawn.
+    if dims.units is None:
+        return np.array(dims.point)
+    known = min(len(units), len(dims.units))
+    factors = np.ones(dims.ndim)
+    if known:
+        factors[-known:] = get_unit_factors(dims.units[-known:], units[-known:])
+    return np.asarray(factors * dims.point, dtype=np.float64)
 
 
 def _find_slice(layer: Image, dims: Dims, axes: tuple[int, int]) -> NDArray[Any]:
@@ -157,28 +225,49 @@ def _find_slice(layer: Image, dims: Dims, axes: tuple[int, int]) -> NDArray[Any]
     still = [a for a in range(layer.ndim) if a not in axes]
     if not still:
         return index
-    inverse = np.linalg.inv(compute_world_affine(layer, dims))
+    inverse = compute_world_to_pixel(layer, dims, still)
     point = np.array(dims.point[dims.ndim - layer.ndim :])
-    # Only the axes that are sliced: napari, too, leaves rotations into the plane out.
-    index[still] = np.round(inverse[np.ix_(still, still)] @ point[still] + inverse[still, -1])
+    index[still] = np.round(inverse[:, :-1] @ point[still] + inverse[:, -1])
     if (index < 0).any() or (index >= get_level_shape(layer)).any():
         raise ValueError(f"{layer.name} has no data at this slice; move the slider")
     return index
 
 
-def find_matching_level(layer: Image, dims: Dims, to_affine: Matrix) -> int:
-    """Return the coarsest level of a layer that is as fine as the target's pixels.
+def compute_world_to_pixel(layer: Image, dims: Dims, axes: Sequence[int]) -> Matrix:
+    """Return the matrix from the sliders to a layer's pixels along some axes, as napari slices.
 
     Parameters
     ----------
     layer : Image
     dims : Dims
+    axes : sequence of N int
+        Axes of the layer that are not displayed.
+
+    Returns
+    -------
+    ndarray of shape (N, N + 1)
+    """
+    # napari draws and slices all layers without units where those of the viewer do not fit.
+    drawn = compute_world_affine(layer, layer.units if dims.units is None else dims.units)
+    inverse = np.linalg.inv(drawn)
+    # Only the axes that are sliced: napari, too, leaves rotations into the plane out.
+    return np.asarray(inverse[np.ix_(axes, [*axes, layer.ndim])], dtype=np.float64)
+
+
+def find_matching_level(layer: Image, units: Units, to_affine: Matrix) -> int:
+    """Return the coarsest level of a layer that is as fine as the target's pixels.
+
+    Parameters
+    ----------
+    layer : Image
+    units : tuple of pint.Unit
+        Of the target's world.
     to_affine : ndarray of shape (layer.ndim + 1, 3)
         The affine of the target :class:`Plane`, its last rows.
     """
     if not layer.multiscale:
         return 0
-    steps = np.linalg.solve(compute_world_affine(layer, dims), to_affine)[:-1, :2]
+    steps = np.linalg.solve(compute_world_affine(layer, units), to_affine)[:-1, :2]
     fine = [
         i
         for i in range(len(layer.level_shapes))
@@ -210,23 +299,34 @@ def get_physical_affine(layer: Image) -> CompositeAffine:
     )
 
 
-def compute_world_affine(layer: Image, dims: Dims, level: int = 0) -> Matrix:
-    """Return the matrix from pixels of a level to the viewer's world, in the viewer's units."""
+def compute_world_affine(layer: Image, units: Units, level: int = 0) -> Matrix:
+    """Return the matrix from pixels of a level to the world.
+
+    Parameters
+    ----------
+    layer : Image
+    units : tuple of pint.Unit
+        Of the world's axes, the last of which are the layer's.
+    level : int
+    """
     factors = get_level_factors(layer, level)
     pixels = np.diag([*factors, 1.0])
     # The borders of the levels coincide, as napari draws them.
     pixels[:-1, -1] = (factors - 1) / 2
     world = layer.affine.affine_matrix @ get_physical_affine(layer).affine_matrix @ pixels
-    return np.asarray(np.diag([*_get_unit_factors(layer, dims), 1.0]) @ world, dtype=np.float64)
+    scales = [1.0] * layer.ndim
+    # napari leaves a layer as it is while it has more axes than the viewer has units.
+    if len(units) >= layer.ndim:
+        scales = get_unit_factors(layer.units, units[-layer.ndim :])
+    return np.asarray(np.diag([*scales, 1.0]) @ world, dtype=np.float64)
 
 
-def _get_unit_factors(layer: Image, dims: Dims) -> list[float]:
-    """Return how many of the viewer's units one unit of the layer is, along each axis."""
-    # The viewer has no units as soon as those of its layers do not fit together.
-    if dims.units is None or len(dims.units) < layer.ndim:
-        return [1.0] * layer.ndim
-    world = dims.units[-layer.ndim :]
+def get_unit_factors(own: Units, world: Units) -> list[float]:
+    """Return how many units of the world one unit of a layer is, along each axis.
+
+    Where they measure different things, such as pixels and lengths, numbers stay as they are.
+    """
     return [
-        1.0 if a == b else float((1 * a).to(b).magnitude)
-        for a, b in zip(layer.units, world, strict=True)
+        float((1 * a).to(b).magnitude) if a != b and a.dimensionality == b.dimensionality else 1.0
+        for a, b in zip(own, world, strict=True)
     ]

@@ -135,12 +135,18 @@ def _write_view(plan: Plan) -> list[str]:
         lines.append(f"viewer.dims.order = {plan.order!r}")
     if plan.point is not None:
         lines.append(f"viewer.dims.point = {plan.point!r}")
+    if plan.margins is not None:
+        left, right = plan.margins
+        lines += [f"viewer.dims.margin_left = {left!r}", f"viewer.dims.margin_right = {right!r}"]
+    for name, mode in plan.projections.items():
+        lines.append(f"viewer.layers[{name!r}].projection_mode = {mode!r}")
     return lines
 
 
 def _list_arguments(plan: Plan) -> dict[str, Any]:
     arguments: dict[str, Any] = {"preset": plan.config.preset_name}
-    if plan.reference != plan.names[0]:
+    # The finest, by default, may be another layer where other planes are shown.
+    if plan.reference != plan.names[0] or plan.resampled:
         arguments["reference"] = plan.reference
     if plan.interpolation != "linear":
         arguments["interpolation"] = plan.interpolation

@@ -218,4 +218,5 @@ def _fuse_planes(plan: Plan, control: RunControl) -> "Iterator[Event]":
         preview_rate=plan.preview_rate,
         # For Continue.
         keep_state=True,
+        notes=plan.notes,
     )

@@ -1,7 +1,8 @@
 """The one description of a run: what is read, how, and where results go."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from napari.components import Dims
 from napari.layers import Image, Layer
@@ -14,7 +15,8 @@ from napari_dip_fusion.plugin.layers.plane_reader import (
     get_paths,
     make_plane_readers,
 )
-from napari_dip_fusion.plugin.layers.planes import choose_level
+from napari_dip_fusion.plugin.layers.planes import choose_level, find_finest
+from napari_dip_fusion.plugin.layers.thick_slice import find_thick_slice
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +52,11 @@ class Plan:
         where all layers are 2-D.
     order : tuple of int, or None
         Order of the viewer's axes, likewise.
+    margins : tuple of two tuples of float, or None
+        How thick the slice is to the left and to the right of the sliders, where a
+        source is the projection of several planes.
+    projections : mapping of str to str
+        Name and projection mode of each source, if there are margins.
     warnings : tuple of str
         What the user should know, a line each.
     preview_rate : float
@@ -69,6 +76,8 @@ class Plan:
     multiscale: bool = False
     point: tuple[float, ...] | None = None
     order: tuple[int, ...] | None = None
+    margins: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    projections: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     preview_rate: float = 0.0
 
@@ -81,6 +90,16 @@ class Plan:
     def is_whole_files(self) -> bool:
         """Whether the files hold exactly what is fused: 2-D images on one grid."""
         return self.point is None and not self.multiscale and not self.resampled
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What a run record says beside settings and sources: the plane, and whose it is."""
+        notes: dict[str, Any] = {"plane": self.place.plane}
+        # The number of a reference that is no source would mean another image.
+        if self.names.count(self.reference) == 1:
+            number = self.names.index(self.reference)
+            notes["choice"] = {"reference": number, "interpolation": self.interpolation}
+        return notes
 
     def drop_layers(self) -> "Plan":
         """Return the plan without layers, as threads other than the GUI's may have it."""
@@ -108,7 +127,7 @@ def make_plan(
     layers : sequence of Layer
         The sources, in order.
     reference : Layer or None
-        Whose grid the result takes; the first source if None.
+        Whose grid the result takes; the finest source if None.
     dims : Dims
         ``viewer.dims``.
     config : FusionConfig
@@ -129,11 +148,13 @@ def make_plan(
     report = check_layers(layers, reference, dims)
     if not report.ok:
         raise ValueError(report.message)
-    target = layers[0] if reference is None else reference
+    target = find_finest(layers, dims) if reference is None else reference
     level = choose_level(target, dims, level=level, count=len(layers), config=config)
     readers = make_plane_readers(layers, target, dims, level=level, interpolation=interpolation)
     # 2-D layers have one plane, wherever the sliders of other layers stand.
     flat = all(layer.ndim == 2 for layer in layers)
+    found = [(layer.name, find_thick_slice(layer, dims)) for layer in layers]
+    thick = {name: planes for name, planes in found if planes is not None}
     return Plan(
         names=tuple(layer.name for layer in layers),
         paths=get_paths(layers),
@@ -141,7 +162,7 @@ def make_plan(
         config=config,
         level=level,
         interpolation=interpolation,
-        place=place_result(target, dims, level=level),
+        place=place_result(target, dims, level=level, thick=thick),
         readers=tuple(readers),
         layers=tuple(layers),
         resampled=bool(report.resampled),
@@ -149,6 +170,14 @@ def make_plan(
         multiscale=any(layer.multiscale for layer in [*layers, target]),
         point=None if flat else tuple(float(x) for x in dims.point),
         order=None if flat else tuple(int(i) for i in dims.order),
+        margins=_get_margins(dims) if thick else None,
+        projections={x.name: str(x.projection_mode) for x in layers} if thick else {},
         warnings=report.warnings,
         preview_rate=preview_rate,
     )
+
+
+def _get_margins(dims: Dims) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    # Plain numbers, which a script can be written with.
+    left, right = ([float(x) for x in margin] for margin in (dims.margin_left, dims.margin_right))
+    return tuple(left), tuple(right)
