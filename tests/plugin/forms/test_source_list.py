@@ -220,3 +220,64 @@ def test_the_list_grows_with_the_height_around(qtbot, viewer, pair):
             viewer.layers.pop()
     until_shown(1000, 2)
     made.close_subscriptions()
+
+
+def entries(sources):
+    box = sources.reference_box.native
+    return [box.itemText(i) for i in range(box.count())]
+
+
+def test_the_reference_follows_the_finest_until_one_is_chosen(qtbot, sources, viewer, pair):
+    ct, mr = viewer.layers
+    assert entries(sources) == ["finest: CT", "CT", "MR"]
+    with qtbot.waitSignal(sources.checked, timeout=5000):
+        mr.scale = (0.5, 0.5)
+    assert sources.get_reference() == mr
+    assert sources.reference_box.native.currentText() == "finest: MR"
+    assert "CT will be resampled to the grid of MR" in sources.status.value
+    pet = viewer.add_image(pair[0], name="PET", scale=(0.25, 0.25))
+    sources.set_sources([ct, mr, pet])
+    assert sources.get_reference() == pet
+    pet.name = "tracer"
+    assert sources.reference_box.native.currentText() == "finest: tracer"
+    sources.set_reference(ct)
+    mr.scale = (0.1, 0.1)
+    sources.check()
+    assert sources.get_reference() == ct
+    assert entries(sources)[0] == "finest: MR"
+    # The first entry is the way back; so is the end of the chosen one.
+    sources.reference_box.value = sources.reference_box.choices[0]
+    assert sources.get_reference() == mr
+    sources.set_reference(ct)
+    viewer.layers.remove(ct)
+    assert sources.get_reference() == mr
+    sources.set_sources([])
+    assert sources.get_reference() is None
+    assert entries(sources) == []
+
+
+def test_thick_slices_are_told_once_they_settle(qtbot, viewer, pair):
+    viewer.layers.clear()
+    for name, image in zip(("CT", "MR"), pair, strict=True):
+        viewer.add_image(np.stack([image] * 5), name=name)
+    made = SourceList(viewer)
+    qtbot.addWidget(made.native)
+    made.set_sources(viewer.layers)
+    assert "planes" not in made.status.value
+    with qtbot.waitSignal(made.checked, timeout=5000):
+        viewer.dims.thickness = (2, 0, 0)
+    assert "CT: mean of planes 1 to 3, as shown" in made.status.value
+    with qtbot.waitSignal(made.checked, timeout=5000):
+        viewer.layers["CT"].projection_mode = "none"
+    assert "CT: " not in made.status.value
+    assert "MR: mean of planes 1 to 3, as shown" in made.status.value
+    made.close_subscriptions()
+
+
+def test_another_layer_that_takes_the_units_away_is_told(qtbot, sources, viewer):
+    viewer.layers["CT"].units = ("mm", "mm")
+    viewer.layers["MR"].scale, viewer.layers["MR"].units = (1000, 1000), ("um", "um")
+    with qtbot.waitSignal(sources.checked, timeout=5000):
+        viewer.add_points(np.zeros((1, 2)))
+    assert sources.status.value.startswith("\N{WARNING SIGN} 2 layers on one grid\n")
+    assert "they are fused by their units, not as they are drawn" in sources.status.value

@@ -1,6 +1,7 @@
 """The list of layers to fuse: it follows the viewer and says whether they fit."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from magicgui.widgets import ComboBox, Container, PushButton
@@ -11,16 +12,17 @@ from psygnal import Signal
 from qtpy.QtCore import Qt, QTimer
 
 from napari_dip_fusion.plugin.forms.check_list import GrowingCheckList
-from napari_dip_fusion.plugin.forms.layer_box import LayerBox
 from napari_dip_fusion.plugin.forms.layout import Text
 from napari_dip_fusion.plugin.forms.native_widget import NativeWidget
+from napari_dip_fusion.plugin.forms.reference_box import ReferenceBox
 from napari_dip_fusion.plugin.layers.layer_report import LayerReport, check_layers
+from napari_dip_fusion.plugin.layers.planes import find_finest
 from napari_dip_fusion.plugin.layers.result_layers import is_original
 from napari_dip_fusion.plugin.layers.subscriptions import Subscriptions
 from napari_dip_fusion.sources.resample import INTERPOLATIONS
 
-# Events after which layers may no longer lie on one grid.
-_MOVES = ("scale", "translate", "rotate", "shear", "affine", "units", "data")
+# Events after which layers may no longer lie on one grid, or other planes of them are shown.
+_MOVES = ("scale", "translate", "rotate", "shear", "affine", "units", "data", "projection_mode")
 _SETTLE_MS = 50
 # Images that are opened or dropped together come one after the other, each as it is read.
 _TOGETHER_MS = 1000
@@ -96,8 +98,7 @@ class SourceList(Container[Widget]):
 
     def get_reference(self) -> Image | None:
         """Return the layer whose grid the result takes."""
-        reference: Image | None = self.reference_box.value
-        return reference
+        return self.reference_box.get_layer()
 
     def set_reference(self, layer: Layer) -> None:
         """Choose the layer whose grid the result takes, among the sources."""
@@ -131,6 +132,7 @@ class SourceList(Container[Widget]):
             return
         self._timer.stop()
         self._note = ""
+        self._follow_finest()
         self.report = check_layers(self.get_sources(), self.get_reference(), self._viewer.dims)
         self._show_report()
         self.checked.emit()
@@ -156,8 +158,11 @@ class SourceList(Container[Widget]):
             "others.",
         )
         self.selected_button.changed.connect(self.use_selected)
-        self.reference_box = LayerBox(
-            "The fused image takes the grid, scale and units of this layer.", label="Reference"
+        self.reference_box = ReferenceBox(
+            partial(find_finest, dims=self._viewer.dims),
+            "The fused image takes the grid, scale and units of this layer; by default of the "
+            "source with the finest pixels, so that nothing is lost.",
+            label="Reference",
         )
         self.level_box = ComboBox(
             choices=self._list_levels,
@@ -186,9 +191,11 @@ class SourceList(Container[Widget]):
         for event in (layers.events.inserted, layers.events.removed, layers.events.reordered):
             self._events.connect(event, self._refresh)
         self._events.connect(layers.selection.events.changed, self._show_selection)
-        for event in (self._viewer.dims.events.point, self._viewer.dims.events.ndisplay):
+        shown = self._viewer.dims.events
+        for event in (shown.point, shown.ndisplay, shown.order, shown.units):
             self._events.connect(event, self._settle)
-        self._events.connect(self._viewer.dims.events.order, self._settle)
+        for event in (shown.margin_left, shown.margin_right):
+            self._events.connect(event, self._settle)
 
     def _choose_at_first(self) -> None:
         """Tick what is selected, if that can be fused, rather than all that is visible."""
@@ -296,6 +303,14 @@ class SourceList(Container[Widget]):
         """Offer the sources as references, and the levels of the one that is chosen."""
         self.reference_box.set_layers(self.get_sources())
         self._show_levels()
+
+    def _follow_finest(self) -> None:
+        """Offer the sources anew where another of them has become the finest."""
+        before = self.get_reference()
+        self.reference_box.set_layers(self.get_sources())
+        if self.get_reference() is not before:
+            self._show_levels()
+            self.choice_changed.emit()
 
     def _show_levels(self) -> None:
         with self.level_box.changed.blocked():
