@@ -4,30 +4,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from napari_dip_fusion.sources.resample import (
+    Matrix,
+    Polygon,
+    clip_to_image,
+    combine_affines,
+    measure_area,
+)
 
 __all__ = [
     "SMALL_COVERAGE",
-    "TOLERANCE",
     "Coverage",
-    "combine_affines",
     "format_part",
     "list_coverage_warnings",
     "measure_both_ways",
-    "measure_overlap",
     "measure_pixel",
     "pick_finest",
 ]
 
-Matrix = NDArray[np.float64]
-_Polygon = list[tuple[float, float]]
 
 SMALL_COVERAGE = 0.6
 """Callers warn where an image covers less than this fraction of the target, or the other way."""
-
-TOLERANCE = 1e-4
-"""Pixels by which a place may be off: far below what interpolation could show, far above the
-rounding of float64."""
 
 # Headers write one spacing with more and with fewer digits: it is the same grid's.
 _SAME_AREA = 1e-3
@@ -114,30 +113,15 @@ def measure_both_ways(
     1.0
     """
     matrix = combine_affines(np.asarray(affine, float), np.asarray(to_affine, float))
-    return measure_overlap(matrix, tuple(shape), to_shape)
-
-
-def measure_overlap(matrix: Matrix, shape: tuple[int, ...], to_shape: tuple[int, int]) -> Coverage:
-    """Measure the overlap of an image and a target plane.
-
-    Parameters
-    ----------
-    matrix : ndarray of shape (n + 1, 3)
-        Target pixel (row, column, 1) to homogeneous pixel coordinates of the image.
-    shape : tuple of n int
-        Shape of the image, without a color axis.
-    to_shape : (M, N)
-        Rows and columns of the target.
-    """
     rows, columns = to_shape
     target = [(-0.5, -0.5), (-0.5, columns - 0.5), (rows - 0.5, columns - 0.5), (rows - 0.5, -0.5)]
-    both = _measure_area(_clip_to_image(target, matrix, shape))
-    whole = _measure_area(_clip_to_image(_enclose(matrix, shape), matrix, shape))
+    both = measure_area(clip_to_image(target, matrix, shape))
+    whole = measure_area(clip_to_image(_enclose(matrix, shape), matrix, shape))
     linear = matrix[:-1, :2]
     # Pixels of the image in one pixel of the target: the area that the matrix makes of 1.
     density = float(np.sqrt(max(np.linalg.det(linear.T @ linear), 0.0)))
-    # Rounding takes back what the tolerance at the edges adds.
     return Coverage(
+        # Rounding takes back what the tolerance at the edges adds.
         of_target=round(min(both / (rows * columns), 1.0), 4),
         # To four digits, however small: a pixel of a large image is not nothing.
         of_image=float(f"{min(both / whole, 1.0):.4g}") if whole > 0 else 0.0,
@@ -182,59 +166,10 @@ def format_part(fraction: float) -> str:
     return "<1%" if 0 < fraction < 0.005 else f"{fraction:.0%}"
 
 
-def combine_affines(affine: Matrix, to_affine: Matrix) -> Matrix:
-    """Return the matrix from target pixels to image pixels."""
-    try:
-        return np.asarray(np.linalg.solve(affine, to_affine), dtype=np.float64)
-    except np.linalg.LinAlgError as error:
-        raise ValueError(
-            f"the affine matrix {affine.tolist()} cannot be inverted; give every axis a scale "
-            "other than 0"
-        ) from error
-
-
-def _enclose(matrix: Matrix, shape: tuple[int, ...]) -> _Polygon:
+def _enclose(matrix: Matrix, shape: tuple[int, ...]) -> Polygon:
     """Return a rectangle of the target's plane around all that the plane cuts of the image."""
     inverse = np.linalg.pinv(matrix[:-1, :2])
     middle = inverse @ ((np.array(shape) - 1) / 2 - matrix[:-1, 2])
     # No pixel of the image is further from its middle than half of it along each axis.
     r, s = 1.01 * np.abs(inverse) @ np.array(shape)
     return [(middle[0] + a * r, middle[1] + b * s) for a, b in ((-1, -1), (-1, 1), (1, 1), (1, -1))]
-
-
-def _clip_to_image(polygon: _Polygon, matrix: Matrix, shape: tuple[int, ...]) -> _Polygon:
-    """Return the part of a convex polygon of the target that lies in the box of the image."""
-    # Each axis of the image cuts the target along two lines, where its index is -0.5
-    # and size - 0.5.
-    for (a, b, c), size in zip(matrix[:-1], shape, strict=True):
-        polygon = _clip(polygon, a, b, c + 0.5 + TOLERANCE)
-        polygon = _clip(polygon, -a, -b, size - 0.5 + TOLERANCE - c)
-    return polygon
-
-
-def _measure_area(polygon: _Polygon) -> float:
-    """Return the area of a polygon from its corners (the shoelace formula)."""
-    if not polygon:
-        return 0.0
-    r, c = np.array(polygon).T
-    return abs(float(r @ np.roll(c, -1) - c @ np.roll(r, -1))) / 2
-
-
-def _clip(polygon: _Polygon, a: float, b: float, c: float) -> _Polygon:
-    """Return the part of a convex polygon of corners (r, s) where a r + b s + c >= 0.
-
-    This is one step of the algorithm of Sutherland and Hodgman (1974),
-    https://doi.org/10.1145/360767.360802.
-    """
-    kept = []
-    heights = [a * r + b * s + c for r, s in polygon]
-    for i, point in enumerate(polygon):
-        before, height_before = polygon[i - 1], heights[i - 1]
-        if (heights[i] >= 0) != (height_before >= 0):
-            t = height_before / (height_before - heights[i])
-            kept.append(
-                (before[0] + t * (point[0] - before[0]), before[1] + t * (point[1] - before[1]))
-            )
-        if heights[i] >= 0:
-            kept.append(point)
-    return kept

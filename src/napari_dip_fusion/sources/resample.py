@@ -10,14 +10,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_dip_fusion.sources.coverage import TOLERANCE, combine_affines, measure_overlap
-
-__all__ = ["INTERPOLATIONS", "is_on_grid", "measure_coverage", "resample"]
+__all__ = [
+    "INTERPOLATIONS",
+    "clip_to_image",
+    "combine_affines",
+    "is_on_grid",
+    "measure_area",
+    "measure_coverage",
+    "resample",
+]
 
 Matrix = NDArray[np.float64]
+Polygon = list[tuple[float, float]]
 
 INTERPOLATIONS = ("linear", "nearest")
 """The ways in which :func:`resample` finds values between the pixels of an image."""
+
+# A target lies on a grid where no pixel is off by more than this, in pixels: far
+# below what interpolation could show, far above the rounding of float64.
+_TOLERANCE = 1e-4
 
 # An oblique plane crosses only a small part of the box around it. A box of more voxels
 # than this is therefore read in halves, whose own boxes are smaller.
@@ -54,7 +65,7 @@ def measure_coverage(
     0.7
     """
     matrix = combine_affines(np.asarray(affine, float), np.asarray(to_affine, float))
-    return measure_overlap(matrix, tuple(shape), to_shape).of_target
+    return _measure_overlap(matrix, tuple(shape), to_shape)
 
 
 def is_on_grid(
@@ -149,7 +160,7 @@ def resample(
     _check_shapes(tuple(image.shape), affine, to_affine)
     matrix = combine_affines(affine, to_affine)
     shape = tuple(image.shape[:ndim])
-    covered = measure_overlap(matrix, shape, to_shape).of_target
+    covered = _measure_overlap(matrix, shape, to_shape)
     inside = _find_inside(matrix, shape, to_shape)
     if not inside.any():
         raise ValueError(
@@ -182,6 +193,74 @@ def _check_shapes(shape: tuple[int, ...], affine: Matrix, to_affine: Matrix) -> 
         )
 
 
+def combine_affines(affine: Matrix, to_affine: Matrix) -> Matrix:
+    """Return the matrix from target pixels to image pixels."""
+    try:
+        return np.asarray(np.linalg.solve(affine, to_affine), dtype=np.float64)
+    except np.linalg.LinAlgError as error:
+        raise ValueError(
+            f"the affine matrix {affine.tolist()} cannot be inverted; give every axis a scale "
+            "other than 0"
+        ) from error
+
+
+def _measure_overlap(matrix: Matrix, shape: tuple[int, ...], to_shape: tuple[int, int]) -> float:
+    """Return the part of the target's rectangle that lies in the box of the image's pixels."""
+    rows, columns = to_shape[0] - 0.5, to_shape[1] - 0.5
+    target = [(-0.5, -0.5), (-0.5, columns), (rows, columns), (rows, -0.5)]
+    area = measure_area(clip_to_image(target, matrix, shape))
+    # Rounding takes back what the tolerance at the edges adds.
+    return round(min(area / (to_shape[0] * to_shape[1]), 1.0), 4)
+
+
+def clip_to_image(polygon: Polygon, matrix: Matrix, shape: tuple[int, ...]) -> Polygon:
+    """Return the part of a convex polygon of the target that lies in the box of an image.
+
+    Parameters
+    ----------
+    polygon : list of (row, column)
+        Corners, in pixels of the target.
+    matrix : ndarray of shape (n + 1, 3)
+        From :func:`combine_affines`.
+    shape : tuple of n int
+        Shape of the image, without a color axis.
+    """
+    # Each axis of the image cuts the target along two lines, where its index is -0.5
+    # and size - 0.5.
+    for (a, b, c), size in zip(matrix[:-1], shape, strict=True):
+        polygon = _clip(polygon, a, b, c + 0.5 + _TOLERANCE)
+        polygon = _clip(polygon, -a, -b, size - 0.5 + _TOLERANCE - c)
+    return polygon
+
+
+def measure_area(polygon: Polygon) -> float:
+    """Return the area of a polygon from its corners (the shoelace formula)."""
+    if not polygon:
+        return 0.0
+    r, c = np.array(polygon).T
+    return abs(float(r @ np.roll(c, -1) - c @ np.roll(r, -1))) / 2
+
+
+def _clip(polygon: Polygon, a: float, b: float, c: float) -> Polygon:
+    """Return the part of a convex polygon of corners (r, s) where a r + b s + c >= 0.
+
+    This is one step of the algorithm of Sutherland and Hodgman (1974),
+    https://doi.org/10.1145/360767.360802.
+    """
+    kept = []
+    heights = [a * r + b * s + c for r, s in polygon]
+    for i, point in enumerate(polygon):
+        before, height_before = polygon[i - 1], heights[i - 1]
+        if (heights[i] >= 0) != (height_before >= 0):
+            t = height_before / (height_before - heights[i])
+            kept.append(
+                (before[0] + t * (point[0] - before[0]), before[1] + t * (point[1] - before[1]))
+            )
+        if heights[i] >= 0:
+            kept.append(point)
+    return kept
+
+
 def _find_inside(
     matrix: Matrix, shape: tuple[int, ...], to_shape: tuple[int, int]
 ) -> NDArray[np.bool_]:
@@ -190,7 +269,7 @@ def _find_inside(
     rows, columns = np.arange(to_shape[0])[:, None], np.arange(to_shape[1])
     for (a, b, c), size in zip(matrix[:-1], shape, strict=True):
         position = a * rows + (b * columns + c)
-        inside &= (position >= -0.5 - TOLERANCE) & (position <= size - 0.5 + TOLERANCE)
+        inside &= (position >= -0.5 - _TOLERANCE) & (position <= size - 0.5 + _TOLERANCE)
     return inside
 
 
@@ -207,7 +286,7 @@ def _find_slices(
     # Errors of a step add up across the target: they are largest at its far corner.
     off = np.abs(matrix[:-1] - np.column_stack([steps, start])) @ [*last, 1]
     # Orthonormal whole steps run along two different axes, one pixel at a time.
-    if off.max() > TOLERANCE or not np.array_equal(steps.T @ steps, np.eye(2)) or steps.min() < 0:
+    if off.max() > _TOLERANCE or not np.array_equal(steps.T @ steps, np.eye(2)) or steps.min() < 0:
         return None
     stop = start + steps @ last
     if start.min() < 0 or (stop >= shape).any():
@@ -273,8 +352,8 @@ def _find_box(
     # The pixels of a rectangle lie between its corners, whatever the matrix is.
     corners = np.array(list(product((0, to_shape[0] - 1), (0, to_shape[1] - 1), (1,))))
     positions = corners @ matrix[:-1].T
-    low = np.floor(positions.min(axis=0) + TOLERANCE)
-    high = np.ceil(positions.max(axis=0) - TOLERANCE) + 1
+    low = np.floor(positions.min(axis=0) + _TOLERANCE)
+    high = np.ceil(positions.max(axis=0) - _TOLERANCE) + 1
     box = []
     for start, stop, size in zip(low, high, shape, strict=False):
         first = int(np.clip(start, 0, size - 1))
