@@ -17,7 +17,8 @@ import tifffile
 
 from napari_dip_fusion import cli
 from napari_dip_fusion.cli.batch import jobs, workers
-from napari_dip_fusion.io import read_image
+from napari_dip_fusion.io import read_image, write_image
+from napari_dip_fusion.sources import Source
 
 RNG = np.random.default_rng(15)
 QUICK = ["--set", "width=4", "--set", "depth=2", "--device", "cpu", "--iterations", "2"]
@@ -231,7 +232,7 @@ def test_messages_of_a_set_are_told_and_kept(tmp_path, capsys) -> None:
     assert run(*call) == 0
     told = capsys.readouterr().err
     assert "7.nii.gz: resampled to the grid of" in told
-    assert "covers only 25% of the reference's plane" in told
+    assert "covers only 25% of the plane of" in told
     messages = read_rows(out)["7"]["messages"]
     assert "resampled" in messages
     assert "covers only 25%" in messages
@@ -394,3 +395,28 @@ def test_threads_are_divided_among_workers(monkeypatch) -> None:
     assert counts == [0, 2, 1, 1]
     assert _divide_threads(FusionConfig(threads=5), 3).compute.threads == 5
     assert workers.count_cores() >= 1
+
+
+def test_each_set_is_fused_on_its_finest_grid_and_found_again(tmp_path, capsys) -> None:
+    # The finest is the first of one set and the second of the other.
+    for name, steps in (("a", (1.0, 2.0)), ("b", (2.0, 1.0))):
+        for kind, step in zip(("ct", "mr"), steps, strict=True):
+            size = int(32 / step)
+            image = Source(
+                RNG.random((size, size), dtype=np.float32),
+                affine=np.diag([step, step, 1]),
+                units=("mm", "mm"),
+            )
+            write_image(tmp_path / f"{name}_{kind}.nii.gz", image)
+    out = tmp_path / "fused"
+    call = (tmp_path, "-o", out, "--method", "average", "--ending", ".nii.gz")
+    assert run(*call) == 0
+    for name, reference in (("a", 0), ("b", 1)):
+        assert read_image(out / f"{name}.nii.gz").to_numpy().size == 32 * 32
+        record = json.loads((out / f"{name}.record.json").read_text())
+        assert record["choice"]["reference"] == reference
+    assert run(*call) == 0
+    assert statuses(out) == ["there already", "there already"]
+    assert run(*call, "--reference", 0) != 0
+    assert statuses(out) == ["there already", "failed"]
+    assert "choice reference 1, now 0" in read_rows(out)["b"]["reason"]

@@ -1,6 +1,5 @@
 """The command dip-fusion fuse, which fuses files into one."""
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +44,13 @@ from napari_dip_fusion.cli.outputs import (
     name_gains,
     name_record,
 )
-from napari_dip_fusion.cli.run import check_count, confirm_count, read_sources, run_fusion
+from napari_dip_fusion.cli.run import (
+    check_count,
+    confirm_count,
+    describe_grid,
+    read_sources,
+    run_fusion,
+)
 from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.io.record_images import find_source
@@ -150,9 +155,7 @@ def _name_gains(folder: Path | None, job: _Job) -> list[Path]:
 
 
 def _fuse_and_write(read: GridSources, job: _Job, outputs: Outputs, *, quiet: bool) -> None:
-    # By its number: a replay takes the same one, whatever is the finest in another version.
-    choice = dataclasses.replace(job.choice, reference=read.reference)
-    notes = {"choice": dataclasses.asdict(choice), "grid": _describe_grid(read, job)}
+    notes = describe_grid(job.paths, read, job.choice)
     try:
         result = run_fusion(read.arrays, job.paths, job.config, quiet=quiet, notes=notes)
     except FusionError as error:
@@ -164,16 +167,6 @@ def _fuse_and_write(read: GridSources, job: _Job, outputs: Outputs, *, quiet: bo
     if not quiet:
         console.print_metrics({"fused": result.metrics})
         console.print_end(result, f"{outputs.fused}; record in {outputs.record}")
-
-
-def _describe_grid(read: GridSources, job: _Job) -> dict[str, Any]:
-    """Return what the record says of the grid: whose it is and why, and what lies on it."""
-    return {
-        "reference": job.names[read.reference],
-        "chosen": "as the finest" if job.choice.reference is None else "by number",
-        "resampled": read.resampled,
-        "coverage": [{"of_reference": c.of_target, "of_source": c.of_image} for c in read.coverage],
-    }
 
 
 def _load_job(path: Path, device: str | None) -> _Job:

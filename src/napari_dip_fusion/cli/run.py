@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
 
 # More images of one scene are seldom meant: a pattern like *.png stood for a whole folder.
 _MOST_UNASKED = 8
+
+FINEST = "as the finest"
+"""How a run record says that its reference was not chosen by number."""
 
 
 def check_count(paths: Sequence[Path]) -> None:
@@ -90,6 +94,31 @@ def _tell_grid(paths: Sequence[Path], sources: GridSources, choice: Choice) -> N
                 f"covers to {format_part(coverage.of_target)}; {format_part(coverage.of_image)} of "
                 "it lies there"
             )
+
+
+def describe_grid(paths: Sequence[Path], sources: GridSources, choice: Choice) -> dict[str, Any]:
+    """Return the notes of a run record on what was chosen of the files, and on whose grid it is.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    sources : GridSources
+        From :func:`read_sources`, with the same choice.
+    choice : Choice
+    """
+    # By its number: a replay takes the same one, whatever is the finest in another version.
+    chosen = replace(choice, channel=list(choice.channel), reference=sources.reference)
+    return {
+        "choice": asdict(chosen),
+        "grid": {
+            "reference": paths[sources.reference].name,
+            "chosen": FINEST if choice.reference is None else "by number",
+            "resampled": sources.resampled,
+            "coverage": [
+                {"of_reference": c.of_target, "of_source": c.of_image} for c in sources.coverage
+            ],
+        },
+    }
 
 
 def run_fusion(

@@ -111,7 +111,7 @@ def batch_files(
     channel: Channel = None,
     plane: Slice = None,
     level: Level = None,
-    reference: Reference = 0,
+    reference: Reference = None,
     interpolation: Interpolation = "linear",
     dtype: PixelType = None,
     like: Like = None,

@@ -16,7 +16,13 @@ from napari_dip_fusion.cli import console
 from napari_dip_fusion.cli.batch.stopping import StopSwitch
 from napari_dip_fusion.cli.options import Choice
 from napari_dip_fusion.cli.outputs import Outputs, check_outputs, name_record
-from napari_dip_fusion.cli.run import check_count, prepare_files, read_sources
+from napari_dip_fusion.cli.run import (
+    FINEST,
+    check_count,
+    describe_grid,
+    prepare_files,
+    read_sources,
+)
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import summarize_error
 from napari_dip_fusion.fusion import Done, FusionResult, StepDone
@@ -151,7 +157,8 @@ def _check(job: Job, read: GridSources, *, overwrite: bool) -> Outputs:
 
 def _fuse(job: Job, read: GridSources, show: Show | None) -> FusionResult:
     prepared = prepare_files(read.arrays, job.paths, job.config)
-    for event in fusion.iter_fuse(prepared, job.config, notes=job.notes):
+    notes = {**job.notes, **describe_grid(job.paths, read, job.choice)}
+    for event in fusion.iter_fuse(prepared, job.config, notes=notes):
         if isinstance(event, StepDone) and show is not None:
             show(event.iteration / event.iterations)
         elif isinstance(event, Done):
@@ -193,6 +200,10 @@ def _list_differences(record: dict[str, Any], job: Job) -> list[str]:
         },
         "version": (record.get("versions", {}).get("napari-dip-fusion"), _find_version()),
     }
+    if job.choice.reference is None:
+        # The record has the number that was found; the job does not know it yet.
+        before = (record.get("grid") or {}).get("chosen")
+        pairs["choice reference"] = (before, FINEST)
     return [f"{name} {a}, now {b}" for name, (a, b) in pairs.items() if a != b]
 
 
