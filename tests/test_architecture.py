@@ -21,7 +21,7 @@ BLOCK = re.compile(r"(?<=<!-- tree -->\n```\n).*?(?=```\n<!-- end of the tree --
 ORDER = {
     "napari_dip_fusion": "errors config record sources sensor prior metrics methods fusion samples "
     "io comparison cli plugin",
-    "sources": "source units parts resample grid prepare",
+    "sources": "source units parts resample coverage grid prepare",
     "sensor": "noise denoising stacks strips gains bands consensus analysis",
     "prior": "devices network optimizer fit stopping memory",
     "fusion": "control result events iterations steps timing figures",

@@ -154,7 +154,7 @@ def test_what_a_resampled_fusion_recorded_is_replayed_from_the_files(tmp_path, n
         path = tmp_path / f"{name}.nii.gz"
         write_image(path, Source(image, affine=np.diag([step, step, 1]), units=("mm", "mm")))
         viewer.open(path, plugin="napari-dip-fusion", name=name)
-    result = fuse_layers(viewer, ["CT", "MR"], gains=False, **TINY)
+    result = fuse_layers(viewer, ["CT", "MR"], gains=False, method="average")
     record, again = tmp_path / "r.record.json", tmp_path / "again.nii.gz"
     record.write_text(json.dumps(result.record))
     with pytest.raises(SystemExit) as ended:

@@ -712,7 +712,7 @@ def test_the_line_and_the_result_say_which_planes_were_fused():
     assert check_layers(layers, None, viewer.dims).message == "2 layers on one grid"
     layers[1].projection_mode = "mean"
     report = check_layers(layers, None, viewer.dims)
-    assert report.message == "2 layers on one grid; L1: mean of planes 3 to 7, as shown"
+    assert report.message == "2 layers on one grid; L1: mean of planes 3 to 7"
     plan = make_plan(layers, None, viewer.dims, FusionConfig())
     assert plan.place.plane["thick_slices"] == {
         "L1": {"projection": "mean", "planes": {"0": [3, 7]}}
@@ -754,7 +754,7 @@ def test_a_thick_slice_of_colors_over_time_and_of_a_level():
     viewer.dims.thickness = (7, 0, 0)
     (plane,) = read_planes([layer], layer, viewer.dims, level=1)
     # Planes 4 to 11 of the fine level lie in these of the coarse one.
-    low, high = find_thick_slice(layer, viewer.dims).planes[0]
+    low, high = find_thick_slice(layer, viewer.dims, layer.units).planes[0]
     np.testing.assert_allclose(plane, levels[1][low // 2 : (high - 1) // 2 + 1].mean(axis=0))
 
 
@@ -771,3 +771,17 @@ def test_a_thick_slice_reads_its_planes_and_no_others():
     (plane,) = read_planes([layer], layer, viewer.dims)
     assert plane.shape == (12, 13)
     assert lazy.read == [(5, 12, 13)]
+
+
+def test_a_thick_slice_without_units_is_that_of_the_reference():
+    viewer, ct, mr, scene = add_ct_and_mr(ndim=3)
+    viewer.add_points(np.zeros((1, 3)))
+    for reference, (middle, thickness) in ((ct, (20, 8)), (mr, (20000, 8000))):
+        viewer.dims.set_point(0, middle)
+        viewer.dims.thickness = (thickness, 0, 0)
+        np.testing.assert_allclose(shown(reference), scene[4:7].mean(axis=0))
+        for plane in read_planes([ct, mr], reference, viewer.dims):
+            np.testing.assert_allclose(plane, scene[4:7].mean(axis=0))
+        report = check_layers([ct, mr], reference, viewer.dims)
+        assert "L0: mean of planes 4 to 6; L1: mean of planes 4 to 6" in report.message
+        assert "not as they are drawn" in report.warnings[0]

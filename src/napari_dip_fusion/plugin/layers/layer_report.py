@@ -118,7 +118,7 @@ def _report_grids(layers: list[Image], reference: Image, dims: Dims) -> LayerRep
         if not is_on_grid(*grid):
             resampled.append(layer)
         if own.thick is not None:
-            projected.append(f"{layer.name}: {own.thick}, as shown")
+            projected.append(f"{layer.name}: {own.thick}")
     warnings = [
         *_list_warnings(reference, coverage),
         *_list_unit_warnings(layers, reference, dims),

@@ -225,7 +225,7 @@ def _find_slice(layer: Image, dims: Dims, axes: tuple[int, int]) -> NDArray[Any]
     still = [a for a in range(layer.ndim) if a not in axes]
     if not still:
         return index
-    inverse = compute_world_to_pixel(layer, dims, still)
+    inverse = compute_world_to_pixel(layer, dims, still, layer.units)
     point = np.array(dims.point[dims.ndim - layer.ndim :])
     index[still] = np.round(inverse[:, :-1] @ point[still] + inverse[:, -1])
     if (index < 0).any() or (index >= get_level_shape(layer)).any():
@@ -233,7 +233,7 @@ def _find_slice(layer: Image, dims: Dims, axes: tuple[int, int]) -> NDArray[Any]
     return index
 
 
-def compute_world_to_pixel(layer: Image, dims: Dims, axes: Sequence[int]) -> Matrix:
+def compute_world_to_pixel(layer: Image, dims: Dims, axes: Sequence[int], units: Units) -> Matrix:
     """Return the matrix from the sliders to a layer's pixels along some axes, as napari slices.
 
     Parameters
@@ -242,13 +242,15 @@ def compute_world_to_pixel(layer: Image, dims: Dims, axes: Sequence[int]) -> Mat
     dims : Dims
     axes : sequence of N int
         Axes of the layer that are not displayed.
+    units : tuple of pint.Unit
+        What the sliders count where the viewer has no units. napari then slices each layer in
+        its own; those of the reference say where the plane is that is fused.
 
     Returns
     -------
     ndarray of shape (N, N + 1)
     """
-    # napari draws and slices all layers without units where those of the viewer do not fit.
-    drawn = compute_world_affine(layer, layer.units if dims.units is None else dims.units)
+    drawn = compute_world_affine(layer, units if dims.units is None else dims.units)
     inverse = np.linalg.inv(drawn)
     # Only the axes that are sliced: napari, too, leaves rotations into the plane out.
     return np.asarray(inverse[np.ix_(axes, [*axes, layer.ndim])], dtype=np.float64)

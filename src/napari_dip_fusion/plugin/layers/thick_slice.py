@@ -120,7 +120,7 @@ def find_grid(layer: Image, dims: Dims, target: Plane, units: Units, level: int 
     level : int
     """
     affine, shape = compute_world_affine(layer, units, level), get_level_shape(layer, level)
-    thick = find_thick_slice(layer, dims)
+    thick = find_thick_slice(layer, dims, units)
     if thick is None:
         return LayerGrid(affine, shape)
     coarse = _find_planes_at_level(thick, get_level_factors(layer, level), shape)
@@ -133,7 +133,7 @@ def find_grid(layer: Image, dims: Dims, target: Plane, units: Units, level: int 
     )
 
 
-def find_thick_slice(layer: Image, dims: Dims) -> ThickSlice | None:
+def find_thick_slice(layer: Image, dims: Dims, units: Units) -> ThickSlice | None:
     """Return the planes of which the viewer shows a projection; None where it shows one plane.
 
     Parameters
@@ -141,6 +141,9 @@ def find_thick_slice(layer: Image, dims: Dims) -> ThickSlice | None:
     layer : Image
     dims : Dims
         ``viewer.dims``, in 2-D display.
+    units : tuple of pint.Unit
+        Of the world that the layers share, from
+        :func:`~napari_dip_fusion.plugin.layers.planes.find_world_units`.
     """
     mode = str(layer.projection_mode)
     offset = dims.ndim - layer.ndim
@@ -148,7 +151,7 @@ def find_thick_slice(layer: Image, dims: Dims) -> ThickSlice | None:
     margins = np.array([dims.margin_left, dims.margin_right])[:, offset:][:, still]
     if mode not in _PROJECTIONS or not still or layer.ndim == 2 or not margins.any():
         return None
-    inverse = compute_world_to_pixel(layer, dims, still)
+    inverse = compute_world_to_pixel(layer, dims, still, units)
     points = inverse[:, :-1] @ np.array(dims.point[offset:])[still] + inverse[:, -1]
     # A flipped axis has its left where the world has its right, but the slice is as thick.
     left, right = np.abs(margins @ inverse[:, :-1].T)

@@ -15,7 +15,7 @@ from napari_dip_fusion.plugin.layers.plane_reader import (
     get_paths,
     make_plane_readers,
 )
-from napari_dip_fusion.plugin.layers.planes import choose_level, find_finest
+from napari_dip_fusion.plugin.layers.planes import choose_level, find_finest, find_world_units
 from napari_dip_fusion.plugin.layers.thick_slice import find_thick_slice
 
 
@@ -153,7 +153,8 @@ def make_plan(
     readers = make_plane_readers(layers, target, dims, level=level, interpolation=interpolation)
     # 2-D layers have one plane, wherever the sliders of other layers stand.
     flat = all(layer.ndim == 2 for layer in layers)
-    found = [(layer.name, find_thick_slice(layer, dims)) for layer in layers]
+    units = find_world_units([target, *layers])
+    found = [(layer.name, find_thick_slice(layer, dims, units)) for layer in layers]
     thick = {name: planes for name, planes in found if planes is not None}
     return Plan(
         names=tuple(layer.name for layer in layers),
