@@ -202,3 +202,23 @@ def test_errors_list_what_can_be_chosen_in_each_file() -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             resample_to_reference([volume, series], plane=plane)
+
+
+def test_an_error_on_planes_says_which_source_was_taken_as_the_reference() -> None:
+    coarse = Source(RNG.random((40, 8, 8)), axes=("z", "y", "x"), units=("mm",) * 3, name="CT")
+    affine = np.diag([1, 0.5, 0.5, 1])
+    fine = coarse.replace(data=RNG.random((5, 16, 16)), affine=affine, name="MR")
+    for plane, message in [
+        (
+            "z=30",
+            r"^MR \(the reference\): index on axis z must be 0 to 4, got 30; the reference is",
+        ),
+        (
+            None,
+            r"^MR \(the reference\) holds more than one plane, choose one of z: 0 to 4; the ref",
+        ),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            resample_to_reference([coarse, fine], plane=plane)
+    grid = resample_to_reference([coarse, fine], plane="z=3", reference=0)
+    assert grid.reference == 0

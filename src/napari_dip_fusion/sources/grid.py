@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.sources.coverage import (
     Coverage,
     measure_both_ways,
@@ -123,15 +124,23 @@ def resample_to_reference(
     affine) are not resampled onto a plane in units of length, nor it onto
     them, and not onto each other: they have to share their shape.
     """
-    if reference is None:
-        reference = find_finest(sources)
+    asked = reference
+    reference = find_finest(sources) if asked is None else asked
     if not 0 <= reference < len(sources):
         raise ValueError(
             f"reference must be a source from 0 to {len(sources) - 1}, got {reference}"
         )
-    if plane is not None:
-        sources = choose_planes(sources, plane, reference=reference)
-    require_planes(sources, reference=reference)
+    try:
+        if plane is not None:
+            sources = choose_planes(sources, plane, reference=reference)
+        require_planes(sources, reference=reference)
+    except ImageFileError as error:
+        # Whoever chose a plane may have meant the first source.
+        if asked is None and reference != 0:
+            raise ImageFileError(
+                f"{error}; the reference is the finest source unless another is chosen"
+            ) from error
+        raise
     place = sources[reference]
     sampled = [_sample(source, place, interpolation) for source in sources]
     return GridSources(

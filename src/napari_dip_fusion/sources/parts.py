@@ -160,7 +160,8 @@ def choose_planes(images: Sequence[Source], plane: int | str, *, reference: int)
         wanted = own if is_reference else {a: i for a, i in indices.items() if a not in own}
         for axis, index in wanted.items():
             if axis in image.axes:
-                image = _take(image, axis, index, keep=is_reference)
+                role = " (the reference)" if is_reference else ""
+                image = _take(image, axis, index, keep=is_reference, role=role)
         chosen.append(image)
     return chosen
 
@@ -270,11 +271,11 @@ def find_stacked_axes(image: Source, *, longer_than: int = 1) -> list[str]:
     return [axis for axis, size in pairs if axis not in flat and size > longer_than]
 
 
-def _take(image: Source, axis: str, index: int, *, keep: bool) -> Source:
+def _take(image: Source, axis: str, index: int, *, keep: bool, role: str = "") -> Source:
     try:
         return image.take(axis, index, keep=keep)
     except ValueError as error:
-        raise ImageFileError(f"{image.path or image.name}: {error}") from error
+        raise ImageFileError(f"{image.path or image.name}{role}: {error}") from error
 
 
 def _parse_indices(image: Source, plane: int | str) -> dict[str, int]:
