@@ -1,5 +1,6 @@
 import numpy as np
 from magicgui.widgets import Container
+from napari.utils.notifications import notification_manager
 
 from napari_dip_fusion.fusion import Done, Preview
 from napari_dip_fusion.methods.baselines import BASELINES
@@ -337,3 +338,27 @@ def test_one_iteration_is_told_as_one(make_widget, viewer, until_idle):
     assert widget.panel.message.value.startswith("Done: 1 iteration in ")
     widget.panel.more.setValue(1)
     assert widget.panel.more.text() == "1 iteration"
+
+
+def test_a_source_that_shows_nothing_is_told_before_the_run(widget, viewer, until_idle):
+    viewer.layers["MR"].contrast_limits_range = (0, 1e6)
+    viewer.layers["MR"].contrast_limits = (0, 1e6)
+    widget.settings.intensity.mode.value = "contrast limits"
+    widget.panel.fuse_button.native.click()
+    until_idle(widget)
+    told = [record.message for record in notification_manager.records]
+    assert any("MR (source 1) is nearly constant here" in text for text in told)
+    assert "fused CT + MR" in viewer.layers
+
+
+def test_the_record_of_a_result_says_whose_grid_it_has(widget, viewer, until_idle):
+    viewer.layers["MR"].scale = (0.5, 0.5)
+    widget.sources.check()
+    assert "finest: MR" in widget.sources.reference_box.native.currentText()
+    widget.panel.fuse_button.native.click()
+    until_idle(widget)
+    fused = viewer.layers["fused CT + MR"]
+    assert fused.scale.tolist() == [0.5, 0.5]
+    record = fused.metadata["dip_fusion"]["record"]
+    assert record["choice"]["reference"] == 1
+    assert record["plane"]["reference"] == "MR"

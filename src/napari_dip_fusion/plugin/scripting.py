@@ -43,7 +43,8 @@ def fuse_layers(
     viewer : napari.Viewer
     layers : sequence of str or Layer
         Two or more image layers or their names. Of layers with more than two
-        dimensions, the plane now shown is fused.
+        dimensions, the plane now shown is fused; in a thick slice, the projection of
+        several planes that is shown.
     preset : str
         Settings to start from.
     config : FusionConfig, optional
