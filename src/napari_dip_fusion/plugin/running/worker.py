@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from napari.qt.threading import FunctionWorker, GeneratorWorker, create_worker
+from napari.utils.notifications import show_warning
 from qtpy.QtCore import QThreadPool
 
 from napari_dip_fusion.fusion import Control
@@ -62,6 +63,8 @@ def start_worker(
     worker.control = control
     _controls.add(control)
     worker.yielded.connect(receive)
+    # napari's own relay is not reached by generator workers.
+    worker.warned.connect(_show_warning)
     worker.start()
     return worker
 
@@ -103,6 +106,13 @@ def end_workers() -> None:
         control.discard()
         control.stop()
     QThreadPool.globalInstance().waitForDone(LONGEST_EXIT)
+
+
+def _show_warning(details: tuple[Any, ...]) -> None:
+    """Show a warning of a run as napari shows its own; runs in the GUI thread."""
+    # The details are those of warnings.showwarning, the text first.
+    if issubclass(details[1], UserWarning):
+        show_warning(f"DIP Fusion: {details[0]}")
 
 
 class _DescribedCall(partial[Any]):
