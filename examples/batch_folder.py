@@ -21,7 +21,7 @@ from typing import Any
 from napari_dip_fusion import FusionConfig, FusionError, FusionResult, fuse
 from napari_dip_fusion.io import read_plane, write_image, write_text
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.resample import resample
+from napari_dip_fusion.sources.own_pixels import resample_source
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,7 +97,7 @@ def on_first_grid(image: Source, first: Source) -> Any:
     # Places in other units cannot be compared: then the pixels must match as they are.
     if image.units != first.units:
         return image.data
-    return resample(image.data, image.affine, first.affine, first.shape)[0]
+    return resample_source(image, first.affine, first.shape)[0]
 
 
 def table_row(name: str, result: FusionResult) -> dict[str, object]:

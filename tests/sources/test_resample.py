@@ -210,7 +210,7 @@ def test_coverage_agrees_with_the_pixels_counted():
     image[0, 0] = 0
     target = (200, 180)
     _, covered = resample(image, grid, np.eye(3), target)
-    inside = module._find_inside(np.linalg.inv(grid), image.shape, target)
+    inside = module.find_inside(np.linalg.inv(grid), image.shape, target)
     assert covered == measure_coverage(grid, image.shape, np.eye(3), target)
     assert covered == pytest.approx(inside.mean(), abs=0.005)
 
@@ -260,7 +260,7 @@ def test_large_boxes_are_read_in_parts_with_the_same_result(monkeypatch):
     volume = RNG.random((20, 20, 20)).astype(np.float32)
     target = np.array([[0.7, 0.1, 1], [0.6, 0.2, 0.5], [0, 0.9, 0.3], [0, 0, 1]])
     whole, _ = resample(volume, np.eye(4), target, (19, 17))
-    monkeypatch.setattr(module, "_MOST_VOXELS", 400)
+    monkeypatch.setattr(module, "MOST_VOXELS", 400)
     lazy = Lazy(volume)
     parts, _ = resample(lazy, np.eye(4), target, (19, 17))
     np.testing.assert_allclose(parts, whole, atol=1e-6)

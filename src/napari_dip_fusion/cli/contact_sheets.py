@@ -11,6 +11,7 @@ from napari_dip_fusion.comparison import Finished, Row, SourceSet, draw_contact_
 from napari_dip_fusion.config import Intensity
 from napari_dip_fusion.io import write_atomically
 from napari_dip_fusion.metrics import METRICS
+from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.prepare import prepare_sources
 
 
@@ -56,7 +57,8 @@ class ContactSheets:
 
     def _write(self, where: tuple[str, str], finished: dict[str, Finished]) -> None:
         sources, labels = self._sets[where], label_methods()
-        shown = _make_visible([np.asarray(a) for a in sources.read()], self._intensity)
+        read = [s.to_numpy() if isinstance(s, Source) else np.asarray(s) for s in sources.read()]
+        shown = _make_visible(read, self._intensity)
         names = sources.source_names or tuple(f"source {i}" for i in range(len(shown)))
         fused = {labels[m]: e.image for m, e in finished.items() if e.image is not None}
         scores = {labels[m]: _format_scores(e.outcome) for m, e in finished.items()}

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from numpy.typing import NDArray
 
 from napari_dip_fusion import fusion
 from napari_dip_fusion.cli import console
@@ -19,6 +18,7 @@ from napari_dip_fusion.fusion.control import Control
 from napari_dip_fusion.fusion.events import Decided
 from napari_dip_fusion.fusion.result import FusionResult
 from napari_dip_fusion.io import read_image
+from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.coverage import format_part, list_coverage_warnings
 from napari_dip_fusion.sources.grid import GridSources, resample_to_reference
 from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
@@ -122,18 +122,19 @@ def describe_grid(paths: Sequence[Path], sources: GridSources, choice: Choice) -
 
 
 def run_fusion(
-    arrays: Sequence[NDArray[Any]],
+    sources: Sequence[Source],
     paths: Sequence[Path | str],
     config: FusionConfig,
     *,
     quiet: bool,
     notes: Mapping[str, Any] | None = None,
 ) -> FusionResult:
-    """Fuse arrays with a line on what that takes, and a progress bar; Ctrl-C keeps the best so far.
+    """Fuse planes with a line on what that takes, and a progress bar; Ctrl-C keeps the best so far.
 
     Parameters
     ----------
-    arrays : sequence of ndarray
+    sources : sequence of Source
+        Planes on one grid.
     paths : sequence of Path or str
         Files of the sources, or plain names where there are none.
     config : FusionConfig
@@ -143,7 +144,7 @@ def run_fusion(
         Entries that are added to the run record.
     """
     control = Control()
-    prepared = prepare_files(arrays, paths, config)
+    prepared = prepare_files(sources, paths, config)
 
     def announce(decided: Decided | None = None) -> None:
         if not quiet:
@@ -157,13 +158,13 @@ def run_fusion(
 
 
 def prepare_files(
-    arrays: Sequence[NDArray[Any]], paths: Sequence[Path | str], config: FusionConfig
+    sources: Sequence[Source], paths: Sequence[Path | str], config: FusionConfig
 ) -> PreparedSources:
     """Bring what was read of files to [0, 1], under the names that a run record gives them."""
     files = [str(p.resolve()) if isinstance(p, Path) else None for p in paths]
     names = [p.name if isinstance(p, Path) else p for p in paths]
     return prepare_sources(
-        arrays,
+        sources,
         intensity=config.intensity,
         percentiles=config.percentiles,
         names=names,

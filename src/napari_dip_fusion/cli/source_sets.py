@@ -4,14 +4,12 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 from napari_dip_fusion.cli.options import Choice
 from napari_dip_fusion.cli.run import check_count, read_sources
 from napari_dip_fusion.comparison import SourceSet
 from napari_dip_fusion.io.formats import list_endings
+from napari_dip_fusion.sources import Source
 
 # What partners have in common, and what tells them apart: 11_ct.png and 11_mr.png.
 _PARTNER = re.compile(r"(?P<set>.+)[-_](?P<source>[^-_]+)")
@@ -46,8 +44,8 @@ def collect_sets(
     """
 
     @lru_cache(maxsize=kept)
-    def read(*paths: Path) -> list[NDArray[Any]]:
-        return read_sources(paths, Choice(), quiet=quiet).arrays
+    def read(*paths: Path) -> list[Source]:
+        return read_sources(paths, Choice(), quiet=quiet).planes
 
     if folder is None:
         paths = list(sources or [])
@@ -97,7 +95,7 @@ def find_sets(folder: Path) -> dict[str, list[Path]]:
 
 
 def _make_set(
-    name: str, kind: str, paths: Sequence[Path], read: Callable[..., list[NDArray[Any]]]
+    name: str, kind: str, paths: Sequence[Path], read: Callable[..., list[Source]]
 ) -> SourceSet:
     files = tuple(str(p.resolve()) for p in paths)
     return SourceSet(name, kind, partial(read, *paths), tuple(p.stem for p in paths), files)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.prepare import PreparedSources
 
 Floats = NDArray[np.float32]
@@ -23,7 +24,7 @@ class SourceSet:
     kind : str
         What averages are made over, such as ``ct_mr``.
     read : callable
-        Returns K >= 2 arrays as :func:`.prepare_sources` takes them.
+        Returns K >= 2 arrays or planes as :func:`.prepare_sources` takes them.
     source_names : tuple of str
         Names of the sources, for figures and records; numbers by default.
     source_paths : tuple of str or None
@@ -34,7 +35,7 @@ class SourceSet:
 
     name: str
     kind: str
-    read: Callable[[], Sequence[ArrayLike]]
+    read: Callable[[], Sequence[ArrayLike | Source]]
     source_names: tuple[str, ...] = ()
     source_paths: tuple[str | None, ...] = ()
     prepared: PreparedSources | None = None

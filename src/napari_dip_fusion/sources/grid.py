@@ -14,13 +14,14 @@ from napari_dip_fusion.sources.coverage import (
     measure_pixel,
     pick_finest,
 )
+from napari_dip_fusion.sources.own_pixels import resample_source
 from napari_dip_fusion.sources.parts import (
     choose_planes,
     find_stacked_axes,
     require_plane,
     require_planes,
 )
-from napari_dip_fusion.sources.resample import is_on_grid, resample
+from napari_dip_fusion.sources.resample import is_on_grid
 from napari_dip_fusion.sources.source import Source
 from napari_dip_fusion.sources.units import LENGTHS
 
@@ -39,8 +40,9 @@ class GridSources:
 
     Attributes
     ----------
-    arrays : list of ndarray of shape (M, N), (M, N, 3) or (M, N, 4)
-        The pixels, each in the type of its source.
+    planes : list of Source
+        Each source's pixels at those of the reference, in the type of the source; an
+        :class:`.InterpolatedSource` where they were interpolated.
     place : Source
         The reference's plane. Axes that it does not extend along are kept with
         size one, so that its affine can hold an oblique plane.
@@ -52,11 +54,16 @@ class GridSources:
         Whether each source was interpolated.
     """
 
-    arrays: list[NDArray[Any]]
+    planes: list[Source]
     place: Source
     reference: int
     coverage: list[Coverage]
     resampled: list[bool]
+
+    @property
+    def arrays(self) -> list[NDArray[Any]]:
+        """The pixels alone, each of shape (M, N), (M, N, 3) or (M, N, 4)."""
+        return [plane.to_numpy() for plane in self.planes]
 
     def make_source(self, image: NDArray[Any], *, flat: bool, **changes: Any) -> Source:
         """Return an image as a source at the place of the reference's plane.
@@ -144,7 +151,7 @@ def resample_to_reference(
     place = sources[reference]
     sampled = [_sample(source, place, interpolation) for source in sources]
     return GridSources(
-        arrays=[array for array, _, _ in sampled],
+        planes=[plane for plane, _, _ in sampled],
         place=place,
         reference=reference,
         coverage=[coverage for _, coverage, _ in sampled],
@@ -185,22 +192,23 @@ def _measure_pixel(source: Source, units: Sequence[str]) -> float:
     return measure_pixel(affine, _find_plane_axes(source))
 
 
-def _sample(
-    source: Source, place: Source, interpolation: str
-) -> tuple[NDArray[Any], Coverage, bool]:
-    """Return a source's pixels at the place, what is covered, and whether it was interpolated."""
+def _sample(source: Source, place: Source, interpolation: str) -> tuple[Source, Coverage, bool]:
+    """Return a source's plane at the place, what is covered, and whether it was interpolated."""
     if source.ndim != place.ndim:
         source, place = _match_axes(source, place)
     if source.ndim == 2 and not _is_comparable(source, place):
-        return source.to_numpy(), Coverage(1.0, 1.0, float(np.prod(source.shape))), False
+        own_grid = np.eye(3)
+        plane, _ = resample_source(source.replace(affine=own_grid), own_grid, source.shape)
+        return plane, Coverage(1.0, 1.0, float(np.prod(source.shape))), False
     affine = _convert_lengths(source, place.units)
     target, shape = _find_grid(place)
     exact = is_on_grid(affine, source.shape, target, shape)
     try:
-        pixels, _ = resample(source.data, affine, target, shape, interpolation=interpolation)
+        placed = source.replace(affine=affine)
+        plane, _ = resample_source(placed, target, shape, interpolation=interpolation)
     except ValueError as error:
         raise ValueError(f"{source.path or source.name}: {error}") from error
-    return pixels, measure_both_ways(affine, source.shape, target, shape), not exact
+    return plane, measure_both_ways(affine, source.shape, target, shape), not exact
 
 
 def _match_axes(source: Source, place: Source) -> tuple[Source, Source]:

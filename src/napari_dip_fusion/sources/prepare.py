@@ -1,7 +1,7 @@
 """Arrays of any real type, gray or color, to sources in [0, 1], and the way back."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from napari_dip_fusion.config import (
     check_intensity,
 )
 from napari_dip_fusion.record import describe_source
+from napari_dip_fusion.sources.own_pixels import InterpolatedSource, OwnPixels
 from napari_dip_fusion.sources.parts import require_plane
 from napari_dip_fusion.sources.source import Source
 
@@ -49,6 +50,9 @@ class PreparedSources:
         Cb and Cr in [-0.5, 0.5]; None when all sources are gray.
     descriptions : tuple of dict
         What a run record says of each source; see :func:`.describe_source`.
+    own_pixels : tuple of OwnPixels or None
+        What each source was interpolated from, in gray and in [0, 1] as the images; None for a
+        source that was not. Empty where none was.
     """
 
     images: Floats
@@ -56,6 +60,7 @@ class PreparedSources:
     dtypes: tuple[np.dtype[Any], ...]
     chroma: Floats | None = None
     descriptions: tuple[dict[str, Any], ...] = ()
+    own_pixels: tuple[OwnPixels | None, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -172,6 +177,7 @@ def prepare_sources(
         dtypes=tuple(a.dtype for a in arrays),
         chroma=_mix_chroma([s for s in scaled if s.ndim == 3]),
         descriptions=_describe(sources, given, windows, names, paths),
+        own_pixels=_scale_own_pixels(sources, windows),
     )
 
 
@@ -332,6 +338,23 @@ def _scale(array: NDArray[Any], window: Window) -> Floats:
     # float64 keeps 32-bit integers and large offsets exact before the subtraction.
     scaled = (array.astype(np.float64) - low) / (high - low)
     return np.clip(scaled, 0, 1).astype(np.float32)
+
+
+def _scale_own_pixels(
+    sources: Sequence[ArrayLike | Source], windows: Sequence[Window]
+) -> tuple[OwnPixels | None, ...]:
+    """Return what the sources were interpolated from, with the values of prepared sources."""
+    own = [s.own_pixels if isinstance(s, InterpolatedSource) else None for s in sources]
+    if not any(own):
+        return ()
+    return tuple(None if o is None else _scale_own(o, w) for o, w in zip(own, windows, strict=True))
+
+
+def _scale_own(own: OwnPixels, window: Window) -> OwnPixels:
+    color = own.planes.ndim == 4
+    scaled = _scale(own.planes[..., :3] if color else own.planes, window)
+    # The target may pass by pixels that are not a number, such as those around a scanner's field.
+    return replace(own, planes=np.nan_to_num(scaled @ LUMA if color else scaled, copy=False))
 
 
 def _mix_chroma(colored: list[Floats]) -> Floats | None:

@@ -12,8 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "INTERPOLATIONS",
+    "MOST_VOXELS",
     "clip_to_image",
     "combine_affines",
+    "find_box",
+    "find_inside",
     "is_on_grid",
     "measure_area",
     "measure_coverage",
@@ -30,9 +33,9 @@ INTERPOLATIONS = ("linear", "nearest")
 # below what interpolation could show, far above the rounding of float64.
 _TOLERANCE = 1e-4
 
-# An oblique plane crosses only a small part of the box around it. A box of more voxels
-# than this is therefore read in halves, whose own boxes are smaller.
-_MOST_VOXELS = 2**26
+MOST_VOXELS = 2**26
+"""An oblique plane crosses only a small part of the box around it. A box of more voxels than this
+is therefore read in halves, whose own boxes are smaller."""
 
 
 def measure_coverage(
@@ -150,6 +153,9 @@ def resample(
     Nothing is averaged: on a target much coarser than the image, fine detail
     aliases. Take the finest image as the target, or a level of the image's
     pyramid that suits.
+
+    The noise of the result is weaker than that of the image, and neighbors share it: to fuse
+    it, take :func:`~napari_dip_fusion.sources.own_pixels.resample_source`, which tells of that.
     """
     affine, to_affine = np.asarray(affine, float), np.asarray(to_affine, float)
     if interpolation not in INTERPOLATIONS:
@@ -161,7 +167,7 @@ def resample(
     matrix = combine_affines(affine, to_affine)
     shape = tuple(image.shape[:ndim])
     covered = _measure_overlap(matrix, shape, to_shape)
-    inside = _find_inside(matrix, shape, to_shape)
+    inside = find_inside(matrix, shape, to_shape)
     if not inside.any():
         raise ValueError(
             "the image and the target do not overlap in world coordinates; check their scale "
@@ -194,7 +200,24 @@ def _check_shapes(shape: tuple[int, ...], affine: Matrix, to_affine: Matrix) -> 
 
 
 def combine_affines(affine: Matrix, to_affine: Matrix) -> Matrix:
-    """Return the matrix from target pixels to image pixels."""
+    """Return the matrix from target pixels to image pixels.
+
+    Parameters
+    ----------
+    affine : ndarray of shape (n + 1, n + 1)
+        Pixel to world coordinates of the image.
+    to_affine : ndarray of shape (n + 1, 3)
+        Target pixel (row, column, 1) to homogeneous world coordinates.
+
+    Returns
+    -------
+    ndarray of shape (n + 1, 3)
+
+    Raises
+    ------
+    ValueError
+        If the affine matrix cannot be inverted.
+    """
     try:
         return np.asarray(np.linalg.solve(affine, to_affine), dtype=np.float64)
     except np.linalg.LinAlgError as error:
@@ -261,10 +284,20 @@ def _clip(polygon: Polygon, a: float, b: float, c: float) -> Polygon:
     return kept
 
 
-def _find_inside(
+def find_inside(
     matrix: Matrix, shape: tuple[int, ...], to_shape: tuple[int, int]
 ) -> NDArray[np.bool_]:
-    """Return which target pixels have their center inside the image."""
+    """Return which target pixels have their center inside the image, shape (M, N).
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n + 1, 3)
+        From :func:`combine_affines`.
+    shape : tuple of n int
+        Shape of the image, without a color axis.
+    to_shape : (M, N)
+        Rows and columns of the target.
+    """
     inside = np.ones(to_shape, dtype=bool)
     rows, columns = np.arange(to_shape[0])[:, None], np.arange(to_shape[1])
     for (a, b, c), size in zip(matrix[:-1], shape, strict=True):
@@ -310,8 +343,8 @@ def _choose_working_type(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
 
 def _sample(image: Any, matrix: Matrix, out: NDArray[Any], *, order: int) -> None:
     """Fill `out` with the image's values at ``matrix @ (row, column, 1)``."""
-    box = _find_box(matrix, image.shape, out.shape[:2])
-    if np.prod([b.stop - b.start for b in box]) > _MOST_VOXELS and max(out.shape[:2]) > 1:
+    box = find_box(matrix, image.shape, out.shape[:2])
+    if np.prod([b.stop - b.start for b in box]) > MOST_VOXELS and max(out.shape[:2]) > 1:
         axis = int(out.shape[1] > out.shape[0])
         half = out.shape[axis] // 2
         shifted = matrix.copy()
@@ -345,10 +378,20 @@ def _sample(image: Any, matrix: Matrix, out: NDArray[Any], *, order: int) -> Non
         )
 
 
-def _find_box(
+def find_box(
     matrix: Matrix, shape: tuple[int, ...], to_shape: tuple[int, ...]
 ) -> tuple[slice, ...]:
-    """Return the smallest box of image pixels that the samples need."""
+    """Return the smallest box of image pixels that the samples need, n slices.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n + 1, 3)
+        From :func:`combine_affines`.
+    shape : tuple of int
+        Shape of the image, with or without a color axis.
+    to_shape : (M, N)
+        Rows and columns of the target.
+    """
     # The pixels of a rectangle lie between its corners, whatever the matrix is.
     corners = np.array(list(product((0, to_shape[0] - 1), (0, to_shape[1] - 1), (1,))))
     positions = corners @ matrix[:-1].T

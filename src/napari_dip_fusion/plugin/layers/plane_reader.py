@@ -19,7 +19,7 @@ from napari_dip_fusion.plugin.layers.planes import (
 )
 from napari_dip_fusion.plugin.layers.thick_slice import ProjectedPlanes, find_grid
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.resample import resample
+from napari_dip_fusion.sources.own_pixels import resample_source
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,27 +59,22 @@ class PlaneReader:
         -------
         Source
             The plane in the layer's own values, with its name and file, on the
-            pixels of the reference's plane.
+            pixels of the reference's plane; see :func:`.resample_source`.
 
         Raises
         ------
         ValueError
             If the layer does not overlap the reference.
         """
-        source = self.source
         try:
-            plane, _ = resample(
-                source.data,
-                source.affine,
-                self.to_affine,
-                self.to_shape,
-                interpolation=self.interpolation,
+            plane, _ = resample_source(
+                self.source, self.to_affine, self.to_shape, interpolation=self.interpolation
             )
-        # resample() knows arrays, and no names.
+        # It knows no layers.
         except ValueError as error:
             raise ValueError(f"layer {self.name!r}: {error}") from error
-        # All planes of a run lie on the same pixels: the result's Placement says where.
-        return Source(plane, ("y", "x"), name=source.name, path=source.path, rgb=source.rgb)
+        # The result's Placement says where the plane lies.
+        return plane
 
 
 def make_plane_readers(
