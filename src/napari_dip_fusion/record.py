@@ -78,7 +78,7 @@ def build_record(
     floor : float
         The smallest value that the loss can take.
     noise : sequence of float
-        Standard deviation of the noise that was found in each source.
+        Standard deviation of the noise that was found in each source, before interpolation.
     stop_reason : str
     seconds : dict
         Time of each stage; four digits are kept, for the quickest take microseconds.

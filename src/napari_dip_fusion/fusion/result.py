@@ -89,7 +89,9 @@ class FusionResult:
         there are no gains.
     noise : tuple of float
         Standard deviation of the noise in each prepared source; 0 where there
-        is none. Empty where there are no gains.
+        is none. For a source that was interpolated
+        (:class:`~napari_dip_fusion.sources.own_pixels.InterpolatedSource`), that of its pixels
+        before interpolation. Empty where there are no gains.
     losses : ndarray of shape (iterations,)
         Mean over pixels of sum_i (X_i - beta_i X_0)^2 at each iteration. In two bands, whose
         gains differ: w (X_0 - T)^2 with the gains of the details, plus the floors of both bands.

@@ -144,13 +144,13 @@ def iter_fuse(
             f"options are for methods other than dip and consensus, got {', '.join(options)}"
         )
     with control.watch():
-        noise = find_noise(prepared.images, config)
+        noise = find_noise(prepared.images, config, prepared.own_pixels)
     network = needs_network(config, any(noise))
     if network and not surely:
         _check_memory(config, prepared, network=True)
     yield Decided(any(noise), network)
     with control.watch():
-        analysis = analyze(prepared.images, config, noise)
+        analysis = analyze(prepared.images, config, noise, own_pixels=prepared.own_pixels)
     yield _describe_gains(prepared, analysis)
     if preview_rate > 0:
         yield Preview(0, prepared.add_color(analysis.consensus.clip(0, 1)))
@@ -201,7 +201,8 @@ def estimate_gains(
     """
     config = FusionConfig() if config is None else config
     prepared = _prepare(sources, config)
-    return _describe_gains(prepared, analyze(prepared.images, config))
+    analysis = analyze(prepared.images, config, own_pixels=prepared.own_pixels)
+    return _describe_gains(prepared, analysis)
 
 
 def continue_fuse(

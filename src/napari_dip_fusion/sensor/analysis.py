@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from napari_dip_fusion.sensor.noise import (
     is_clipped,
     undo_clipping,
 )
+from napari_dip_fusion.sources.own_pixels import OwnPixels
 
 Floats = NDArray[np.float32]
 
@@ -30,9 +32,11 @@ class Analysis:
     ----------
     noise : tuple of float
         Standard deviation of each source's noise; 0 for a source without. For
-        noise in proportion to the signal, the root of its mean variance.
+        noise in proportion to the signal, the root of its mean variance. For a source that was
+        interpolated: on its own grid, before that.
     variances : ndarray of shape (K, 1, 1) or (K, M, N)
-        Variance of each source's noise, everywhere or at each pixel.
+        Variance of the noise in the prepared sources, everywhere or at each pixel: what
+        interpolation left of it.
     denoised : ndarray of shape (K, M, N)
         The sources without noise, from which the gains come.
     model : SensorModel
@@ -106,7 +110,7 @@ class Analysis:
 
 @dataclass(frozen=True)
 class SourceNoise:
-    """The noise that was found in one source; both are 0 in a source without."""
+    """The noise that was found in one source, on its own grid; both are 0 in a source without."""
 
     white: float = 0.0
     """Standard deviation of noise that is the same everywhere."""
@@ -117,20 +121,30 @@ class SourceNoise:
         return self.white > 0 or self.speckle > 0
 
 
-def find_noise(images: Floats, config: FusionConfig) -> tuple[SourceNoise, ...]:
+def find_noise(
+    images: Floats, config: FusionConfig, own_pixels: Sequence[OwnPixels | None] = ()
+) -> tuple[SourceNoise, ...]:
     """Estimate the noise of each prepared source, without removing it.
 
     Parameters
     ----------
-    images, config
+    images, config, own_pixels
         As for :func:`analyze`. Where the settings say so, no noise is looked for.
     """
-    look = config.denoising.noise == "auto"
-    return tuple(_find_noise(image) if look else SourceNoise() for image in images)
+    if config.denoising.noise != "auto":
+        return (SourceNoise(),) * len(images)
+    return tuple(
+        _find_noise(image if own is None else own.planes[0])
+        for image, own in zip_longest(images, own_pixels)
+    )
 
 
 def analyze(
-    images: Floats, config: FusionConfig, noise: Sequence[SourceNoise] | None = None
+    images: Floats,
+    config: FusionConfig,
+    noise: Sequence[SourceNoise] | None = None,
+    *,
+    own_pixels: Sequence[OwnPixels | None] = (),
 ) -> Analysis:
     """Remove the noise of prepared sources, and estimate their gains and consensus image.
 
@@ -142,6 +156,9 @@ def analyze(
         Its groups ``gains`` and ``denoising`` are used.
     noise : sequence of K SourceNoise, optional
         From :func:`find_noise`, which is called without it.
+    own_pixels : sequence of OwnPixels or None, optional
+        What each source was interpolated from; None for one that was not. Noise is then found
+        and removed there, and carried through the interpolation.
 
     Returns
     -------
@@ -152,10 +169,9 @@ def analyze(
     ValueError
         If the images are smaller than a patch.
     """
-    known = find_noise(images, config) if noise is None else noise
-    cleaned = [_clean(image, found) for image, found in zip(images, known, strict=True)]
+    known = find_noise(images, config, own_pixels) if noise is None else noise
+    cleaned = [_clean_source(*each) for each in zip_longest(images, known, own_pixels)]
     denoised = np.stack([c.denoised for c in cleaned])
-    deviations = tuple(float(np.sqrt(np.mean(c.variance))) for c in cleaned)
     bands = split_bands(denoised, config.gains.band_sigma)
     model = _estimate_model(bands, config)
     target = consensus = model.consensus(bands)
@@ -167,7 +183,7 @@ def analyze(
         consensus = consensus.clip(0, 1)
         bands = split_bands(images, config.gains.band_sigma)
     return Analysis(
-        noise=deviations,
+        noise=tuple(c.deviation for c in cleaned),
         variances=np.stack(np.broadcast_arrays(*(np.atleast_2d(c.variance) for c in cleaned))),
         denoised=denoised,
         model=model,
@@ -197,6 +213,8 @@ class _CleanSource:
     """The source without its noise."""
     variance: Floats
     """Variance of the noise, everywhere or at each pixel."""
+    deviation: float
+    """Standard deviation of the noise on the source's own grid."""
 
 
 def _find_noise(image: Floats) -> SourceNoise:
@@ -206,19 +224,51 @@ def _find_noise(image: Floats) -> SourceNoise:
     return SourceNoise(speckle=speckle) if speckle else SourceNoise(white=estimate_noise(image))
 
 
-def _clean(image: Floats, noise: SourceNoise) -> _CleanSource:
-    """Remove the noise of a source."""
+def _clean_source(image: Floats, noise: SourceNoise, own: OwnPixels | None) -> _CleanSource:
+    """Remove the noise of a source on its own grid."""
+    if not noise:
+        return _CleanSource(image, image, np.zeros((), dtype=np.float32), 0.0)
+    if own is None:
+        return _clean(image, image, 1.0, noise)
+    clean = _clean(own.planes[0], own.plane, own.variance_share, noise)
+    # The source is interpolated once more, and as its denoised image is: what tells them apart is
+    # noise then, and not how a plane through a volume is interpolated.
+    variance = own.interpolate_variance(np.broadcast_to(clean.variance, clean.denoised.shape))
+    return _CleanSource(
+        np.where(own.inside, own.interpolate(clean.unbiased), image),
+        np.where(own.inside, own.interpolate(clean.denoised), image),
+        np.where(own.inside, variance, np.float32(0)),
+        clean.deviation,
+    )
+
+
+def _clean(
+    pixels: Floats, image: Floats, share: float | Floats, noise: SourceNoise
+) -> _CleanSource:
+    """Remove the noise of an image.
+
+    The `noise` is that of `pixels`. The image may be a mean of several of them, in which the
+    noise has this `share` of its variance, everywhere or at each pixel.
+    """
+    left = np.sqrt(np.float32(share))
+    level = float(np.sqrt(np.mean(share)))
     if noise.speckle > 0:
-        signal = remove_speckle(image, noise.speckle).clip(0, 1)
-        return _CleanSource(image, signal, np.square(np.float32(noise.speckle) * signal))
+        signal = remove_speckle(image, noise.speckle * level).clip(0, 1)
+        variance = np.square(np.float32(noise.speckle) * signal)
+        return _CleanSource(image, signal, variance * np.float32(share), _take_root(variance))
     sigma = noise.white
     variance = np.square(np.asarray(sigma, dtype=np.float32))
-    if sigma == 0:
-        return _CleanSource(image, image, variance)
-    smooth = denoise(image, sigma)
-    if not is_clipped(image, smooth, sigma):
-        return _CleanSource(image, smooth.clip(0, 1), variance)
-    # Clipped noise has a mean above 0 in the dark, which denoising keeps: black turns gray.
+    carried, deviation = variance * np.float32(share), _take_root(variance)
+    smooth = denoise(image, sigma * level)
+    if not is_clipped(pixels, smooth, sigma):
+        return _CleanSource(image, smooth.clip(0, 1), carried, deviation)
+    # Clipped noise has a mean above 0 in the dark, which denoising keeps: black turns gray. The
+    # mean is that of the pixels, however many of them the image is a mean of.
     signal = undo_clipping(smooth, sigma)
     unbiased = image - (compute_clipped_mean(signal, sigma) - signal)
-    return _CleanSource(unbiased, filter_wiener(unbiased, sigma, signal).clip(0, 1), variance)
+    denoised = filter_wiener(unbiased, np.float32(sigma) * left, signal).clip(0, 1)
+    return _CleanSource(unbiased, denoised, carried, deviation)
+
+
+def _take_root(variance: Floats) -> float:
+    return float(np.sqrt(np.mean(variance)))
