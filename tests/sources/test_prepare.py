@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.prepare import LUMA, prepare_sources
+from napari_dip_fusion.sources.prepare import LUMA, prepare_sources, scale_to_unit_range
 
 RNG = np.random.default_rng(0)
 GRAY = RNG.integers(0, 256, (12, 17), dtype=np.uint8)
@@ -112,6 +112,18 @@ def test_bad_sources_are_refused(sources: list[np.ndarray], message: str) -> Non
         prepare_sources(sources)
 
 
+def test_an_error_names_its_source() -> None:
+    holes = Source(with_nan(), name="MR (T1)")
+    with pytest.raises(ValueError, match=r"^MR \(T1\) has 2 NaN or infinite values"):
+        prepare_sources([Source(np.eye(4), name="CT"), holes])
+    with pytest.raises(ValueError, match=r"^mr.png is constant \(3\)"):
+        prepare_sources([np.eye(4), np.full((4, 4), 3.0)], names=["ct.png", "mr.png"])
+    with pytest.raises(ValueError, match=r"got \(12, 17\) for a and \(12, 16\) for c"):
+        prepare_sources([GRAY, GRAY, GRAY[:, :-1]], names="abc")
+    with pytest.raises(ValueError, match=r"^MR is constant \(3\)"):
+        scale_to_unit_range(np.full((4, 4), 3.0), name="MR")
+
+
 def test_percentiles_that_meet_are_told_from_a_constant_image() -> None:
     spot = np.zeros((40, 40))
     spot[3, 3] = 1
@@ -137,7 +149,7 @@ def test_one_entry_a_source_is_needed() -> None:
 def test_planes_at_different_places_are_refused() -> None:
     plane = Source(np.eye(9, dtype=np.uint8), name="CT")
     moved = plane.replace(affine=np.diag([2.0, 1.0, 1.0]), name="MR")
-    with pytest.raises(ValueError, match=r"source 1 \(MR\) and CT lie at different places"):
+    with pytest.raises(ValueError, match="MR and CT lie at different places"):
         prepare_sources([plane, moved])
     with pytest.raises(ValueError, match="lie at different places or in different units"):
         prepare_sources([plane, plane.replace(units=("mm", "mm"))])

@@ -23,7 +23,7 @@ from napari_dip_fusion.cli.run import check_count, read_sources
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.io import read_images, read_plane
 from napari_dip_fusion.metrics import evaluate
-from napari_dip_fusion.sources.prepare import prepare_sources
+from napari_dip_fusion.sources.prepare import prepare_sources, scale_to_unit_range
 
 
 def score_files(
@@ -52,7 +52,8 @@ def score_files(
     choice = Choice(channel=tuple(channel or ()), plane=plane, level=level, reference=reference)
     arrays = read_sources(sources, choice).arrays
     windows = FusionConfig(intensity=parse_intensity(intensity)).intensity
-    prepared = prepare_sources(arrays, intensity=windows)
+    names = [path.name for path in sources]
+    prepared = prepare_sources(arrays, intensity=windows, names=names)
     image = _prepare_fused(_read_fused(fused), fused, prepared.shape)
     chosen = "all" if which == ["all"] else which
     values = evaluate(prepared.images, image, data_range=1.0, which=chosen)
@@ -87,5 +88,5 @@ def _prepare_fused(image: NDArray[Any], path: Path, shape: tuple[int, int]) -> N
             "float values of a fused image must be finite and lie in [0, 1], got "
             f"{image.min():g} to {image.max():g} in {path}"
         )
-    single: NDArray[np.float32] = prepare_sources([image, image], intensity="dtype").images[0]
+    single: NDArray[np.float32] = scale_to_unit_range(image, intensity="dtype", name=path.name)
     return single

@@ -154,21 +154,22 @@ def prepare_sources(
         real numbers, NaN or infinite values, or a constant image whose window
         would be empty.
     """
-    given = _take_planes(sources)
-    arrays = [_check(plane, i) for i, plane in enumerate(given)]
+    names, paths = _name_sources(sources, names, paths)
+    given = _take_planes(sources, names)
+    arrays = [_check(plane, name) for plane, name in zip(given, names, strict=True)]
     if len(arrays) < 2:
         raise ValueError(f"a fusion needs two or more sources, got {len(arrays)}")
     first = arrays[0].shape[:2]
-    for i, a in enumerate(arrays):
+    for a, name in zip(arrays, names, strict=True):
         if a.shape[:2] != first:
             raise ValueError(
-                f"sources must share one shape, got {first} for source 0 and {a.shape[:2]} for "
-                f"source {i}; resample them to one grid first"
+                f"sources must share one shape, got {first} for {names[0]} and {a.shape[:2]} for "
+                f"{name}; resample them to one grid first"
             )
     modes = _spread_intensity(intensity, len(arrays))
     windows = tuple(
-        _find_window(a, m, percentiles, i)
-        for i, (a, m) in enumerate(zip(arrays, modes, strict=True))
+        _find_window(a, m, percentiles, name)
+        for a, m, name in zip(arrays, modes, names, strict=True)
     )
     scaled = [_scale(a, w) for a, w in zip(arrays, windows, strict=True)]
     return PreparedSources(
@@ -176,7 +177,7 @@ def prepare_sources(
         windows=windows,
         dtypes=tuple(a.dtype for a in arrays),
         chroma=_mix_chroma([s for s in scaled if s.ndim == 3]),
-        descriptions=_describe(sources, given, windows, names, paths),
+        descriptions=_describe(given, windows, names, paths),
         own_pixels=_scale_own_pixels(sources, windows),
     )
 
@@ -186,6 +187,7 @@ def scale_to_unit_range(
     *,
     intensity: str | Window | None = None,
     percentiles: Window = _DEFAULT.percentiles,
+    name: str = "the image",
 ) -> Floats:
     """Bring an image of any origin to [0, 1], in gray.
 
@@ -196,13 +198,17 @@ def scale_to_unit_range(
         As for :func:`prepare_sources`. By default
         floats in [0, 1] and 8-bit values are taken as they are, others by
         their own minimum and maximum.
+    name : str
+        For the message of an error.
     """
     values = np.asarray(image)
     if intensity is None:
         inside = values.dtype.kind == "f" and values.min() >= 0 and values.max() <= 1
         intensity = "dtype" if inside or values.dtype == np.uint8 else "minmax"
     mode = intensity if isinstance(intensity, str) else (intensity, intensity)
-    prepared = prepare_sources([values, values], intensity=mode, percentiles=percentiles)
+    prepared = prepare_sources(
+        [values, values], intensity=mode, percentiles=percentiles, names=[name, name]
+    )
     gray: Floats = prepared.images[0]
     return gray
 
@@ -226,20 +232,40 @@ def find_flat_sources(prepared: PreparedSources) -> list[int]:
     ]
 
 
-def _take_planes(sources: Sequence[ArrayLike | Source]) -> list[NDArray[Any]]:
+def _name_sources(
+    sources: Sequence[ArrayLike | Source],
+    names: Sequence[str] | None,
+    paths: Sequence[str | None] | None,
+) -> tuple[Sequence[str], Sequence[str | None]]:
+    """Return a name for each source, for people who have several, and its file if it has one."""
+    if names is None:
+        own = [s.name if isinstance(s, Source) else "" for s in sources]
+        names = [name or f"source {i}" for i, name in enumerate(own)]
+    if paths is None:
+        files = [s.path if isinstance(s, Source) else None for s in sources]
+        paths = [None if file is None else str(file) for file in files]
+    if not len(names) == len(paths) == len(sources):
+        raise ValueError(
+            f"names and paths must have one entry for each of the {len(sources)} sources, got "
+            f"{len(names)} names and {len(paths)} paths"
+        )
+    return names, paths
+
+
+def _take_planes(sources: Sequence[ArrayLike | Source], names: Sequence[str]) -> list[NDArray[Any]]:
     """Return the pixels of the sources, and refuse planes that lie at different places."""
     planes = [require_plane(s) if isinstance(s, Source) else None for s in sources]
-    first: Source | None = None
-    for i, plane in enumerate(planes):
+    first, first_name = None, ""
+    for plane, name in zip(planes, names, strict=True):
         if plane is None:
             continue
-        first = plane if first is None else first
+        if first is None:
+            first, first_name = plane, name
         same = plane.units == first.units and np.allclose(plane.affine, first.affine)
         if not same:
             raise ValueError(
-                f"source {i} ({plane.name}) and {first.name} lie at different places or in "
-                "different units; bring them to one grid first with "
-                "sources.grid.resample_to_reference"
+                f"{name} and {first_name} lie at different places or in different units; bring "
+                "them to one grid first with sources.grid.resample_to_reference"
             )
     return [
         np.asarray(source) if plane is None else plane.to_numpy()
@@ -248,48 +274,36 @@ def _take_planes(sources: Sequence[ArrayLike | Source]) -> list[NDArray[Any]]:
 
 
 def _describe(
-    sources: Sequence[ArrayLike | Source],
     arrays: Sequence[NDArray[Any]],
     windows: Sequence[Window],
-    names: Sequence[str] | None,
-    paths: Sequence[str | None] | None,
+    names: Sequence[str],
+    paths: Sequence[str | None],
 ) -> tuple[dict[str, Any], ...]:
-    if names is None:
-        own = [s.name if isinstance(s, Source) else "" for s in sources]
-        names = [name or f"source {i}" for i, name in enumerate(own)]
-    if paths is None:
-        files = [s.path if isinstance(s, Source) else None for s in sources]
-        paths = [None if file is None else str(file) for file in files]
-    if not len(names) == len(paths) == len(arrays):
-        raise ValueError(
-            f"names and paths must have one entry for each of the {len(arrays)} sources, got "
-            f"{len(names)} names and {len(paths)} paths"
-        )
     return tuple(
         describe_source(array, window, name=name, path=path)
         for array, window, name, path in zip(arrays, windows, names, paths, strict=True)
     )
 
 
-def _check(array: NDArray[Any], index: int) -> NDArray[Any]:
+def _check(array: NDArray[Any], name: str) -> NDArray[Any]:
     if array.dtype.kind not in "iuf":
         raise ValueError(
-            f"source {index} must hold integers or floats, got {array.dtype}; "
+            f"{name} must hold integers or floats, got {array.dtype}; "
             "convert masks with .astype('uint8')"
         )
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
         raise ValueError(
-            f"source {index} must have shape (M, N), (M, N, 3) or (M, N, 4), got {array.shape}; "
+            f"{name} must have shape (M, N), (M, N, 3) or (M, N, 4), got {array.shape}; "
             "choose one plane of a stack"
         )
     if array.size == 0:
-        raise ValueError(f"source {index} is empty: its shape is {array.shape}")
+        raise ValueError(f"{name} is empty: its shape is {array.shape}")
     array = array[..., :3] if array.ndim == 3 else array
     if array.dtype.kind == "f":
         bad = array.size - np.count_nonzero(np.isfinite(array))
         if bad:
             raise ValueError(
-                f"source {index} has {bad} NaN or infinite values of {array.size}; replace them "
+                f"{name} has {bad} NaN or infinite values of {array.size}; replace them "
                 "first, for example with numpy.nan_to_num"
             )
     return array
@@ -306,9 +320,7 @@ def _spread_intensity(intensity: Intensity, count: int) -> tuple[str | Window, .
     return intensity
 
 
-def _find_window(
-    array: NDArray[Any], mode: str | Window, percentiles: Window, index: int
-) -> Window:
+def _find_window(array: NDArray[Any], mode: str | Window, percentiles: Window, name: str) -> Window:
     if not isinstance(mode, str):
         return float(mode[0]), float(mode[1])
     if mode == "auto":
@@ -327,7 +339,7 @@ def _find_window(
     if not low < high:
         what = "has its percentiles at one value" if mode == "percentiles" else "is constant"
         raise ValueError(
-            f"source {index} {what} ({low:g}), so its {mode} intensity window is empty; "
+            f"{name} {what} ({low:g}), so its {mode} intensity window is empty; "
             "leave it out or give an explicit window (low, high)"
         )
     return low, high

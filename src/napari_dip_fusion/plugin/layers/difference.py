@@ -44,7 +44,7 @@ class Difference:
     def read(self) -> NDArray[np.float32]:
         """Return the first image less the second; may be called in any thread."""
         first, second = (
-            scale_to_unit_range(reader.read().data, **intensity)
+            scale_to_unit_range(reader.read().data, name=reader.name, **intensity)
             for reader, intensity in zip(self.readers, self.intensities, strict=True)
         )
         difference: NDArray[np.float32] = first - second
