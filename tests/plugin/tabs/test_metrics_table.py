@@ -6,6 +6,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_dip_fusion.methods.baselines import BASELINES
 from napari_dip_fusion.metrics import DEFAULT_METRICS, METRICS
+from napari_dip_fusion.plugin.running.scores import Scores
 from napari_dip_fusion.plugin.tabs.metrics_table import MetricsTable
 from napari_dip_fusion.sources.prepare import scale_to_unit_range
 
@@ -19,7 +20,7 @@ SCORES = {
 def table(qtbot):
     made = MetricsTable()
     qtbot.addWidget(made.native)
-    made.show_scores(SCORES, ["CT", "MR"])
+    made.show_scores(Scores((), SCORES), ["CT", "MR"])
     return made
 
 
@@ -85,7 +86,12 @@ def test_any_layer_can_be_compared(qtbot, widget, viewer, pair):
     assert scores["from elsewhere"]["petrovic"] == pytest.approx(
         scores["maximum"]["petrovic"], abs=1e-4
     )
-    viewer.layers.remove("from elsewhere")
+    viewer.layers["from elsewhere"].name = "mine"
+    assert list(widget.metrics.scores) == ["mine", *BASELINES]
+    assert widget.metrics.table.item(0, 0).text() == "mine"
+    viewer.layers.remove("mine")
+    assert list(widget.metrics.scores) == list(BASELINES)
+    assert widget.metrics.table.rowCount() == 3
     widget.metrics.compute_button.native.click()
     scored(qtbot, widget, 3)
 
@@ -96,6 +102,42 @@ def test_a_layer_named_like_a_reference_keeps_its_row(qtbot, widget, viewer, pai
     widget.metrics.compute_button.native.click()
     scored(qtbot, widget, 4)
     assert list(widget.metrics.scores) == ["average (layer)", *BASELINES]
+
+
+def test_two_layers_named_like_a_reference_have_two_rows(qtbot, widget, viewer, pair):
+    for name in ("average", "average (layer)"):
+        widget.metrics.add_layer(viewer.add_image(pair[0], name=name))
+    widget.metrics.compute_button.native.click()
+    scored(qtbot, widget, 5)
+    assert list(widget.metrics.scores)[:2] == ["average (layer)", "average (layer) (layer)"]
+
+
+def test_all_metrics_are_computed_when_they_are_ticked(qtbot, widget, viewer, until_idle):
+    def shown(names, rows):
+        scores = widget.metrics.scores
+        qtbot.waitUntil(
+            lambda: [list(v) for v in widget.metrics.scores.values()] == [list(names)] * rows,
+            timeout=20_000,
+        )
+        assert list(widget.metrics.scores) == list(scores)
+
+    widget.metrics.compute_button.native.click()
+    scored(qtbot, widget, 3)
+    widget.metrics.all_metrics.value = True
+    shown(METRICS, 3)
+    widget.metrics.all_metrics.value = False
+    widget.panel.fuse_button.native.click()
+    until_idle(widget)
+    scored(qtbot, widget, 4)
+    before = dict(widget.metrics.scores["fused CT + MR"])
+    # The result is scored against its own sources, whatever is ticked by now.
+    widget.sources.set_sources([])
+    widget.metrics.all_metrics.value = True
+    shown(METRICS, 4)
+    now = widget.metrics.scores["fused CT + MR"]
+    assert {name: now[name] for name in before} == before
+    viewer.layers.remove("fused CT + MR")
+    assert list(widget.metrics.scores) == list(BASELINES)
 
 
 def test_what_cannot_be_scored_is_explained(qtbot, widget, viewer):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from napari import Viewer
-from napari.layers import Image, Layer
+from napari.layers import Image
 
 from napari_dip_fusion.plugin.forms.settings import SettingsForm
 from napari_dip_fusion.plugin.forms.source_list import SourceList
@@ -53,12 +53,12 @@ class Planner:
             preview_rate=float(self.settings.preview_rate.value),
         )
 
-    def make_readers(self, layers: Iterable[Layer], plan: Plan) -> dict[str, PlaneReader]:
-        """Return by its name what reads each image layer on the grid of a plan just taken.
+    def make_readers(self, layers: Iterable[Image], plan: Plan) -> list[PlaneReader]:
+        """Return what reads each layer on the grid of a plan just taken.
 
         Parameters
         ----------
-        layers : iterable of Layer
+        layers : iterable of Image
             Any layers of the viewer.
         plan : Plan
 
@@ -67,16 +67,14 @@ class Planner:
         ValueError
             If a layer has no plane here.
         """
-        images = [layer for layer in layers if isinstance(layer, Image)]
         # The plan itself holds no reference layer, so that it can outlive layers.
         reference = self.sources.get_reference()
         if reference is None:
             raise ValueError(self.sources.report.message)
-        readers = make_plane_readers(
-            images,
+        return make_plane_readers(
+            list(layers),
             reference,
             self.viewer.dims,
             level=plan.level,
             interpolation=plan.interpolation,
         )
-        return {reader.name: reader for reader in readers}

@@ -1,9 +1,8 @@
 """The tab that makes a fusion: its settings, its run, its code and its metrics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from magicgui.widgets import Container, PushButton
 from magicgui.widgets.bases import Widget
@@ -38,7 +37,7 @@ from napari_dip_fusion.plugin.running.forecast import Forecast, describe_need
 from napari_dip_fusion.plugin.running.fusion_session import FusionSession
 from napari_dip_fusion.plugin.running.plan import Plan
 from napari_dip_fusion.plugin.running.run_events import Failed, RunEvent
-from napari_dip_fusion.plugin.running.scores import score_layers, score_result
+from napari_dip_fusion.plugin.running.scores import Scores, score_layers, score_result
 from napari_dip_fusion.plugin.running.tasks import Tasks
 from napari_dip_fusion.plugin.tabs.metrics_table import MetricsTable
 from napari_dip_fusion.plugin.tabs.plane_finder import PlaneFinder
@@ -75,6 +74,8 @@ class FuseTab(Container[Widget]):
         self._last_plan: Plan | None = None
         # The sources whose gain maps are being computed.
         self._gains_of: tuple[str, ...] = ()
+        self._scoring = 0
+        self._result_is_scored = False
         self.settings = planner.settings
         self.session = FusionSession(viewer)
         self.panel = RunPanel(self.session, viewer.theme)
@@ -86,6 +87,7 @@ class FuseTab(Container[Widget]):
         self.panel.network_wanted.connect(partial(self.fuse, network="always"))
         self.panel.gains_wanted.connect(self.add_gain_maps)
         self.metrics.wanted.connect(self.compute_metrics)
+        self.metrics.metrics_changed.connect(self._repeat_scores)
         self.session.reported.connect(self._report)
         self.session.phase_changed.connect(self.follow_runs)
         self.forecast.changed.connect(self.update_ready)
@@ -134,18 +136,18 @@ class FuseTab(Container[Widget]):
 
     def compute_metrics(self) -> None:
         """Score the layers that have a row against the chosen sources."""
+        layers = self.metrics.get_layers()
         try:
             plan = self._planner.take()
-            images = self._planner.make_readers(self.metrics.get_layers(), plan)
+            images = self._planner.make_readers(layers, plan)
         except ValueError as error:
             self.metrics.status.say(str(error))
             return
-        # In a thread: a plane may be read from a slow disk, and the metrics take a second.
-        self.metrics.status.say("computing")
+        self._result_is_scored = False
         call = partial(
             score_layers, plan.drop_layers(), images, self.metrics.all_metrics.get_names()
         )
-        self._tasks.start(call, FuseTab._show_scores, plan.names)
+        self._start_scoring(call, plan.names, layers)
 
     def copy_script(self) -> None:
         """Put a script on the clipboard that repeats the last run, or would make the next."""
@@ -174,7 +176,7 @@ class FuseTab(Container[Widget]):
 
     def update_layers(self) -> None:
         """Take note of the sources and images that there are now."""
-        self.settings.intensity.set_sources([layer.name for layer in self._sources.get_sources()])
+        self.settings.intensity.set_sources(self._sources.get_sources())
         self.metrics.set_candidates([x for x in self._viewer.layers if isinstance(x, Image)])
 
     def update_ready(self) -> None:
@@ -265,14 +267,40 @@ class FuseTab(Container[Widget]):
             return
         self.metrics.add_layer(fused.layer)
         self.folded_metrics.expand(animate=False)
-        call = partial(score_result, fused.layer.name, result, self.metrics.all_metrics.get_names())
-        self._tasks.start(call, FuseTab._show_scores, plan.names)
+        self._result_is_scored = True
+        call = partial(score_result, result, self.metrics.all_metrics.get_names())
+        self._start_scoring(call, plan.names, [fused.layer])
 
-    def _show_scores(self, names: tuple[str, ...], scores: Any) -> None:
+    def _repeat_scores(self) -> None:
+        """Score what the table shows with the metrics that are chosen now."""
+        # The result of a run, and with it what it was scored by, goes with its layer.
+        if self._result_is_scored and self.session.result is not None:
+            self._score_result()
+        else:
+            self.compute_metrics()
+
+    def _start_scoring(
+        self, call: Callable[[], Scores], names: Sequence[str], layers: Sequence[Image]
+    ) -> None:
+        # In a thread: a plane may be read from a slow disk, and the metrics take a second.
+        self._scoring += 1
+        self.metrics.status.say("computing")
+        self._tasks.start(call, FuseTab._show_scores, self._scoring, names, layers)
+
+    def _show_scores(
+        self,
+        number: int,
+        names: Sequence[str],
+        layers: Sequence[Image],
+        scores: Scores | Failed,
+    ) -> None:
+        # What was asked for last is shown, whatever thread is the last to end.
+        if number != self._scoring:
+            return
         if isinstance(scores, Failed):
             self.metrics.status.say(scores.message)
         else:
-            self.metrics.show_scores(scores, names)
+            self.metrics.show_scores(scores, names, layers)
 
     def _show_gains(self, plan: Plan, ready: GainsReady | Failed) -> None:
         self._gains_of = ()

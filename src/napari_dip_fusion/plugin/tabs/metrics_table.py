@@ -1,6 +1,6 @@
 """The metrics of the fused image, of the baselines and of any layer to compare."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from magicgui.widgets import Label, PushButton
 from napari.layers import Image, Layer
@@ -10,23 +10,27 @@ from napari_dip_fusion.methods.baselines import BASELINES
 from napari_dip_fusion.plugin.forms.layer_box import LayerBox
 from napari_dip_fusion.plugin.forms.layout import make_row
 from napari_dip_fusion.plugin.forms.metrics_choice import MetricsChoice
-from napari_dip_fusion.plugin.running.scores import Scores
+from napari_dip_fusion.plugin.running.scores import Scores, Values
 from napari_dip_fusion.plugin.tabs.score_table import LEGEND, ScoreRow, ScoreTable
 
 
 class MetricsTable(ScoreTable):
     """Scores of images against the sources, with a choice of the images.
 
-    Emits ``wanted`` when scores are to be computed.
+    Emits ``wanted`` when scores are to be computed, and ``metrics_changed`` when those that
+    are shown are to be computed with other metrics.
     """
 
     wanted = Signal()
+    metrics_changed = Signal()
 
     def __init__(self) -> None:
         # The base class puts these parts into its layout, so they come first.
         self._candidates: list[Image] = []
         self._layers: list[Image] = []
-        self.scores: Scores = {}
+        # By the layer and not by its name, which may change.
+        self._scored: list[tuple[Image, Values]] = []
+        self._baselines: Mapping[str, Values] = {}
         self.candidate_box = LayerBox("An image layer of any origin to compare.")
         self.add_button = PushButton(text="Add", tooltip="Give this layer a row and compute.")
         self.all_metrics = MetricsChoice()
@@ -43,17 +47,25 @@ class MetricsTable(ScoreTable):
         )
         self.add_button.changed.connect(self._add_candidate)
         self.compute_button.changed.connect(self._want)
+        self.all_metrics.changed.connect(self._respond_to_metrics)
+
+    @property
+    def scores(self) -> dict[str, Values]:
+        """The values of each row, by its name as it is shown."""
+        return {row.name: row.metrics for row in self.rows}
 
     def get_layers(self) -> list[Image]:
         """Return the layers that have a row."""
         return list(self._layers)
 
     def set_candidates(self, layers: Sequence[Image]) -> None:
-        """Offer these layers for comparison; rows of layers that are gone are dropped."""
+        """Offer these layers for comparison; rows of layers that are gone go with them."""
         self._candidates = list(layers)
         self._layers = [layer for layer in self._layers if layer in self._candidates]
         self.candidate_box.set_layers(layers)
         self.add_button.enabled = bool(layers)
+        # Names, too, may be others now.
+        self._show()
 
     def add_layer(self, layer: Layer) -> None:
         """Give a layer a row."""
@@ -61,11 +73,44 @@ class MetricsTable(ScoreTable):
         if layer in self._candidates and layer not in self._layers:
             self._layers.append(layer)
 
-    def show_scores(self, scores: Scores, sources: Sequence[str]) -> None:
-        """Show scores against sources with these names."""
-        self.scores = scores
-        self.show_rows([ScoreRow(n, v, tip=BASELINES.get(n, "")) for n, v in scores.items()])
+    def show_scores(
+        self, scores: Scores, sources: Sequence[str], layers: Sequence[Image] = ()
+    ) -> None:
+        """Show the scores of these layers and of the baselines.
+
+        Parameters
+        ----------
+        scores : Scores
+        sources : sequence of str
+            Names of the layers against which the images were scored.
+        layers : sequence of Image
+            One for each of the images; a layer that is gone by now gets no row.
+        """
+        self._scored = list(zip(layers, scores.images, strict=True))
+        self._baselines = scores.baselines
+        self._show()
         self.status.say(f"against {', '.join(sources)}; higher is better, {LEGEND}")
+
+    def _show(self) -> None:
+        """Show what was scored, as far as it is there, under the names it has now."""
+        self._scored = [(x, values) for x, values in self._scored if x in self._candidates]
+        rows: list[ScoreRow] = []
+        taken = set(self._baselines)
+        for layer, values in self._scored:
+            name = layer.name
+            # A layer may be named like a baseline.
+            while name in taken:
+                name = f"{name} (layer)"
+            taken.add(name)
+            rows.append(ScoreRow(name, values))
+        rows += [ScoreRow(n, v, tip=BASELINES.get(n, "")) for n, v in self._baselines.items()]
+        # This is called at every change of the layers, and most of them change no row.
+        if rows != self.rows:
+            self.show_rows(rows)
+
+    def _respond_to_metrics(self) -> None:
+        if self.rows:
+            self.metrics_changed.emit()
 
     def _add_candidate(self) -> None:
         if self.candidate_box.value is not None:
