@@ -8,7 +8,7 @@ from magicgui.widgets import Container
 from magicgui.widgets.bases import Widget
 from napari import Viewer
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QLocale, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QScrollArea, QTabBar
 
 from napari_dip_fusion.plugin.forms.layout import Text
@@ -114,6 +114,9 @@ class DipFusionWidget(Container[Widget]):
         self.margins = (0, 0, 0, 0)
         self.append(NativeWidget(self.scroll))
         self.min_width = 350
+        # Spin boxes would write numbers as the system does, with a comma perhaps; beside them
+        # texts, tooltips and files have a point.
+        self.native.setLocale(QLocale.c())
 
     def _show_page(self, index: int) -> None:
         for i, page in enumerate(self._pages):

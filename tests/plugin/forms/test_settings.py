@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from napari.layers import Image
 
 from napari_dip_fusion import FusionConfig
 from napari_dip_fusion.config import GROUP_TITLES, PRESETS
@@ -10,10 +11,14 @@ from napari_dip_fusion.plugin.forms.settings import SettingsForm
 LIMITS = [(0.0, 10.0), (5.0, 20.0)]
 
 
+def make_layers(*names):
+    return [Image(np.eye(8), name=name) for name in names]
+
+
 @pytest.fixture
 def form(qtbot):
     made = SettingsForm(Preferences())
-    made.intensity.set_sources(["CT", "MR"])
+    made.intensity.set_sources(make_layers("CT", "MR"))
     qtbot.addWidget(made.native)
     return made
 
@@ -30,7 +35,7 @@ def test_every_setting_has_a_field_with_its_help(form):
             continue
         assert setting.help in form.fields[setting.name].tooltip
         if setting.minimum is not None:
-            assert f"{setting.maximum:,g}" in form.fields[setting.name].tooltip
+            assert f"{setting.maximum:.12g}" in form.fields[setting.name].tooltip
     assert {s.group for s in FusionConfig.settings()} == {"preset_name", *GROUP_TITLES}
 
 
@@ -93,15 +98,60 @@ def test_a_number_that_is_none_is_explained(form):
 
 def test_intensity_windows(form):
     intensity = form.intensity
+    ct, mr, pet = make_layers("CT", "MR", "PET")
+    intensity.set_sources([ct, mr])
     intensity.mode.value = "contrast limits"
     assert form.take_config(LIMITS).intensity == ((0, 10), (5, 20))
     intensity.mode.value = "one by one"
     intensity._each[1].value = "contrast limits"
     assert form.take_config(LIMITS).intensity == ("auto", (5, 20))
-    intensity.set_sources(["MR", "PET"])
+    intensity.set_sources([mr, pet])
     assert form.take_config(LIMITS).intensity == ((0, 10), "auto")
     intensity.mode.value = "percentiles"
     assert form.take_config(LIMITS).intensity == "percentiles"
+
+
+def test_an_intensity_belongs_to_its_layer_and_not_to_the_name(widget, viewer):
+    ct, mr = viewer.layers
+    intensity = widget.settings.intensity
+    intensity.mode.value = "one by one"
+    intensity._each[0].value, intensity._each[1].value = "dtype", "percentiles"
+    ct.name = "CT skull"
+    assert [box.label for box in intensity._each] == ["CT skull", "MR"]
+    assert widget.settings.take_config(LIMITS).intensity == ("dtype", "percentiles")
+    mr.name, ct.name, mr.name = "x", "MR", "CT skull"
+    assert [box.label for box in intensity._each] == ["MR", "CT skull"]
+    assert widget.settings.take_config(LIMITS).intensity == ("dtype", "percentiles")
+    widget.sources.set_sources([ct])
+    widget.sources.set_sources([ct, mr])
+    assert widget.settings.take_config(LIMITS).intensity == ("dtype", "percentiles")
+
+
+def test_a_new_layer_of_an_old_name_has_no_choice_yet(widget, viewer, pair):
+    widget.settings.intensity.mode.value = "one by one"
+    widget.settings.intensity._each[1].value = "dtype"
+    viewer.layers.remove("MR")
+    viewer.add_image(pair[1], name="MR")
+    widget.sources.set_sources(viewer.layers)
+    assert widget.settings.take_config(LIMITS).intensity == ("auto", "auto")
+
+
+def test_numbers_have_a_point_whatever_the_system_writes(request, viewer, make_widget):
+    from qtpy.QtCore import QLocale
+    from qtpy.QtWidgets import QAbstractSpinBox
+
+    request.addfinalizer(lambda: QLocale.setDefault(QLocale.c()))
+    QLocale.setDefault(QLocale("de_DE"))
+    widget = make_widget(viewer, learning_rate=0.02, iterations=12_345)
+    texts = [box.text() for box in widget.native.findChildren(QAbstractSpinBox)]
+    assert len(texts) > 10
+    assert not [text for text in texts if "," in text]
+    assert widget.settings.fields["iterations"].native.text() == "12345"
+    assert "12345" not in widget.settings.fields["learning_rate"].value
+    box = widget.settings.intensity.low.native
+    box.lineEdit().setText("2.5")
+    box.interpretText()
+    assert widget.settings.intensity.get_percentiles()[0] == 2.5
 
 
 def test_devices_are_added_when_they_are_known(form):

@@ -1,9 +1,10 @@
 """The fields that say how source values become [0, 1]."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from magicgui.widgets import ComboBox, Container, FloatSpinBox
 from magicgui.widgets.bases import Widget
+from napari.layers import Layer
 from qtpy.QtWidgets import QAbstractSpinBox
 
 from napari_dip_fusion.config import INTENSITY_MODES, FusionConfig, Intensity, Window
@@ -31,10 +32,11 @@ class IntensityForm(Container[Widget]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._names: list[str] = []
+        self._sources: list[tuple[Hashable, str]] = []
         self._each: list[ComboBox] = []
-        # By name: a source that is ticked again finds what was chosen for it.
-        self._chosen: dict[str, str] = {}
+        # By the layer and not by its name, which may change or go to another one. A source that
+        # is ticked again finds what was chosen for it.
+        self._chosen: dict[Hashable, str] = {}
         self.mode = ComboBox(
             choices=[*INTENSITY_MODES, CONTRAST_LIMITS, PER_SOURCE],
             label="Intensity",
@@ -62,10 +64,12 @@ class IntensityForm(Container[Widget]):
         for box, value in zip((self.low, self.high), config.percentiles, strict=True):
             show_number(box, value)
 
-    def set_sources(self, names: Sequence[str]) -> None:
-        """Offer a choice for each of the sources with these names."""
-        if list(names) != self._names:
-            self._names = list(names)
+    def set_sources(self, layers: Sequence[Layer]) -> None:
+        """Offer a choice for each of these layers."""
+        # No layer is held, whose pixels would stay in memory with it.
+        sources = [(layer.unique_id, layer.name) for layer in layers]
+        if sources != self._sources:
+            self._sources = sources
             self._show_each()
 
     def get_percentiles(self) -> Window:
@@ -92,25 +96,25 @@ class IntensityForm(Container[Widget]):
         )
 
     def _show_each(self) -> None:
-        """Show one row a source, with what was chosen for that name before."""
+        """Show one row a source, with what was chosen for that layer before."""
         for box in self._each:
             self.remove(box)
         self._each = []
         if self.mode.value == PER_SOURCE:
-            self._each = [self._make_source_box(name) for name in self._names]
+            self._each = [self._make_source_box(*source) for source in self._sources]
             self.extend(self._each)
             # magicgui has measured the labels anew.
             align_labels(self)
 
-    def _make_source_box(self, name: str) -> ComboBox:
+    def _make_source_box(self, layer_id: Hashable, name: str) -> ComboBox:
         box = ComboBox(
             choices=[*INTENSITY_MODES, CONTRAST_LIMITS],
-            value=self._chosen.get(name, INTENSITY_MODES[0]),
+            value=self._chosen.get(layer_id, INTENSITY_MODES[0]),
             label=cut_middle(name, _MOST_LETTERS),
             tooltip=f"{name}\n{_describe_modes([CONTRAST_LIMITS])}",
         )
         # Connected before the container is, as above.
-        box.changed.connect(lambda mode: self._chosen.update({name: mode}))
+        box.changed.connect(lambda mode: self._chosen.update({layer_id: mode}))
         return box
 
 

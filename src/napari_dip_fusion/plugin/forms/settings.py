@@ -264,5 +264,5 @@ def _spans_decades(setting: Setting) -> bool:
 def _describe(setting: Setting) -> str:
     """Return the tooltip of a setting: its help, range and default."""
     low, high = setting.minimum, setting.maximum
-    allowed = "" if low is None else f"\n{low:g} to {high:,g}."
+    allowed = "" if low is None else f"\n{low:g} to {high:.12g}."
     return f"{setting.help}{allowed} Default: {setting.default}."
