@@ -101,6 +101,27 @@ def test_metrics_of_a_layer_that_knows_its_sources(qtbot, tiny, viewer, opened, 
     assert widget.metrics.scores["fused MR + CT"] == pytest.approx(stored)
 
 
+def test_the_sources_of_a_result_are_known_whatever_they_are_called(
+    qtbot, tiny, viewer, opened, until_idle, pair
+):
+    run("widget")
+    opened().fuse()
+    until_idle(opened())
+    ct, mr, fused = viewer.layers
+    ct.name, mr.name, ct.name = "x", "CT", "MR"
+    viewer.add_image(pair[0], name="PET")
+    opened().sources.set_sources([])
+    viewer.layers.selection = {fused}
+    run("metrics")
+    assert [layer.name for layer in opened().sources.get_sources()] == ["MR", "CT"]
+    viewer.layers.remove(ct)
+    ct_again = viewer.add_image(pair[0], name="MR")
+    from napari_dip_fusion.plugin.layers.layer_record import find_sources
+
+    assert find_sources(viewer, fused) == []
+    assert ct_again in viewer.layers
+
+
 def test_metrics_of_a_layer_of_any_origin(qtbot, viewer, opened, pair):
     viewer.add_image(pair[0] // 2 + pair[1] // 2, name="mine")
     viewer.layers.selection = set(viewer.layers)

@@ -5,6 +5,7 @@ from napari.utils.notifications import notification_manager
 from napari_dip_fusion.fusion import Done, Preview
 from napari_dip_fusion.methods.baselines import BASELINES
 from napari_dip_fusion.metrics import METRICS
+from napari_dip_fusion.plugin.running.scores import Scores
 
 
 def scored(qtbot, widget, rows):
@@ -51,7 +52,7 @@ def test_nothing_is_read_or_estimated_again_after_a_run(
     monkeypatch.setattr(scores, "estimate_gains", None)
     widget.metrics.all_metrics.value = True
     for press in (widget.panel.fuse_button, widget.panel.continue_button):
-        widget.metrics.show_scores({}, ())
+        widget.metrics.show_scores(Scores((), {}), ())
         press.native.click()
         until_idle(widget)
         scored(qtbot, widget, 4)
@@ -242,6 +243,28 @@ def test_levels_of_a_pyramid_can_be_chosen(make_widget, viewer, pair, until_idle
     fused = viewer.layers["fused CT + MR"]
     assert fused.data.shape == (16, 20)
     assert fused.scale.tolist() == [2, 2]
+
+
+def test_the_levels_follow_the_data_of_the_reference(make_widget, viewer, pair, until_idle):
+    viewer.layers.clear()
+    for name, image in zip(("CT", "MR"), pair, strict=True):
+        levels = [np.kron(image, np.ones((2, 2), np.uint8)), image, image[::2, ::2]]
+        viewer.add_image(levels, name=name, multiscale=True)
+    widget = make_widget(viewer)
+    widget.sources.set_sources(viewer.layers)
+    box = widget.sources.level_box
+    box.value = 2
+    for layer in viewer.layers:
+        layer.data = layer.data[1:]
+    assert [box.native.itemText(i) for i in range(box.native.count())] == [
+        "auto",
+        "0 (32 x 40)",
+        "1 (16 x 20)",
+    ]
+    assert box.value == "auto"
+    widget.panel.fuse_button.native.click()
+    until_idle(widget)
+    assert viewer.layers["fused CT + MR"].data.shape == (32, 40)
 
 
 def test_color_stays_color(make_widget, viewer, pair, until_idle):

@@ -9,6 +9,7 @@ from napari.layers import Layer
 
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import Control, FusionResult, fuse
+from napari_dip_fusion.plugin.layers.layer_record import note_sources
 from napari_dip_fusion.plugin.layers.result_layers import (
     ROLE,
     add_fused_layer,
@@ -121,7 +122,8 @@ def fuse_layers(
         add_fused_layer(viewer, image, name, place, metadata={ROLE: "consensus"})
     # The fused image is the last, and so the topmost.
     metadata = make_metadata(result.record, result.metrics, place)
-    add_fused_layer(viewer, result.image, name_fused(names), place, metadata=metadata)
+    fused = add_fused_layer(viewer, result.image, name_fused(names), place, metadata=metadata)
+    note_sources(fused, plan.layer_ids)
     return result
 
 

@@ -22,7 +22,7 @@ from napari_dip_fusion.plugin.layers.subscriptions import Subscriptions
 from napari_dip_fusion.sources.resample import INTERPOLATIONS
 
 # Events after which layers may no longer lie on one grid, or other planes of them are shown.
-_MOVES = ("scale", "translate", "rotate", "shear", "affine", "units", "data", "projection_mode")
+_MOVES = ("scale", "translate", "rotate", "shear", "affine", "units", "projection_mode")
 _SETTLE_MS = 50
 # Images that are opened or dropped together come one after the other, each as it is read.
 _TOGETHER_MS = 1000
@@ -252,6 +252,7 @@ class SourceList(Container[Widget]):
             if layer not in self._following:
                 followed = self._following[layer] = Subscriptions()
                 followed.connect(layer.events.name, self._respond_to_name)
+                followed.connect(layer.events.data, self._respond_to_data)
                 for name in _MOVES:
                     followed.connect(getattr(layer.events, name), self._settle)
 
@@ -265,6 +266,11 @@ class SourceList(Container[Widget]):
                 self.list.rename(i, layer.name)
         self._show_choices()
         self._respond_to_choice()
+
+    def _respond_to_data(self) -> None:
+        # Other data have other levels.
+        self._show_levels()
+        self._settle()
 
     def _respond_to_choice(self) -> None:
         self.choice_changed.emit()

@@ -1,12 +1,21 @@
 """What the run record in a layer's metadata says: settings and sources."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Layer
 
 from napari_dip_fusion.config import FusionConfig
+
+# The sources of the layers that were fused in this session, all by the ids that napari gives them:
+# names may change, and metadata go into files, where ids would mean nothing.
+_sources: dict[Hashable, tuple[Hashable, ...]] = {}
+
+
+def note_sources(fused: Layer, sources: Sequence[Hashable]) -> None:
+    """Remember by their ``unique_id`` the layers that a layer was fused of."""
+    _sources[fused.unique_id] = tuple(sources)
 
 
 def get_record(layer: Layer) -> Mapping[str, Any] | None:
@@ -42,7 +51,11 @@ def find_sources(viewer: ViewerModel, fused: Layer) -> list[Layer]:
     record = get_record(fused)
     if record is None:
         return []
-    # By name, for records outlive the layers that they tell of.
+    present = {layer.unique_id: layer for layer in viewer.layers}
+    known = _sources.get(fused.unique_id)
+    if known is not None:
+        return [present[x] for x in known] if set(known) <= set(present) else []
+    # Of a layer from a file: by name, for records outlive the layers that they tell of.
     names = [source["name"] for source in record["sources"]]
     layers = {layer.name: layer for layer in viewer.layers}
     return [layers[name] for name in names] if set(names) <= set(layers) else []

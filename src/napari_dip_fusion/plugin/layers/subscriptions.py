@@ -11,10 +11,10 @@ class Subscriptions:
     """
 
     def __init__(self) -> None:
-        self._pairs: list[tuple[Any, Callable[[], None]]] = []
+        self._pairs: list[tuple[Any, Callable[..., None]]] = []
 
-    def connect(self, emitter: Any, callback: Callable[[], None]) -> None:
-        """Call a bound method, without arguments, at each event of a napari emitter."""
+    def connect(self, emitter: Any, callback: Callable[..., None]) -> None:
+        """Call a bound method at each event of a napari emitter."""
         # napari holds bound methods weakly, and calls them with the event only if they take it.
         emitter.connect(callback)
         self._pairs.append((emitter, callback))

@@ -1,6 +1,6 @@
 """One comparison from its start to its end: worker, layers, results."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -8,6 +8,7 @@ from napari import Viewer
 from napari.layers import Image
 from qtpy.QtCore import QObject
 
+from napari_dip_fusion.plugin.layers.layer_record import note_sources
 from napari_dip_fusion.plugin.layers.placement import Placement
 from napari_dip_fusion.plugin.layers.result_layers import add_fused_layer, make_metadata
 from napari_dip_fusion.plugin.running.active_runs import refuse_second_run
@@ -51,6 +52,7 @@ class ComparisonSession(Session):
     def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:
         super().__init__(viewer, parent)
         self._names: tuple[str, ...] = ()
+        self._layer_ids: tuple[Hashable, ...] = ()
         self._place: Placement | None = None
         self.results: list[MethodResult] = []
         self.left_out: list[MethodLeftOut] = []
@@ -75,6 +77,7 @@ class ComparisonSession(Session):
         self.results, self.left_out = [], []
         # Not the plan, which holds the pixels of the sources.
         self._names, self._place = plan.names, plan.place
+        self._layer_ids = plan.layer_ids
         self._run(plan, partial(run_methods, entries=entries, which=which))
 
     def abandon(self) -> str:
@@ -108,6 +111,7 @@ class ComparisonSession(Session):
             self._place,
             metadata=make_metadata(event.record, event.metrics, self._place),
         )
+        note_sources(layer, self._layer_ids)
         # A row of the table; its image lives as long as its layer.
         self.results.append(MethodResult(event.entry, event.metrics, event.seconds, layer))
 

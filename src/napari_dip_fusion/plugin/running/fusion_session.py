@@ -9,6 +9,7 @@ from qtpy.QtCore import QObject
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import Done, FusionResult, Preview, continue_fuse, iter_fuse
 from napari_dip_fusion.plugin.layers.fused_layer import FusedLayer
+from napari_dip_fusion.plugin.layers.layer_record import note_sources
 from napari_dip_fusion.plugin.layers.result_layers import name_fused, name_network
 from napari_dip_fusion.plugin.running.active_runs import refuse_second_run
 from napari_dip_fusion.plugin.running.plan import Plan
@@ -173,6 +174,8 @@ class FusionSession(Session):
         if not isinstance(event, Discarded) and event.result is not None:
             self.fused.finish(event.result)
             self.result = event.result
+            if self.plan is not None and self.fused.layer is not None:
+                note_sources(self.fused.layer, self.plan.layer_ids)
         elif self.result is not None:
             # A continuation came to nothing: its network has moved on, the image goes back.
             if self.fused.in_viewer:

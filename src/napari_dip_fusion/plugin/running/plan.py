@@ -1,6 +1,6 @@
 """The one description of a run: what is read, how, and where results go."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,6 +30,8 @@ class Plan:
     ----------
     names, paths : tuple of str
         Of the source layers; the path is None for a layer that came from no file.
+    layer_ids : tuple of Hashable
+        The ``unique_id`` of the source layers, which stays when names change.
     reference : str
         Name of the layer whose grid the results take.
     config : FusionConfig
@@ -72,6 +74,7 @@ class Plan:
     place: Placement
     readers: tuple[PlaneReader, ...] = ()
     layers: tuple[Image, ...] = ()
+    layer_ids: tuple[Hashable, ...] = ()
     resampled: bool = False
     multiscale: bool = False
     point: tuple[float, ...] | None = None
@@ -166,6 +169,7 @@ def make_plan(
         place=place_result(target, dims, level=level, thick=thick),
         readers=tuple(readers),
         layers=tuple(layers),
+        layer_ids=tuple(layer.unique_id for layer in layers),
         resampled=bool(report.resampled),
         # The files hold all levels, of which the run takes one.
         multiscale=any(layer.multiscale for layer in [*layers, target]),
