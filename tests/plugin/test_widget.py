@@ -76,14 +76,14 @@ def test_a_run_that_ended_holds_no_sources(widget, until_idle):
 
 
 def test_the_copies_name_the_layers_of_the_run(widget, viewer, pair, until_idle):
-    button = widget.fuse_tab.script_button
+    button = widget.fuse_tab.code.script_button
     assert button.tooltip == "Python code for napari: a run of the ticked layers as set now."
     widget.panel.fuse_button.native.click()
     until_idle(widget)
     viewer.add_image(pair[0], name="PET")
     widget.sources.set_sources([viewer.layers["MR"], viewer.layers["PET"]])
     assert button.tooltip == "Python code for napari: the last run, of CT + MR."
-    widget.fuse_tab.copy_script()
+    widget.fuse_tab.code.copy_script()
     assert widget.panel.message.value == "copied to the clipboard: the last run, of CT + MR"
 
 

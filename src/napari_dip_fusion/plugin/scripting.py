@@ -20,6 +20,7 @@ from napari_dip_fusion.plugin.layers.result_layers import (
     show_consensus,
 )
 from napari_dip_fusion.plugin.running.plan import make_plan
+from napari_dip_fusion.plugin.running.provenance import read_sources
 from napari_dip_fusion.prior.devices import resolve_device
 
 
@@ -111,8 +112,9 @@ def fuse_layers(
     # Python's warnings and not napari's: a script may have no window to show them in.
     for text in plan.warnings:
         warnings.warn(text, stacklevel=2)
-    planes = [reader.read() for reader in plan.readers]
-    result = fuse(planes, settings, control=control, notes=plan.notes)
+    planes, provenance = read_sources(plan)
+    notes = {**plan.notes, **provenance.notes}
+    result = fuse(planes, settings, control=control, notes=notes)
     names, place = plan.names, plan.place
     if gains and result.gains is not None:
         add_gain_layers(viewer, result.gains, names, place, base_gains=result.base_gains)

@@ -5,11 +5,11 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.plugin.layers.layer_origin import get_origins
 from napari_dip_fusion.plugin.layers.layer_report import check_layers
 from napari_dip_fusion.plugin.layers.placement import place_result
 from napari_dip_fusion.plugin.layers.plane_reader import (
     get_contrast_windows,
-    get_paths,
     make_plane_readers,
 )
 from napari_dip_fusion.plugin.layers.planes import (
@@ -547,13 +547,19 @@ def test_contrast_limits_as_intensity_windows():
     assert get_contrast_windows(layers) == ((0, 1), (0, 255), (0.25, 0.5))
 
 
-def test_paths_of_layers(tmp_path):
+def test_where_layers_say_that_they_came_from(tmp_path):
     from napari.layers._source import layer_source
 
     viewer, layers = viewer_with(noise(20, 30))
-    with layer_source(path=str(tmp_path / "a.png")):
-        layers.append(viewer.add_image(noise(20, 30)))
-    assert get_paths(layers) == (None, str(tmp_path / "a.png"))
+    with layer_source(path=str(tmp_path / "a.png"), reader_plugin="napari"):
+        place = {"scale": (2, 3), "translate": (4, 5), "units": ("mm", "mm")}
+        layers.append(viewer.add_image(noise(20, 30), **place))
+    nowhere, origin = get_origins(layers)
+    assert nowhere is None
+    assert (origin.path, origin.plugin) == (tmp_path / "a.png", "napari")
+    np.testing.assert_array_equal(origin.affine, [[2, 0, 4], [0, 3, 5], [0, 0, 1]])
+    assert origin.units == ("mm", "mm")
+
 
 
 # The reference where none is chosen.

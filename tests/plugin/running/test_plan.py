@@ -3,7 +3,7 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_dip_fusion import FusionConfig
-from napari_dip_fusion.plugin.running.plan import make_plan
+from napari_dip_fusion.plugin.running.plan import make_plan, name_as_now
 
 CONFIG = FusionConfig()
 
@@ -23,9 +23,8 @@ def flat(pair):
 def test_a_plan_of_flat_layers_on_one_grid(flat):
     viewer, layers = flat
     plan = make_plan(layers, layers[1], viewer.dims, CONFIG)
-    assert (plan.names, plan.paths, plan.reference) == (("A", "B"), (None, None), "B")
+    assert (plan.names, plan.origins, plan.reference) == (("A", "B"), (None, None), "B")
     assert plan.shape == (32, 40)
-    assert plan.is_whole_files
     assert (plan.point, plan.order) == (None, None)
     np.testing.assert_array_equal(plan.readers[0].read().data, layers[0].data)
 
@@ -54,17 +53,15 @@ def test_a_plan_without_layers_can_still_be_run(flat):
     np.testing.assert_array_equal(plan.readers[1].read().data, layers[1].data)
 
 
-def test_resampled_layers_and_levels_are_not_what_the_files_hold(flat, pair):
+def test_resampled_layers_and_levels(flat, pair):
     viewer, layers = flat
     layers[1].translate = (2, 0)
     plan = make_plan(layers, None, viewer.dims, CONFIG)
     assert plan.resampled
-    assert not plan.is_whole_files
     levels = [[image, image[::2, ::2]] for image in pair]
     viewer, layers = make_viewer(*levels)
     plan = make_plan(layers, None, viewer.dims, CONFIG, level=1)
     assert (plan.multiscale, plan.level, plan.shape) == (True, 1, (16, 20))
-    assert not plan.is_whole_files
 
 
 def test_the_sliders_say_what_plane_of_a_volume_is_meant(pair):
@@ -73,7 +70,16 @@ def test_the_sliders_say_what_plane_of_a_volume_is_meant(pair):
     plan = make_plan(layers, None, viewer.dims, CONFIG)
     assert plan.point[0] == 2
     assert plan.order == (0, 1, 2)
-    assert not plan.is_whole_files
+
+
+def test_a_plan_can_be_told_in_the_names_of_now(flat):
+    viewer, layers = flat
+    plan = make_plan(layers, layers[1], viewer.dims, CONFIG)
+    layers[0].name, layers[1].name = "x", "A"
+    renamed = name_as_now(plan, viewer)
+    assert (renamed.names, renamed.reference) == (("x", "A"), "A")
+    viewer.layers.remove("A")
+    assert name_as_now(plan, viewer).names == ("x", "B")
 
 
 def test_layers_that_do_not_fit_have_no_plan(flat):

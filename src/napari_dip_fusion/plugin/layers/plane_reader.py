@@ -1,12 +1,11 @@
-"""What a run reads of layers: planes, contrast limits, files."""
+"""What a run reads of layers: planes and contrast limits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from napari.components import Dims
-from napari.layers import Image, Layer
+from napari.layers import Image
 
 from napari_dip_fusion.plugin.layers.planes import (
     Matrix,
@@ -58,8 +57,8 @@ class PlaneReader:
         Returns
         -------
         Source
-            The plane in the layer's own values, with its name and file, on the
-            pixels of the reference's plane; see :func:`.resample_source`.
+            The plane in the layer's own values, with its name, on the pixels of the
+            reference's plane; see :func:`.resample_source`.
 
         Raises
         ------
@@ -129,7 +128,6 @@ def _make_source(layer: Image, dims: Dims, target: Plane, units: Units, level: i
 
     No pixels are read: the data may be an array of dask or zarr.
     """
-    path = layer.source.path
     grid = find_grid(layer, dims, target, units, level)
     data = layer.data[level] if layer.multiscale else layer.data
     return Source(
@@ -139,7 +137,6 @@ def _make_source(layer: Image, dims: Dims, target: Plane, units: Units, level: i
         units=tuple(str(unit) for unit in units[-layer.ndim :]),
         name=layer.name,
         rgb=bool(layer.rgb),
-        path=None if path is None else Path(path),
     )
 
 
@@ -149,11 +146,6 @@ def get_contrast_windows(layers: Sequence[Image]) -> tuple[tuple[float, float], 
     Color layers, which napari draws without limits, give the range of their type.
     """
     return tuple(_get_contrast_window(layer) for layer in layers)
-
-
-def get_paths(layers: Sequence[Layer]) -> tuple[str | None, ...]:
-    """Return the files that layers came from, None for those without."""
-    return tuple(None if x.source.path is None else str(x.source.path) for x in layers)
 
 
 def _get_contrast_window(layer: Image) -> tuple[float, float]:

@@ -1,13 +1,26 @@
 """A run as code: a script for a napari session, or a command for a terminal."""
 
 import shlex
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import FusionResult
-from napari_dip_fusion.io.claimed import is_claimed
 from napari_dip_fusion.plugin.running.plan import Plan
+from napari_dip_fusion.plugin.running.provenance import Opening, Provenance
+
+_NEEDS_FILES = (
+    '"""Repeats a fusion: paste it into the console of napari, or run it with python.',
+    "",
+    "Run with python it opens napari, fuses, and ends when the window is closed.",
+    '"""',
+)
+_NEEDS_LAYERS = (
+    '"""Repeats a fusion: paste it into the console of the napari that has the layers.',
+    "",
+    "No file holds all of them as they were fused.",
+    '"""',
+)
 
 # Settings that have an option of their own on the command line; the others go by --set.
 _OPTIONS = ("iterations", "seed", "device")
@@ -44,57 +57,53 @@ def describe_run(plan: Plan, *, made: bool) -> str:
     return f"the last run, of {layers}" if made else f"a run of {layers} as set now"
 
 
-def write_script(plan: Plan) -> str:
+def write_script(plan: Plan, provenance: Provenance) -> str:
     """Return Python code that repeats a run on the layers of a napari session.
 
-    Layers that came from files are opened if the session does not have them.
+    Layers that a file holds as they were fused are opened if the session does not have them.
     """
     lines = [
-        '"""Repeats a fusion; run it with python, or in the console of napari."""',
+        *(_NEEDS_LAYERS if None in provenance.openings else _NEEDS_FILES),
         "",
         "import napari",
         "",
         "from napari_dip_fusion.plugin import fuse_layers",
         "",
-        # In napari's console there is a viewer, in a process of its own there is none.
-        "viewer = napari.current_viewer() or napari.Viewer()",
+        "# In napari's console there is a viewer, in a process of its own there is none.",
+        "viewer = napari.current_viewer()",
+        "alone = viewer is None",
+        "if alone:",
+        "    viewer = napari.Viewer()",
+        *_write_openings(plan, provenance),
+        *_write_view(plan),
+        "result = fuse_layers(",
+        "    viewer,",
+        f"    {list(plan.names)!r},",
+        *(f"    {key}={value!r}," for key, value in _list_arguments(plan).items()),
+        ")",
+        "print(result.metrics)",
+        "if alone:",
+        "    # Shows the window, with the fused layer on top, until it is closed.",
+        "    napari.run()",
+        "",
     ]
-    for name, path in zip(plan.names, plan.paths, strict=True):
-        lines += _write_opening(name, path, several=plan.paths.count(path) > 1)
-    lines += _write_view(plan)
-    lines += ["fuse_layers(", "    viewer,", f"    {list(plan.names)!r},"]
-    lines += [f"    {k}={v!r}," for k, v in _list_arguments(plan).items()]
-    return "\n".join([*lines, ")", ""])
+    return "\n".join(lines)
 
 
-def write_command(plan: Plan) -> str:
+def write_command(plan: Plan, provenance: Provenance) -> str:
     """Return a command for a terminal that repeats a run on the layers' files.
 
     Raises
     ------
     ValueError
-        If the files do not hold what was fused.
+        If no command reads what was fused.
     """
-    missing = [n for n, p in zip(plan.names, plan.paths, strict=True) if p is None]
-    if missing:
-        raise ValueError(
-            f"{', '.join(missing)} came from no file, so no command can repeat this; save the "
-            "layers and open them again, or copy the script"
-        )
-    # The command reads files whole, and takes each for one source.
-    paths = [Path(p) for p in plan.paths if p is not None]
-    if len(set(paths)) < len(paths) or any(map(_holds_several, paths)):
-        raise ValueError(
-            "these layers share a file with others, which the command cannot repeat; copy the "
-            "script instead"
-        )
-    if not plan.is_whole_files:
-        raise ValueError(
-            "these layers are slices, levels or on different grids, which the command cannot "
-            "repeat; copy the script instead"
-        )
+    if provenance.choice is None:
+        raise ValueError(provenance.reason)
     config = plan.config
-    parts = ["dip-fusion", "fuse", *map(str, plan.paths), "-o", "fused.tif"]
+    paths = [str(opening.path) for opening in provenance.openings if opening is not None]
+    parts = ["dip-fusion", "fuse", *paths, "-o", provenance.output]
+    parts += _list_choices(provenance.choice, resampled=plan.resampled)
     parts += ["--preset", config.preset_name]
     for name, value in _list_changes(config).items():
         # The option is repeated for each source; --set has no way to write windows.
@@ -108,24 +117,50 @@ def write_command(plan: Plan) -> str:
     return shlex.join(parts)
 
 
-def _write_opening(name: str, path: str | None, *, several: bool) -> list[str]:
-    if path is None:
-        return [f"# {name!r} must be a layer of the viewer"]
-    # napari's own reader claims some of our formats too, so the reader is named.
-    ours = ", plugin='napari-dip-fusion'" if is_claimed(Path(path)) else ""
-    # One name for all layers of a file would hide which of them is meant.
-    named = "" if several or _holds_several(Path(path)) else f", name={name!r}"
+def _list_choices(choice: Mapping[str, Any], *, resampled: bool) -> list[str]:
+    parts = [f"--channel={channel}" for channel in choice["channel"]]
+    if choice["plane"] is not None:
+        parts += ["--slice", choice["plane"]]
+    if choice["level"] is not None:
+        parts += ["--level", str(choice["level"])]
+    # Where it matters it is said, whatever the command takes by itself.
+    if choice["reference"] or resampled:
+        parts += ["--reference", str(choice["reference"])]
+    if choice["interpolation"] != "linear":
+        parts += ["--interpolation", choice["interpolation"]]
+    return parts
+
+
+def _write_openings(plan: Plan, provenance: Provenance) -> list[str]:
+    lines = []
+    files: dict[tuple[Any, str], list[tuple[str, Opening]]] = {}
+    for name, opening in zip(plan.names, provenance.openings, strict=True):
+        if opening is None:
+            # Not even a file that it came from is named: it holds something else.
+            lines.append(f"# {name!r} must be a layer of the viewer: no file holds it as fused")
+        else:
+            files.setdefault((opening.path, opening.plugin), []).append((name, opening))
+    for (path, plugin), members in files.items():
+        lines += _write_opening(path.as_posix(), plugin, members)
+    return lines
+
+
+def _write_opening(path: str, plugin: str, members: list[tuple[str, Opening]]) -> list[str]:
+    """Return the lines that open a file if one of the layers that it holds is missing."""
+    # The reader is named: napari's own reader claims some of our formats too.
+    how = f"{path!r}, plugin={plugin!r}"
+    names = [name for name, _ in members]
+    if len(members) == 1 and members[0][1].count == 1:
+        return [
+            f"if {names[0]!r} not in viewer.layers:",
+            f"    viewer.open({how}, name={names[0]!r})",
+        ]
+    # A file names its layers itself, and may hold more of them.
     return [
-        f"if {name!r} not in viewer.layers:",
-        f"    viewer.open({Path(path).as_posix()!r}{named}{ours})",
+        f"if any(name not in viewer.layers for name in {names!r}):",
+        f"    opened = viewer.open({how})",
+        *(f"    opened[{opening.index}].name = {name!r}" for name, opening in members),
     ]
-
-
-def _holds_several(path: Path) -> bool:
-    """Tell whether opening a path may add several layers, each with a name of its own."""
-    # Bundles and records name their images themselves, and folders may hold many.
-    several = path.name.lower().endswith((".fusion.ome.tif", ".record.json"))
-    return several or (path.is_dir() and path.suffix.lower() != ".zarr")
 
 
 def _write_view(plan: Plan) -> list[str]:

@@ -13,6 +13,7 @@ from napari_dip_fusion.plugin.layers.layer_record import note_sources
 from napari_dip_fusion.plugin.layers.result_layers import name_fused, name_network
 from napari_dip_fusion.plugin.running.active_runs import refuse_second_run
 from napari_dip_fusion.plugin.running.plan import Plan
+from napari_dip_fusion.plugin.running.provenance import Provenance, read_sources
 from napari_dip_fusion.plugin.running.run_events import (
     Discarded,
     Failed,
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 class FusionSession(Session):
     """Runs one fusion at a time, and shows its images in one layer.
 
-    It reports RunEvents; what an event changes in the layer is done before it is reported.
+    It reports RunEvents, and before them the Provenance of its sources; what an event changes in
+    the layer is done before it is reported.
 
     Attributes
     ----------
@@ -153,7 +155,7 @@ class FusionSession(Session):
             fused.finish(result)
         return f"earlier result put back: {told}"
 
-    def _take(self, event: RunEvent, control: RunControl) -> RunEvent:
+    def _take(self, event: RunEvent | Provenance, control: RunControl) -> RunEvent | Provenance:
         assert self.fused is not None
         if isinstance(event, Preview):
             # From here on the worker may send the next one.
@@ -211,15 +213,17 @@ class FusionSession(Session):
             )
 
 
-def _fuse_planes(plan: Plan, control: RunControl) -> "Iterator[Event]":
+def _fuse_planes(plan: Plan, control: RunControl) -> "Iterator[Event | Provenance]":
     """Read the planes and fuse them; runs in the worker thread."""
-    planes = [reader.read() for reader in plan.readers]
-    return iter_fuse(
+    planes, provenance = read_sources(plan)
+    # Known even if the run comes to nothing: its code may be wanted.
+    yield provenance
+    yield from iter_fuse(
         planes,
         plan.config,
         control=control,
         preview_rate=plan.preview_rate,
         # For Continue.
         keep_state=True,
-        notes=plan.notes,
+        notes={**plan.notes, **provenance.notes},
     )

@@ -4,15 +4,15 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from napari.components import Dims
+from napari.components import Dims, ViewerModel
 from napari.layers import Image, Layer
 
 from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.plugin.layers.layer_origin import LayerOrigin, get_origins
 from napari_dip_fusion.plugin.layers.layer_report import check_layers
 from napari_dip_fusion.plugin.layers.placement import Placement, place_result
 from napari_dip_fusion.plugin.layers.plane_reader import (
     PlaneReader,
-    get_paths,
     make_plane_readers,
 )
 from napari_dip_fusion.plugin.layers.planes import choose_level, find_finest, find_world_units
@@ -28,8 +28,10 @@ class Plan:
 
     Attributes
     ----------
-    names, paths : tuple of str
-        Of the source layers; the path is None for a layer that came from no file.
+    names : tuple of str
+        Of the source layers.
+    origins : tuple of LayerOrigin or None
+        Where the source layers say that they came from; None for those that came from no file.
     layer_ids : tuple of Hashable
         The ``unique_id`` of the source layers, which stays when names change.
     reference : str
@@ -66,7 +68,7 @@ class Plan:
     """
 
     names: tuple[str, ...]
-    paths: tuple[str | None, ...]
+    origins: tuple[LayerOrigin | None, ...]
     reference: str
     config: FusionConfig
     level: int
@@ -88,11 +90,6 @@ class Plan:
     def shape(self) -> tuple[int, int]:
         """The size of the images to fuse, in pixels."""
         return self.readers[0].to_shape
-
-    @property
-    def is_whole_files(self) -> bool:
-        """Whether the files hold exactly what is fused: 2-D images on one grid."""
-        return self.point is None and not self.multiscale and not self.resampled
 
     @property
     def notes(self) -> dict[str, Any]:
@@ -161,7 +158,7 @@ def make_plan(
     thick = {name: planes for name, planes in found if planes is not None}
     return Plan(
         names=tuple(layer.name for layer in layers),
-        paths=get_paths(layers),
+        origins=get_origins(layers),
         reference=target.name,
         config=config,
         level=level,
@@ -186,3 +183,12 @@ def _get_margins(dims: Dims) -> tuple[tuple[float, ...], tuple[float, ...]]:
     # Plain numbers, which a script can be written with.
     left, right = ([float(x) for x in margin] for margin in (dims.margin_left, dims.margin_right))
     return tuple(left), tuple(right)
+
+
+def name_as_now(plan: Plan, viewer: ViewerModel) -> Plan:
+    """Return a plan with the names that its layers have by now, as far as they are there."""
+    present = {layer.unique_id: layer.name for layer in viewer.layers}
+    pairs = zip(plan.layer_ids, plan.names, strict=True)
+    names = tuple(present.get(layer_id, name) for layer_id, name in pairs)
+    reference = dict(zip(plan.names, names, strict=True)).get(plan.reference, plan.reference)
+    return replace(plan, names=names, reference=reference)

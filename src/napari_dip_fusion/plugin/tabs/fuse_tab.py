@@ -3,19 +3,18 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from magicgui.widgets import Container, PushButton
 from magicgui.widgets.bases import Widget
 from napari import Viewer
 from napari.layers import Image
 from napari.utils.notifications import show_error
-from qtpy.QtWidgets import QApplication
 
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import Done, GainsReady, estimate_gains
 from napari_dip_fusion.fusion.memory import may_run_network
 from napari_dip_fusion.methods import METHODS
-from napari_dip_fusion.plugin.forms.layout import make_row
 from napari_dip_fusion.plugin.forms.native_widget import NativeWidget, make_collapsible, make_line
 from napari_dip_fusion.plugin.forms.planner import Planner
 from napari_dip_fusion.plugin.layers.layer_record import find_config
@@ -27,18 +26,13 @@ from napari_dip_fusion.plugin.layers.result_layers import (
     show_consensus,
 )
 from napari_dip_fusion.plugin.running.active_runs import has_active_run
-from napari_dip_fusion.plugin.running.export import (
-    describe_run,
-    pin_config,
-    write_command,
-    write_script,
-)
 from napari_dip_fusion.plugin.running.forecast import Forecast, describe_need
 from napari_dip_fusion.plugin.running.fusion_session import FusionSession
 from napari_dip_fusion.plugin.running.plan import Plan
 from napari_dip_fusion.plugin.running.run_events import Failed, RunEvent
 from napari_dip_fusion.plugin.running.scores import Scores, score_layers, score_result
 from napari_dip_fusion.plugin.running.tasks import Tasks
+from napari_dip_fusion.plugin.tabs.code_buttons import CodeButtons
 from napari_dip_fusion.plugin.tabs.metrics_table import MetricsTable
 from napari_dip_fusion.plugin.tabs.plane_finder import PlaneFinder
 from napari_dip_fusion.plugin.tabs.run_panel import RunPanel
@@ -71,7 +65,6 @@ class FuseTab(Container[Widget]):
         self._tasks = Tasks(self)
         self._planner = planner
         self._torch_problem = ""
-        self._last_plan: Plan | None = None
         # The sources whose gain maps are being computed.
         self._gains_of: tuple[str, ...] = ()
         self._scoring = 0
@@ -82,10 +75,12 @@ class FuseTab(Container[Widget]):
         self.metrics = MetricsTable()
         self.forecast = Forecast()
         self.plane_finder = PlaneFinder(viewer)
+        self.code = CodeButtons(viewer, planner, self.session)
         self._build()
         self.panel.fuse_wanted.connect(self.fuse)
         self.panel.network_wanted.connect(partial(self.fuse, network="always"))
         self.panel.gains_wanted.connect(self.add_gain_maps)
+        self.code.told.connect(self.panel.message.say)
         self.metrics.wanted.connect(self.compute_metrics)
         self.metrics.metrics_changed.connect(self._repeat_scores)
         self.session.reported.connect(self._report)
@@ -93,6 +88,7 @@ class FuseTab(Container[Widget]):
         self.forecast.changed.connect(self.update_ready)
         self.closers: tuple[Callable[[], None], ...] = (
             self._tasks.close,
+            self.code.close_tasks,
             self.forecast.close,
             self.session.close,
             self.panel.progress.close_activity,
@@ -110,9 +106,7 @@ class FuseTab(Container[Widget]):
         except ValueError as error:
             self.panel.message.say(str(error))
             return
-        # Kept even if the run is discarded: the user may want its script.
-        self._last_plan = plan.drop_data()
-        self._name_copies(describe_run(plan, made=True))
+        self.code.begin(plan)
         self.panel.begin(plan.config.fit.iterations, afresh=True)
 
     def add_gain_maps(self) -> None:
@@ -148,14 +142,6 @@ class FuseTab(Container[Widget]):
             score_layers, plan.drop_layers(), images, self.metrics.all_metrics.get_names()
         )
         self._start_scoring(call, plan.names, layers)
-
-    def copy_script(self) -> None:
-        """Put a script on the clipboard that repeats the last run, or would make the next."""
-        self._copy(write_script)
-
-    def copy_command(self) -> None:
-        """Put a command on the clipboard that repeats the last run, or would make the next."""
-        self._copy(write_command)
 
     def recall_settings(self) -> None:
         """Show the settings that the selected layer was fused with."""
@@ -217,16 +203,11 @@ class FuseTab(Container[Widget]):
     # -- building -------------------------------------------------------------
 
     def _build(self) -> None:
-        self.script_button = PushButton(text="Copy as script")
-        self.command_button = PushButton(text="Copy as command")
-        self._name_copies("a run of the ticked layers as set now")
         self.recall_button = PushButton(
             text="Settings of the selected layer",
             tooltip="Show the settings that the selected fused layer was made with, as its run "
             "record has them.",
         )
-        self.script_button.changed.connect(self.copy_script)
-        self.command_button.changed.connect(self.copy_command)
         self.recall_button.changed.connect(self.recall_settings)
         self.folded_metrics = make_collapsible("Metrics", self.metrics)
         self.margins = (0, 0, 0, 0)
@@ -236,17 +217,12 @@ class FuseTab(Container[Widget]):
                 make_line(),
                 self.panel,
                 self.plane_finder,
-                make_row(self.script_button, self.command_button),
+                self.code,
                 self.recall_button,
                 make_line(),
                 NativeWidget(self.folded_metrics),
             ]
         )
-
-    def _name_copies(self, run: str) -> None:
-        """Say in the tooltips what the buttons copy, whatever is ticked since."""
-        self.script_button.tooltip = f"Python code for napari: {run}."
-        self.command_button.tooltip = f"A command for a terminal, on the files: {run}."
 
     # -- results ----------------------------------------------------------------
 
@@ -313,18 +289,6 @@ class FuseTab(Container[Widget]):
         add_gain_layers(self._viewer, maps, plan.names, plan.place, base_gains=base)
         name = name_consensus(plan.names)
         add_fused_layer(self._viewer, image, name, plan.place, metadata={ROLE: "consensus"})
-
-    def _copy(self, write: Callable[[Plan], str]) -> None:
-        made = self._last_plan is not None
-        try:
-            plan = self._last_plan or self._planner.take()
-            config = pin_config(plan.config, self.session.result if made else None)
-            text = write(replace(plan, config=config))
-        except ValueError as error:
-            self.panel.message.say(str(error))
-            return
-        QApplication.clipboard().setText(text)
-        self.panel.message.say(f"copied to the clipboard: {describe_run(plan, made=made)}")
 
 
 def _estimate_gains(plan: Plan) -> GainsReady:

@@ -1,0 +1,293 @@
+"""Which files hold what a run reads of layers, proved by reading them again.
+
+A layer says where it came from, but not whether it is still what came from there: an edit in
+place makes no event, and most edits come before anybody listens.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import npe2
+import numpy as np
+from napari.layers.utils.stack_utils import split_channels
+from napari.utils.transforms import Affine
+
+from napari_dip_fusion.io import read_images
+from napari_dip_fusion.io.claimed import is_claimed
+from napari_dip_fusion.io.silence import silence_warnings
+from napari_dip_fusion.plugin.layers.layer_origin import LayerOrigin
+from napari_dip_fusion.plugin.layers.plane_reader import PlaneReader
+from napari_dip_fusion.plugin.layers.planes import Matrix
+from napari_dip_fusion.plugin.running.plan import Plan
+from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.grid import resample_to_reference
+from napari_dip_fusion.sources.parts import choose_image, choose_level, find_stacked_axes
+from napari_dip_fusion.sources.units import abbreviate_unit
+
+OWN_PLUGIN = "napari-dip-fusion"
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How napari opens a file so that one of its layers is what was fused.
+
+    Attributes
+    ----------
+    path : Path
+    plugin : str
+        The plugin that reads it.
+    index : int
+        Which of the layers that are opened is meant.
+    count : int
+        How many layers are opened.
+    """
+
+    path: Path
+    plugin: str
+    index: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What is proved of the files of a run's sources.
+
+    Attributes
+    ----------
+    openings : tuple of Opening or None
+        For each source the file that holds it as it was fused; None where none does.
+    choice : mapping or None
+        The options with which the command reads from these files, bit for bit, what was fused:
+        channel, plane, level, reference and interpolation. None if there are none.
+    output : str
+        A name for the file that the command writes, in a format that holds its place.
+    reason : str
+        Why there is no choice, and what to do.
+    """
+
+    openings: tuple[Opening | None, ...]
+    choice: Mapping[str, Any] | None = None
+    output: str = "fused.tif"
+    reason: str = ""
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """The entries of a run record by which the command can replay it."""
+        return {} if self.choice is None else {"choice": dict(self.choice)}
+
+
+def read_sources(plan: Plan) -> tuple[list[Source], Provenance]:
+    """Read the planes of a plan, and find out which files hold them; for a worker thread.
+
+    Returns
+    -------
+    planes : list of Source
+        Each with the path of its file only if that is proved.
+    provenance : Provenance
+    """
+    planes = [reader.read() for reader in plan.readers]
+    provenance = _trace(plan, planes)
+    return [
+        plane.replace(path=None if opening is None else opening.path)
+        for plane, opening in zip(planes, provenance.openings, strict=True)
+    ], provenance
+
+
+def find_provenance(plan: Plan) -> Provenance:
+    """Return what :func:`read_sources` does, without the planes.
+
+    Where no layer came from a file, nothing is read.
+    """
+    return read_sources(plan)[1] if any(plan.origins) else _trace(plan, [])
+
+
+def _trace(plan: Plan, planes: Sequence[Source]) -> Provenance:
+    openings: list[Opening | None] = [None] * len(plan.origins)
+    files = _Files()
+    # Whatever was said of these files was said when they were opened.
+    with silence_warnings():
+        for i, (origin, plane) in enumerate(zip(plan.origins, planes, strict=False)):
+            if origin is not None:
+                openings[i] = files.find_opening(origin, plan.readers[i], plane)
+        missing = [n for n, x in zip(plan.names, openings, strict=True) if x is None]
+        if missing:
+            return Provenance(
+                tuple(openings),
+                reason=f"no file holds {', '.join(missing)} as fused, so no command can repeat "
+                "this; save the layers and open them again, or copy the script",
+            )
+        try:
+            choice, output = files.find_choice(plan, planes)
+        # Of files that the command cannot read, or not so that they fit together.
+        except Exception as error:
+            return Provenance(
+                tuple(openings),
+                reason=f"the command cannot read this ({error}); copy the script instead",
+            )
+    return Provenance(tuple(openings), choice, output)
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """A layer as a file gives it when it is opened again."""
+
+    levels: Sequence[Any]
+    affine: Matrix
+    units: tuple[str, ...]
+
+
+class _Files:
+    """Files that are read again, each once."""
+
+    def __init__(self) -> None:
+        self._images: dict[Path, list[Source]] = {}
+        self._opened: dict[tuple[Path, str], list[_Opened]] = {}
+
+    def find_opening(
+        self, origin: LayerOrigin, reader: PlaneReader, plane: Source
+    ) -> Opening | None:
+        """Return how a file is opened so that it gives a plane, None if it does not."""
+        try:
+            opened = self._open(origin.path, origin.plugin)
+            for index, layer in enumerate(opened):
+                placed = layer.units == origin.units and np.allclose(layer.affine, origin.affine)
+                if placed and _holds_plane(layer.levels, reader, plane):
+                    return Opening(origin.path, origin.plugin, index, len(opened))
+        # Readers of any plugin may raise anything; what cannot be read again is not proved.
+        except Exception:
+            return None
+        return None
+
+    def find_choice(self, plan: Plan, planes: Sequence[Source]) -> tuple[dict[str, Any], str]:
+        """Return the options with which the command reads the same planes, and its output."""
+        if plan.reference not in plan.names:
+            raise ValueError("the reference is none of the sources")
+        channels, images = [], []
+        for origin, reader, pixels in zip(plan.origins, plan.readers, planes, strict=True):
+            assert origin is not None
+            channel, image = self._find_channel(origin.path, reader, pixels)
+            channels.append(channel)
+            # As the command does: one level for all files.
+            images.append(choose_level(image, plan.level or None))
+        reference = plan.names.index(plan.reference)
+        plane = _write_plane(images[reference], plan)
+        choice = {
+            "channel": [] if not any(channels) else [channel or "0" for channel in channels],
+            "plane": plane,
+            "level": plan.level or None,
+            "reference": reference,
+            "interpolation": plan.interpolation,
+        }
+        read = resample_to_reference(
+            images, reference=reference, plane=plane, interpolation=plan.interpolation
+        )
+        pairs = zip(plan.names, read.arrays, planes, strict=True)
+        others = [name for name, array, plane in pairs if not _is_same(array, plane.data)]
+        if others:
+            raise ValueError(
+                f"by what the files say, {', '.join(others)} would be sampled at other places"
+            )
+        return choice, _name_output(read.place)
+
+    def _open(self, path: Path, plugin: str) -> list[_Opened]:
+        """Return the layers that a plugin makes of a file."""
+        if (path, plugin) not in self._opened:
+            # Our own reader makes one layer of each image, and the command needs these, too.
+            if plugin == OWN_PLUGIN and is_claimed(path) and path.suffix.lower() != ".json":
+                opened = [_open_image(image) for image in self._read(path)]
+            else:
+                found = npe2.read([str(path)], stack=False, plugin_name=plugin)
+                opened = [_open_layer(*layer) for data in found for layer in _split(data)]
+            self._opened[path, plugin] = opened
+        return self._opened[path, plugin]
+
+    def _read(self, path: Path) -> list[Source]:
+        if path not in self._images:
+            self._images[path] = read_images(path)
+        return self._images[path]
+
+    def _find_channel(
+        self, path: Path, reader: PlaneReader, plane: Source
+    ) -> tuple[str | None, Source]:
+        """Return the image of a file that holds a plane, and its channel if there are several."""
+        images = self._read(path)
+        for index, image in enumerate(images):
+            if not _holds_plane((image.data, *image.pyramid), reader, plane):
+                continue
+            if len(images) == 1:
+                return None, image
+            # An image may be named like the index of another one.
+            for channel in (str(index), image.name):
+                if choose_image(images, channel) is image:
+                    return channel, image
+        raise ValueError(f"{path.name} holds no such image")
+
+
+def _open_image(image: Source) -> _Opened:
+    return _Opened((image.data, *image.pyramid), image.affine, image.units)
+
+
+def _split(layer: Sequence[Any]) -> Sequence[Any]:
+    """Return the layers that napari makes of one entry of a reader, as data and arguments."""
+    data, arguments = layer[0], dict(layer[1]) if len(layer) > 1 else {}
+    if arguments.get("channel_axis") is None:
+        return [(data, arguments)]
+    return [entry[:2] for entry in split_channels(data, **arguments)]
+
+
+def _open_layer(data: Any, arguments: Mapping[str, Any]) -> _Opened:
+    levels = list(data) if isinstance(data, list | tuple) else [data]
+    ndim = len(levels[0].shape) - bool(arguments.get("rgb"))
+    parts = {key: arguments.get(key) for key in ("scale", "translate", "rotate", "shear")}
+    inner = Affine(**{k: v for k, v in parts.items() if v is not None}, ndim=ndim)
+    outer = arguments.get("affine")
+    outer = np.eye(ndim + 1) if outer is None else getattr(outer, "affine_matrix", outer)
+    units = arguments.get("units") or "pixel"
+    each = [units] * ndim if isinstance(units, str) else list(units)
+    return _Opened(
+        levels,
+        np.asarray(outer, dtype=np.float64) @ inner.affine_matrix,
+        tuple(abbreviate_unit(unit) for unit in each),
+    )
+
+
+def _holds_plane(levels: Sequence[Any], reader: PlaneReader, plane: Source) -> bool:
+    """Tell whether one of the levels of an image has the pixels of a plane."""
+    wanted = reader.source.data
+    for data in levels:
+        if tuple(data.shape) == tuple(wanted.shape) and data.dtype == wanted.dtype:
+            # The same way of sampling on the other pixels.
+            again = replace(reader, source=reader.source.replace(data=data)).read()
+            return _is_same(again.data, plane.data)
+    return False
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Tell whether two images are the same, bit for bit."""
+    one, other = np.asarray(one), np.asarray(other)
+    return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+
+
+def _name_output(place: Source) -> str:
+    """Return a name for a file at a place, which plain TIFF would drop."""
+    if set(place.units) <= {"pixel"} and np.array_equal(place.affine, np.eye(place.ndim + 1)):
+        return "fused.tif"
+    # An oblique plane has its place in NIfTI only.
+    is_nifti = place.path is not None and place.path.name.lower().endswith((".nii", ".nii.gz"))
+    return "fused.nii.gz" if is_nifti else "fused.ome.tif"
+
+
+def _write_plane(image: Source, plan: Plan) -> str | None:
+    """Return the plane of the reference in the words of the command, None if it has one only."""
+    indices = [index for index in plan.place.plane["slice"] if index is not None]
+    stacked = find_stacked_axes(image, longer_than=0)
+    if len(stacked) != len(indices):
+        # Axes of length one that one of the two does not have make no planes to choose from.
+        stacked, indices = find_stacked_axes(image), [i for i in indices if i > 0]
+    if len(stacked) != len(indices):
+        raise ValueError("it takes planes along y and x only, counted as in the file")
+    sizes = dict(zip(image.axes, image.shape, strict=True))
+    named = zip(stacked, indices, strict=True)
+    return ",".join(f"{axis}={index}" for axis, index in named if sizes[axis] > 1) or None
