@@ -116,6 +116,30 @@ def test_all_metrics_on_demand(tab, until_done):
     assert list(tab.table.rows[0].metrics) == list(METRICS)
 
 
+def test_all_metrics_of_a_comparison_that_was_made(qtbot, tab, viewer, until_done):
+    tab.run_button.native.click()
+    until_done(tab)
+    first = [dict(row.metrics) for row in tab.table.rows]
+    tab.all_metrics.value = True
+    qtbot.waitUntil(lambda: list(tab.table.rows[0].metrics) == list(METRICS), timeout=20_000)
+    assert len(tab.table.rows) == 3
+    assert "against CT, MR" in tab.table.status.value
+    tab.all_metrics.value = False
+    assert [dict(row.metrics) for row in tab.table.rows] == first
+    # What was not computed in time cannot be any more.
+    tab.run_button.native.click()
+    until_done(tab)
+    layers = [result.layer for result in tab.session.results]
+    viewer.layers.remove(layers[0])
+    tab.all_metrics.value = True
+    qtbot.waitUntil(lambda: len(tab.table.rows) == 2, timeout=20_000)
+    tab.table.table.cellClicked.emit(0, 0)
+    assert viewer.layers.selection.active == layers[1]
+    for layer in layers[1:]:
+        viewer.layers.remove(layer)
+    assert tab.session.prepared is None
+
+
 def test_the_own_settings_are_those_of_the_form(widget, tab, until_done):
     widget.settings.fields["iterations"].value = 4
     tab.methods.set_chosen(["dip-own"])

@@ -15,6 +15,7 @@ from napari_dip_fusion.comparison.events import Failure, Finished, SourceSet
 from napari_dip_fusion.comparison.runs import iter_compare
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.plugin.running.plan import Plan
+from napari_dip_fusion.plugin.running.provenance import read_sources
 from napari_dip_fusion.plugin.running.run_events import EVENT_INTERVAL, RunControl
 from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
 
@@ -92,7 +93,7 @@ class ComparisonEnded:
     stopped: bool
 
 
-ComparisonEvent = MethodProgress | MethodDone | MethodLeftOut | ComparisonEnded
+ComparisonEvent = PreparedSources | MethodProgress | MethodDone | MethodLeftOut | ComparisonEnded
 
 
 def get_comparable_settings(config: FusionConfig) -> dict[str, Any]:
@@ -132,11 +133,14 @@ def run_methods(
         If the sources cannot be read or prepared.
     """
     # Once for all methods, and here: what no method can fuse is one failure, and not one each.
+    planes, _ = read_sources(plan)
     prepared = prepare_sources(
-        [reader.read() for reader in plan.readers],
+        planes,
         intensity=plan.config.intensity,
         percentiles=plan.config.percentiles,
     )
+    # For metrics that are wanted later.
+    yield prepared
     for done, entry in enumerate(entries):
         yield MethodProgress(entry, done, 0.0)
         yield from _limit_progress(_run(entry, done, prepared, plan.config, which, control))

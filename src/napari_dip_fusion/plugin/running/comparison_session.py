@@ -3,9 +3,12 @@
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
+import numpy as np
 from napari import Viewer
 from napari.layers import Image
+from numpy.typing import NDArray
 from qtpy.QtCore import QObject
 
 from napari_dip_fusion.plugin.layers.layer_record import note_sources
@@ -22,7 +25,8 @@ from napari_dip_fusion.plugin.running.comparison_run import (
 )
 from napari_dip_fusion.plugin.running.plan import Plan
 from napari_dip_fusion.plugin.running.run_events import Discarded, Failed, RunControl
-from napari_dip_fusion.plugin.running.session import Session
+from napari_dip_fusion.plugin.running.session import Phase, Session
+from napari_dip_fusion.sources.prepare import PreparedSources
 
 
 @dataclass(eq=False)
@@ -33,6 +37,13 @@ class MethodResult:
     metrics: dict[str, float]
     seconds: float
     layer: Image | None
+
+    def get_image(self) -> NDArray[Any]:
+        """Return the image of the layer, without the axes along which it has one plane."""
+        assert self.layer is not None
+        # Nothing else has length 1: images have 8 x 8 pixels or more, and colors are three.
+        image: NDArray[Any] = np.squeeze(self.layer.data)
+        return image
 
 
 class ComparisonSession(Session):
@@ -47,6 +58,8 @@ class ComparisonSession(Session):
         What the methods of the last comparison have made.
     left_out : list of MethodLeftOut
         The methods of the last comparison that could not fuse its sources.
+    prepared : PreparedSources or None
+        The sources of the last comparison, as long as one of its images is there.
     """
 
     def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:
@@ -56,6 +69,7 @@ class ComparisonSession(Session):
         self._place: Placement | None = None
         self.results: list[MethodResult] = []
         self.left_out: list[MethodLeftOut] = []
+        self.prepared: PreparedSources | None = None
         self._events.connect(viewer.layers.events.removed, self._forget_removed)
 
     def start(self, plan: Plan, entries: Sequence[Entry], which: Sequence[str]) -> None:
@@ -74,7 +88,7 @@ class ComparisonSession(Session):
             If a fusion or a comparison runs already.
         """
         refuse_second_run()
-        self.results, self.left_out = [], []
+        self.results, self.left_out, self.prepared = [], [], None
         # Not the plan, which holds the pixels of the sources.
         self._names, self._place = plan.names, plan.place
         self._layer_ids = plan.layer_ids
@@ -94,7 +108,9 @@ class ComparisonSession(Session):
     def _take(
         self, event: ComparisonEvent | Failed | Discarded, control: RunControl
     ) -> ComparisonEvent | Failed | Discarded:
-        if isinstance(event, MethodDone):
+        if isinstance(event, PreparedSources):
+            self.prepared = event
+        elif isinstance(event, MethodDone):
             self._add(event)
         elif isinstance(event, MethodLeftOut):
             self.left_out.append(event)
@@ -121,3 +137,5 @@ class ComparisonSession(Session):
         for result in self.results:
             if result.layer is not None and result.layer not in self._viewer.layers:
                 result.layer = None
+        if self.phase is Phase.IDLE and not any(result.layer for result in self.results):
+            self.prepared = None

@@ -72,6 +72,13 @@ def score_result(result: FusionResult, which: Sequence[str]) -> Scores:
     return Scores((values,), _score_baselines(prepared, result.consensus, which))
 
 
+def score_images(
+    prepared: NDArray[Any], images: Sequence[NDArray[Any]], which: Sequence[str]
+) -> list[Values]:
+    """Score images in [0, 1] against prepared sources; runs in a worker thread."""
+    return [_score(prepared, scale_to_unit_range(image), which) for image in images]
+
+
 def _score_baselines(
     prepared: NDArray[Any], consensus: NDArray[Any] | None, which: Sequence[str]
 ) -> dict[str, Values]:

@@ -1,6 +1,7 @@
 """The tab that runs several methods and shows them side by side."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from magicgui.widgets import Container, PushButton
@@ -23,9 +24,11 @@ from napari_dip_fusion.plugin.running.comparison_run import (
     MethodLeftOut,
     MethodProgress,
 )
-from napari_dip_fusion.plugin.running.comparison_session import ComparisonSession
+from napari_dip_fusion.plugin.running.comparison_session import ComparisonSession, MethodResult
 from napari_dip_fusion.plugin.running.run_events import Discarded, Failed
+from napari_dip_fusion.plugin.running.scores import Values, score_images
 from napari_dip_fusion.plugin.running.session import Phase
+from napari_dip_fusion.plugin.running.tasks import Tasks
 from napari_dip_fusion.plugin.tabs.pair_view import PairView
 from napari_dip_fusion.plugin.tabs.run_progress import RunProgress
 from napari_dip_fusion.plugin.tabs.score_table import LEGEND, ScoreRow, ScoreTable
@@ -50,6 +53,8 @@ class CompareTab(Container[Widget]):
         self._viewer = viewer
         self._planner = planner
         self._notes: list[str] = []
+        self._tasks = Tasks(self)
+        self._shown: list[MethodResult] = []
         self._names: tuple[str, ...] = ()
         self._total = 0
         self._sources_ok = False
@@ -67,6 +72,7 @@ class CompareTab(Container[Widget]):
         self.session.noted.connect(self._add_note)
         self._show_phase()
         self.closers: tuple[Callable[[], None], ...] = (
+            self._tasks.close,
             self.session.close,
             self.pair.close_subscriptions,
             self.progress.close_activity,
@@ -85,6 +91,7 @@ class CompareTab(Container[Widget]):
             return
         # The list of sources may change during the run; the table is about these.
         self._names, self._total, self._notes = plan.names, len(entries), []
+        self._shown = []
         self.message.say("")
         self.table.show_rows([])
         self.table.status.say("")
@@ -93,7 +100,7 @@ class CompareTab(Container[Widget]):
 
     def show_result(self, index: int) -> None:
         """Show and select the layer of a row, in place of those of the other rows."""
-        chosen = self.session.results[index].layer
+        chosen = self._shown[index].layer
         if chosen is None:
             return
         # It would go on to show its own two layers.
@@ -115,6 +122,7 @@ class CompareTab(Container[Widget]):
 
     def _build(self) -> None:
         self.all_metrics = MetricsChoice()
+        self.all_metrics.changed.connect(self._respond_to_metrics)
         self.run_button = PushButton(
             text="Compare",
             tooltip="Fuse the chosen layers by each ticked method; each result is a new layer. "
@@ -192,18 +200,47 @@ class CompareTab(Container[Widget]):
             part = f", {event.part:.0%}" if event.part else ""
             self.running.value = f"{event.entry.label}{part}"
 
+    def _respond_to_metrics(self) -> None:
+        """Show the metrics that are chosen now, and compute those that were not yet."""
+        names, prepared = self.all_metrics.get_names(), self.session.prepared
+        lacking = [r for r in self.session.results if not set(names) <= set(r.metrics)]
+        there = [result for result in lacking if result.layer is not None]
+        if not there or prepared is None:
+            self._show_results()
+            return
+        self.table.status.say("computing")
+        call = partial(score_images, prepared.images, [r.get_image() for r in there], names)
+        self._tasks.start(call, CompareTab._take_metrics, there)
+
+    def _take_metrics(
+        self, results: Sequence[MethodResult], values: Sequence[Values] | Failed
+    ) -> None:
+        if isinstance(values, Failed):
+            self.table.status.say(values.message)
+            return
+        for result, more in zip(results, values, strict=True):
+            # What the run itself has computed stays.
+            result.metrics = {**more, **result.metrics}
+        self._show_results()
+
     def _show_results(self) -> None:
+        names = self.all_metrics.get_names()
+        results = self.session.results
+        # The image of a removed layer cannot be scored any more.
+        self._shown = [result for result in results if set(names) <= set(result.metrics)]
         rows = [
             ScoreRow(
                 result.entry.short,
-                result.metrics,
+                {name: result.metrics[name] for name in names},
                 seconds=result.seconds,
                 tip=f"{result.entry.label}: click to show it in place of the other results",
                 key=result.entry.key,
             )
-            for result in self.session.results
+            for result in self._shown
         ]
         self.table.show_rows(rows)
+        if not results:
+            return
         self.table.status.say(f"against {', '.join(self._names)}; higher is better, {LEGEND}")
 
     def _show_end(self, event: ComparisonEnded | Failed | Discarded) -> None:
