@@ -1,0 +1,59 @@
+"""Every button of the Fuse tab after every other one."""
+
+import pytest
+from qtpy.QtCore import QThreadPool
+
+ACTIONS = ("fuse", "continue", "metrics", "all metrics", "gains", "command", "recall")
+# What no action may end in, whatever came before it.
+FORBIDDEN = ("got 0", "not expected", "Traceback", "Error:", "None")
+
+
+@pytest.fixture
+def press(qtbot, widget, until_idle):
+    """Return a function that does one thing and waits until all of it is done."""
+    buttons = {
+        "fuse": widget.panel.fuse_button,
+        "continue": widget.panel.continue_button,
+        "metrics": widget.metrics.compute_button,
+        "gains": widget.panel.gains_button,
+        "command": widget.fuse_tab.code.command_button,
+        "recall": widget.fuse_tab.recall_button,
+    }
+
+    def act(action):
+        if action == "all metrics":
+            widget.metrics.all_metrics.value = not widget.metrics.all_metrics.value
+        elif not buttons[action].native.isHidden():
+            buttons[action].native.click()
+        until_idle(widget)
+        settled = ("computing", "computing the gain maps")
+        said = (widget.panel.message, widget.metrics.status)
+        qtbot.waitUntil(lambda: not any(x.value in settled for x in said), timeout=20_000)
+        QThreadPool.globalInstance().waitForDone(10_000)
+        for text in (widget.panel.message.value, widget.metrics.status.value):
+            assert not [word for word in FORBIDDEN if word in text], (action, text)
+
+    widget.panel.more.setValue(1)
+    return act
+
+
+@pytest.mark.parametrize("first", ACTIONS)
+def test_every_button_after_every_other(press, widget, viewer, first):
+    widget.settings.fields["band_sigma"].value = 0
+    press("fuse")
+    for second in ACTIONS:
+        press(first)
+        press(second)
+    viewer.layers.selection = {viewer.layers["fused CT + MR"]}
+    press(first)
+    press("metrics")
+    assert "fused CT + MR" in widget.metrics.scores
+
+
+@pytest.mark.parametrize("gone", ["CT", "fused CT + MR"])
+def test_every_button_after_a_layer_is_gone(press, widget, viewer, gone):
+    press("fuse")
+    viewer.layers.remove(gone)
+    for action in ACTIONS:
+        press(action)
+        assert gone not in widget.metrics.scores or gone in viewer.layers
