@@ -126,7 +126,7 @@ def test_the_record_of_a_layer_is_replayed(opened, make_widget, until_idle, tmp_
 
 
 def test_a_stopped_run_is_repeated_as_long_as_it_was(qtbot, opened, make_widget, until_idle):
-    widget = make_widget(opened, iterations=100_000, patience=10_000)
+    widget = make_widget(opened, iterations=100_000, patience=10_000, network="always")
     widget.panel.fuse_button.native.click()
     qtbot.waitUntil(lambda: widget.panel.progress.native.value() > 0, timeout=20_000)
     widget.panel.stop_button.native.click()
@@ -224,7 +224,7 @@ def test_the_command_takes_the_plane_of_a_volume_and_resamples(
 ):
     open_volumes(opened, tmp_path, pair)
     opened.dims.set_current_step(0, 1)
-    widget = make_widget(opened)
+    widget = make_widget(opened, network="always")
     widget.sources.set_reference(opened.layers["MR"])
     widget.sources.interpolation_box.value = interpolation
     before = copied(widget, widget.fuse_tab.code.command_button)
