@@ -35,8 +35,13 @@ def opened(viewer, pair, tmp_path, npe2pm):
     return viewer
 
 
+def find_fused(viewer):
+    # Of a volume, the plane is a part of the name.
+    return next(x for x in reversed(viewer.layers) if x.name.startswith("fused CT + MR"))
+
+
 def fused(viewer):
-    return viewer.layers["fused CT + MR"].data
+    return find_fused(viewer).data
 
 
 @pytest.fixture
@@ -232,7 +237,7 @@ def test_the_command_takes_the_plane_of_a_volume_and_resamples(
     until_idle(widget)
     text = copied(widget, widget.fuse_tab.code.command_button)
     assert text == before
-    index = opened.layers["fused CT + MR"].metadata["dip_fusion"]["plane"]["slice"][0]
+    index = find_fused(opened).metadata["dip_fusion"]["plane"]["slice"][0]
     words = shlex.split(text)
     assert words[words.index("-o") + 1] == "fused.nii.gz"
     assert words[words.index("--slice") + 1] == f"z={index}"
@@ -240,7 +245,7 @@ def test_the_command_takes_the_plane_of_a_volume_and_resamples(
     assert ("--interpolation" in words) == (interpolation == "nearest")
     np.testing.assert_array_equal(run_copied(text), fused(opened)[0])
     # So does a replay of the record.
-    record = opened.layers["fused CT + MR"].metadata["dip_fusion"]["record"]
+    record = find_fused(opened).metadata["dip_fusion"]["record"]
     (tmp_path / "old.record.json").write_text(json.dumps(record))
     again = run_copied(f"dip-fusion fuse --replay {tmp_path / 'old.record.json'} -o again.nii")
     np.testing.assert_array_equal(again, fused(opened)[0])
