@@ -561,7 +561,6 @@ def test_where_layers_say_that_they_came_from(tmp_path):
     assert origin.units == ("mm", "mm")
 
 
-
 # The reference where none is chosen.
 
 

@@ -72,6 +72,10 @@ class ProjectedPlanes:
         self.dtype = self._project(np.ones((1,) * len(self.shape), data.dtype)).dtype
         self.ndim = len(self.shape)
 
+    def repeat(self, data: Any) -> "ProjectedPlanes":
+        """Return the same planes of other data as one."""
+        return ProjectedPlanes(data, self._thick)
+
     def __getitem__(self, index: tuple[slice | int, ...]) -> NDArray[Any]:
         parts = list(index) + [slice(None)] * (self.ndim - len(index))
         for axis, (low, high) in self._thick.planes.items():

@@ -20,6 +20,7 @@ from napari_dip_fusion.io.silence import silence_warnings
 from napari_dip_fusion.plugin.layers.layer_origin import LayerOrigin
 from napari_dip_fusion.plugin.layers.plane_reader import PlaneReader
 from napari_dip_fusion.plugin.layers.planes import Matrix
+from napari_dip_fusion.plugin.layers.thick_slice import ProjectedPlanes
 from napari_dip_fusion.plugin.running.plan import Plan
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.grid import resample_to_reference
@@ -256,7 +257,9 @@ def _open_layer(data: Any, arguments: Mapping[str, Any]) -> _Opened:
 def _holds_plane(levels: Sequence[Any], reader: PlaneReader, plane: Source) -> bool:
     """Tell whether one of the levels of an image has the pixels of a plane."""
     wanted = reader.source.data
-    for data in levels:
+    for level in levels:
+        # Of a thick slice, the same planes are one again.
+        data = wanted.repeat(level) if isinstance(wanted, ProjectedPlanes) else level
         if tuple(data.shape) == tuple(wanted.shape) and data.dtype == wanted.dtype:
             # The same way of sampling on the other pixels.
             again = replace(reader, source=reader.source.replace(data=data)).read()
