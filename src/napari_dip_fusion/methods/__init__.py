@@ -24,8 +24,9 @@ __all__ = ["METHODS", "Method", "fuse_stack", "fuse_with"]
 Floats = NDArray[np.float32]
 
 
-# Bytes that temporaries take for each source, however large the images are.
-_WORK_SPACE = 60e6
+# Bytes that temporaries take for each source: so many a pixel, but never more than so many in all,
+# since large images are cut into strips.
+_WORK_SPACE_OF_PIXEL, _WORK_SPACE = 240, 60e6
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,9 @@ class Method:
     def estimate_memory(self, shape: tuple[int, int], count: int) -> int:
         """Return the bytes that a run on so many sources of a shape (M, N) needs."""
         once, each = self.memory
-        values = shape[0] * shape[1] * (once + each * count)
-        return int(4 * values + _WORK_SPACE * count + self.work_space)
+        pixels = shape[0] * shape[1]
+        temporaries = min(_WORK_SPACE_OF_PIXEL * pixels, _WORK_SPACE) * count
+        return int(4 * pixels * (once + each * count) + temporaries + self.work_space)
 
     def load(self) -> Callable[..., Floats]:
         """Import the leaf function and return it.

@@ -14,8 +14,7 @@ from napari_dip_fusion.sensor.consensus import consensus_weight
 from napari_dip_fusion.sensor.denoising import denoise, filter_wiener, remove_speckle
 from napari_dip_fusion.sensor.noise import (
     compute_clipped_mean,
-    estimate_noise,
-    estimate_speckle,
+    estimate_white_and_speckle,
     is_clipped,
     undo_clipping,
 )
@@ -219,9 +218,8 @@ class _CleanSource:
 
 def _find_noise(image: Floats) -> SourceNoise:
     checkpoint()
-    # Speckle first: it would pass for white noise of its mean strength.
-    speckle = estimate_speckle(image)
-    return SourceNoise(speckle=speckle) if speckle else SourceNoise(white=estimate_noise(image))
+    white, speckle = estimate_white_and_speckle(image)
+    return SourceNoise(white=white, speckle=speckle)
 
 
 def _clean_source(image: Floats, noise: SourceNoise, own: OwnPixels | None) -> _CleanSource:

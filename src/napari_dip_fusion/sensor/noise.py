@@ -35,6 +35,23 @@ _FEW = 16
 _CLIPPED_SHARE = 0.02
 
 
+def estimate_white_and_speckle(image: Floats) -> tuple[float, float]:
+    """Return what :func:`estimate_noise` and :func:`estimate_speckle` do, measured once.
+
+    Parameters
+    ----------
+    image : ndarray of shape (M, N), float32 in [0, 1]
+
+    Returns
+    -------
+    white, speckle : float
+        At most one is above 0: speckle would pass for white noise of its mean strength.
+    """
+    sigmas, means = _measure_blocks(image)
+    speckle = _find_speckle(sigmas, means)
+    return (0.0, speckle) if speckle else (_find_white(sigmas), 0.0)
+
+
 def estimate_noise(image: Floats) -> float:
     """Return the standard deviation of the white noise in an image.
 
@@ -59,9 +76,7 @@ def estimate_noise(image: Floats) -> float:
     .. [1] J. Immerkaer, "Fast Noise Variance Estimation", Computer Vision and Image
        Understanding 64(2), 1996, doi:10.1006/cviu.1996.0060.
     """
-    sigmas, _ = _measure_blocks(image)
-    sigma = float(np.quantile(sigmas, _QUANTILE)) / _QUANTILE_BIAS
-    return sigma if sigma >= NEGLIGIBLE else 0.0
+    return _find_white(_measure_blocks(image)[0])
 
 
 def estimate_speckle(image: Floats) -> float:
@@ -79,7 +94,15 @@ def estimate_speckle(image: Floats) -> float:
         correlation above 0.6), and varies less in proportion to it than by
         itself; below 0.05 speckle is not looked for.
     """
-    sigmas, means = _measure_blocks(image)
+    return _find_speckle(*_measure_blocks(image))
+
+
+def _find_white(sigmas: Doubles) -> float:
+    sigma = float(np.quantile(sigmas, _QUANTILE)) / _QUANTILE_BIAS
+    return sigma if sigma >= NEGLIGIBLE else 0.0
+
+
+def _find_speckle(sigmas: Doubles, means: Doubles) -> float:
     if len(sigmas) < _FEW or not means.all():
         return 0.0
     low, median, high = np.quantile(sigmas / means, (0.25, 0.5, 0.75))

@@ -510,7 +510,7 @@ def test_gain_layers_can_be_compared():
     viewer, layers = viewer_with(noise(5, 20, 30), noise(5, 20, 30), scale=(2, 1, 1))
     place = place_result(layers[0], viewer.dims)
     added = add_gain_layers(viewer, noise(2, 20, 30), ["L0", "L1"], place)
-    assert [layer.name for layer in added] == ["L0 gain", "L1 gain"]
+    assert [layer.name for layer in added] == ["L0 gain slice 2", "L1 gain slice 2"]
     for layer in added:
         assert tuple(layer.contrast_limits) == (0, 1)
         assert layer.colormap.name == "viridis"

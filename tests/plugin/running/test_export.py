@@ -476,7 +476,8 @@ def test_the_script_shows_the_same_thick_slice():
             margins=((1.0, 0.0, 0.0), (2.0, 0.0, 0.0)),
             projections={"CT": "max", "MR": "none"},
             resampled=True,
-        )
+        ),
+        FILES,
     )
     for line in (
         "viewer.dims.margin_left = (1.0, 0.0, 0.0)",

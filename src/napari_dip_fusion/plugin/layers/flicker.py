@@ -2,6 +2,7 @@
 
 from napari import Viewer
 from napari.layers import Image
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_dip_fusion.plugin.layers.subscriptions import Subscriptions
@@ -91,7 +92,9 @@ class Flicker(QObject):
         if self._pair is None:
             return False
         self._pair = None
-        self._timer.stop()
+        # At the exit of a script, Qt may have taken its timers away before this is called.
+        if isalive(self._timer):
+            self._timer.stop()
         self._events.close()
         # Nothing is put back twice, and no removed layer is held in memory.
         before, self._before = self._before, []

@@ -40,8 +40,9 @@ def show_plane(viewer: Viewer, layer: Image) -> None:
     dims.ndisplay = 2
     if set(dims.displayed) != set(spanned):
         dims.order = (*(a for a in range(dims.ndim) if a not in spanned), *spanned)
-    # The center of the only pixel along each of the other axes.
-    place = compute_world_affine(layer, dims)[:-1, -1]
+    # The center of the only pixel along each of the other axes, in the numbers of the sliders.
+    units = layer.units if dims.units is None else dims.units
+    place = compute_world_affine(layer, units)[:-1, -1]
     for axis in _find_still(layer):
         dims.set_point(axis + offset, float(place[axis]))
     layer.visible = True

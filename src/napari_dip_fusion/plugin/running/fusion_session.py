@@ -203,6 +203,7 @@ class FusionSession(Session):
         """Respond to a removal of the fused layer, if it is gone."""
         if self.fused is None or not self.fused.removed:
             return
+        self._drop_network_layer()
         if self.phase is Phase.IDLE:
             self.forget()
             self.phase_changed.emit()

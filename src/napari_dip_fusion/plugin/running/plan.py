@@ -94,12 +94,7 @@ class Plan:
     @property
     def notes(self) -> dict[str, Any]:
         """What a run record says beside settings and sources: the plane, and whose it is."""
-        notes: dict[str, Any] = {"plane": self.place.plane}
-        # The number of a reference that is no source would mean another image.
-        if self.names.count(self.reference) == 1:
-            number = self.names.index(self.reference)
-            notes["choice"] = {"reference": number, "interpolation": self.interpolation}
-        return notes
+        return {"plane": self.place.plane}
 
     def drop_layers(self) -> "Plan":
         """Return the plan without layers, as threads other than the GUI's may have it."""
