@@ -150,6 +150,9 @@ class DipFusionWidget(Container[Widget]):
             for line in filter(None, told):
                 # Not while napari takes the dock apart: Qt would crash when the program exits.
                 QTimer.singleShot(0, partial(show_warning, f"DIP Fusion: {line}"))
+            # Nobody owns it now. Left until the program exits, its plot would outlive Qt's
+            # application, and crash the process.
+            self.native.deleteLater()
         self._docked = parent is not None
 
     # -- following the viewer ---------------------------------------------------
