@@ -434,7 +434,7 @@ def test_images_that_were_given_out_may_be_changed() -> None:
 
 
 def test_a_run_that_cannot_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "measure_free_memory", lambda device: 10**6)
+    monkeypatch.setattr(memory, "measure_free_memory", lambda device: 10**5)
     with pytest.raises(
         ValueError, match=r"33x47 pixels with width 32 need about .* GB, but cpu has"
     ):

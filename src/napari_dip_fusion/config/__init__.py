@@ -186,8 +186,8 @@ class FusionConfig(Settings):
 
         Examples
         --------
-        >>> FusionConfig.preset("quality", seed=4, width=48).describe_preset()
-        'quality with width=48, seed=4'
+        >>> FusionConfig.preset("paper", seed=4, width=48).describe_preset()
+        'paper with width=48, seed=4'
         """
         changes = ", ".join(f"{name}={value}" for name, value in self.changes().items())
         return f"{self.preset_name} with {changes}" if changes else self.preset_name

@@ -160,3 +160,13 @@ def test_compared_images_come_to_the_unit_range(image, largest):
     gray = scale_to_unit_range(image)
     assert gray.shape == (8, 8)
     assert gray.max() == pytest.approx(largest)
+
+
+def test_a_line_that_wraps_does_not_cover_the_table(qtbot, widget):
+    widget.native.window().show()
+    widget.folded_metrics.expand(animate=False)
+    names = [f"sub-0{i} ses-0{i} acq-highres run-{i} T1w of the brain" for i in range(4)]
+    widget.metrics.show_scores(Scores((), SCORES), names)
+    label, table = widget.metrics.status.native, widget.metrics.table
+    qtbot.waitUntil(lambda: label.height() >= label.heightForWidth(label.width()) > 0)
+    assert not label.geometry().intersects(table.geometry())

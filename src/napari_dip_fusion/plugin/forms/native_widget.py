@@ -1,9 +1,15 @@
 """Qt widgets that magicgui has no word for, as parts of its containers."""
 
+from typing import Any
+
 from magicgui.backends._qtpy.widgets import QBaseWidget
 from magicgui.widgets.bases import Widget
-from qtpy.QtWidgets import QFrame, QWidget
+from qtpy.QtCore import QEvent, QObject
+from qtpy.QtWidgets import QFrame, QSizePolicy, QWidget
 from superqt import QCollapsible
+
+# Qt's own largest height, QWIDGETSIZE_MAX.
+_UNLIMITED = 16_777_215
 
 
 class NativeWidget(Widget):
@@ -23,6 +29,31 @@ class NativeWidget(Widget):
         super().__init__(widget_type=QBaseWidget, backend_kwargs={"qwidg": get_native})
 
 
+class _Folded(QCollapsible):
+    """A collapsible part that is as high as its texts are when they wrap."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # superqt lets it be as high as its size hint, which takes texts for ones that do not wrap.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
+        self.toggled.connect(self._give_room)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        """Give room anew where the content has changed its size, or wants to."""
+        done = bool(super().eventFilter(watched, event))
+        if event.type() in (QEvent.Type.Resize, QEvent.Type.LayoutRequest):
+            self._give_room()
+        return done
+
+    def _give_room(self) -> None:
+        content = self.content()
+        if self.isExpanded():
+            content.setMaximumHeight(_UNLIMITED)
+            content.setMinimumHeight(max(content.heightForWidth(content.width()), 0))
+        else:
+            content.setMinimumHeight(0)
+
+
 def make_line() -> NativeWidget:
     """Return a horizontal line between two parts of the widget."""
     line = QFrame()
@@ -32,7 +63,7 @@ def make_line() -> NativeWidget:
 
 def make_collapsible(title: str, content: Widget) -> QCollapsible:
     """Return a part of the widget that is folded away under its title."""
-    folded = QCollapsible(title, collapsedIcon="▶", expandedIcon="▼")
+    folded = _Folded(title, collapsedIcon="▶", expandedIcon="▼")
     # Unfolding step by step would paint the window, canvas and all, at each step.
     folded.setDuration(0)
     folded.layout().setContentsMargins(0, 0, 0, 0)
