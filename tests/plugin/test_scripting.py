@@ -171,11 +171,11 @@ def test_a_layer_of_which_nothing_is_seen_is_a_warning_before_the_run(viewer):
     viewer.layers["MR"].units = "m"
     with (
         pytest.warns(UserWarning, match="next to nothing is seen of MR"),
-        pytest.warns(UserWarning, match=r"MR \(source 1\) is nearly constant here"),
+        pytest.warns(UserWarning, match=r"MR is nearly constant here"),
     ):
         fuse_layers(viewer, ["CT", "MR"], gains=False, method="average")
     viewer.layers["MR"].units = "mm"
-    with pytest.warns(UserWarning, match=r"MR \(source 1\) is nearly constant here"):
+    with pytest.warns(UserWarning, match=r"MR is nearly constant here"):
         fuse_layers(
             viewer,
             ["CT", "MR"],

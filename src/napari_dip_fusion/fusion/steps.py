@@ -278,8 +278,8 @@ def _warn_of_flat_sources(prepared: PreparedSources) -> None:
     for number in find_flat_sources(prepared):
         low, high = prepared.windows[number]
         warnings.warn(
-            f"{prepared.descriptions[number]['name']} (source {number}) is nearly constant here "
-            f"in its intensity window, {low:g} to {high:g}: next to nothing of it will be seen",
+            f"{prepared.descriptions[number]['name']} is nearly constant here in its intensity "
+            f"window, {low:g} to {high:g}: next to nothing of it will be seen",
             stacklevel=2,
         )
 
