@@ -1,8 +1,11 @@
+import threading
+
 import numpy as np
 from magicgui.widgets import Container
 from napari.utils.notifications import notification_manager
 
 from napari_dip_fusion.fusion import Done, Preview
+from napari_dip_fusion.interruption import checkpoint
 from napari_dip_fusion.methods.baselines import BASELINES
 from napari_dip_fusion.metrics import METRICS
 from napari_dip_fusion.plugin.running.scores import Scores
@@ -386,3 +389,26 @@ def test_the_record_of_a_result_says_whose_grid_it_has(widget, viewer, until_idl
     assert record["plane"]["reference"] == "MR"
     # No file holds these layers, so that there is nothing to choose from them.
     assert "choice" not in record
+
+
+def test_gain_maps_can_be_stopped(qtbot, widget, viewer, monkeypatch):
+    from napari_dip_fusion.fusion import steps
+
+    begun, go_on = threading.Event(), threading.Event()
+
+    def find(*arguments, **options):
+        begun.set()
+        go_on.wait(20)
+        checkpoint()
+        raise AssertionError("nobody stopped this")
+
+    monkeypatch.setattr(steps, "analyze", find)
+    button = widget.panel.gains_button
+    button.native.click()
+    assert button.text == "Stop gain maps"
+    assert begun.wait(20)
+    button.native.click()
+    go_on.set()
+    qtbot.waitUntil(lambda: button.text == "Gain maps", timeout=10_000)
+    assert widget.panel.message.value == "stopped before there was an image; nothing was kept"
+    assert [layer.name for layer in viewer.layers] == ["CT", "MR"]

@@ -183,7 +183,10 @@ def needs_network(config: FusionConfig, noisy: bool) -> bool:
 
 
 def estimate_gains(
-    sources: Sequence[ArrayLike | Source] | PreparedSources, config: FusionConfig | None = None
+    sources: Sequence[ArrayLike | Source] | PreparedSources,
+    config: FusionConfig | None = None,
+    *,
+    control: Control | None = None,
 ) -> GainsReady:
     """Return the gains and the consensus image of sources, without fusing them.
 
@@ -191,17 +194,21 @@ def estimate_gains(
 
     Parameters
     ----------
-    sources, config
+    sources, config, control
         As for :func:`fuse`.
 
     Raises
     ------
     ValueError
         If sources or settings cannot be used; the message says what to do.
+    StoppedError
+        If it was stopped.
     """
     config = FusionConfig() if config is None else config
+    control = Control() if control is None else control
     prepared = _prepare(sources, config)
-    analysis = analyze(prepared.images, config, own_pixels=prepared.own_pixels)
+    with control.watch():
+        analysis = analyze(prepared.images, config, own_pixels=prepared.own_pixels)
     return _describe_gains(prepared, analysis)
 
 

@@ -12,7 +12,7 @@ from napari.layers import Image
 from napari.utils.notifications import show_error
 
 from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.fusion import Done, GainsReady, estimate_gains
+from napari_dip_fusion.fusion import Control, Done, GainsReady, estimate_gains
 from napari_dip_fusion.fusion.memory import may_run_network
 from napari_dip_fusion.methods import METHODS
 from napari_dip_fusion.plugin.forms.native_widget import NativeWidget, make_collapsible, make_line
@@ -65,8 +65,9 @@ class FuseTab(Container[Widget]):
         self._tasks = Tasks(self)
         self._planner = planner
         self._torch_problem = ""
-        # The sources whose gain maps are being computed.
+        # The sources whose gain maps are being computed, and what stops them.
         self._gains_of: tuple[str, ...] = ()
+        self._gains_control = Control()
         self._scoring = 0
         self._result_is_scored = False
         self.settings = planner.settings
@@ -110,7 +111,10 @@ class FuseTab(Container[Widget]):
         self.panel.begin(plan.config.fit.iterations, afresh=True)
 
     def add_gain_maps(self) -> None:
-        """Add the gain maps and the consensus image of the chosen layers."""
+        """Add the gain maps and the consensus image of the chosen layers, or stop those begun."""
+        if self._gains_of:
+            self._gains_control.stop()
+            return
         try:
             plan = self._planner.take().drop_layers()
         except ValueError as error:
@@ -118,10 +122,14 @@ class FuseTab(Container[Widget]):
             return
         self.panel.message.say("computing the gain maps")
         self._gains_of = plan.names
-        self._tasks.start(partial(_estimate_gains, plan), FuseTab._show_gains, plan)
+        self._gains_control = control = Control()
+        self.panel.show_gains_progress(True)
+        call = partial(_estimate_gains, plan, control)
+        self._tasks.start(call, FuseTab._show_gains, plan, control=control)
 
     def abandon(self) -> list[str]:
         """End all that goes on, for the widget is closed, and return what became of it."""
+        self._gains_control.discard()
         told = [self.session.abandon()]
         if self._gains_of:
             names = " + ".join(self._gains_of)
@@ -280,6 +288,7 @@ class FuseTab(Container[Widget]):
 
     def _show_gains(self, plan: Plan, ready: GainsReady | Failed) -> None:
         self._gains_of = ()
+        self.panel.show_gains_progress(False)
         if isinstance(ready, Failed):
             self.panel.message.say(ready.message)
             return
@@ -291,5 +300,6 @@ class FuseTab(Container[Widget]):
         add_fused_layer(self._viewer, image, name, plan.place, metadata={ROLE: "consensus"})
 
 
-def _estimate_gains(plan: Plan) -> GainsReady:
-    return estimate_gains([reader.read() for reader in plan.readers], plan.config)
+def _estimate_gains(plan: Plan, control: Control) -> GainsReady:
+    planes = [reader.read() for reader in plan.readers]
+    return estimate_gains(planes, plan.config, control=control)

@@ -72,6 +72,10 @@ class RunPanel(Container[Widget]):
         self.need.value = line
         self._show_phase()
 
+    def show_gains_progress(self, computing: bool) -> None:
+        """Let the button of the gain maps stop them while they are computed."""
+        self.gains_button.text = "Stop gain maps" if computing else "Gain maps"
+
     def begin(self, iterations: int, *, afresh: bool) -> None:
         """Get ready to show a run of so many iterations."""
         self._notes = []
