@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from napari_dip_fusion.sources import resample as module
-from napari_dip_fusion.sources.resample import is_on_grid, measure_coverage, resample
+from napari_dip_fusion.sources.coverage import measure_both_ways
+from napari_dip_fusion.sources.resample import is_on_grid, resample
 
 RNG = np.random.default_rng(0)
 
@@ -199,7 +200,7 @@ def test_outside_of_8_bit_images_is_zero_where_their_window_starts():
     ],
 )
 def test_coverage(grid, expected):
-    assert measure_coverage(grid, (10, 10), np.eye(3), (10, 10)) == pytest.approx(
+    assert measure_both_ways(grid, (10, 10), np.eye(3), (10, 10)).of_target == pytest.approx(
         expected, abs=1e-4
     )
 
@@ -211,7 +212,7 @@ def test_coverage_agrees_with_the_pixels_counted():
     target = (200, 180)
     _, covered = resample(image, grid, np.eye(3), target)
     inside = module.find_inside(np.linalg.inv(grid), image.shape, target)
-    assert covered == measure_coverage(grid, image.shape, np.eye(3), target)
+    assert covered == measure_both_ways(grid, image.shape, np.eye(3), target).of_target
     assert covered == pytest.approx(inside.mean(), abs=0.005)
 
 

@@ -98,14 +98,8 @@ def measure_both_ways(
 
     Parameters
     ----------
-    affine : array of shape (n + 1, n + 1)
-        Pixel to world coordinates of the image.
-    shape : tuple of n int
-        Shape of the image, without a color axis.
-    to_affine : array of shape (n + 1, 3)
-        Target pixel (row, column, 1) to homogeneous world coordinates.
-    to_shape : (M, N)
-        Rows and columns of the target.
+    affine, shape, to_affine, to_shape
+        As of :func:`.is_on_grid`.
 
     Examples
     --------

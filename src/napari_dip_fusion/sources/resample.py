@@ -19,7 +19,6 @@ __all__ = [
     "find_inside",
     "is_on_grid",
     "measure_area",
-    "measure_coverage",
     "resample",
 ]
 
@@ -38,12 +37,12 @@ MOST_VOXELS = 2**26
 is therefore read in halves, whose own boxes are smaller."""
 
 
-def measure_coverage(
+def is_on_grid(
     affine: ArrayLike, shape: tuple[int, ...], to_affine: ArrayLike, to_shape: tuple[int, int]
-) -> float:
-    """Return the fraction of a target plane's area that lies inside a grid.
+) -> bool:
+    """Tell whether every pixel of a target plane is a pixel of an image.
 
-    No pixels are read, so it takes the same time for images of every size.
+    If so, :func:`resample` returns these pixels bit for bit.
 
     Parameters
     ----------
@@ -55,33 +54,6 @@ def measure_coverage(
         Target pixel (row, column, 1) to homogeneous world coordinates.
     to_shape : (M, N)
         Rows and columns of the target.
-
-    Returns
-    -------
-    float
-        From 0 to 1.
-
-    Examples
-    --------
-    >>> shifted = np.array([[1.0, 0, 0], [0, 1, 3], [0, 0, 1]])
-    >>> measure_coverage(np.eye(3), (10, 10), shifted, (10, 10))
-    0.7
-    """
-    matrix = combine_affines(np.asarray(affine, float), np.asarray(to_affine, float))
-    return _measure_overlap(matrix, tuple(shape), to_shape)
-
-
-def is_on_grid(
-    affine: ArrayLike, shape: tuple[int, ...], to_affine: ArrayLike, to_shape: tuple[int, int]
-) -> bool:
-    """Tell whether every pixel of a target plane is a pixel of an image.
-
-    If so, :func:`resample` returns these pixels bit for bit.
-
-    Parameters
-    ----------
-    affine, shape, to_affine, to_shape
-        As of :func:`measure_coverage`.
 
     Returns
     -------
@@ -133,7 +105,7 @@ def resample(
         In the type of `image`. Where the target's pixels are pixels of the
         image, their values are returned bit for bit.
     covered : float
-        Fraction of the target's area inside the image; see :func:`measure_coverage`.
+        Fraction of the target's area inside the image, from 0 to 1.
 
     Raises
     ------
