@@ -78,7 +78,9 @@ class Session(QObject):
         str
             What became of the run; empty if there was none.
         """
-        # Each session has images of its own; as for _take().
+        # Each session has images of its own, and its class says this: nobody makes a plain one.
+        # It cannot be an abstractmethod: a QObject has a metaclass of its own, which does not go
+        # together with that of abc.
         raise NotImplementedError
 
     def receive(self, event: Any, control: RunControl) -> None:
@@ -89,8 +91,7 @@ class Session(QObject):
 
     def _take(self, event: Any, control: RunControl) -> Any:
         """Deal with an event of the present run, and return what is to be reported of it."""
-        # For each session to say. It cannot be an abstractmethod: a QObject has a metaclass of
-        # its own, which does not go together with that of abc.
+        # For each session to say in its class, and no abstractmethod, as above.
         raise NotImplementedError
 
     def _run(self, plan: Plan, events: Callable[[Plan, RunControl], Iterator[Any]]) -> None:
