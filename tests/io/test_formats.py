@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import check_image, read_image, write_image
-from napari_dip_fusion.io.formats import FORMATS
+from napari_dip_fusion.io.formats import FORMATS, strip_ending
 from napari_dip_fusion.sources import Source
 
 ENDINGS = (".png", ".tif", ".jpg", ".bmp")
@@ -49,3 +51,20 @@ def test_a_format_refuses_before_it_writes_what_it_cannot_hold(form) -> None:
     with pytest.raises(ImageFileError, match="complex64"):
         check_image(f"result{form.endings[0]}", plane)
     check_image(f"result{form.endings[0]}", plane.replace(data=np.zeros((8, 9), np.uint16)))
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("scan.nii.gz", "scan"),
+        ("scan_1.5T.NII.GZ", "scan_1.5T"),
+        ("a.v2.Ome.Tiff", "a.v2"),
+        ("run.FUSION.ome.tif", "run"),
+        ("plate.1.OME.ZARR", "plate.1"),
+        ("IM0001", "IM0001"),
+        ("series.3", "series.3"),
+        (".tif", ".tif"),
+    ],
+)
+def test_endings_are_stripped_whatever_their_case(file, name):
+    assert strip_ending(Path("folder.tif") / file) == name

@@ -16,6 +16,7 @@ __all__ = [
     "find_written_format",
     "get_format",
     "list_endings",
+    "strip_ending",
 ]
 
 
@@ -107,6 +108,24 @@ def list_endings(*, writing: bool = False) -> tuple[str, ...]:
     return tuple(ending for form in forms for ending in form.endings)
 
 
+def strip_ending(path: Path) -> str:
+    """Return a file's name without the ending of its format, whatever its case.
+
+    Parameters
+    ----------
+    path : Path
+        A file or folder.
+
+    Returns
+    -------
+    str
+        A name for people: ``"scan_1.5T"`` of ``scan_1.5T.NII.GZ``. A name without such an
+        ending, or with nothing before it, is returned whole.
+    """
+    ending = _find_ending(path.name)
+    return path.name[: len(path.name) - len(ending)] or path.name
+
+
 def find_written_format(path: Path) -> Format:
     """Return the format in which a file of this name is written.
 
@@ -181,6 +200,12 @@ def _match_ending(name: str, *, writing: bool = False) -> Format | None:
         if name.lower().endswith(form.endings) and (form.writer or not writing):
             return form
     return None
+
+
+def _find_ending(name: str) -> str:
+    """Return the longest ending of a format that a name has, empty if it has none."""
+    found = [ending for ending in list_endings() if name.lower().endswith(ending)]
+    return max(found, key=len, default="")
 
 
 def _explain_start(path: Path, form: Format, start: bytes) -> str:
