@@ -44,21 +44,21 @@ def decode_frame(frame: Frame, dtype: np.dtype[Any]) -> NDArray[Any]:
     """
     with report_damage(frame.path, "read as DICOM"), silence_warnings():
         # One frame is read from a path; a palette lies in the header beside it.
-        whole = frame.palette or frame.deflated
+        whole = frame.values.palette or frame.deflated
         content: Any = pydicom.dcmread(frame.path) if whole else frame.path
         try:
             values = pixel_array(content, index=frame.index)
         except RuntimeError as error:  # what pydicom raises after all decoders have failed
             raise _explain_undecoded(frame.path, error) from error
-        if frame.palette:
+        if frame.values.palette:
             return _paint(values, content)
-        expected = (*frame.shape, 3) if frame.color else frame.shape
+        expected = (*frame.values.shape, 3) if frame.values.color else frame.values.shape
         if values.shape != expected:
             raise ValueError(f"its header says {expected}, its pixels {values.shape}")
-        if frame.color:
+        if frame.values.color:
             return values.astype(dtype, copy=False)
-        physical = rescale(values, frame.slope, frame.intercept, dtype)
-        return _invert(physical, frame, dtype) if frame.inverted else physical
+        physical = rescale(values, frame.values.slope, frame.values.intercept, dtype)
+        return _invert(physical, frame, dtype) if frame.values.inverted else physical
 
 
 def _paint(values: NDArray[Any], header: Any) -> NDArray[Any]:
@@ -71,7 +71,7 @@ def _paint(values: NDArray[Any], header: Any) -> NDArray[Any]:
 
 def _invert(values: NDArray[Any], frame: Frame, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return values of which the largest is bright, within the range of the file's type."""
-    ends = [limit * frame.slope + frame.intercept for limit in frame.limits]
+    ends = [limit * frame.values.slope + frame.values.intercept for limit in frame.values.limits]
     if dtype.kind in "iu":
         return (int(sum(ends)) - values.astype(np.int64)).astype(dtype)
     return (sum(ends) - values.astype(np.float64)).astype(dtype)

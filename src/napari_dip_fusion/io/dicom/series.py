@@ -90,9 +90,10 @@ def _group_frames(frames: list[Frame]) -> list[list[Frame]]:
     """Return lists of frames that can be stacked: of one series, size, kind and orientation."""
     groups: dict[Any, list[Frame]] = defaultdict(list)
     for frame in frames:
+        values, turned = frame.values, frame.place.orientation
         # A series may hold a localizer across its slices.
-        turned = None if frame.orientation is None else tuple(np.round(frame.orientation, 3))
-        key = (frame.series, frame.shape, frame.color, frame.inverted, frame.stored, turned)
+        kind = None if turned is None else tuple(np.round(turned, 3))
+        key = (frame.series, values.shape, values.color, values.inverted, values.dtype, kind)
         groups[key].append(frame)
     return list(groups.values())
 

@@ -53,7 +53,9 @@ def stack_frames(frames: list[Frame]) -> Source:
     dtype = _choose_dtype(frames)
     data = _stack_pixels(grid, dtype)
     affine, units = _find_place(grid)
-    axes: tuple[str, ...] = ("t", "y", "x") if first.orientation is None else ("t", "z", "y", "x")
+    axes: tuple[str, ...] = (
+        ("t", "y", "x") if first.place.orientation is None else ("t", "z", "y", "x")
+    )
     if len(grid) == 1:  # no axis of time
         data, axes = data[0], axes[1:]
         affine, units = affine[1:, 1:], units[1:]
@@ -64,7 +66,7 @@ def stack_frames(frames: list[Frame]) -> Source:
         affine=affine,
         units=units,
         name=first.name,
-        rgb=first.color,
+        rgb=first.values.color,
         metadata=lowest.metadata,
         path=first.path,
         display=_find_display(lowest),
@@ -73,13 +75,13 @@ def stack_frames(frames: list[Frame]) -> Source:
 
 def _choose_dtype(frames: list[Frame]) -> np.dtype[Any]:
     first = frames[0]
-    if first.palette:
+    if first.values.palette:
         return np.dtype(np.uint8)
-    if first.color:
-        return first.stored
-    factors = [(frame.slope, frame.intercept) for frame in frames]
+    if first.values.color:
+        return first.values.dtype
+    factors = [(frame.values.slope, frame.values.intercept) for frame in frames]
     # An inverted value lies in the same range, so it needs no more room.
-    return choose_rescaled_dtype(first.stored, factors)
+    return choose_rescaled_dtype(first.values.dtype, factors)
 
 
 def _drop_copies(frames: list[Frame]) -> list[Frame]:
@@ -94,15 +96,15 @@ def _drop_copies(frames: list[Frame]) -> list[Frame]:
 def _arrange(frames: list[Frame]) -> list[SliceRow]:
     """Return the frames by time, then by slice."""
     first = frames[0]
-    if first.orientation is None:
+    if first.place.orientation is None:
         return [[frame] for frame in frames]
     # The order of slices is that of their positions along the normal: numbers and names
     # in a series need not follow the place.
-    normal = np.cross(first.orientation[:3], first.orientation[3:])
+    normal = np.cross(first.place.orientation[:3], first.place.orientation[3:])
     slices: dict[int, list[Frame]] = defaultdict(list)
     for frame in frames:
-        assert frame.position is not None  # as orientation, by construction
-        slices[round(float(frame.position @ normal) / _SAME_PLACE)].append(frame)
+        assert frame.place.position is not None  # as orientation, by construction
+        slices[round(float(frame.place.position @ normal) / _SAME_PLACE)].append(frame)
     counts = {len(found) for found in slices.values()}
     # As many frames in every slice are as many times.
     times = counts.pop() if len(counts) == 1 else 1
@@ -157,8 +159,8 @@ def _stack_pixels(grid: list[SliceRow], dtype: np.dtype[Any]) -> Any:
     """Return the pixels with the axes of time, slices if they have a place, rows and columns."""
     planes = [frame or _Blank(_find_first(row)) for row in grid for frame in row]
     first = _find_first(grid[0])
-    shape = (*first.shape, 3) if first.color else first.shape
-    sizes = (len(grid),) if first.orientation is None else (len(grid), len(grid[0]))
+    shape = (*first.values.shape, 3) if first.values.color else first.values.shape
+    sizes = (len(grid),) if first.place.orientation is None else (len(grid), len(grid[0]))
     plane_bytes = int(np.prod(shape)) * dtype.itemsize
     if plane_bytes * len(planes) <= _EAGER_BYTES:
         return np.stack([_decode(plane, dtype) for plane in planes]).reshape(*sizes, *shape)
@@ -181,21 +183,21 @@ def _decode(plane: Frame | _Blank, dtype: np.dtype[Any]) -> NDArray[Any]:
 def _find_place(grid: list[SliceRow]) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Return affine and units of time, slices if they have a place, rows and columns."""
     first = _find_first(grid[0])
-    rows, columns = first.spacing or (1.0, 1.0)
+    rows, columns = first.place.spacing or (1.0, 1.0)
     interval = first.interval or 1.0
     time = "ms" if first.interval else "pixel"
-    unit = "mm" if first.spacing else "pixel"
-    if first.orientation is None or first.position is None:
+    unit = "mm" if first.place.spacing else "pixel"
+    if first.place.orientation is None or first.place.position is None:
         return np.diag([interval, rows, columns, 1.0]), (time, unit, unit)
     # Equation C.7.6.2.1-1 of PS3.3. The direction along a row is that in which its
     # columns are counted, so it is scaled by the distance between columns.
-    along_row, along_column = first.orientation[:3], first.orientation[3:]
+    along_row, along_column = first.place.orientation[:3], first.place.orientation[3:]
     affine = np.eye(5)
     affine[0, 0] = interval
     affine[1:4, 1] = DICOM_TO_WORLD @ _find_step(grid[0], first)
     affine[1:4, 2] = DICOM_TO_WORLD @ along_column * rows
     affine[1:4, 3] = DICOM_TO_WORLD @ along_row * columns
-    affine[1:4, 4] = DICOM_TO_WORLD @ first.position
+    affine[1:4, 4] = DICOM_TO_WORLD @ first.place.position
     return affine, (time, "mm", unit, unit)
 
 
@@ -205,12 +207,12 @@ def _find_step(row: SliceRow, first: Frame) -> NDArray[np.float64]:
     It is slanted where the gantry of the scanner was tilted.
     """
     last = row[-1]
-    assert first.position is not None
-    assert first.orientation is not None
-    if last is None or last is first or last.position is None:
-        normal = np.cross(first.orientation[:3], first.orientation[3:])
-        return normal / np.linalg.norm(normal) * first.thickness
-    step: NDArray[np.float64] = (last.position - first.position) / (len(row) - 1)
+    assert first.place.position is not None
+    assert first.place.orientation is not None
+    if last is None or last is first or last.place.position is None:
+        normal = np.cross(first.place.orientation[:3], first.place.orientation[3:])
+        return normal / np.linalg.norm(normal) * first.place.thickness
+    step: NDArray[np.float64] = (last.place.position - first.place.position) / (len(row) - 1)
     return step
 
 
@@ -223,7 +225,7 @@ def _find_display(frame: Frame) -> dict[str, Any]:
     center, width = (np.ravel(fields.get(key, 0.0))[0] for key in ("WindowCenter", "WindowWidth"))
     if not (isinstance(center, float) and isinstance(width, float)):
         return {}  # text, where the header has an empty value among several
-    if frame.color or frame.inverted or width <= 0:
+    if frame.values.color or frame.values.inverted or width <= 0:
         return {}
     low, high = float(center - width / 2), float(center + width / 2)
     return {"contrast_limits": [low, high]} if np.isfinite((low, high)).all() else {}
