@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Source"]
+__all__ = ["GUESSED_PLACE", "Source"]
+
+GUESSED_PLACE = "guessed_place"
+"""Key of a source's metadata under which stands why its place in the world is only a guess."""
 
 _AXES = ("t", "z", "y", "x")
 
@@ -44,7 +47,10 @@ class Source:
     rgb : bool
         Whether the last axis of `data` holds the colors.
     metadata : dict
-        What else is known about the image, in values that JSON can hold.
+        What else is known about the image, in values that JSON can hold. Under
+        :data:`GUESSED_PLACE` stands why the place in the world is only a guess, if it is
+        one; under ``"axis_values"`` the values of axes that count neither pixels nor
+        even steps, as lists by the name of the axis (``{"echo": [4.9, 7.4]}``).
     path : Path, optional
         The file or folder that the image comes from.
     display : mapping
@@ -118,6 +124,11 @@ class Source:
         """Distance in the world between neighboring pixels, one per axis."""
         steps: NDArray[np.float64] = np.linalg.norm(self.affine[:-1, :-1], axis=0)
         return steps
+
+    @property
+    def guess(self) -> str:
+        """Why the place in the world is only a guess; empty where the file says it."""
+        return str(self.metadata.get(GUESSED_PLACE, ""))
 
     def to_numpy(self) -> NDArray[Any]:
         """Return the pixels as an array in memory."""
