@@ -75,6 +75,8 @@ def read_sources(paths: Sequence[Path], choice: Choice, *, quiet: bool = False) 
     for path, coverage in zip(paths, sources.coverage, strict=True):
         for line in list_coverage_warnings(str(path), f"the plane of {place}", coverage):
             console.warn(line)
+    for line in sources.remarks:
+        console.warn(line)
     return sources
 
 
@@ -114,6 +116,7 @@ def describe_grid(paths: Sequence[Path], sources: GridSources, choice: Choice) -
             "reference": paths[sources.reference].name,
             "chosen": FINEST if choice.reference is None else "by number",
             "resampled": sources.resampled,
+            "remarks": sources.remarks,
             "coverage": [
                 {"of_reference": c.of_target, "of_source": c.of_image} for c in sources.coverage
             ],

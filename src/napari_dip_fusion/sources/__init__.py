@@ -4,6 +4,6 @@ A source is an image and its place in the world; here one part of it is chosen, 
 are brought to one grid of pixels, and their values to [0, 1].
 """
 
-from napari_dip_fusion.sources.source import Source
+from napari_dip_fusion.sources.source import GUESSED_PLACE, Source
 
-__all__ = ["Source"]
+__all__ = ["GUESSED_PLACE", "Source"]

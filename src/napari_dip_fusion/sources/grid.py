@@ -8,6 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.sources.axes import (
+    align_axes,
+    find_counted_axes,
+    find_factor,
+    find_plane_axes,
+    find_stacked_axes,
+    is_placeless,
+    share_space,
+)
 from napari_dip_fusion.sources.coverage import (
     Coverage,
     measure_both_ways,
@@ -15,15 +24,9 @@ from napari_dip_fusion.sources.coverage import (
     pick_finest,
 )
 from napari_dip_fusion.sources.own_pixels import resample_source
-from napari_dip_fusion.sources.parts import (
-    choose_planes,
-    find_stacked_axes,
-    require_plane,
-    require_planes,
-)
+from napari_dip_fusion.sources.parts import choose_planes, require_plane, require_planes
 from napari_dip_fusion.sources.resample import is_on_grid
 from napari_dip_fusion.sources.source import Source
-from napari_dip_fusion.sources.units import LENGTHS
 
 __all__ = ["GridSources", "find_finest", "resample_to_reference"]
 
@@ -52,6 +55,9 @@ class GridSources:
         How much each source and the reference's plane see of each other.
     resampled : list of bool
         Whether each source was interpolated.
+    remarks : list of str
+        What somebody should know of the places of the sources, a line each: which are only
+        guesses, and which could not be compared.
     """
 
     planes: list[Source]
@@ -59,6 +65,7 @@ class GridSources:
     reference: int
     coverage: list[Coverage]
     resampled: list[bool]
+    remarks: list[str]
 
     @property
     def arrays(self) -> list[NDArray[Any]]:
@@ -127,9 +134,12 @@ def resample_to_reference(
 
     Notes
     -----
-    Pictures without a place in the world (pixels as units, the identity as
-    affine) are not resampled onto a plane in units of length, nor it onto
-    them, and not onto each other: they have to share their shape.
+    Axes are matched by their kind, never by their order alone: a frame number is not laid
+    over a height (:mod:`~napari_dip_fusion.sources.axes`). Units that are not known are not
+    taken as 1 of a known one. Sources that share no world for such a reason, such as a
+    picture in pixels and a plane in millimeters, are laid pixel on pixel where they have one
+    shape, which :attr:`GridSources.remarks` says, and refused otherwise. Two pictures
+    without any place have to share their shape.
     """
     asked = reference
     reference = find_finest(sources) if asked is None else asked
@@ -137,6 +147,7 @@ def resample_to_reference(
         raise ValueError(
             f"reference must be a source from 0 to {len(sources) - 1}, got {reference}"
         )
+    sources = [align_axes(source, sources[reference]) for source in sources]
     try:
         if plane is not None:
             sources = choose_planes(sources, plane, reference=reference)
@@ -156,7 +167,41 @@ def resample_to_reference(
         reference=reference,
         coverage=[coverage for _, coverage, _ in sampled],
         resampled=[resampled for _, _, resampled in sampled],
+        remarks=list_remarks(sources, place),
     )
+
+
+def list_remarks(sources: Sequence[Source], place: Source) -> list[str]:
+    """Return what somebody should know of the places of sources.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        From :func:`~napari_dip_fusion.sources.axes.align_axes`.
+    place : Source
+        The one whose grid is taken.
+
+    Returns
+    -------
+    list of str
+        A line each; none where all places are said by the files and can be compared.
+    """
+    guesses = [f"the place of {_name(s)} is a guess: {s.guess}" for s in sources if s.guess]
+    return guesses + [
+        f"{_name(source)} is measured in {_list_units(source)} and {_name(place)} in "
+        f"{_list_units(place)}, which cannot be compared: they are laid pixel on pixel"
+        for source in sources
+        if not share_space(source, place) and not (is_placeless(source) and is_placeless(place))
+    ]
+
+
+def _name(source: Source) -> str:
+    return str(source.path or source.name or "a source")
+
+
+def _list_units(source: Source) -> str:
+    """Return the units of a source's planes, each once."""
+    return " and ".join(dict.fromkeys(source.units[n] for n in find_plane_axes(source)))
 
 
 def find_finest(sources: Sequence[Source]) -> int:
@@ -176,95 +221,82 @@ def find_finest(sources: Sequence[Source]) -> int:
     first = sources[0]
     return pick_finest(
         [
-            _measure_pixel(source, first.units)
-            if source is first or _is_comparable(source, first)
+            _measure_pixel(align_axes(source, first), first)
+            if source is first or share_space(align_axes(source, first), first)
             else np.inf
             for source in sources
         ]
     )
 
 
-def _measure_pixel(source: Source, units: Sequence[str]) -> float:
-    """Return the area of a pixel of a source's planes, in other units as far as they fit."""
-    # Axes of sources of different dimensions go together from the last one.
-    lacking = max(source.ndim - len(units), 0)
-    affine = _convert_lengths(source, [*source.units[:lacking], *units[-source.ndim :]])
-    return measure_pixel(affine, _find_plane_axes(source))
+def _measure_pixel(source: Source, other: Source) -> float:
+    """Return the area of a pixel of a source's planes, in the units of another one."""
+    return measure_pixel(_convert_units(source, other), find_plane_axes(source))
 
 
 def _sample(source: Source, place: Source, interpolation: str) -> tuple[Source, Coverage, bool]:
     """Return a source's plane at the place, what is covered, and whether it was interpolated."""
-    if source.ndim != place.ndim:
-        source, place = _match_axes(source, place)
-    if source.ndim == 2 and not _is_comparable(source, place):
-        own_grid = np.eye(3)
-        plane, _ = resample_source(source.replace(affine=own_grid), own_grid, source.shape)
-        return plane, Coverage(1.0, 1.0, float(np.prod(source.shape))), False
-    affine = _convert_lengths(source, place.units)
+    apart = not share_space(source, place)
+    source, place = _match_axes(source, place)
+    if apart:
+        return _lay_on_pixels(source, place)
+    affine = _convert_units(source, place)
     target, shape = _find_grid(place)
     exact = is_on_grid(affine, source.shape, target, shape)
     try:
         placed = source.replace(affine=affine)
         plane, _ = resample_source(placed, target, shape, interpolation=interpolation)
     except ValueError as error:
-        raise ValueError(f"{source.path or source.name}: {error}") from error
+        guess = f"; its place is a guess: {source.guess}" if source.guess else ""
+        raise ValueError(f"{_name(source)}: {error}{guess}") from error
     return plane, measure_both_ways(affine, source.shape, target, shape), not exact
 
 
+def _lay_on_pixels(source: Source, place: Source) -> tuple[Source, Coverage, bool]:
+    """Return a plane as it is, for a place of which nothing says where the plane lies to it."""
+    source, place = require_plane(source), require_plane(place)
+    if source.shape != place.shape and not (is_placeless(source) and is_placeless(place)):
+        raise ValueError(
+            f"{_name(source)} has {' x '.join(map(str, source.shape))} pixels in "
+            f"{_list_units(source)}, {_name(place)} has {' x '.join(map(str, place.shape))} in "
+            f"{_list_units(place)}: nothing says how they lie on each other; give both their "
+            "place in one unit, or the same number of pixels"
+        )
+    own_grid = np.eye(3)
+    plane, _ = resample_source(source.replace(affine=own_grid), own_grid, source.shape)
+    return plane, Coverage(1.0, 1.0, float(np.prod(source.shape))), False
+
+
 def _match_axes(source: Source, place: Source) -> tuple[Source, Source]:
-    """Return a source and a place with the axes that both have.
+    """Return a source and a place with the axes that both have and can be compared on.
 
     A plane of a series of volumes and a volume meet in space: what the one says of time
     is nothing that the other could be compared with.
     """
+    counted = find_counted_axes(source, place)
     for axis in find_stacked_axes(source, longer_than=0):
-        if axis not in place.axes and source.shape[source.axes.index(axis)] == 1:
+        if axis not in place.axes or axis in counted:
             source = source.take(axis, 0)
     for axis in find_stacked_axes(place, longer_than=0):
         if axis not in source.axes:
             place = place.take(axis, 0)
-    if source.ndim == place.ndim:
-        return source, place
-    # Worlds that are described otherwise are compared as far as two axes go.
-    return require_plane(source), require_plane(place)
-
-
-def _is_comparable(source: Source, place: Source) -> bool:
-    """Tell whether the affines of two sources lead into one world.
-
-    A picture that only counts its pixels says nothing about lengths, so it cannot be
-    compared with an image in millimeters; but a crop or a coarser level that counts the
-    pixels of another picture can be compared with that one.
-    """
-    if not (_is_placeless(source) or _is_placeless(place)):
-        return True
-    in_pixels = set(source.units) | set(place.units) <= {"pixel"}
-    return in_pixels and not (_is_placeless(source) and _is_placeless(place))
-
-
-def _is_placeless(source: Source) -> bool:
-    identity = bool(np.array_equal(source.affine, np.eye(source.ndim + 1)))
-    return identity and set(source.units) <= {"pixel"}
+    return source, place
 
 
 def _find_grid(place: Source) -> tuple[Matrix, tuple[int, int]]:
     """Return the matrix from rows and columns of the place to the world, and their numbers."""
-    axes = _find_plane_axes(place)
+    axes = find_plane_axes(place)
     shape = (place.shape[axes[0]], place.shape[axes[1]])
     # The columns of these axes and of the translation: (row, column, 1) to the world.
     return place.affine[:, [*axes, -1]], shape
 
 
-def _find_plane_axes(source: Source) -> list[int]:
-    stacked = find_stacked_axes(source, longer_than=0)
-    return [number for number, name in enumerate(source.axes) if name not in stacked]
-
-
-def _convert_lengths(source: Source, units: Sequence[str]) -> Matrix:
-    """Return the source's affine in other units, on those axes where both are lengths."""
+def _convert_units(source: Source, place: Source) -> Matrix:
+    """Return a source's affine in another's units, on those axes that can be compared."""
+    others = dict(zip(place.axes, place.units, strict=True))
     factors = [
-        LENGTHS[own] / LENGTHS[other] if own in LENGTHS and other in LENGTHS else 1.0
-        for own, other in zip(source.units, units, strict=True)
+        find_factor(own, others.get(axis, own)) or 1.0
+        for axis, own in zip(source.axes, source.units, strict=True)
     ]
     scaled: Matrix = np.diag([*factors, 1.0]) @ source.affine
     return scaled

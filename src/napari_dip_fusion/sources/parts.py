@@ -1,10 +1,11 @@
 """The part of a file that is meant: one of its images, of their resolutions and planes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.sources.axes import find_counted_axes, find_stacked_axes
 from napari_dip_fusion.sources.source import Source
 
 __all__ = [
@@ -13,7 +14,6 @@ __all__ = [
     "choose_plane",
     "choose_planes",
     "drop_single_axes",
-    "find_stacked_axes",
     "require_plane",
     "require_planes",
 ]
@@ -129,11 +129,12 @@ def choose_planes(images: Sequence[Source], plane: int | str, *, reference: int)
     Parameters
     ----------
     images : sequence of Source
-        Planes or volumes, of which some may go over time.
+        Planes or volumes, of which some may go over time, with axes from
+        :func:`~napari_dip_fusion.sources.axes.align_axes`.
     plane : int or str
-        As for :func:`choose_plane`. An axis of the reference is indexed there alone, since
-        the others are sampled where its plane lies; an axis that it lacks is indexed in each
-        of the images that has it.
+        As for :func:`choose_plane`. An axis of the reference is indexed there alone where the
+        others can be sampled at its place, and in each image along whose axis only indices can
+        be compared; an axis that the reference lacks is indexed in each image that has it.
     reference : int
         Which of the images the plane is one of.
 
@@ -153,16 +154,38 @@ def choose_planes(images: Sequence[Source], plane: int | str, *, reference: int)
         if not any(axis in image.axes for image in images):
             held = "; ".join(f"{i.path or i.name} has {', '.join(_list_sizes(i))}" for i in images)
             raise ImageFileError(f"there is no axis {axis} to choose on: {held}")
-    own = {axis: index for axis, index in indices.items() if axis in place.axes}
-    chosen = []
-    for number, image in enumerate(images):
-        is_reference = number == reference
-        wanted = own if is_reference else {a: i for a, i in indices.items() if a not in own}
-        for axis, index in wanted.items():
-            if axis in image.axes:
-                role = " (the reference)" if is_reference else ""
-                image = _take(image, axis, index, keep=is_reference, role=role)
-        chosen.append(image)
+    return [
+        _take_reference(image, indices, images)
+        if number == reference
+        else _take_indices(image, indices, _list_own_axes(image, place))
+        for number, image in enumerate(images)
+    ]
+
+
+def _list_own_axes(image: Source, place: Source) -> list[str]:
+    """Return the axes on which nothing says where an image lies to a place."""
+    unknown = [axis for axis in find_stacked_axes(image, longer_than=0) if axis not in place.axes]
+    return [*unknown, *find_counted_axes(image, place)]
+
+
+def _take_indices(image: Source, indices: Mapping[str, int], axes: Sequence[str]) -> Source:
+    for axis in axes:
+        if axis in indices:
+            # A single plane goes with every plane of another image.
+            single = image.shape[image.axes.index(axis)] == 1
+            image = _take(image, axis, 0 if single else indices[axis])
+    return image
+
+
+def _take_reference(place: Source, indices: Mapping[str, int], images: Sequence[Source]) -> Source:
+    chosen = place
+    for axis, index in indices.items():
+        if axis in place.axes:
+            # On the same index another image may have more planes than this single one.
+            single = place.shape[place.axes.index(axis)] == 1 and any(
+                axis in _list_own_axes(image, place) for image in images if image is not place
+            )
+            chosen = _take(chosen, axis, 0 if single else index, keep=True, role=" (the reference)")
     return chosen
 
 
@@ -175,7 +198,7 @@ def require_planes(images: Sequence[Source], *, reference: int) -> None:
         From :func:`choose_planes`, or as they were read.
     reference : int
         Which of them has to be one plane. The others are sampled where it lies, so that only
-        what the reference has no axis for has to be chosen in them.
+        what the reference cannot say has to be chosen in them.
 
     Raises
     ------
@@ -184,7 +207,7 @@ def require_planes(images: Sequence[Source], *, reference: int) -> None:
     """
     place = images[reference]
     open_axes = {
-        number: _find_open_axes(image, None if number == reference else place)
+        number: find_stacked_axes(image) if number == reference else _find_open_axes(image, place)
         for number, image in enumerate(images)
     }
     held = [
@@ -198,13 +221,12 @@ def require_planes(images: Sequence[Source], *, reference: int) -> None:
         raise ImageFileError("; ".join(held))
 
 
-def _find_open_axes(image: Source, place: Source | None) -> list[str]:
+def _find_open_axes(image: Source, place: Source) -> list[str]:
     """Return the axes on which an image has still to be chosen, to be sampled at a place."""
-    axes = find_stacked_axes(image)
-    if place is None:
-        return axes
-    # Axes in the same number go together in their order, whatever each file calls them.
-    return [] if image.ndim == place.ndim else [axis for axis in axes if axis not in place.axes]
+    # What is chosen on an axis of the place is chosen in all, if indices are all they share.
+    settled = find_stacked_axes(place)
+    own = _list_own_axes(image, place)
+    return [axis for axis in find_stacked_axes(image) if axis in own and axis not in settled]
 
 
 def require_plane(image: Source) -> Source:
@@ -251,27 +273,7 @@ def drop_single_axes(image: Source) -> Source:
     return image
 
 
-def find_stacked_axes(image: Source, *, longer_than: int = 1) -> list[str]:
-    """Return the names of the axes along which planes are stacked.
-
-    Parameters
-    ----------
-    image : Source
-        The image.
-    longer_than : int
-        Leave out axes of this size or smaller.
-
-    Returns
-    -------
-    list of str
-        All axes but ``"y"`` and ``"x"``, or but the last two where those have other names.
-    """
-    flat = {"y", "x"} if {"y", "x"} <= set(image.axes) else set(image.axes[-2:])
-    pairs = zip(image.axes, image.shape, strict=True)
-    return [axis for axis, size in pairs if axis not in flat and size > longer_than]
-
-
-def _take(image: Source, axis: str, index: int, *, keep: bool, role: str = "") -> Source:
+def _take(image: Source, axis: str, index: int, *, keep: bool = False, role: str = "") -> Source:
     try:
         return image.take(axis, index, keep=keep)
     except ValueError as error:

@@ -23,8 +23,9 @@ from napari_dip_fusion.plugin.layers.planes import Matrix
 from napari_dip_fusion.plugin.layers.thick_slice import ProjectedPlanes
 from napari_dip_fusion.plugin.running.plan import Plan
 from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.axes import find_stacked_axes
 from napari_dip_fusion.sources.grid import resample_to_reference
-from napari_dip_fusion.sources.parts import choose_image, choose_level, find_stacked_axes
+from napari_dip_fusion.sources.parts import choose_image, choose_level
 from napari_dip_fusion.sources.units import abbreviate_unit
 
 OWN_PLUGIN = "napari-dip-fusion"

@@ -1,0 +1,194 @@
+"""Which axes of two sources mean the same, and how far numbers along them can be compared.
+
+Two sources share a world only as far as their axes are of one kind (a frame number is no
+height) and their units measure the same (a pixel is no millimeter).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from napari_dip_fusion.sources.source import Source
+from napari_dip_fusion.sources.units import LENGTHS, TIMES
+
+__all__ = [
+    "align_axes",
+    "find_counted_axes",
+    "find_factor",
+    "find_plane_axes",
+    "find_stacked_axes",
+    "is_placeless",
+    "share_space",
+]
+
+
+def find_stacked_axes(image: Source, *, longer_than: int = 1) -> list[str]:
+    """Return the names of the axes along which planes are stacked.
+
+    Parameters
+    ----------
+    image : Source
+        The image.
+    longer_than : int
+        Leave out axes of this size or smaller.
+
+    Returns
+    -------
+    list of str
+        All axes but ``"y"`` and ``"x"``, or but the last two where those have other names.
+    """
+    plane = {image.axes[number] for number in find_plane_axes(image)}
+    pairs = zip(image.axes, image.shape, strict=True)
+    return [axis for axis, size in pairs if axis not in plane and size > longer_than]
+
+
+def find_plane_axes(image: Source) -> list[int]:
+    """Return the numbers of the two axes that are not stacked, in ascending order."""
+    flat = {"y", "x"} if {"y", "x"} <= set(image.axes) else set(image.axes[-2:])
+    return [number for number, name in enumerate(image.axes) if name in flat]
+
+
+def find_factor(own: str, other: str) -> float | None:
+    """Return how many of another unit one unit is.
+
+    Parameters
+    ----------
+    own, other : str
+        Symbols from :func:`~napari_dip_fusion.sources.units.abbreviate_unit`.
+
+    Returns
+    -------
+    float or None
+        None if they do not measure the same, as far as it is known.
+
+    Examples
+    --------
+    >>> find_factor("cm", "mm"), find_factor("pixel", "mm"), find_factor("furlong", "furlong")
+    (10.0, None, 1.0)
+    """
+    if own == other:
+        return 1.0
+    for table in (LENGTHS, TIMES):
+        if own in table and other in table:
+            return table[own] / table[other]
+    return None
+
+
+def align_axes(source: Source, place: Source) -> Source:
+    """Return a source with the names of another's axes, in the other's order.
+
+    Axes of one name go together. Of what is left, the two axes of the planes do, in their
+    order, and the one axis of each that is one of space. No other axes are matched.
+
+    Parameters
+    ----------
+    source : Source
+        The source.
+    place : Source
+        The other one.
+
+    Returns
+    -------
+    Source
+        Axes that the other one lacks come first. Where nothing changes it is the source itself.
+    """
+    names = _name_alike(source, place)
+    extra = [name for name in names if name not in place.axes]
+    order = [names.index(name) for name in [*extra, *(a for a in place.axes if a in names)]]
+    if order == list(range(source.ndim)):
+        return source if tuple(names) == source.axes else source.replace(axes=tuple(names))
+    return _transpose(source.replace(axes=tuple(names)), order)
+
+
+def _name_alike(source: Source, place: Source) -> list[str]:
+    """Return names for a source's axes, those of another one where they mean the same."""
+    names = list(source.axes)
+    own_plane, plane = find_plane_axes(source), find_plane_axes(place)
+    if {names[n] for n in own_plane} != {place.axes[n] for n in plane}:
+        for own, other in zip(own_plane, plane, strict=True):
+            names[own] = place.axes[other]
+    left = [n for n in _list_space(source, own_plane) if names[n] not in place.axes]
+    wanted = [n for n in _list_space(place, plane) if place.axes[n] not in names]
+    if len(left) == len(wanted) == 1:
+        names[left[0]] = place.axes[wanted[0]]
+    return names
+
+
+def _list_space(image: Source, plane: Sequence[int]) -> list[int]:
+    """Return the numbers of the stacked axes of space."""
+    pairs = enumerate(zip(image.axes, image.units, strict=True))
+    return [n for n, (name, unit) in pairs if n not in plane and _is_space(name, unit)]
+
+
+def _is_space(name: str, unit: str) -> bool:
+    return name == "z" or unit in LENGTHS
+
+
+def _transpose(image: Source, order: Sequence[int]) -> Source:
+    colors = [image.ndim] if image.rgb else []
+    last = [*order, image.ndim]
+    levels = [np.transpose(data, [*order, *colors]) for data in (image.data, *image.pyramid)]
+    return image.replace(
+        data=levels[0],
+        pyramid=tuple(levels[1:]),
+        axes=tuple(image.axes[n] for n in order),
+        units=tuple(image.units[n] for n in order),
+        affine=image.affine[np.ix_(last, last)],
+    )
+
+
+def share_space(source: Source, place: Source) -> bool:
+    """Tell whether the planes of two sources lie in one world.
+
+    A picture that only counts its pixels says nothing about lengths, so it cannot be
+    compared with an image in millimeters, nor two such pictures with each other; but a crop
+    or a coarser level that counts the pixels of another picture can be compared with it.
+
+    Parameters
+    ----------
+    source, place : Source
+        From :func:`align_axes`, and the other one.
+    """
+    axes = [place.axes[n] for n in find_plane_axes(place)]
+    compared = all(_find_axis_factor(source, place, axis) is not None for axis in axes)
+    return compared and not (is_placeless(source) and is_placeless(place))
+
+
+def find_counted_axes(source: Source, place: Source) -> list[str]:
+    """Return the stacked axes of both sources along which only indices can be compared.
+
+    Parameters
+    ----------
+    source, place : Source
+        From :func:`align_axes`, and the other one.
+
+    Returns
+    -------
+    list of str
+        Axes of space where the two share no world, and any whose units measure other things.
+    """
+    apart = not share_space(source, place)
+    shared = [a for a in find_stacked_axes(source, longer_than=0) if a in place.axes]
+    return [
+        axis
+        for axis in shared
+        if _find_axis_factor(source, place, axis) is None
+        or (apart and _is_space_in_one(source, place, axis))
+    ]
+
+
+def _is_space_in_one(source: Source, place: Source, axis: str) -> bool:
+    return any(_is_space(axis, image.units[image.axes.index(axis)]) for image in (source, place))
+
+
+def _find_axis_factor(source: Source, place: Source, axis: str) -> float | None:
+    own, other = (image.units[image.axes.index(axis)] for image in (source, place))
+    return find_factor(own, other)
+
+
+def is_placeless(source: Source) -> bool:
+    """Tell whether a source only counts its pixels, from the first one on."""
+    space = [*_list_space(source, find_plane_axes(source)), *find_plane_axes(source)]
+    block = source.affine[np.ix_(space, [*space, source.ndim])]
+    counted = all(source.units[n] == "pixel" for n in space)
+    return counted and bool(np.array_equal(block, np.eye(len(space), len(space) + 1)))

@@ -1,0 +1,146 @@
+"""Axes of different kinds are never matched, and unknown units never count as 1."""
+
+import numpy as np
+import pytest
+
+from napari_dip_fusion.sources import GUESSED_PLACE, Source
+from napari_dip_fusion.sources.axes import align_axes, find_counted_axes, find_factor, share_space
+from napari_dip_fusion.sources.grid import find_finest, resample_to_reference
+
+RNG = np.random.default_rng(3)
+SIZES = {"t": 4, "z": 5, "frame": 4, "echo": 2, "y": 12, "x": 14}
+
+
+def make(axes, units, *, spacing=1.0, name="", **changes) -> Source:
+    """Return an image of random values; each axis is named and has a unit."""
+    shape = [SIZES.get(axis, 5) for axis in axes]
+    affine = np.diag([*[spacing] * len(axes), 1.0])
+    return Source(RNG.random(shape), axes, affine=affine, units=units, name=name, **changes)
+
+
+MM = make("zyx", ("mm",) * 3, name="CT")
+
+
+@pytest.mark.parametrize(
+    ("axes", "units", "named"),
+    [
+        ("zyx", ("mm",) * 3, "zyx"),
+        ("tyx", ("s", "mm", "mm"), "tyx"),
+        (("frame", "y", "x"), ("pixel", "mm", "mm"), ("frame", "y", "x")),
+        (("depth", "y", "x"), ("um", "um", "um"), "zyx"),
+        (("depth", "row", "column"), ("um", "um", "um"), "zyx"),
+        (("echo", "slice", "y", "x"), ("pixel", "mm", "mm", "mm"), ("echo", "z", "y", "x")),
+        ("tzyx", ("s", "mm", "mm", "mm"), "tzyx"),
+        # Two candidates: neither is more the height than the other.
+        (("a", "b", "y", "x"), ("mm",) * 4, ("a", "b", "y", "x")),
+    ],
+)
+def test_axes_take_the_name_of_what_they_mean(axes, units, named):
+    assert align_axes(make(axes, units), MM).axes == tuple(named)
+
+
+def test_axes_in_another_order_are_brought_into_one():
+    affine = np.array([[3, 0, 0, 30], [0, 2, 0, 20], [0, 0, 1, 10], [0, 0, 0, 1.0]])
+    data = RNG.random((12, 14, 5, 3))
+    turned = Source(data, ("y", "x", "z"), affine=affine, units=("um", "mm", "cm"), rgb=True)
+    image = align_axes(turned, MM)
+    assert (image.axes, image.units) == (("z", "y", "x"), ("cm", "um", "mm"))
+    np.testing.assert_array_equal(image.data[4, 2, 3], data[2, 3, 4])
+    world = turned.affine @ (2, 3, 4, 1)
+    np.testing.assert_allclose(image.affine @ (4, 2, 3, 1), world[[2, 0, 1, 3]])
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "factor"),
+    [
+        ("um", "mm", 1e-3),
+        ("s", "ms", 1e3),
+        ("mm", "mm", 1),
+        ("pixel", "pixel", 1),
+        ("furlong", "furlong", 1),
+        ("pixel", "mm", None),
+        ("furlong", "mm", None),
+        ("furlong", "pixel", None),
+        ("s", "mm", None),
+    ],
+)
+def test_units_that_do_not_measure_the_same_have_no_factor(own, other, factor):
+    assert find_factor(own, other) == (factor if factor is None else pytest.approx(factor))
+
+
+@pytest.mark.parametrize(
+    ("units", "shared", "counted"),
+    [
+        (("mm", "mm", "mm"), True, []),
+        (("pixel", "um", "um"), True, ["z"]),
+        (("um", "furlong", "furlong"), False, ["z"]),
+        (("pixel",) * 3, False, ["z"]),
+    ],
+)
+def test_what_can_be_compared_only_by_index(units, shared, counted):
+    image = make("zyx", units, spacing=2.0)
+    assert share_space(image, MM) is shared
+    assert find_counted_axes(image, MM) == counted
+
+
+def test_a_frame_number_is_no_height():
+    frames = make(("frame", "y", "x"), ("pixel", "mm", "mm"), name="NM")
+    for first, images in ((0, [MM, frames]), (1, [frames, MM])):
+        with pytest.raises(ValueError, match=r"choose one of (frame|z)"):
+            resample_to_reference(images, plane="z=3" if first == 0 else "frame=2")
+        grid = resample_to_reference(images, plane="frame=2,z=3", reference=first)
+        np.testing.assert_array_equal(grid.arrays[first], MM.data[3])
+        np.testing.assert_array_equal(grid.arrays[1 - first], frames.data[2])
+
+
+def test_times_in_seconds_meet_and_times_that_only_count_go_by_index():
+    slow = make("tyx", ("s", "mm", "mm"), name="slow")
+    fast = slow.replace(affine=np.diag([500.0, 1, 1, 1]), units=("ms", "mm", "mm"), name="fast")
+    grid = resample_to_reference([slow, fast], plane="t=1", reference=0)
+    np.testing.assert_array_equal(grid.arrays[1], fast.data[2])
+    counted = slow.replace(units=("pixel", "mm", "mm"))
+    grid = resample_to_reference([slow, counted], plane="t=1", reference=0)
+    np.testing.assert_array_equal(grid.arrays[1], counted.data[1])
+
+
+@pytest.mark.parametrize("unit", ["pixel", "furlong"])
+def test_an_unknown_unit_is_said_and_never_one_of_a_known(unit):
+    known = make("yx", ("mm", "mm"), spacing=0.5, name="CT")
+    other = make("yx", (unit,) * 2, spacing=2.0, name="scan")
+    grid = resample_to_reference([known, other])
+    np.testing.assert_array_equal(grid.arrays[1], other.data)
+    assert grid.remarks == [
+        f"scan is measured in {unit} and CT in mm, which cannot be compared: "
+        "they are laid pixel on pixel"
+    ]
+    assert find_finest([known, other.replace(affine=np.diag([1e-3, 1e-3, 1]))]) == 0
+    smaller = other.replace(data=other.data[1:])
+    with pytest.raises(ValueError, match=rf"scan has 11 x 14 pixels in {unit}, CT has 12 x 14 in"):
+        resample_to_reference([known, smaller])
+
+
+def test_a_stack_that_counts_its_slices_goes_by_index_beside_one_in_millimeters():
+    stack = make("zyx", ("pixel",) * 3, name="stack")
+    for reference in (0, 1):
+        grid = resample_to_reference([MM, stack], plane="z=3", reference=reference)
+        np.testing.assert_array_equal(grid.arrays[0], MM.data[3])
+        np.testing.assert_array_equal(grid.arrays[1], stack.data[3])
+    single = MM.take("z", 2, keep=True)
+    with pytest.raises(ValueError, match=r"^stack holds more than one plane, choose one of z: 0"):
+        resample_to_reference([single, stack])
+    grid = resample_to_reference([single, stack], plane="z=4")
+    np.testing.assert_array_equal(grid.arrays[0], MM.data[2])
+    np.testing.assert_array_equal(grid.arrays[1], stack.data[4])
+
+
+def test_a_guessed_place_is_called_a_guess():
+    guessed = make("yx", ("mm", "mm"), name="old", metadata={GUESSED_PLACE: "no codes are set"})
+    sure = make("yx", ("mm", "mm"), name="new")
+    assert resample_to_reference([sure, guessed]).remarks == [
+        "the place of old is a guess: no codes are set"
+    ]
+    assert resample_to_reference([sure, sure]).remarks == []
+    affine = np.eye(3)
+    affine[0, 2] = 1e4
+    with pytest.raises(ValueError, match=r"do not overlap.*; its place is a guess: no codes are"):
+        resample_to_reference([sure, guessed.replace(affine=affine)])
