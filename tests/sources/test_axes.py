@@ -31,6 +31,7 @@ MM = make("zyx", ("mm",) * 3, name="CT")
         (("depth", "row", "column"), ("um", "um", "um"), "zyx"),
         (("echo", "slice", "y", "x"), ("pixel", "mm", "mm", "mm"), ("echo", "z", "y", "x")),
         ("tzyx", ("s", "mm", "mm", "mm"), "tzyx"),
+        (("phase", "y", "x"), ("ms", "mm", "mm"), ("phase", "y", "x")),
         # Two candidates: neither is more the height than the other.
         (("a", "b", "y", "x"), ("mm",) * 4, ("a", "b", "y", "x")),
     ],
@@ -144,3 +145,10 @@ def test_a_guessed_place_is_called_a_guess():
     affine[0, 2] = 1e4
     with pytest.raises(ValueError, match=r"do not overlap.*; its place is a guess: no codes are"):
         resample_to_reference([sure, guessed.replace(affine=affine)])
+
+
+def test_what_is_made_at_a_guessed_place_has_a_guessed_place():
+    guessed = make("yx", ("mm", "mm"), metadata={GUESSED_PLACE: "no codes are set", "kept": 1})
+    grid = resample_to_reference([guessed, make("yx", ("mm", "mm"))])
+    fused = grid.make_source(grid.arrays[0], flat=True, metadata={"record": {}})
+    assert fused.metadata == {"record": {}, GUESSED_PLACE: "no codes are set"}

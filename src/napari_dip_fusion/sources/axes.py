@@ -15,6 +15,7 @@ __all__ = [
     "align_axes",
     "find_counted_axes",
     "find_factor",
+    "find_kind",
     "find_plane_axes",
     "find_stacked_axes",
     "is_placeless",
@@ -74,11 +75,32 @@ def find_factor(own: str, other: str) -> float | None:
     return None
 
 
+def find_kind(name: str, unit: str) -> str | None:
+    """Return what an axis counts: ``"space"``, ``"time"``, or its own name.
+
+    Parameters
+    ----------
+    name, unit : str
+        Of the axis; the name may be empty.
+
+    Returns
+    -------
+    str or None
+        None where nothing says it.
+    """
+    if name in ("z", "y", "x") or unit in LENGTHS:
+        return "space"
+    if name == "t" or unit in TIMES:
+        return "time"
+    return name or None
+
+
 def align_axes(source: Source, place: Source) -> Source:
     """Return a source with the names of another's axes, in the other's order.
 
     Axes of one name go together. Of what is left, the two axes of the planes do, in their
-    order, and the one axis of each that is one of space. No other axes are matched.
+    order, and the one axis of each that is one of space, or one of time. No other axes are
+    matched.
 
     Parameters
     ----------
@@ -107,21 +129,19 @@ def _name_alike(source: Source, place: Source) -> list[str]:
     if {names[n] for n in own_plane} != {place.axes[n] for n in plane}:
         for own, other in zip(own_plane, plane, strict=True):
             names[own] = place.axes[other]
-    left = [n for n in _list_space(source, own_plane) if names[n] not in place.axes]
-    wanted = [n for n in _list_space(place, plane) if place.axes[n] not in names]
-    if len(left) == len(wanted) == 1:
-        names[left[0]] = place.axes[wanted[0]]
+    for kind in ("space", "time"):
+        left = [n for n in _list_stacked(source, kind) if names[n] not in place.axes]
+        wanted = [n for n in _list_stacked(place, kind) if place.axes[n] not in names]
+        if len(left) == len(wanted) == 1:
+            names[left[0]] = place.axes[wanted[0]]
     return names
 
 
-def _list_space(image: Source, plane: Sequence[int]) -> list[int]:
-    """Return the numbers of the stacked axes of space."""
+def _list_stacked(image: Source, kind: str) -> list[int]:
+    """Return the numbers of the stacked axes of a kind."""
+    plane = find_plane_axes(image)
     pairs = enumerate(zip(image.axes, image.units, strict=True))
-    return [n for n, (name, unit) in pairs if n not in plane and _is_space(name, unit)]
-
-
-def _is_space(name: str, unit: str) -> bool:
-    return name == "z" or unit in LENGTHS
+    return [n for n, pair in pairs if n not in plane and find_kind(*pair) == kind]
 
 
 def _transpose(image: Source, order: Sequence[int]) -> Source:
@@ -178,7 +198,8 @@ def find_counted_axes(source: Source, place: Source) -> list[str]:
 
 
 def _is_space_in_one(source: Source, place: Source, axis: str) -> bool:
-    return any(_is_space(axis, image.units[image.axes.index(axis)]) for image in (source, place))
+    units = (image.units[image.axes.index(axis)] for image in (source, place))
+    return any(find_kind(axis, unit) == "space" for unit in units)
 
 
 def _find_axis_factor(source: Source, place: Source, axis: str) -> float | None:
@@ -188,7 +209,7 @@ def _find_axis_factor(source: Source, place: Source, axis: str) -> float | None:
 
 def is_placeless(source: Source) -> bool:
     """Tell whether a source only counts its pixels, from the first one on."""
-    space = [*_list_space(source, find_plane_axes(source)), *find_plane_axes(source)]
+    space = [*_list_stacked(source, "space"), *find_plane_axes(source)]
     block = source.affine[np.ix_(space, [*space, source.ndim])]
     counted = all(source.units[n] == "pixel" for n in space)
     return counted and bool(np.array_equal(block, np.eye(len(space), len(space) + 1)))

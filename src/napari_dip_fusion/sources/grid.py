@@ -26,7 +26,7 @@ from napari_dip_fusion.sources.coverage import (
 from napari_dip_fusion.sources.own_pixels import resample_source
 from napari_dip_fusion.sources.parts import choose_planes, require_plane, require_planes
 from napari_dip_fusion.sources.resample import is_on_grid
-from napari_dip_fusion.sources.source import Source
+from napari_dip_fusion.sources.source import GUESSED_PLACE, Source
 
 __all__ = ["GridSources", "find_finest", "resample_to_reference"]
 
@@ -91,9 +91,11 @@ class GridSources:
         """
         rgb = image.ndim == 3
         shape = (*self.place.shape, image.shape[-1]) if rgb else self.place.shape
-        source = self.place.replace(
-            **{"data": image.reshape(shape), "rgb": rgb, **_OF_PIXELS, **changes}
-        )
+        fields = {"data": image.reshape(shape), "rgb": rgb, **_OF_PIXELS, **changes}
+        if self.place.guess:
+            # What is made at a place that is a guess has no better one.
+            fields["metadata"] = {**fields["metadata"], GUESSED_PLACE: self.place.guess}
+        source = self.place.replace(**fields)
         return require_plane(source) if flat else source
 
 

@@ -21,6 +21,7 @@ from napari_dip_fusion.plugin.layers.result_layers import (
     add_fused_layer,
     add_gain_layers,
     find_free_name,
+    make_metadata,
     name_consensus,
     name_fused,
 )
@@ -658,13 +659,52 @@ def test_sliders_of_axes_that_the_reference_lacks_count_in_the_viewer_s_units():
     np.testing.assert_array_equal(read_planes([flat, ct], flat, viewer.dims)[1], scene[2])
 
 
-def test_layers_whose_units_measure_other_things_say_so():
-    viewer, (ct, pet) = viewer_with(noise(20, 30), noise(20, 30))
-    ct.units = ("mm", "mm")
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_a_pixel_is_never_taken_for_a_millimeter(ndim):
+    shape = (11, 20, 30)[-ndim:]
+    viewer, (ct, pet) = viewer_with(noise(*shape), noise(*shape))
+    ct.units = ("mm",) * ndim
     report = check_layers([ct, pet], ct, viewer.dims)
-    assert report.warnings == (
-        "L1 has the unit pixel where L0 has millimeter: its numbers are taken as millimeter",
+    assert not report.ok
+    assert report.message == (
+        "L1 is measured in pixel and L0 in mm, so nothing says how they lie on each other; give "
+        "both their place in one unit (such as layer.units = 'mm', with its scale)"
     )
+    pet.units = ("mm",) * ndim
+    assert check_layers([ct, pet], ct, viewer.dims).ok
+
+
+@pytest.mark.parametrize(
+    ("labels", "units", "fits"),
+    [
+        (("z", "t"), ("pixel", "pixel"), False),
+        (("z", "frame"), ("pixel", "pixel"), False),
+        (("t", "frame"), ("s", "ms"), True),
+        (("z", "depth"), ("mm", "um"), True),
+        (("z", "-3"), ("pixel", "pixel"), True),
+    ],
+)
+def test_one_slider_does_not_move_along_heights_and_frames(labels, units, fits):
+    viewer, layers = viewer_with(noise(6, 20, 30), noise(6, 20, 30))
+    for layer, label, unit in zip(layers, labels, units, strict=True):
+        layer.axis_labels, layer.units = (label, "y", "x"), (unit, "pixel", "pixel")
+    report = check_layers(layers, layers[0], viewer.dims)
+    assert report.ok is fits
+    if not fits:
+        assert f"L1 has the axis {labels[1]} where L0 has z, so one slider moves" in report.message
+    # A single plane lies where napari shows it, whatever its axis is called.
+    viewer.dims.set_point(0, 0)
+    flat = viewer.add_image(noise(1, 20, 30), axis_labels=("echo", "y", "x"))
+    assert check_layers([layers[0], flat], layers[0], viewer.dims).ok
+
+
+def test_a_place_that_is_a_guess_is_called_one_before_and_after():
+    viewer, (ct, mr) = viewer_with(noise(20, 30), noise(20, 30))
+    ct.metadata["guessed_place"] = "no codes are set"
+    report = check_layers([ct, mr], mr, viewer.dims)
+    assert report.warnings == ("the place of L0 is a guess: no codes are set",)
+    made = [make_metadata({}, {}, place_result(layer, viewer.dims)) for layer in (ct, mr)]
+    assert [metadata.get("guessed_place") for metadata in made] == ["no codes are set", None]
 
 
 def test_a_layer_of_which_a_pixel_is_seen_is_a_warning():

@@ -13,8 +13,10 @@ from napari_dip_fusion.plugin.layers.planes import (
     find_plane,
     find_plane_axes,
     find_world_units,
+    get_guess,
     get_unit_factors,
 )
+from napari_dip_fusion.plugin.layers.shared_axes import require_one_world
 from napari_dip_fusion.plugin.layers.thick_slice import find_grid
 from napari_dip_fusion.sources.coverage import (
     Coverage,
@@ -95,6 +97,8 @@ def _report_grids(layers: list[Image], reference: Image, dims: Dims) -> LayerRep
     """Return the report on layers that could be fused if they lay on one grid."""
     units = find_world_units([reference, *layers])
     axes = find_plane_axes([*layers, reference], dims)
+    for layer in layers:
+        require_one_world(layer, reference, [a - dims.ndim for a in axes])
     target = find_plane(reference, dims, axes, units=units)
     if min(target.shape) < MIN_SIZE:
         rows, columns = target.shape
@@ -120,6 +124,7 @@ def _report_grids(layers: list[Image], reference: Image, dims: Dims) -> LayerRep
         if own.thick is not None:
             projected.append(f"{layer.name}: {own.thick}")
     warnings = [
+        *(f"the place of {x.name} is a guess: {get_guess(x)}" for x in layers if get_guess(x)),
         *_list_warnings(reference, coverage),
         *_list_unit_warnings(layers, reference, dims),
     ]
@@ -149,24 +154,15 @@ def _list_warnings(reference: Image, coverage: Mapping[Layer, Coverage]) -> list
 def _list_unit_warnings(layers: Sequence[Image], reference: Image, dims: Dims) -> list[str]:
     """Say where the units of layers let them be fused otherwise than they are drawn."""
     units = find_world_units([reference, *layers])
-    lines = []
-    for layer in layers:
-        pairs = zip(layer.units, units[-layer.ndim :], strict=True)
-        other = next((p for p in pairs if p[0].dimensionality != p[1].dimensionality), None)
-        if other is not None:
-            lines.append(
-                f"{layer.name} has the unit {other[0]} where {reference.name} has {other[1]}: its "
-                f"numbers are taken as {other[1]}"
-            )
     scaled = [
         factor for layer in layers for factor in get_unit_factors(layer.units, units[-layer.ndim :])
     ]
-    if dims.units is None and not np.allclose(scaled, 1):
-        lines.append(
-            "napari draws these layers without their units, since a layer of the viewer has others "
-            "that do not fit: they are fused by their units, not as they are drawn"
-        )
-    return lines
+    if dims.units is not None or np.allclose(scaled, 1):
+        return []
+    return [
+        "napari draws these layers without their units, since a layer of the viewer has others "
+        "that do not fit: they are fused by their units, not as they are drawn"
+    ]
 
 
 def _describe_grids(

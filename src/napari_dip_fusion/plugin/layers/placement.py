@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_dip_fusion.plugin.layers.planes import (
     find_plane,
     find_plane_axes,
+    get_guess,
     get_level_factors,
     get_physical_affine,
 )
@@ -36,12 +37,15 @@ class Placement:
         can hold.
     where : str
         The slice as it stands in names of layers, such as ``z=42``; empty for a 2-D reference.
+    guess : str
+        Why the place of the reference is only a guess; empty where its file says it.
     """
 
     spatial: dict[str, Any]
     axes: tuple[int, ...]
     plane: dict[str, Any]
     where: str = ""
+    guess: str = ""
 
     def expand(self, image: NDArray[Any]) -> NDArray[Any]:
         """Return an image of shape (M, N) or (M, N, 3) with the axes of the reference."""
@@ -103,7 +107,8 @@ def place_result(
         recorded["thick_slices"] = {name: planes.describe() for name, planes in thick.items()}
     # Of the full resolution, as the sliders count.
     index = find_plane(reference, dims, world_axes).index
-    return Placement(spatial, axes, recorded, _describe_slice(reference, axes, index))
+    where = _describe_slice(reference, axes, index)
+    return Placement(spatial, axes, recorded, where, get_guess(reference))
 
 
 def _describe_slice(reference: Image, axes: Sequence[int], index: Sequence[int]) -> str:

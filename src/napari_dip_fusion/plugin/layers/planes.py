@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion.memory import estimate_memory
 from napari_dip_fusion.prior.devices import measure_free_memory, resolve_device, torch_is_imported
+from napari_dip_fusion.sources import GUESSED_PLACE
 from napari_dip_fusion.sources.coverage import measure_pixel, pick_finest
 
 Matrix = NDArray[np.float64]
@@ -321,6 +322,11 @@ def compute_world_affine(layer: Image, units: Units, level: int = 0) -> Matrix:
     if len(units) >= layer.ndim:
         scales = get_unit_factors(layer.units, units[-layer.ndim :])
     return np.asarray(np.diag([*scales, 1.0]) @ world, dtype=np.float64)
+
+
+def get_guess(layer: Image) -> str:
+    """Return why the place of a layer is only a guess, as its reader says; empty if it is none."""
+    return str(layer.metadata.get(GUESSED_PLACE, ""))
 
 
 def get_unit_factors(own: Units, world: Units) -> list[float]:

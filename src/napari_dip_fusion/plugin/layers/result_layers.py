@@ -10,6 +10,7 @@ from napari.utils.naming import inc_name_count
 from numpy.typing import NDArray
 
 from napari_dip_fusion.plugin.layers.placement import Placement
+from napari_dip_fusion.sources import GUESSED_PLACE
 from napari_dip_fusion.sources.prepare import PreparedSources
 
 GAIN_COLORMAP = "viridis"
@@ -65,7 +66,8 @@ def make_metadata(
     record: dict[str, Any], metrics: dict[str, float], place: Placement
 ) -> dict[str, Any]:
     """Return layer metadata: under ``dip_fusion`` the run record, metrics and plane."""
-    return {"dip_fusion": {"record": record, "metrics": metrics, "plane": place.plane}}
+    guess = {GUESSED_PLACE: place.guess} if place.guess else {}
+    return {"dip_fusion": {"record": record, "metrics": metrics, "plane": place.plane}, **guess}
 
 
 def add_fused_layer(
