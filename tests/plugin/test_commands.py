@@ -1,6 +1,8 @@
 """The plugin as a user meets it: through napari's menus."""
 
+import numpy as np
 import pytest
+import tifffile
 from npe2 import PluginManifest
 
 PLUGIN = "napari-dip-fusion"
@@ -62,6 +64,25 @@ def test_every_menu_and_the_dock_name_the_plugin_once(viewer, opened):
     # The plugin's name stands before these in the dialog that saves layers.
     writers = PluginManifest.from_distribution(PLUGIN).contributions.writers
     assert not any("DIP Fusion" in writer.display_name for writer in writers)
+
+
+def test_files_are_opened_in_their_place_from_the_file_menu(viewer, tmp_path, monkeypatch):
+    from napari_dip_fusion.plugin import opening
+
+    path = tmp_path / "cells.ome.tif"
+    tifffile.imwrite(path, np.zeros((12, 14), np.uint8), ome=True, metadata={"PhysicalSizeX": 0.5})
+    asked = []
+
+    def answer(parent, title, folder, patterns):
+        asked.append(patterns)
+        return [str(path)] * len(asked[1:]), ""
+
+    monkeypatch.setattr(opening.QFileDialog, "getOpenFileNames", answer)
+    run("open_in_place")
+    assert len(viewer.layers) == 2
+    run("open_in_place")
+    assert viewer.layers[-1].scale[-1] == 0.5
+    assert "*.ome.tiff" in asked[0]
 
 
 @pytest.mark.parametrize(

@@ -54,10 +54,11 @@ def read(path):
     ],
 )
 def test_strange_display_is_ignored(tmp_path, display):
-    image = Source(np.zeros((2, 3, 4)), units=("furlongg",) * 3, display=display)
+    image = Source(np.zeros((2, 3, 4)), name="a", units=("furlongg",) * 3, display=display)
     with pytest.warns(UserWarning, match="not kept in the header"):
         path = write_image(tmp_path / "a.nii", image)
-    data, arguments, _ = read(path)
+    with pytest.warns(UserWarning, match="a: napari knows no unit 'furlongg', so the layer counts"):
+        data, arguments, _ = read(path)
     layer = Image(data, **arguments)
     assert {str(unit) for unit in layer.units} == {"pixel"}
     np.testing.assert_array_equal(layer.scale, 1)

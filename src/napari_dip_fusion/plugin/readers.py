@@ -4,6 +4,7 @@ Only files that napari's own reader cannot place are taken: medical images,
 OME-Zarr, and what this plugin wrote.
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from napari_dip_fusion.io import read_images, record_images
 from napari_dip_fusion.io.claimed import is_claimed
 from napari_dip_fusion.sources import Source
 
-__all__ = ["get_reader", "make_layer_arguments"]
+__all__ = ["get_reader", "make_layer_arguments", "read_layers", "read_series_layers"]
 
 LayerData = tuple[Any, dict[str, Any], str]
 """Pixels, arguments of ``viewer.add_image``, and the type of the layer, as napari takes them."""
@@ -47,8 +48,8 @@ def get_reader(path: str | Sequence[str]) -> ReadFunction | None:
     from napari_dip_fusion.io.dicom.files import is_dicom
 
     if not isinstance(path, str):
-        return _read_series if path and all(is_dicom(Path(p)) for p in path) else None
-    return _read if is_claimed(Path(path)) else None
+        return read_series_layers if path and all(is_dicom(Path(p)) for p in path) else None
+    return read_layers if is_claimed(Path(path)) else None
 
 
 def make_layer_arguments(image: Source) -> dict[str, Any]:
@@ -65,6 +66,7 @@ def make_layer_arguments(image: Source) -> dict[str, Any]:
         Name, place, units, axis labels, metadata, and how it was shown.
     """
     arguments = {key: image.display[key] for key in _DISPLAY if key in image.display}
+    units = {unit: _read_unit(image, unit) for unit in dict.fromkeys(image.units)}
     colormap = _read_colormap(image.display.get("colormap"))
     if colormap is not None and not image.rgb:
         arguments["colormap"] = colormap
@@ -73,20 +75,44 @@ def make_layer_arguments(image: Source) -> dict[str, Any]:
         **_make_transform(image),
         "name": image.name,
         "rgb": image.rgb,
-        "units": tuple(_read_unit(unit) for unit in image.units),
+        "units": tuple(units[unit] for unit in image.units),
         "axis_labels": image.axes,
         "metadata": dict(image.metadata),
     }
 
 
-def _read(path: str | Sequence[str]) -> list[LayerData]:
+def read_layers(path: str | Sequence[str]) -> list[LayerData]:
+    """Return the images of a file or folder of any format as layers.
+
+    Parameters
+    ----------
+    path : str or list of str
+        The file or folder; of a list, the first one.
+
+    Raises
+    ------
+    ImageFileError
+        If it cannot be read.
+    """
     file = Path(path if isinstance(path, str) else path[0])
     is_record = file.name.lower().endswith(record_images.ENDING)
     images = record_images.read(file) if is_record else read_images(file)
     return [_make_layer(image) for image in images]
 
 
-def _read_series(path: str | Sequence[str]) -> list[LayerData]:
+def read_series_layers(path: str | Sequence[str]) -> list[LayerData]:
+    """Return the images of the files of a DICOM series as layers.
+
+    Parameters
+    ----------
+    path : str or list of str
+        The files.
+
+    Raises
+    ------
+    ImageFileError
+        If none can be read.
+    """
     from napari_dip_fusion.io.dicom.series import read_files
 
     paths = [path] if isinstance(path, str) else path
@@ -125,12 +151,17 @@ def _makes_up(parts: Mapping[str, Any], affine: Any) -> bool:
     return whole.shape == affine.shape and bool(np.allclose(whole, affine, rtol=1e-9, atol=1e-9))
 
 
-def _read_unit(unit: str) -> str:
-    """Return a unit that napari takes; one that it does not know becomes pixels."""
+def _read_unit(image: Source, unit: str) -> str:
+    """Return a unit that napari takes; one that it does not know becomes pixels, and is said."""
     try:
         registry: Any = pint.get_application_registry()  # type: ignore[no-untyped-call]
         return str(registry.Unit(unit))
     except (pint.PintError, ValueError, AttributeError, TypeError):
+        warnings.warn(
+            f"{image.name or 'an image'}: napari knows no unit {unit!r}, so the layer counts "
+            "pixels; give it its units and scale to fuse it with others",
+            stacklevel=2,
+        )
         return "pixel"
 
 
