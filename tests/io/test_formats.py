@@ -18,7 +18,23 @@ def test_empty_and_wrong_files(tmp_path, ending):
     with pytest.raises(ImageFileError, match=r"is empty \(0 bytes\); copy it again"):
         read_image(path)
     path.write_bytes(b"not an image, but long enough to have a start")
-    with pytest.raises(ImageFileError, match=r"does not start as .* does"):
+    with pytest.raises(ImageFileError, match=r"does not start as .* does .*: it is something else"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"PK\x03\x04", "a ZIP archive"),
+        (b"\x1f\x8b\x08", "data packed by gzip"),
+        (b"<!DOCTYPE html>", "text in XML or HTML"),
+        (b"GIF89a", "a GIF"),
+    ],
+)
+def test_another_kind_of_file_is_named_and_not_called_damaged(tmp_path, start, kind):
+    path = tmp_path / "a.PNG"
+    path.write_bytes(start + bytes(200))
+    with pytest.raises(ImageFileError, match=f"is named PNG but holds {kind}; unpack or convert"):
         read_image(path)
 
 

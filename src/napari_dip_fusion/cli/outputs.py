@@ -14,7 +14,7 @@ from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.fusion import FusionResult
 from napari_dip_fusion.io import check_image, write_image, write_images, write_text
-from napari_dip_fusion.io.formats import list_endings
+from napari_dip_fusion.io.formats import list_endings, strip_ending
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.grid import GridSources
 
@@ -145,8 +145,7 @@ def is_flat(path: Path) -> bool:
 
 def name_record(output: Path) -> Path:
     """Return NAME.record.json for an output NAME with any known ending."""
-    ending = next(e for e in list_endings(writing=True) if output.name.lower().endswith(e))
-    return output.with_name(f"{output.name[: -len(ending)]}.record.json")
+    return output.with_name(f"{strip_ending(output)}.record.json")
 
 
 def choose_pixel_type(output: Path, dtype: str | None, like: int | None) -> str | None:
@@ -172,14 +171,14 @@ def name_gains(folder: Path | None, sources: Sequence[Path]) -> list[Path]:
     """Return where the gain map of each source goes; nowhere without a folder."""
     if folder is None:
         return []
-    return [folder / f"gain_{i}_{p.stem}.tif" for i, p in enumerate(sources)]
+    return [folder / f"gain_{i}_{strip_ending(p)}.tif" for i, p in enumerate(sources)]
 
 
 def name_base_gains(paths: Sequence[Path], config: FusionConfig) -> list[Path]:
     """Return where the gains of the base go, beside those of the details; nowhere in one band."""
     if config.gains.band_sigma == 0:
         return []
-    return [p.with_name(f"{p.stem}_base{p.suffix}") for p in paths]
+    return [p.with_name(f"{strip_ending(p)}_base{p.suffix}") for p in paths]
 
 
 def check_outputs(outputs: Outputs, sources: Sequence[Path]) -> None:

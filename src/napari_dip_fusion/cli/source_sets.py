@@ -8,7 +8,7 @@ from pathlib import Path
 from napari_dip_fusion.cli.options import Choice
 from napari_dip_fusion.cli.run import check_count, read_sources
 from napari_dip_fusion.comparison import SourceSet
-from napari_dip_fusion.io.formats import list_endings
+from napari_dip_fusion.io.formats import list_endings, strip_ending
 from napari_dip_fusion.sources import Source
 
 # What partners have in common, and what tells them apart: 11_ct.png and 11_mr.png.
@@ -51,7 +51,7 @@ def collect_sets(
         paths = list(sources or [])
         check_count(paths)
         kind = paths[0].resolve().parent.name or "sources"
-        return [_make_set("-".join(p.stem for p in paths), kind, paths, read)]
+        return [_make_set("-".join(map(strip_ending, paths)), kind, paths, read)]
     if sources:
         raise ValueError("give source files or --pairs-from, not both")
     if not folder.is_dir():
@@ -88,7 +88,7 @@ def find_sets(folder: Path) -> dict[str, list[Path]]:
     """Return the image files of a folder that belong together, by the name of the set."""
     sets: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
-        match = _PARTNER.fullmatch(path.name.partition(".")[0])
+        match = _PARTNER.fullmatch(strip_ending(path))
         if match and path.is_file() and path.name.lower().endswith(list_endings()):
             sets.setdefault(match["set"], []).append(path)
     return {name: paths for name, paths in sets.items() if len(paths) > 1}
@@ -98,4 +98,4 @@ def _make_set(
     name: str, kind: str, paths: Sequence[Path], read: Callable[..., list[Source]]
 ) -> SourceSet:
     files = tuple(str(p.resolve()) for p in paths)
-    return SourceSet(name, kind, partial(read, *paths), tuple(p.stem for p in paths), files)
+    return SourceSet(name, kind, partial(read, *paths), tuple(map(strip_ending, paths)), files)

@@ -82,6 +82,19 @@ FORMATS = (
     Format("JPEG", "raster", "", (".jpg", ".jpeg"), (b"\xff\xd8\xff",)),
     Format("BMP", "raster", "", (".bmp",), (b"BM",)),
 )
+# What else is met under the name of an image: archives, and pages of an error of a server.
+_OTHER_KINDS = {
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x1f\x8b": "data packed by gzip",
+    b"\x28\xb5\x2f\xfd": "data packed by zstd",
+    b"%PDF": "a PDF",
+    b"\x89HDF": "HDF5",
+    b"GIF8": "a GIF",
+    b"RIFF": "WebP or another RIFF",
+    b"\x00\x00\x00\x0cjP": "JPEG 2000",
+    b"<": "text in XML or HTML",
+    b"{": "text in JSON",
+}
 # A group of Zarr 3 or of Zarr 2 may be a folder of any name.
 _ZARR_GROUPS = ("zarr.json", ".zgroup")
 
@@ -213,7 +226,13 @@ def _explain_start(path: Path, form: Format, start: bytes) -> str:
     for other in FORMATS:
         if other.magic and start.startswith(other.magic):
             return f"{path} is named {form.name} but holds {other.name}; give it that ending"
-    return f"{path} does not start as {form.name} does ({start[:8].hex(' ')}); it is damaged"
+    for sign, kind in _OTHER_KINDS.items():
+        if start.startswith(sign):
+            return f"{path} is named {form.name} but holds {kind}; unpack or convert it"
+    return (
+        f"{path} does not start as {form.name} does ({start[:8].hex(' ')}): it is something else, "
+        "or its start is damaged; open it with the program that wrote it"
+    )
 
 
 def _join(endings: tuple[str, ...]) -> str:

@@ -126,7 +126,7 @@ def _read_or_warn(record: Path, path: Path) -> list[Source]:
 
 
 def _read_fused(record: Path, content: dict[str, Any]) -> Source | None:
-    stem = record.name.removesuffix(ENDING)
+    stem = record.name[: -len(ENDING)]
     for ending in list_endings():
         path = record.with_name(stem + ending)
         if path.exists():

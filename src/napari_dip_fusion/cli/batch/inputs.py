@@ -8,13 +8,12 @@ from napari_dip_fusion.cli.batch.sets import (
     BatchSet,
     Found,
     LeftOut,
-    drop_ending,
     make_name,
     refuse_equal_names,
 )
 from napari_dip_fusion.cli.batch.table import read_table
 from napari_dip_fusion.cli.source_sets import find_sets, list_folders, name_kind
-from napari_dip_fusion.io.formats import list_endings
+from napari_dip_fusion.io.formats import list_endings, strip_ending
 
 # More images than this whose names differ in their end only are slices, or days, sooner than
 # sources of one scene. A table or patterns say how many sources there are.
@@ -95,7 +94,7 @@ def _collect_folder(folder: Path, output: Path) -> Found:
                 left_out.append(_leave_out_series(make_name(prefix + name), paths))
         taken = {path for paths in found.values() for path in paths}
         left_out += [
-            LeftOut(make_name(prefix + drop_ending(p.name)), (p,), "has no partner")
+            LeftOut(make_name(prefix + strip_ending(p)), (p,), "has no partner")
             for p in sorted(inner.iterdir())
             if p not in taken and p.is_file() and p.name.lower().endswith(list_endings())
         ]

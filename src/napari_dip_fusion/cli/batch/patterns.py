@@ -17,12 +17,11 @@ from napari_dip_fusion.cli.batch.sets import (
     BatchSet,
     Found,
     LeftOut,
-    drop_ending,
     make_name,
     make_sort_key,
 )
 from napari_dip_fusion.errors import ImageFileError
-from napari_dip_fusion.io.formats import find_format, list_endings
+from napari_dip_fusion.io.formats import find_format, list_endings, strip_ending
 
 Named = dict[str, Path]
 
@@ -96,7 +95,7 @@ def _name_files(pattern: str) -> Named:
     for path in sorted((p for p in paths if _is_image(p)), key=lambda p: make_sort_key(str(p))):
         fit = expression.fullmatch(path.as_posix())
         assert fit is not None
-        parts = (drop_ending(part.strip("/")) for part in fit.groups() if part)
+        parts = (strip_ending(Path(part.strip("/"))) for part in fit.groups() if part)
         name = "-".join(part for part in parts if part)
         if name in named:
             raise ValueError(

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from napari_dip_fusion.io.formats import list_endings
-
 Key = tuple[int | str, ...]
 
 
@@ -61,18 +59,6 @@ def make_name(text: str) -> str:
     'ward_3_007_CT'
     """
     return re.sub(r"[^\w.+-]+", "_", text)
-
-
-def drop_ending(name: str) -> str:
-    """Return the name of an image file without its ending, such as ``.nii.gz``.
-
-    Examples
-    --------
-    >>> drop_ending("007.T1.nii.gz"), drop_ending("IM0001"), drop_ending("a.dat")
-    ('007.T1', 'IM0001', 'a.dat')
-    """
-    ending = next((e for e in list_endings() if name.lower().endswith(e)), "")
-    return name[: len(name) - len(ending)]
 
 
 def make_sort_key(text: str) -> Key:

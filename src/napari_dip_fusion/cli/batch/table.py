@@ -5,7 +5,8 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from napari_dip_fusion.cli.batch.sets import BatchSet, Found, drop_ending, make_name
+from napari_dip_fusion.cli.batch.sets import BatchSet, Found, make_name
+from napari_dip_fusion.io.formats import strip_ending
 
 _DELIMITERS = ",;\t"  # spreadsheets of other languages write the others
 _NAMES = ("name", "id")
@@ -74,5 +75,5 @@ def _make_set(
     cells = [row[i].strip() for i in columns if i < len(row)]
     paths = tuple(path.parent / Path(cell).expanduser() for cell in cells if cell)
     given = next((row[i].strip() for i, t in enumerate(header[: len(row)]) if t in _NAMES), "")
-    stems = "-".join(dict.fromkeys(drop_ending(p.name) for p in paths))
+    stems = "-".join(dict.fromkeys(strip_ending(p) for p in paths))
     return BatchSet(make_name(given or stems or f"row{line}"), paths)
