@@ -49,7 +49,12 @@ def silence_warnings() -> Iterator[None]:
 
 @contextmanager
 def relay_messages(
-    about: str, library: str, *, loggers: Sequence[str] = (), harmless: Sequence[str] = ()
+    about: str,
+    library: str,
+    *,
+    loggers: Sequence[str] = (),
+    harmless: Sequence[str] = (),
+    told: set[str] | None = None,
 ) -> Iterator[None]:
     """Issue what a library says in the block as warnings of this package, each once.
 
@@ -65,12 +70,19 @@ def relay_messages(
         Names of the loggers through which it speaks besides Python's warnings.
     harmless : sequence of str
         Regular expressions; a message in which one is found does not concern the data.
+    told : set of str, optional
+        What blocks before this one were told, which is not issued again; what this one is
+        told is added. An image that is read piece by piece has one such set.
     """
-    told: list[str] = []
-    with _hear((_WARNINGS, *loggers), told):
+    heard: list[str] = []
+    known = set[str]() if told is None else told
+    with _hear((_WARNINGS, *loggers), heard):
         yield
-    for message in filter(None, dict.fromkeys(told)):
-        if not any(re.search(pattern, message) for pattern in harmless):
+    for message in filter(None, heard):
+        # Files of a series tell the same of each other's numbers and names.
+        kind = re.sub(r"\d+|'[^']*'", "#", message)
+        if kind not in known and not any(re.search(pattern, message) for pattern in harmless):
+            known.add(kind)
             # The caller of the function that opened the block: two levels of contextlib.
             warnings.warn(f"{about}: {message} (said by {library})", stacklevel=4)
 
