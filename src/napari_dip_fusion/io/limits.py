@@ -46,7 +46,12 @@ def count_declared_bytes(path: Path, shape: Iterable[int], itemsize: int) -> int
 
 
 def require_packed_bytes(
-    path: Path, nbytes: int, *, packed: int, ratio: float = DEFLATE_RATIO
+    path: Path,
+    nbytes: int,
+    *,
+    packed: int,
+    ratio: float = DEFLATE_RATIO,
+    advice: str = "the file is cut short or damaged, copy it again",
 ) -> None:
     """Raise an error unless the bytes of a file can hold the content that it declares.
 
@@ -60,6 +65,8 @@ def require_packed_bytes(
         Bytes that are there to hold it.
     ratio : float
         The most bytes of content that the compression can pack into one.
+    advice : str
+        The end of the message.
 
     Raises
     ------
@@ -67,10 +74,10 @@ def require_packed_bytes(
         If `nbytes` exceeds what `packed` bytes can hold.
     """
     if nbytes > packed * ratio:
-        raise ImageFileError(
-            f"{path} declares {_format_size(nbytes)} of image but holds {_format_size(packed)}; "
-            "the file is cut short or damaged, copy it again"
-        )
+        declared, held = _format_size(nbytes), _format_size(packed)
+        if declared == held:
+            declared, held = f"{nbytes} B", f"{packed} B"
+        raise ImageFileError(f"{path} declares {declared} of image but holds {held}; {advice}")
 
 
 def require_memory(path: Path, nbytes: int) -> None:
