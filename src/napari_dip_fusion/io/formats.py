@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.io.dicom.start import find_data_set
 from napari_dip_fusion.io.regular import require_regular
 
 __all__ = [
@@ -192,11 +193,16 @@ def find_format(path: Path) -> Format:
         raise ImageFileError(f"{path} is empty (0 bytes); copy it again")
     with path.open("rb") as handle:
         start = handle.read(132)
-    # DICOM files often have no ending; the mark follows 128 free bytes (PS3.10 7.1).
-    form = get_format("DICOM") if start[128:] == b"DICM" else _match_ending(path.name)
+    form = _match_ending(path.name)
+    # A file may be DICOM and TIFF at once (PS3.10 7.1 leaves room): its name decides.
+    if form is not None and form.magic and start.startswith(form.magic):
+        return form
+    # DICOM files often have no ending.
+    if start[128:] == b"DICM" or (form is None and find_data_set(path) is not None):
+        return get_format("DICOM")
     if form is None:
-        raise ImageFileError(f"{path} is of no known kind; known are {_join(list_endings())}")
-    if form.magic and not start.startswith(form.magic):
+        raise ImageFileError(_explain_unknown(path, start))
+    if form.magic or (form.name == "DICOM" and _match_start(start)):
         raise ImageFileError(_explain_start(path, form, start))
     return form
 
@@ -223,16 +229,32 @@ def _find_ending(name: str) -> str:
 
 def _explain_start(path: Path, form: Format, start: bytes) -> str:
     """Return an error's text for a file that does not start as its ending says."""
-    for other in FORMATS:
-        if other.magic and start.startswith(other.magic):
-            return f"{path} is named {form.name} but holds {other.name}; give it that ending"
-    for sign, kind in _OTHER_KINDS.items():
-        if start.startswith(sign):
-            return f"{path} is named {form.name} but holds {kind}; unpack or convert it"
+    other = _match_start(start)
+    if other:
+        return f"{path} is named {form.name} but holds {other}"
     return (
         f"{path} does not start as {form.name} does ({start[:8].hex(' ')}): it is something else, "
         "or its start is damaged; open it with the program that wrote it"
     )
+
+
+def _match_start(start: bytes) -> str:
+    """Return what a file holds by its first bytes, and what to do; empty if they are unknown."""
+    for form in FORMATS:
+        if form.magic and start.startswith(form.magic):
+            return f"{form.name}; give it that ending"
+    for sign, kind in _OTHER_KINDS.items():
+        if start.startswith(sign):
+            return f"{kind}; unpack or convert it"
+    return ""
+
+
+def _explain_unknown(path: Path, start: bytes) -> str:
+    """Return an error's text for a file whose name and first bytes say nothing."""
+    held = _match_start(start)
+    if held:
+        return f"{path} has no ending that is known and holds {held}"
+    return f"{path} is of no known kind; known are {_join(list_endings())}"
 
 
 def _join(endings: tuple[str, ...]) -> str:

@@ -120,8 +120,8 @@ def test_values_are_scaled_per_slice(tmp_path):
 @pytest.mark.parametrize("dtype", [np.uint16, np.int16])
 def test_small_is_bright_is_inverted(tmp_path, dtype, slope):
     pixels = np.arange(48, dtype=dtype).reshape(6, 8)
-    fields = {"PhotometricInterpretation": "MONOCHROME1", "BitsStored": 12, "RescaleSlope": slope}
-    save(slice_header(pixels, RescaleIntercept=0, **fields), tmp_path / "a.dcm")
+    fields = {"PhotometricInterpretation": "MONOCHROME1", "BitsStored": 12, "HighBit": 11}
+    save(slice_header(pixels, RescaleSlope=slope, RescaleIntercept=0, **fields), tmp_path / "a.dcm")
     ends = 4095 if dtype == np.uint16 else -1
     np.testing.assert_array_equal(read_image(tmp_path / "a.dcm").data[0], (ends - pixels) * slope)
 

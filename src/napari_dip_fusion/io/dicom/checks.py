@@ -6,22 +6,32 @@ from pathlib import Path
 from typing import Any
 
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.io.dicom.fields import read_number
 from napari_dip_fusion.io.limits import (
     count_declared_bytes,
     require_memory,
     require_packed_bytes,
 )
 
-__all__ = ["check_decoder", "check_deflated", "check_size", "suggest_installation"]
+__all__ = [
+    "check_decoder",
+    "check_deflated",
+    "check_fields",
+    "check_length",
+    "count_frames",
+    "suggest_installation",
+]
 
 _MOST_FRAMES = 100_000
 # The first element of the file meta information, in explicit VR little endian: group
 # length (0002,0000), of type UL, four bytes long (PS3.10 7.1).
 _GROUP_LENGTH = b"\x02\x00\x00\x00UL\x04\x00"
 _DEFLATE_STEP = 2**20
+_GRAY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+_COLORS = ("RGB", "YBR_FULL", "YBR_FULL_422")
+_COMPRESSED_COLORS = ("YBR_ICT", "YBR_RCT")
 
 
 def check_deflated(path: Path) -> None:
@@ -50,8 +60,13 @@ def check_deflated(path: Path) -> None:
         require_memory(path, 2 * total)
 
 
-def check_size(path: Path, header: Any, *, left: int, syntax: Any) -> None:
-    """Refuse a header whose pixels cannot be in the file, or in memory.
+def count_frames(header: Any) -> int:
+    """Return the number of frames that a header declares, 1 where it does not."""
+    return int(read_number(header.get("NumberOfFrames")) or 1)
+
+
+def check_fields(path: Path, header: Any, *, compressed: bool) -> None:
+    """Refuse a header that does not say what its pixels are, or declares too many of them.
 
     Parameters
     ----------
@@ -59,41 +74,129 @@ def check_size(path: Path, header: Any, *, left: int, syntax: Any) -> None:
         The file, for the message.
     header : pydicom.Dataset
         The header.
-    left : int
-        Bytes of the file after the header.
-    syntax : pydicom.uid.UID or None
-        The transfer syntax: how the file is encoded.
+    compressed : bool
+        Whether the pixels are compressed.
 
     Raises
     ------
     ImageFileError
-        If the file is damaged, or one frame does not fit into memory twice.
+        If a field is missing, contradicts another one or stands for what cannot be read, or
+        if one frame does not fit into memory twice.
     """
-    frames = int(header.get("NumberOfFrames") or 1)
+    frames = count_frames(header)
     if not 1 <= frames <= _MOST_FRAMES:
-        raise ImageFileError(f"{path} declares {frames} frames; the file is damaged")
-    samples = int(header.get("SamplesPerPixel", 1))
-    bits = int(header.BitsAllocated)
-    if bits not in (1, 8, 16, 32, 64) or samples not in (1, 3):
+        raise ImageFileError(
+            f"{path} declares {frames} frames; 1 to {_MOST_FRAMES} can be read, split the file"
+        )
+    bits, samples = header.get("BitsAllocated"), int(header.get("SamplesPerPixel") or 1)
+    if samples not in (1, 3) or bits not in (None, 1, 8, 16, 32, 64):
         raise ImageFileError(
             f"{path} declares {samples} samples of {bits} bits; "
             "1 or 3 of 1, 8, 16, 32 or 64 can be read"
         )
-    nbytes = count_declared_bytes(path, (header.Rows, header.Columns, samples), -(-bits // 8))
-    require_memory(path, 2 * nbytes)
-    if not _is_packed(syntax):
-        # Two pixels of YBR_FULL_422 share their chroma: four bytes in place of six
-        # (PS3.3 C.7.6.3.1.2).
-        halved = 1.5 if header.get("PhotometricInterpretation") == "YBR_FULL_422" else 1.0
-        total = int(frames * nbytes * (bits / 8 if bits < 8 else 1) / halved)
-        require_packed_bytes(path, total, packed=left, ratio=1)
+    needed = ["Rows", "Columns", "BitsAllocated"]
+    if not _is_float(header):
+        needed += ["BitsStored", "PixelRepresentation"]
+    if samples > 1 and not compressed:
+        needed.append("PlanarConfiguration")
+    missing = [keyword for keyword in needed if header.get(keyword) is None]
+    if missing:
+        raise ImageFileError(
+            f"{path} lacks {' and '.join(missing)}, without which its pixels have no meaning; "
+            "export it again"
+        )
+    _check_colors(path, header, samples, compressed=compressed)
+    if not _is_float(header) and not 1 <= (header.get("BitsStored") or 1) <= bits:
+        raise ImageFileError(
+            f"{path} declares that {header.BitsStored} of {bits} bits hold the value; "
+            "the file is damaged"
+        )
+    require_memory(path, 2 * _count_frame_bytes(path, header))
 
 
-def _is_packed(syntax: Any) -> bool:
-    """Tell whether pixels are compressed, or the data set as a whole is."""
-    return bool(
-        syntax is not None and (syntax.is_encapsulated or syntax == DeflatedExplicitVRLittleEndian)
-    )
+def _is_float(header: Any) -> bool:
+    """Tell whether values are floats: these have no sign of their own (PS3.3 C.7.6.24)."""
+    return header.get("BitsAllocated") in (32, 64) and "PixelRepresentation" not in header
+
+
+def _check_colors(path: Path, header: Any, samples: int, *, compressed: bool) -> None:
+    """Refuse samples that are no colors, and colors that cannot be made red, green and blue."""
+    photometric = str(header.get("PhotometricInterpretation") or "MONOCHROME2")
+    # The colors of JPEG 2000 alone are undone by its decoders (PS3.3 C.7.6.3.1.2).
+    color = _COLORS + (_COMPRESSED_COLORS if compressed else ())
+    if photometric not in (*_GRAY, *color):
+        how = " uncompressed" if photometric in _COMPRESSED_COLORS else ""
+        raise ImageFileError(
+            f"{path} has pixels of the kind {photometric}, which cannot be read{how}; "
+            "export it as RGB or MONOCHROME2"
+        )
+    if samples != (3 if photometric in color else 1):
+        raise ImageFileError(
+            f"{path} declares {samples} samples a pixel, which do not fit {photometric}; "
+            "it cannot be told what they are, export it again"
+        )
+    if samples == 3 and header.get("PixelRepresentation"):
+        raise ImageFileError(f"{path} has colors with a sign; it cannot be told what they are")
+    # pydicom's conversion is that of 8 bits.
+    if photometric.startswith("YBR_FULL") and header.BitsAllocated != 8:
+        raise ImageFileError(
+            f"{path} has {photometric} of {header.BitsAllocated} bits, only 8 can be converted; "
+            "export it as RGB"
+        )
+    if photometric == "PALETTE COLOR" and _is_float(header):
+        raise ImageFileError(f"{path} has floats as indices of colors; the file is damaged")
+
+
+def _count_frame_bytes(path: Path, header: Any) -> int:
+    """Return the size of a frame in memory."""
+    samples, bits = int(header.get("SamplesPerPixel") or 1), int(header.BitsAllocated)
+    return count_declared_bytes(path, (header.Rows, header.Columns, samples), -(-bits // 8))
+
+
+def check_length(path: Path, header: Any, *, length: int, left: int) -> tuple[str, ...]:
+    """Refuse a file that holds fewer pixels than its header declares.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for the message.
+    header : pydicom.Dataset
+        The header, of a file that is not compressed.
+    length : int
+        Bytes of pixels, as their element says.
+    left : int
+        Bytes of the file from their beginning on.
+
+    Returns
+    -------
+    tuple of str
+        What is odd, where there are more pixels than declared.
+
+    Raises
+    ------
+    ImageFileError
+        If pixels are missing.
+    """
+    frames, bits = count_frames(header), int(header.BitsAllocated)
+    whole = _count_frame_bytes(path, header)
+    halved = header.get("PhotometricInterpretation") == "YBR_FULL_422"
+    # Two pixels of YBR_FULL_422 share their chroma: four bytes in place of six
+    # (PS3.3 C.7.6.3.1.2). Bits follow each other without gaps, also between frames.
+    needed = whole // 3 * 2 * frames if halved else -(-whole * frames * min(bits, 8) // 8)
+    # One byte may be missing at the end, where it only makes the length even.
+    if left < length:
+        require_packed_bytes(path, needed, packed=left, ratio=1)
+    advice = "its header does not fit its pixels, export it again"
+    require_packed_bytes(path, needed, packed=length, ratio=1, advice=advice)
+    if halved and length >= whole * frames:
+        raise ImageFileError(
+            f"{path} says that its pixels are YBR_FULL_422 and has as many as RGB or YBR_FULL; "
+            "it cannot be told what they are, export it again"
+        )
+    held = length * 8 // (whole * min(bits, 8))
+    if halved or held <= frames or length <= needed + needed % 2:
+        return ()
+    return (f"its pixels fill {held} frames, and its header declares {frames}: no more are read",)
 
 
 def check_decoder(path: Path, syntax: Any) -> None:
@@ -103,7 +206,7 @@ def check_decoder(path: Path, syntax: Any) -> None:
     ----------
     path : Path
         The file, for the message.
-    syntax : pydicom.uid.UID or None
+    syntax : pydicom.uid.UID
         The transfer syntax.
 
     Raises
@@ -111,14 +214,12 @@ def check_decoder(path: Path, syntax: Any) -> None:
     ImageFileError
         With the command that installs a decoder, where there is one.
     """
-    if syntax is None or not syntax.is_encapsulated:
-        return
     try:
         decoder = get_decoder(syntax)
     # Nothing is missing here: get_decoder() raises this for a syntax that pydicom does not know.
     except NotImplementedError as error:
         raise ImageFileError(
-            f"{path} is compressed as {syntax.name}, which cannot be read; export it uncompressed"
+            f"{path} is encoded as {syntax.name}, which cannot be read; export it uncompressed"
         ) from error
     if not decoder.is_available:
         raise ImageFileError(

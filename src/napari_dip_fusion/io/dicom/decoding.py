@@ -1,86 +1,167 @@
 """The pixels of a DICOM frame are decoded to physical values."""
 
-from pathlib import Path
-from typing import Any
+import math
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, BinaryIO
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.filereader import read_file_meta_info
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.pixels.processing import apply_color_lut
-from pydicom.pixels.utils import pixel_array
 
 from napari_dip_fusion.errors import ImageFileError, summarize_error
 from napari_dip_fusion.io.anatomy import rescale
 from napari_dip_fusion.io.dicom.checks import suggest_installation
 from napari_dip_fusion.io.dicom.frames import Frame
+from napari_dip_fusion.io.dicom.messages import relay_pydicom
+from napari_dip_fusion.io.dicom.stored import find_ends
 from napari_dip_fusion.io.failures import report_damage
-from napari_dip_fusion.io.silence import silence_warnings
 
-__all__ = ["decode_frame"]
+__all__ = ["decode_frame", "share_values"]
+
+
+def share_values(frames: Sequence[Frame]) -> list[Frame]:
+    """Return the frames of one image so that their values mean the same in all of them.
+
+    Small values of MONOCHROME1 are bright. They are mirrored so that large ones are: a
+    physical value v becomes a + b - v, where a and b are the smallest and the largest
+    physical value that any of the frames can hold, by its BitsStored, factors and tables.
+    For 12 bits without factors that is 4095 - v. Floats have no such ends and become -v.
+    Metadata has a + b under ``"mirrored"``.
+
+    A warning says, once for the image, what is odd about the values of its frames.
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+        All of them inverted, or none.
+
+    Returns
+    -------
+    list of Frame
+        In their order.
+    """
+    values = [frame.values for frame in frames]
+    odd = [remark for item in frames for remark in (*item.pixels.remarks, *item.values.remarks)]
+    for remark in dict.fromkeys(odd):
+        warnings.warn(f"{frames[0].name}: {remark}", stacklevel=2)
+    ends = find_ends(values) if values[0].inverted else None
+    added = {} if ends is None else {"mirrored": sum(ends)}
+    told: set[str] = set()
+    return [
+        replace(
+            frame,
+            values=replace(frame.values, ends=ends, told=told),
+            metadata={**frame.metadata, **added},
+        )
+        for frame in frames
+    ]
 
 
 def decode_frame(frame: Frame, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return the physical values of a frame.
+
+    Stored values are those of pydicom's ``pixel_array``: bits above BitsStored are dropped,
+    whatever stands there (overlays, signs), and YBR becomes RGB.
 
     Parameters
     ----------
     frame : Frame
         The frame.
     dtype : dtype
-        Type of the result, from
-        :func:`~napari_dip_fusion.io.anatomy.choose_rescaled_dtype`.
+        Type of the result, from :func:`~napari_dip_fusion.io.dicom.stored.choose_dtype`.
 
     Returns
     -------
-    ndarray of shape (M, N) or (M, N, 3)
-        The values; colors as uint8 or uint16 RGB.
+    ndarray of shape (M, N), (M, N, 3) or (M, N, 4)
+        The values; colors as uint8 or uint16 RGB, or RGBA where a palette has alpha.
 
     Raises
     ------
     ImageFileError
         If the pixels are damaged.
     """
-    with report_damage(frame.path, "read as DICOM"), silence_warnings():
-        # One frame is read from a path; a palette lies in the header beside it.
-        whole = frame.values.palette or frame.deflated
-        content: Any = pydicom.dcmread(frame.path) if whole else frame.path
+    values = frame.values
+    with report_damage(frame.path, "read as DICOM"):
+        stored = _decode(frame)
+        expected = values.shape if values.lookup is not None else values.array_shape
+        if stored.shape != expected:
+            raise ValueError(f"its header says {expected}, its pixels {stored.shape}")
+        if values.lookup is not None:
+            physical = _widen(values.lookup.apply(stored), dtype, color=values.color)
+        elif values.color:
+            return stored.astype(dtype, copy=False)
+        else:
+            physical = rescale(stored, values.slope, values.intercept, dtype)
+        return physical if values.ends is None else _mirror(physical, values.ends)
+
+
+def _decode(frame: Frame) -> NDArray[Any]:
+    """Return the stored values of a frame."""
+    pixels = frame.pixels
+    decoder = get_decoder(pixels.syntax)
+    with relay_pydicom(frame.name, told=frame.values.told):
         try:
-            values = pixel_array(content, index=frame.index)
+            if pixels.start is None:
+                return _decode_deflated(frame)
+            with frame.path.open("rb") as handle:
+                handle.seek(pixels.start)
+                if pixels.options["bits_allocated"] == 1 and not pixels.syntax.is_encapsulated:
+                    return _unpack(handle, frame)
+                stored, _ = decoder.as_array(handle, index=frame.index, **pixels.options)
+                return stored
         except RuntimeError as error:  # what pydicom raises after all decoders have failed
-            raise _explain_undecoded(frame.path, error) from error
-        if frame.values.palette:
-            return _paint(values, content)
-        expected = (*frame.values.shape, 3) if frame.values.color else frame.values.shape
-        if values.shape != expected:
-            raise ValueError(f"its header says {expected}, its pixels {values.shape}")
-        if frame.values.color:
-            return values.astype(dtype, copy=False)
-        physical = rescale(values, frame.values.slope, frame.values.intercept, dtype)
-        return _invert(physical, frame, dtype) if frame.values.inverted else physical
+            raise _explain_undecoded(frame, error) from error
 
 
-def _paint(values: NDArray[Any], header: Any) -> NDArray[Any]:
-    """Return the color of each index in a palette, as uint8 RGB."""
-    colors = apply_color_lut(values, header)[..., :3]
-    # The third number of the descriptor says how many bits an entry has (PS3.3 C.7.6.3.1.5).
-    bits = header.RedPaletteColorLookupTableDescriptor[2]
-    return (colors >> 8 if bits > 8 else colors).astype(np.uint8)
+def _decode_deflated(frame: Frame) -> NDArray[Any]:
+    """Return the stored values of a frame in a file that is unpacked as a whole."""
+    options: Any = frame.pixels.options
+    decoder, content = get_decoder(frame.pixels.syntax), pydicom.dcmread(frame.path)
+    # Bits of one frame alone are not found, as in _unpack().
+    whole = options["bits_allocated"] == 1 and options["number_of_frames"] > 1
+    index = None if whole else frame.index
+    stored, _ = decoder.as_array(content, index=index, **options)
+    return stored[frame.index] if whole else stored
 
 
-def _invert(values: NDArray[Any], frame: Frame, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return values of which the largest is bright, within the range of the file's type."""
-    ends = [limit * frame.values.slope + frame.values.intercept for limit in frame.values.limits]
-    if dtype.kind in "iu":
-        return (int(sum(ends)) - values.astype(np.int64)).astype(dtype)
-    return (sum(ends) - values.astype(np.float64)).astype(dtype)
+def _unpack(handle: BinaryIO, frame: Frame) -> NDArray[np.uint8]:
+    """Return a frame of single bits, which may begin and end within a byte (PS3.5 8.1.1).
+
+    pydicom 3.0 loses the last ones where a frame begins so.
+    """
+    count = math.prod(frame.values.shape)
+    start, stop = frame.index * count, (frame.index + 1) * count
+    handle.seek(start // 8, os.SEEK_CUR)
+    content = np.frombuffer(handle.read(-(-stop // 8) - start // 8), np.uint8)
+    bits = np.unpackbits(content, bitorder="little")[start % 8 :][:count]
+    return bits.reshape(frame.values.shape)
 
 
-def _explain_undecoded(path: Path, error: RuntimeError) -> ImageFileError:
+def _widen(entries: NDArray[Any], dtype: np.dtype[Any], *, color: bool) -> NDArray[Any]:
+    """Return entries of a table in a wider type; colors of 8 bits fill 16 bits."""
+    wider = entries.astype(dtype, copy=False)
+    return wider * 257 if color and dtype.itemsize > entries.itemsize else wider
+
+
+def _mirror(values: NDArray[Any], ends: tuple[float, float]) -> NDArray[Any]:
+    """Return values of which the largest is bright."""
+    if values.dtype.kind == "f":
+        return (sum(ends) - values.astype(np.float64)).astype(values.dtype)
+    low, high = (np.asarray(end).astype(values.dtype) for end in ends)
+    # Both steps may pass over the ends of the type; the result, modulo its range, does not.
+    return np.asarray((high - values) + low)
+
+
+def _explain_undecoded(frame: Frame, error: RuntimeError) -> ImageFileError:
     """Return the error for pixels that no decoder can read: a missing one might."""
-    syntax = read_file_meta_info(path).get("TransferSyntaxUID")
-    missing = get_decoder(syntax).missing_dependencies if syntax is not None else []
-    advice = f", or another decoder is needed: {suggest_installation(missing)}" if missing else ""
-    reason = summarize_error(error)
-    return ImageFileError(f"{path} cannot be decoded ({reason}); it is damaged{advice}")
+    syntax = frame.pixels.syntax
+    missing = get_decoder(syntax).missing_dependencies
+    advice = f": {suggest_installation(missing)}" if missing else ", or export it uncompressed"
+    return ImageFileError(
+        f"{frame.path} cannot be decoded ({summarize_error(error)}); its pixels are damaged, or "
+        f"{syntax.name} needs another decoder{advice}"
+    )

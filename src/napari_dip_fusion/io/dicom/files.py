@@ -6,45 +6,17 @@ from itertools import islice
 from pathlib import Path
 
 from napari_dip_fusion.errors import ImageFileError
-from napari_dip_fusion.io.regular import require_regular
+from napari_dip_fusion.io.dicom.start import find_data_set
 
-__all__ = ["find_dicom_files", "has_mark", "holds_dicom", "is_dicom"]
+__all__ = ["find_dicom_files", "holds_dicom", "is_dicom"]
 
 _MOST_FILES = 50_000
 # Looking further into a folder of anything else would take long.
 _MOST_LOOKED_AT = 200
 
 
-def has_mark(path: Path) -> bool:
-    """Tell whether a file bears the mark of DICOM, as every file of it has to.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    bool
-        Whether "DICM" follows the preamble, 128 bytes for any use (PS3.10 7.1).
-
-    Raises
-    ------
-    ImageFileError
-        If it is no plain file.
-    OSError
-        If the file cannot be read.
-    """
-    require_regular(path)
-    # Files of the system that have no size may wait for something to happen.
-    if path.stat().st_size == 0:
-        return False
-    with path.open("rb") as handle:
-        return handle.read(132)[128:] == b"DICM"
-
-
 def is_dicom(path: Path) -> bool:
-    """Tell whether a file can be read and bears the mark of DICOM.
+    """Tell whether a file can be read and holds a data set of DICOM, by its first bytes.
 
     Parameters
     ----------
@@ -57,7 +29,7 @@ def is_dicom(path: Path) -> bool:
         False also for a file that cannot be read.
     """
     try:
-        return has_mark(path)
+        return find_data_set(path) is not None
     except (ImageFileError, OSError):
         return False
 
@@ -94,17 +66,25 @@ def find_dicom_files(path: Path) -> list[Path]:
     Returns
     -------
     list of Path
-        In the order of their names. A damaged file is among them if its name ends like
-        that of a DICOM file, so that it can be reported.
+        In the order of their names, one at least. A damaged file is among them if its name
+        ends like that of a DICOM file, and one that may not be read if no other was found,
+        so that it can be reported.
 
     Raises
     ------
     ImageFileError
-        If there are more than 50,000 files and folders.
+        If there are more than 50,000 files and folders, or none of them is a DICOM file.
     """
     # All are counted before the first one is opened.
     files = list(_list_files(path))
-    return [file for file in files if is_dicom(file) or _is_named_dicom(file)]
+    found = [file for file in files if is_dicom(file) or _is_named_dicom(file)]
+    closed = [file for file in files if not os.access(file, os.R_OK)]
+    if found or closed:
+        return found or closed
+    looked = f"{len(files)} other files, such as {files[0].name}" if files else "nothing at all"
+    raise ImageFileError(
+        f"{path} holds no DICOM files; name the folder of one study (in it are {looked})"
+    )
 
 
 def _is_named_dicom(path: Path) -> bool:

@@ -4,21 +4,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pydicom
-from pydicom.filereader import read_file_meta_info
-from pydicom.uid import DeflatedExplicitVRLittleEndian
-
-from napari_dip_fusion.errors import ImageFileError
-from napari_dip_fusion.io.dicom.checks import check_decoder, check_deflated, check_size
-from napari_dip_fusion.io.dicom.fields import Fields
-from napari_dip_fusion.io.dicom.files import has_mark
+from napari_dip_fusion.io.dicom.checks import count_frames
+from napari_dip_fusion.io.dicom.fields import Fields, find_number
+from napari_dip_fusion.io.dicom.header import PixelElement, read_header
 from napari_dip_fusion.io.dicom.place import FramePlace, find_frame_place
 from napari_dip_fusion.io.dicom.privacy import keep_fields
 from napari_dip_fusion.io.dicom.stored import StoredValues, find_stored_values
 from napari_dip_fusion.io.failures import report_damage
-from napari_dip_fusion.io.silence import silence_warnings
 
 __all__ = ["Frame", "read_frames"]
+
+_BROKEN = "its header is damaged or not as the standard has it, export it again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +31,8 @@ class Frame:
         UID of the series and of the object.
     number : float
         The position in the series as the scanner counts.
-    deflated : bool
-        Whether the file has to be unpacked as a whole.
+    pixels : PixelElement
+        Where the pixels of the file are, and how they are encoded.
     values : StoredValues
         How the pixels are stored, and what they mean.
     place : FramePlace
@@ -54,7 +50,7 @@ class Frame:
     series: str
     identity: str
     number: float
-    deflated: bool
+    pixels: PixelElement
     values: StoredValues
     place: FramePlace
     interval: float | None
@@ -75,48 +71,40 @@ def read_frames(path: Path, *, patient: bool = False) -> list[Frame]:
     Returns
     -------
     list of Frame
-        All frames of the file; none for an object that is no image.
+        All frames of the file.
 
     Raises
     ------
+    NoImageError
+        If it is an object that is no image.
     ImageFileError
         If the file is damaged, or compressed in a way for which a package is missing.
     """
-    # Many scanners bend the standard a little, which pydicom warns of.
-    with report_damage(path, "read as DICOM"), silence_warnings():
-        if not has_mark(path):
-            raise ImageFileError(f"{path} has no DICM mark at byte 128; it is no DICOM file")
-        meta = read_file_meta_info(path)
-        syntax = meta.get("TransferSyntaxUID")
-        if syntax == DeflatedExplicitVRLittleEndian:
-            check_deflated(path)
-        with path.open("rb") as handle:
-            header = pydicom.dcmread(handle, stop_before_pixels=True)
-            left = path.stat().st_size - handle.tell()
-        if "Rows" not in header or "BitsAllocated" not in header:
-            # An image without a size was cut short; a report or a plan never has one.
-            if "Image Storage" in str(getattr(meta.get("MediaStorageSOPClassUID"), "name", "")):
-                raise ImageFileError(f"{path} ends within its header; the file is cut short")
-            return []
-        check_size(path, header, left=left, syntax=syntax)
-        check_decoder(path, syntax)
-        frames = int(header.get("NumberOfFrames") or 1)
-        return [_make_frame(path, header, index, frames, patient) for index in range(frames)]
+    with report_damage(path, "read as DICOM", advice=_BROKEN):
+        header, pixels = read_header(path)
+        frames = count_frames(header)
+        return [
+            _make_frame(path, header, pixels, index, frames, patient) for index in range(frames)
+        ]
 
 
-def _make_frame(path: Path, header: Any, index: int, frames: int, patient: bool) -> Frame:
+def _make_frame(
+    path: Path, header: Any, pixels: PixelElement, index: int, frames: int, patient: bool
+) -> Frame:
     fields = Fields(header, index)
-    interval = header.get("FrameTime")
+    metadata = keep_fields(header, patient=patient)
+    if pixels.not_applied:
+        metadata["not_applied"] = list(pixels.not_applied)
     return Frame(
         path=path,
         index=index,
         series=str(header.get("SeriesInstanceUID", "")),
         identity=str(header.get("SOPInstanceUID") or path),
-        number=float(header.get("InstanceNumber") or 0) + index / frames,
-        deflated=header.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian,
+        number=(find_number(header, "InstanceNumber") or 0) + index / frames,
+        pixels=pixels,
         values=find_stored_values(fields),
         place=find_frame_place(fields, index, frames),
-        interval=float(interval) if interval else None,
+        interval=find_number(header, "FrameTime") or None,
         name=f"{header.get('Modality', 'DICOM')} series {header.get('SeriesNumber', 0) or 0}",
-        metadata=keep_fields(header, patient=patient),
+        metadata=metadata,
     )

@@ -5,6 +5,8 @@ fields to keep are named, and not those to drop, because nobody knows all fields
 scanner writes; PS3.15 annex E names those that are known to tell who a patient is.
 """
 
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from pydicom.multival import MultiValue
@@ -28,6 +30,12 @@ _TECHNICAL = (
     "MagneticFieldStrength",
     "RescaleType",
     "Units",
+    # What the values are, and which of them are none.
+    "PhotometricInterpretation",
+    "BitsStored",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "PresentationLUTShape",
     # These two are the contrast limits that napari starts with.
     "WindowCenter",
     "WindowWidth",
@@ -58,12 +66,22 @@ def keep_fields(header: Any, *, patient: bool = False) -> dict[str, Any]:
     dict
         ``"dicom"`` with technical fields, and ``"patient"`` if asked for.
     """
-    kept = {key: _to_plain(header.get(key)) for key in _TECHNICAL if header.get(key) is not None}
-    metadata: dict[str, Any] = {"dicom": kept}
+    metadata: dict[str, Any] = {"dicom": _keep(header, _TECHNICAL, _to_plain)}
     if patient:
-        known = {key: str(header.get(key)) for key in _PATIENT if header.get(key) is not None}
-        metadata["patient"] = known
+        metadata["patient"] = _keep(header, _PATIENT, str)
     return metadata
+
+
+def _keep(header: Any, keys: Iterable[str], convert: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return those of some fields that a header has and that can be read."""
+    kept = {}
+    for key in keys:
+        # An image can do without them.
+        with suppress(TypeError, ValueError):
+            value = header.get(key)
+            if value is not None:
+                kept[key] = convert(value)
+    return kept
 
 
 def _to_plain(value: Any) -> Any:

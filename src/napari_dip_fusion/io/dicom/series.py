@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 
 from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.io.dicom.directory import list_named_files
 from napari_dip_fusion.io.dicom.files import find_dicom_files
 from napari_dip_fusion.io.dicom.frames import Frame, read_frames
+from napari_dip_fusion.io.dicom.header import NoImageError
+from napari_dip_fusion.io.dicom.messages import relay_pydicom
 from napari_dip_fusion.io.dicom.volume import stack_frames
 from napari_dip_fusion.sources import Source
 
@@ -23,7 +26,7 @@ def read(path: Path, *, patient: bool = False) -> list[Source]:
     Parameters
     ----------
     path : Path
-        DICOM file or folder.
+        DICOM file, folder, or DICOMDIR, which stands for the files that it names.
     patient : bool
         Whether metadata may say who was scanned and when.
 
@@ -39,10 +42,8 @@ def read(path: Path, *, patient: bool = False) -> list[Source]:
         If there is no readable image.
     """
     if not path.is_dir():
-        return read_files([path], patient=patient)
+        return read_files(list_named_files(path), patient=patient)
     files = find_dicom_files(path)
-    if not files:
-        raise ImageFileError(f"{path} holds no DICOM files; name the folder of one study")
     return [image.replace(path=path) for image in read_files(files, patient=patient)]
 
 
@@ -70,16 +71,20 @@ def read_files(paths: Sequence[Path], *, patient: bool = False) -> list[Source]:
     """
     frames: list[Frame] = []
     failures: list[ImageFileError | OSError] = []
-    for path in paths:
-        try:
-            frames += read_frames(path, patient=patient)
-        # One broken file is no reason to lose a volume.
-        except (ImageFileError, OSError) as error:
-            failures.append(error)
+    imageless: list[NoImageError] = []
+    about = paths[0].name if len(paths) == 1 else f"{paths[0].parent.name} ({len(paths)} files)"
+    with relay_pydicom(about):
+        for path in paths:
+            try:
+                frames += read_frames(path, patient=patient)
+            # Reports and plans lie beside images.
+            except NoImageError as error:
+                imageless.append(error)
+            # One broken file is no reason to lose a volume.
+            except (ImageFileError, OSError) as error:
+                failures.append(error)
     if not frames:
-        if failures:
-            raise failures[0]
-        raise ImageFileError(f"{paths[0]} holds no image; choose another DICOM file")
+        raise [*failures, *imageless][0]
     if failures:
         others = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
         warnings.warn(f"a file was left out: {failures[0]}{others}", stacklevel=2)

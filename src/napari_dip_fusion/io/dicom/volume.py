@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip_fusion.io.anatomy import DICOM_TO_WORLD, choose_rescaled_dtype
-from napari_dip_fusion.io.dicom.decoding import decode_frame
+from napari_dip_fusion.io.anatomy import DICOM_TO_WORLD
+from napari_dip_fusion.io.dicom.decoding import decode_frame, share_values
 from napari_dip_fusion.io.dicom.frames import Frame
+from napari_dip_fusion.io.dicom.stored import choose_dtype, find_window
 from napari_dip_fusion.io.limits import require_memory
 from napari_dip_fusion.sources import Source
 
@@ -47,10 +48,10 @@ def stack_frames(frames: list[Frame]) -> Source:
         frames without a place are stacked along ``"t"``. Many pixels are decoded when
         they are asked for.
     """
-    frames = _drop_copies(frames)
+    frames = share_values(_drop_copies(frames))
     grid = _arrange(frames)
     first = frames[0]
-    dtype = _choose_dtype(frames)
+    dtype = choose_dtype([frame.values for frame in frames])
     data = _stack_pixels(grid, dtype)
     affine, units = _find_place(grid)
     axes: tuple[str, ...] = (
@@ -69,19 +70,8 @@ def stack_frames(frames: list[Frame]) -> Source:
         rgb=first.values.color,
         metadata=lowest.metadata,
         path=first.path,
-        display=_find_display(lowest),
+        display=find_window(lowest.values),
     )
-
-
-def _choose_dtype(frames: list[Frame]) -> np.dtype[Any]:
-    first = frames[0]
-    if first.values.palette:
-        return np.dtype(np.uint8)
-    if first.values.color:
-        return first.values.dtype
-    factors = [(frame.values.slope, frame.values.intercept) for frame in frames]
-    # An inverted value lies in the same range, so it needs no more room.
-    return choose_rescaled_dtype(first.values.dtype, factors)
 
 
 def _drop_copies(frames: list[Frame]) -> list[Frame]:
@@ -159,7 +149,7 @@ def _stack_pixels(grid: list[SliceRow], dtype: np.dtype[Any]) -> Any:
     """Return the pixels with the axes of time, slices if they have a place, rows and columns."""
     planes = [frame or _Blank(_find_first(row)) for row in grid for frame in row]
     first = _find_first(grid[0])
-    shape = (*first.values.shape, 3) if first.values.color else first.values.shape
+    shape = first.values.array_shape
     sizes = (len(grid),) if first.place.orientation is None else (len(grid), len(grid[0]))
     plane_bytes = int(np.prod(shape)) * dtype.itemsize
     if plane_bytes * len(planes) <= _EAGER_BYTES:
@@ -214,18 +204,3 @@ def _find_step(row: SliceRow, first: Frame) -> NDArray[np.float64]:
         return normal / np.linalg.norm(normal) * first.place.thickness
     step: NDArray[np.float64] = (last.place.position - first.place.position) / (len(row) - 1)
     return step
-
-
-def _find_display(frame: Frame) -> dict[str, Any]:
-    """Return the window that the scanner suggests, as limits of contrast.
-
-    It is that of PS3.3 C.11.2.1.3.2 (LINEAR_EXACT); LINEAR ends one gray value lower.
-    """
-    fields = frame.metadata["dicom"]
-    center, width = (np.ravel(fields.get(key, 0.0))[0] for key in ("WindowCenter", "WindowWidth"))
-    if not (isinstance(center, float) and isinstance(width, float)):
-        return {}  # text, where the header has an empty value among several
-    if frame.values.color or frame.values.inverted or width <= 0:
-        return {}
-    low, high = float(center - width / 2), float(center + width / 2)
-    return {"contrast_limits": [low, high]} if np.isfinite((low, high)).all() else {}

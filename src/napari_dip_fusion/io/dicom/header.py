@@ -1,0 +1,244 @@
+"""The header of a DICOM file is read, and the place of its pixels in the file is found."""
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pydicom
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    MediaStorageDirectoryStorage,
+)
+
+from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.io.dicom.checks import (
+    check_decoder,
+    check_deflated,
+    check_fields,
+    check_length,
+    count_frames,
+)
+from napari_dip_fusion.io.dicom.start import MARKED, UNMARKED, find_data_set
+from napari_dip_fusion.io.dicom.unapplied import list_oddities, list_unapplied
+from napari_dip_fusion.io.limits import require_memory
+
+__all__ = ["NoImageError", "PixelElement", "read_header"]
+
+_DEFLATED = DeflatedExplicitVRLittleEndian.encode()
+_LOOKED_AT = 1024  # bytes in which the transfer syntax stands
+_ENDLESS = 0xFFFFFFFF
+_KEYWORDS = {0x0010: "PixelData", 0x0009: "DoubleFloatPixelData", 0x0008: "FloatPixelData"}
+# Their lengths take four bytes, after two that are free (PS3.5 7.1.2).
+_VR = (b"OB", b"OW", b"OF", b"OD", b"UN")
+_OPTIONS = {
+    "BitsAllocated": "bits_allocated",
+    "BitsStored": "bits_stored",
+    "Columns": "columns",
+    "PhotometricInterpretation": "photometric_interpretation",
+    "PixelRepresentation": "pixel_representation",
+    "PlanarConfiguration": "planar_configuration",
+    "Rows": "rows",
+    "SamplesPerPixel": "samples_per_pixel",
+}
+
+
+class NoImageError(ImageFileError):
+    """A sound DICOM file that is no image; the message says what it is."""
+
+
+@dataclass(frozen=True, eq=False)
+class PixelElement:
+    """The pixels of a file: where they are, and how they are encoded.
+
+    Parameters
+    ----------
+    syntax : UID
+        The transfer syntax.
+    start : int, optional
+        Byte at which they begin; None where the file has to be unpacked as a whole.
+    options : dict
+        What pydicom's decoders have to know.
+    not_applied : list of str
+        What the header asks to be done with them for a screen, and is not.
+    remarks : tuple of str
+        What the reader of the picture has to know.
+    """
+
+    syntax: UID
+    start: int | None
+    options: dict[str, Any]
+    not_applied: list[str]
+    remarks: tuple[str, ...]
+
+
+def read_header(path: Path) -> tuple[Any, PixelElement]:
+    """Read the header of a file, without its pixels.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    header : pydicom.Dataset
+        Everything before the pixels.
+    pixels : PixelElement
+        The pixels; those that are not compressed are in the file as a whole.
+
+    Raises
+    ------
+    NoImageError
+        If the file holds something else than an image.
+    ImageFileError
+        If it is no DICOM file, is damaged, or cannot be decoded here.
+    """
+    start = find_data_set(path)
+    if start is None:
+        raise ImageFileError(
+            f"{path} has no DICM mark at byte 128, and does not begin with a data set of DICOM; "
+            "it is no DICOM file, or its beginning is lost"
+        )
+    with _open(path, start) as (handle, ahead):
+        if _DEFLATED in handle.read(_LOOKED_AT):
+            check_deflated(path)
+        handle.seek(0)
+        # Without force, pydicom refuses data sets that stand alone.
+        header = pydicom.dcmread(handle, stop_before_pixels=True, force=True)
+        place = handle.tell() - ahead
+        if header.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            return header, _describe_deflated(path, header)
+        left = path.stat().st_size - place
+        _require_image(path, header, pixels=left > 0)
+        found = handle.read(12)
+    return header, _describe_pixels(path, header, found, place)
+
+
+@contextmanager
+def _open(path: Path, start: int) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a file as pydicom can read it, and tell how many bytes were put ahead of it."""
+    if start in (MARKED, UNMARKED):
+        with path.open("rb") as handle:
+            yield handle, 0
+        return
+    # The mark stands first: pydicom wants a preamble.
+    require_memory(path, 2 * path.stat().st_size)
+    yield BytesIO(bytes(MARKED - start) + path.read_bytes()), MARKED - start
+
+
+def _require_image(path: Path, header: Any, *, pixels: bool) -> None:
+    """Raise an error that says what a file without pixels is."""
+    kind = UID(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID") or "")
+    if pixels and "BitsAllocated" in header:
+        return
+    if not pixels and _is_cut(header):
+        raise ImageFileError(f"{path} ends within its header; the file is cut short, copy it again")
+    if kind == MediaStorageDirectoryStorage:
+        raise NoImageError(
+            f"{path} is a DICOMDIR, a list of files, and holds no image itself; open the folder "
+            "that it lies in"
+        )
+    spectra = "SpectroscopyData" in header
+    if "Image Storage" in kind.name or ("BitsAllocated" in header and not spectra):
+        lack = "BitsAllocated" if pixels else "pixels"
+        raise ImageFileError(
+            f"{path} is an image ({kind.name or 'of no class'}) that lacks its {lack}; "
+            "export it again"
+        )
+    raise NoImageError(
+        f"{path} holds no image; it is another object of DICOM ({kind.name or 'of no class'}), "
+        "choose a file of an image"
+    )
+
+
+def _is_cut(header: Any) -> bool:
+    """Tell whether a file ended within the last element that was read."""
+    tags = list(header.keys())
+    if not tags:  # pydicom keeps nothing where it ended within a sequence
+        return True
+    last = header.get_item(tags[-1])
+    length = getattr(last, "length", 0)
+    return length != _ENDLESS and len(last.value or b"") < length
+
+
+def _describe_deflated(path: Path, header: Any) -> PixelElement:
+    """Return the pixels of a file that is to be unpacked as a whole."""
+    syntax = header.file_meta.TransferSyntaxUID
+    _require_image(path, header, pixels="BitsAllocated" in header)
+    check_fields(path, header, compressed=False)
+    return PixelElement(
+        syntax=syntax,
+        start=None,
+        options=_list_options(header),
+        not_applied=list_unapplied(header),
+        remarks=list_oddities(header),
+    )
+
+
+def _describe_pixels(path: Path, header: Any, found: bytes, place: int) -> PixelElement:
+    """Return the pixels whose element begins with some bytes at a place."""
+    if len(found) < 12:
+        raise ImageFileError(f"{path} ends before its pixels; the file is cut short, copy it again")
+    order = "<" if header.original_encoding[1] else ">"
+    explicit = found[4:6] in _VR
+    length = int(struct.unpack_from(f"{order}L", found, 8 if explicit else 4)[0])
+    start = place + (12 if explicit else 8)
+    syntax = _find_syntax(path, header, explicit=explicit, endless=length == _ENDLESS)
+    compressed = syntax.is_encapsulated
+    check_fields(path, header, compressed=compressed)
+    excess: tuple[str, ...] = ()
+    if not compressed:
+        excess = check_length(path, header, length=length, left=path.stat().st_size - start)
+    keyword = _KEYWORDS[struct.unpack_from(f"{order}HH", found)[1]]
+    options = {"pixel_keyword": keyword, "pixel_vr": found[4:6].decode() if explicit else "OW"}
+    return PixelElement(
+        syntax=syntax,
+        start=start,
+        options={**_list_options(header), **options},
+        not_applied=list_unapplied(header),
+        remarks=(*list_oddities(header), *excess),
+    )
+
+
+def _find_syntax(path: Path, header: Any, *, explicit: bool, endless: bool) -> UID:
+    """Return the transfer syntax, and refuse one that the pixels do not follow."""
+    named = header.file_meta.get("TransferSyntaxUID")
+    if named:
+        check_decoder(path, named)
+        if named.is_encapsulated != endless:
+            said, came = ("are", "are not") if named.is_encapsulated else ("are not", "are")
+            raise ImageFileError(
+                f"{path} says that its pixels {said} compressed (transfer syntax {named.name}), "
+                f"and they {came}; export it again"
+            )
+        return UID(named)
+    if endless:
+        raise ImageFileError(
+            f"{path} does not say how its pixels are compressed: it lacks TransferSyntaxUID; "
+            "export it uncompressed"
+        )
+    if not explicit:
+        return ImplicitVRLittleEndian
+    return ExplicitVRLittleEndian if header.original_encoding[1] else ExplicitVRBigEndian
+
+
+def _list_options(header: Any) -> dict[str, Any]:
+    """Return what pydicom's decoders have to know of pixels (PS3.3 C.7.6.3)."""
+    options: dict[str, Any] = {"samples_per_pixel": 1, "photometric_interpretation": "MONOCHROME2"}
+    for keyword, name in _OPTIONS.items():
+        value = header.get(keyword)
+        if value not in (None, ""):
+            options[name] = value if isinstance(value, str) else int(value)
+    options["number_of_frames"] = count_frames(header)
+    if "ExtendedOffsetTable" in header and "ExtendedOffsetTableLengths" in header:
+        tables = header.ExtendedOffsetTable, header.ExtendedOffsetTableLengths
+        options["extended_offsets"] = tables
+    return options
