@@ -15,6 +15,7 @@ from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
     JPEG2000Lossless,
     RLELossless,
     generate_uid,
@@ -55,9 +56,13 @@ def make(pixels, **fields):
 def save(header, path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom does not like to write what others wrote
-        little = header.file_meta.TransferSyntaxUID.is_little_endian
+        syntax = header.file_meta.TransferSyntaxUID
         pydicom.dcmwrite(
-            path, header, enforce_file_format=True, little_endian=little, implicit_vr=False
+            path,
+            header,
+            enforce_file_format=True,
+            little_endian=syntax.is_little_endian,
+            implicit_vr=syntax.is_implicit_VR,
         )
     return path
 
@@ -148,10 +153,13 @@ PALETTES = {
 }
 
 
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
 @pytest.mark.parametrize("name", PALETTES)
-def test_palettes_give_the_colors_of_pydicom(tmp_path, name):
+def test_palettes_give_the_colors_of_pydicom(tmp_path, name, syntax):
     pixels, tables, descriptor, options = PALETTES[name]
-    path = save(palette(pixels, tables, descriptor, **options), tmp_path / "a.dcm")
+    header = palette(pixels, tables, descriptor, **options)
+    header.file_meta.TransferSyntaxUID = syntax
+    path = save(header, tmp_path / "a.dcm")
     image, expected = read_image(path), read_with_pydicom(path)
     assert image.rgb
     assert image.dtype == (np.uint16 if expected.max() > 255 else np.uint8)
@@ -174,6 +182,14 @@ def test_palettes_that_pydicom_or_itk_reads_wrong(tmp_path):
     pixels = integers(0, 1000, "u2")
     colors = read(save(palette(pixels, to_bytes(BYTES), [256, 0, 8]), tmp_path / "deep.dcm"))
     np.testing.assert_array_equal(colors, np.stack(BYTES, axis=-1)[np.minimum(pixels, 255)])
+
+
+def test_colors_with_and_without_alpha_keep_apart(tmp_path):
+    pixels = integers(0, 256, "u1")
+    for n, tables in enumerate((BYTES, [*BYTES, BYTES[0]], BYTES)):
+        save(palette(pixels, to_bytes(tables), [256, 0, 8]), tmp_path / f"{n}.dcm")
+    shapes = {image.data.shape for image in read_images(tmp_path)}
+    assert shapes == {(*SHAPE, 4), (2, *SHAPE, 3)}
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -234,10 +250,13 @@ TABLES = {
 }
 
 
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
 @pytest.mark.parametrize("name", TABLES)
-def test_modality_tables_give_the_values_of_pydicom(tmp_path, name):
+def test_modality_tables_give_the_values_of_pydicom(tmp_path, name, syntax):
     pixels, data, descriptor, vr, fields = TABLES[name]
-    path = save(modality(pixels, data, descriptor, vr, **fields), tmp_path / "a.dcm")
+    header = modality(pixels, data, descriptor, vr, **fields)
+    header.file_meta.TransferSyntaxUID = syntax
+    path = save(header, tmp_path / "a.dcm")
     expected = read_with_pydicom(path)
     values = read(path)
     assert values.dtype == expected.dtype

@@ -22,6 +22,8 @@ from napari_dip_fusion.io.failures import report_damage
 
 __all__ = ["decode_frame", "share_values"]
 
+_BROKEN = "its pixels are damaged or not as its header has them, export it again"
+
 
 def share_values(frames: Sequence[Frame]) -> list[Frame]:
     """Return the frames of one image so that their values mean the same in all of them.
@@ -85,7 +87,7 @@ def decode_frame(frame: Frame, dtype: np.dtype[Any]) -> NDArray[Any]:
         If the pixels are damaged.
     """
     values = frame.values
-    with report_damage(frame.path, "read as DICOM"):
+    with report_damage(frame.path, "decoded", advice=_BROKEN):
         stored = _decode(frame)
         expected = values.shape if values.lookup is not None else values.array_shape
         if stored.shape != expected:

@@ -3,14 +3,12 @@
 Sections such as C.7.6.2 are those of DICOM PS3.3, which defines the fields.
 """
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.multival import MultiValue
 
-__all__ = ["Fields", "find_number", "parse_numbers", "read_number"]
+__all__ = ["Fields", "parse_numbers"]
 
 
 class Fields:
@@ -75,50 +73,3 @@ def parse_numbers(value: Any, count: int) -> NDArray[np.float64] | None:
     if numbers.shape != (count,) or not np.isfinite(numbers).all():
         raise ValueError(f"expected {count} numbers, got {value}")
     return numbers
-
-
-def read_number(value: Any) -> float | None:
-    """Return a field that holds one number.
-
-    Parameters
-    ----------
-    value : float, str or sequence, optional
-        As pydicom has it; of several numbers the first one counts.
-
-    Returns
-    -------
-    float or None
-        None if the field is missing or empty.
-
-    Raises
-    ------
-    ValueError
-        If it is no number.
-    """
-    if isinstance(value, (list, MultiValue)):
-        value = value[0] if value else None
-    if value is None or str(value).strip() == "":
-        return None
-    return float(value)
-
-
-def find_number(header: Any, keyword: str) -> float | None:
-    """Return a number of a header that an image can do without.
-
-    Parameters
-    ----------
-    header : pydicom.Dataset
-        The header.
-    keyword : str
-        Name of the field.
-
-    Returns
-    -------
-    float or None
-        None if the field is missing, empty or no finite number.
-    """
-    try:
-        number = read_number(header.get(keyword))
-    except (TypeError, ValueError):
-        return None
-    return number if number is not None and math.isfinite(number) else None

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from napari_dip_fusion.io.dicom.checks import count_frames
-from napari_dip_fusion.io.dicom.fields import Fields, find_number
+from napari_dip_fusion.io.dicom.fields import Fields
 from napari_dip_fusion.io.dicom.header import PixelElement, read_header
 from napari_dip_fusion.io.dicom.place import FramePlace, find_frame_place
 from napari_dip_fusion.io.dicom.privacy import keep_fields
+from napari_dip_fusion.io.dicom.scalars import find_number
 from napari_dip_fusion.io.dicom.stored import StoredValues, find_stored_values
 from napari_dip_fusion.io.failures import report_damage
 
@@ -83,18 +84,23 @@ def read_frames(path: Path, *, patient: bool = False) -> list[Frame]:
     with report_damage(path, "read as DICOM", advice=_BROKEN):
         header, pixels = read_header(path)
         frames = count_frames(header)
+        metadata = keep_fields(header, patient=patient)
+        if pixels.not_applied:
+            metadata["not_applied"] = pixels.not_applied
         return [
-            _make_frame(path, header, pixels, index, frames, patient) for index in range(frames)
+            _make_frame(path, header, pixels, index, frames, metadata) for index in range(frames)
         ]
 
 
 def _make_frame(
-    path: Path, header: Any, pixels: PixelElement, index: int, frames: int, patient: bool
+    path: Path,
+    header: Any,
+    pixels: PixelElement,
+    index: int,
+    frames: int,
+    metadata: dict[str, Any],
 ) -> Frame:
     fields = Fields(header, index)
-    metadata = keep_fields(header, patient=patient)
-    if pixels.not_applied:
-        metadata["not_applied"] = list(pixels.not_applied)
     return Frame(
         path=path,
         index=index,

@@ -102,6 +102,8 @@ def read_header(path: Path) -> tuple[Any, PixelElement]:
         If it is no DICOM file, is damaged, or cannot be decoded here.
     """
     start = find_data_set(path)
+    if path.stat().st_size == 0:
+        raise ImageFileError(f"{path} is empty (0 bytes); copy it again")
     if start is None:
         raise ImageFileError(
             f"{path} has no DICM mark at byte 128, and does not begin with a data set of DICOM; "
@@ -147,7 +149,7 @@ def _require_image(path: Path, header: Any, *, pixels: bool) -> None:
             "that it lies in"
         )
     spectra = "SpectroscopyData" in header
-    if "Image Storage" in kind.name or ("BitsAllocated" in header and not spectra):
+    if pixels or "Image Storage" in kind.name or ("BitsAllocated" in header and not spectra):
         lack = "BitsAllocated" if pixels else "pixels"
         raise ImageFileError(
             f"{path} is an image ({kind.name or 'of no class'}) that lacks its {lack}; "

@@ -14,8 +14,6 @@ _HARMLESS = (
     r"[Ee]ncoding|Character Set|escape sequence",
     # An empty number of frames stands for one.
     r"'Number of Frames' is invalid",
-    # Another decoder read the pixels where one could not.
-    r"[Tt]raceback|Unable to decode",
     # An index is asked for, and frames that are too many are reported by ourselves.
     r"bytes of excess padding|Number of Frames' value of",
 )

@@ -98,7 +98,7 @@ def _group_frames(frames: list[Frame]) -> list[list[Frame]]:
         values, turned = frame.values, frame.place.orientation
         # A series may hold a localizer across its slices.
         kind = None if turned is None else tuple(np.round(turned, 3))
-        key = (frame.series, values.shape, values.color, values.inverted, values.dtype, kind)
+        key = (frame.series, values.array_shape, values.color, values.inverted, values.dtype, kind)
         groups[key].append(frame)
     return list(groups.values())
 

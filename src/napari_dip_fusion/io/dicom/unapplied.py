@@ -7,7 +7,7 @@ such as C.7.6.3 are those of DICOM PS3.3, which defines the fields.
 
 from typing import Any
 
-from napari_dip_fusion.io.dicom.fields import find_number
+from napari_dip_fusion.io.dicom.scalars import find_number
 
 __all__ = ["list_oddities", "list_unapplied"]
 

@@ -3,6 +3,7 @@
 import warnings
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -159,7 +160,9 @@ def _stack_pixels(grid: list[SliceRow], dtype: np.dtype[Any]) -> Any:
     from dask.delayed import delayed
 
     da: Any = array  # dask has no types
-    parts = [da.from_delayed(delayed(_decode)(plane, dtype), shape, dtype) for plane in planes]
+    # dask would search the arguments of a delayed call, and each frame in them, for its own.
+    calls = [delayed(partial(_decode, plane, dtype), traverse=False)() for plane in planes]
+    parts = [da.from_delayed(call, shape, dtype) for call in calls]
     return da.stack(parts).reshape(*sizes, *shape)
 
 
