@@ -232,7 +232,7 @@ def test_what_is_no_image_is_named(tmp_path, name, kind):
 )
 def test_objects_without_pixels_are_named(tmp_path, uid, kind):
     header = Dataset()
-    header.SOPClassUID, header.SOPInstanceUID, header.Modality = uid, generate_uid(), "OT"
+    header.SOPClassUID, header.SOPInstanceUID, header.Modality = uid, generate_uid(), "MR"
     if "Spectroscopy" in kind:
         header.Rows = header.Columns = 4
     (tmp_path / "a.dcm").write_bytes(encode_file(header))

@@ -22,7 +22,7 @@ _MARK = b"DICM"
 # Enough for the elements that stand before those that are looked for.
 _LOOKED_AT = 2048
 _LEAST_ELEMENTS = 3
-_VR = re.compile(rb"A[EST]|CS|D[AST]|F[DL]|IS|L[OT]|O[BDFLVW]|PN|S[HLQSTV]|TM|U[CILNRSTV]")
+_VR = re.compile(rb"A[EST]|CS|D[AST]|F[DL]|IS|L[TO]|O[BDFLVW]|PN|S[HLQSTV]|TM|U[CILNRSTV]")
 # Their lengths take four bytes, after two that are free (PS3.5 7.1.2).
 _LONG_VR = re.compile(rb"O[BDFLVW]|S[QV]|U[CNRTV]")
 _UID = rb"[0-2](\.\d+)+\0?"
