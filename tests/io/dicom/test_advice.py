@@ -314,6 +314,16 @@ def test_what_a_header_lacks_is_named(tmp_path, fields, message):
     assert "cut short" not in str(told.value)
 
 
+def test_what_is_no_uid_is_not_quoted(tmp_path):
+    content = encode_file(make(PixelData=None, PatientName="Erika"), ImplicitVRLittleEndian)
+    start = content.rindex(CTImageStorage.encode())
+    damaged = content[:start] + b"Erika" + content[start + 5 :]
+    (tmp_path / "a.dcm").write_bytes(damaged)
+    with pytest.raises(ImageFileError, match="header that cannot be read") as told:
+        read_images(tmp_path / "a.dcm")
+    assert "Erika" not in str(told.value)
+
+
 CUT = r"cut short|lacks its pixels|no DICOM file|holds no image|its header is damaged or"
 
 

@@ -122,6 +122,8 @@ def _is_float(header: Any) -> bool:
 def _check_colors(path: Path, header: Any, samples: int, *, compressed: bool) -> None:
     """Refuse samples that are no colors, and colors that cannot be made red, green and blue."""
     photometric = str(header.get("PhotometricInterpretation") or "MONOCHROME2")
+    if not re.fullmatch(r"[A-Z0-9_ ]{1,16}", photometric):
+        raise ImageFileError(f"{path} has a header that cannot be read; the file is damaged")
     # The colors of JPEG 2000 alone are undone by its decoders (PS3.3 C.7.6.3.1.2).
     color = _COLORS + (_COMPRESSED_COLORS if compressed else ())
     if photometric not in (*_GRAY, *color):

@@ -40,7 +40,7 @@ def list_named_files(path: Path) -> list[Path]:
     with report_damage(path, "read as DICOMDIR"), silence_warnings():
         records = pydicom.dcmread(path, force=True).get("DirectoryRecordSequence") or []
         named = [record.get("ReferencedFileID") for record in records]
-    files = [_find_file(path.parent, parts) for parts in named if parts]
+        files = [_find_file(path.parent, parts) for parts in named if parts]
     found = [file for file in files if file.is_file()]
     lost = [file for file in files if not file.is_file()]
     if not found:

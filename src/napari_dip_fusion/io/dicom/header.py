@@ -1,5 +1,6 @@
 """The header of a DICOM file is read, and the place of its pixels in the file is found."""
 
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -146,8 +147,9 @@ def _require_image(path: Path, header: Any, *, pixels: bool) -> None:
     if kind == MediaStorageDirectoryStorage:
         raise NoImageError(
             f"{path} is a DICOMDIR, a list of files, and holds no image itself; open the folder "
-            "that it lies in"
+            "of the files that it names"
         )
+    _require_uid(path, kind)
     spectra = "SpectroscopyData" in header
     if pixels or "Image Storage" in kind.name or ("BitsAllocated" in header and not spectra):
         lack = "BitsAllocated" if pixels else "pixels"
@@ -159,6 +161,12 @@ def _require_image(path: Path, header: Any, *, pixels: bool) -> None:
         f"{path} holds no image; it is another object of DICOM ({kind.name or 'of no class'}), "
         "choose a file of an image"
     )
+
+
+def _require_uid(path: Path, uid: str) -> None:
+    """Refuse what is no UID before it is quoted: in a damaged file it may name a patient."""
+    if not re.fullmatch(r"[0-9.]*", uid):
+        raise ImageFileError(f"{path} has a header that cannot be read; the file is damaged")
 
 
 def _is_cut(header: Any) -> bool:
@@ -214,6 +222,7 @@ def _find_syntax(path: Path, header: Any, *, explicit: bool, endless: bool) -> U
     """Return the transfer syntax, and refuse one that the pixels do not follow."""
     named = header.file_meta.get("TransferSyntaxUID")
     if named:
+        _require_uid(path, named)
         check_decoder(path, named)
         if named.is_encapsulated != endless:
             said, came = ("are", "are not") if named.is_encapsulated else ("are not", "are")

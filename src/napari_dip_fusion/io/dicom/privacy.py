@@ -5,6 +5,7 @@ fields to keep are named, and not those to drop, because nobody knows all fields
 scanner writes; PS3.15 annex E names those that are known to tell who a patient is.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
@@ -35,6 +36,8 @@ _TECHNICAL = (
     "BitsStored",
     "PixelPaddingValue",
     "PixelPaddingRangeLimit",
+    "FloatPixelPaddingValue",
+    "DoubleFloatPixelPaddingValue",
     "PresentationLUTShape",
     # These two are the contrast limits that napari starts with.
     "WindowCenter",
@@ -88,6 +91,6 @@ def _to_plain(value: Any) -> Any:
     """Return a value of pydicom as JSON holds it."""
     if isinstance(value, MultiValue):
         return [_to_plain(item) for item in value]
-    if isinstance(value, (int, float)):
+    if isinstance(value, (int, float)) and math.isfinite(value):
         return float(value)
     return str(value)

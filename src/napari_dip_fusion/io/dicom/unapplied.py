@@ -18,6 +18,8 @@ _UNAPPLIED = {
     "FrameVOILUTSequence": "VOI window (C.11.2; shown as limits of contrast)",
     "PresentationLUTSequence": "Presentation LUT (C.11.4)",
     "RealWorldValueMappingSequence": "Real World Value Mapping (C.7.6.16.2.11)",
+    "PixelIntensityRelationshipLUTSequence": "Pixel Intensity Relationship LUT (C.7.6.16.2.13)",
+    "MaskSubtractionSequence": "mask subtraction (C.7.6.10)",
     "ICCProfile": "ICC profile (C.11.15)",
     "ShutterShape": "display shutter (C.7.6.11)",
     "PixelPaddingValue": "pixel padding (C.7.5.1.1.2; padded pixels keep their value)",
