@@ -321,6 +321,20 @@ def test_float_pixels(tmp_path, dtype, photometric):
     np.testing.assert_array_equal(values, -expected if photometric == "MONOCHROME1" else expected)
 
 
+def test_floats_are_known_by_their_element(tmp_path):
+    values = RNG.normal(size=SHAPE).astype(np.float32)
+    # Fields of integers beside floats mean nothing.
+    header = make_float(values, PixelRepresentation=0)
+    header.PixelRepresentation, header.BitsStored = 1, 32
+    np.testing.assert_array_equal(read(save(header, tmp_path / "a.dcm")), values)
+    header = make(integers(0, 9, "u4"), PixelRepresentation=None)
+    with pytest.raises(ImageFileError, match="lacks PixelRepresentation"):
+        read_image(save(header, tmp_path / "b.dcm"))
+    header = make_float(values, BitsAllocated=16)
+    with pytest.raises(ImageFileError, match="declares floats of 16 bits"):
+        read_image(save(header, tmp_path / "c.dcm"))
+
+
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
 def test_single_bits(tmp_path, photometric, syntax):

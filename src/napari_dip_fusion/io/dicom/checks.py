@@ -29,7 +29,8 @@ _MOST_FRAMES = 100_000
 # length (0002,0000), of type UL, four bytes long (PS3.10 7.1).
 _GROUP_LENGTH = b"\x02\x00\x00\x00UL\x04\x00"
 _DEFLATE_STEP = 2**20
-_GRAY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+_INDEXED = "PALETTE COLOR"
+_GRAY = ("MONOCHROME1", "MONOCHROME2", _INDEXED)
 _COLORS = ("RGB", "YBR_FULL", "YBR_FULL_422")
 _COMPRESSED_COLORS = ("YBR_ICT", "YBR_RCT")
 
@@ -65,7 +66,7 @@ def count_frames(header: Any) -> int:
     return int(read_number(header.get("NumberOfFrames")) or 1)
 
 
-def check_fields(path: Path, header: Any, *, compressed: bool) -> None:
+def check_fields(path: Path, header: Any, *, compressed: bool, floats: bool) -> None:
     """Refuse a header that does not say what its pixels are, or declares too many of them.
 
     Parameters
@@ -76,6 +77,8 @@ def check_fields(path: Path, header: Any, *, compressed: bool) -> None:
         The header.
     compressed : bool
         Whether the pixels are compressed.
+    floats : bool
+        Whether they are floats, which have neither a sign nor bits of their own.
 
     Raises
     ------
@@ -95,10 +98,8 @@ def check_fields(path: Path, header: Any, *, compressed: bool) -> None:
             "1 or 3 of 1, 8, 16, 32 or 64 can be read"
         )
     needed = ["Rows", "Columns", "BitsAllocated"]
-    if not _is_float(header):
-        needed += ["BitsStored", "PixelRepresentation"]
-    if samples > 1 and not compressed:
-        needed.append("PlanarConfiguration")
+    needed += [] if floats else ["BitsStored", "PixelRepresentation"]
+    needed += ["PlanarConfiguration"] if samples > 1 and not compressed else []
     missing = [keyword for keyword in needed if header.get(keyword) is None]
     if missing:
         raise ImageFileError(
@@ -106,17 +107,22 @@ def check_fields(path: Path, header: Any, *, compressed: bool) -> None:
             "export it again"
         )
     _check_colors(path, header, samples, compressed=compressed)
-    if not _is_float(header) and not 1 <= (header.get("BitsStored") or 1) <= bits:
-        raise ImageFileError(
-            f"{path} declares that {header.BitsStored} of {bits} bits hold the value; "
-            "the file is damaged"
-        )
+    _check_bits(path, header, floats=floats)
     require_memory(path, 2 * _count_frame_bytes(path, header))
 
 
-def _is_float(header: Any) -> bool:
-    """Tell whether values are floats: these have no sign of their own (PS3.3 C.7.6.24)."""
-    return header.get("BitsAllocated") in (32, 64) and "PixelRepresentation" not in header
+def _check_bits(path: Path, header: Any, *, floats: bool) -> None:
+    """Refuse numbers of bits that contradict each other."""
+    bits, held = header.BitsAllocated, header.get("BitsStored")
+    kind = header.get("PhotometricInterpretation")
+    if floats and (bits not in (32, 64) or kind == _INDEXED):
+        raise ImageFileError(
+            f"{path} declares floats of {bits} bits as {kind}; the file is damaged"
+        )
+    if not floats and not 1 <= held <= bits:
+        raise ImageFileError(
+            f"{path} declares that {held} of {bits} bits hold the value; the file is damaged"
+        )
 
 
 def _check_colors(path: Path, header: Any, samples: int, *, compressed: bool) -> None:
@@ -145,8 +151,6 @@ def _check_colors(path: Path, header: Any, samples: int, *, compressed: bool) ->
             f"{path} has {photometric} of {header.BitsAllocated} bits, only 8 can be converted; "
             "export it as RGB"
         )
-    if photometric == "PALETTE COLOR" and _is_float(header):
-        raise ImageFileError(f"{path} has floats as indices of colors; the file is damaged")
 
 
 def _count_frame_bytes(path: Path, header: Any) -> int:

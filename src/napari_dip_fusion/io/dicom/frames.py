@@ -108,7 +108,7 @@ def _make_frame(
         identity=str(header.get("SOPInstanceUID") or path),
         number=(find_number(header, "InstanceNumber") or 0) + index / frames,
         pixels=pixels,
-        values=find_stored_values(fields),
+        values=find_stored_values(fields, floats=pixels.floats),
         place=find_frame_place(fields, index, frames),
         interval=find_number(header, "FrameTime") or None,
         name=f"{header.get('Modality', 'DICOM')} series {header.get('SeriesNumber', 0) or 0}",

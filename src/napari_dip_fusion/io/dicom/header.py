@@ -65,6 +65,8 @@ class PixelElement:
         The transfer syntax.
     start : int, optional
         Byte at which they begin; None where the file has to be unpacked as a whole.
+    floats : bool
+        Whether they are floats (C.7.6.24, C.7.6.25).
     options : dict
         What pydicom's decoders have to know.
     not_applied : list of str
@@ -75,6 +77,7 @@ class PixelElement:
 
     syntax: UID
     start: int | None
+    floats: bool
     options: dict[str, Any]
     not_applied: list[str]
     remarks: tuple[str, ...]
@@ -183,10 +186,13 @@ def _describe_deflated(path: Path, header: Any) -> PixelElement:
     """Return the pixels of a file that is to be unpacked as a whole."""
     syntax = header.file_meta.TransferSyntaxUID
     _require_image(path, header, pixels="BitsAllocated" in header)
-    check_fields(path, header, compressed=False)
+    # Only floats have neither of these.
+    floats = "PixelRepresentation" not in header and "BitsStored" not in header
+    check_fields(path, header, compressed=False, floats=floats)
     return PixelElement(
         syntax=syntax,
         start=None,
+        floats=floats,
         options=_list_options(header),
         not_applied=list_unapplied(header),
         remarks=list_oddities(header),
@@ -203,15 +209,17 @@ def _describe_pixels(path: Path, header: Any, found: bytes, place: int) -> Pixel
     start = place + (12 if explicit else 8)
     syntax = _find_syntax(path, header, explicit=explicit, endless=length == _ENDLESS)
     compressed = syntax.is_encapsulated
-    check_fields(path, header, compressed=compressed)
+    keyword = _KEYWORDS[struct.unpack_from(f"{order}HH", found)[1]]
+    floats = keyword != "PixelData"
+    check_fields(path, header, compressed=compressed, floats=floats)
     excess: tuple[str, ...] = ()
     if not compressed:
         excess = check_length(path, header, length=length, left=path.stat().st_size - start)
-    keyword = _KEYWORDS[struct.unpack_from(f"{order}HH", found)[1]]
     options = {"pixel_keyword": keyword, "pixel_vr": found[4:6].decode() if explicit else "OW"}
     return PixelElement(
         syntax=syntax,
         start=start,
+        floats=floats,
         options={**_list_options(header), **options},
         not_applied=list_unapplied(header),
         remarks=(*list_oddities(header), *excess),

@@ -70,7 +70,7 @@ class StoredValues:
         return (*self.shape, 3 if self.lookup is None else self.lookup.entries.shape[1])
 
 
-def find_stored_values(fields: Fields) -> StoredValues:
+def find_stored_values(fields: Fields, *, floats: bool) -> StoredValues:
     """Return what a header says of the values of one frame.
 
     Physical values come from the table of the Modality LUT Sequence or, where there is none,
@@ -85,6 +85,8 @@ def find_stored_values(fields: Fields) -> StoredValues:
     ----------
     fields : Fields
         The fields of the frame.
+    floats : bool
+        Whether the pixels are floats.
 
     Returns
     -------
@@ -98,7 +100,7 @@ def find_stored_values(fields: Fields) -> StoredValues:
     """
     header = fields.header
     photometric = str(header.get("PhotometricInterpretation") or "MONOCHROME2")
-    dtype, limits = _find_stored_type(header)
+    dtype, limits = _find_stored_type(header, floats=floats)
     palette = find_palette(header) if photometric == "PALETTE COLOR" else None
     color = palette is not None or int(header.get("SamplesPerPixel") or 1) == 3
     lookup = palette if color or dtype.kind == "f" else find_modality_table(header)
@@ -117,11 +119,10 @@ def find_stored_values(fields: Fields) -> StoredValues:
     )
 
 
-def _find_stored_type(header: Any) -> tuple[np.dtype[Any], tuple[int, int]]:
+def _find_stored_type(header: Any, *, floats: bool) -> tuple[np.dtype[Any], tuple[int, int]]:
     """Return the type of the values in a file, and the smallest and largest of them."""
     bits = int(header.BitsAllocated)
-    # Float and Double Float Pixel Data have no Pixel Representation (C.7.6.24, C.7.6.25).
-    if bits > 16 and "PixelRepresentation" not in header:
+    if floats:
         return np.dtype(f"f{bits // 8}"), (0, 0)
     if bits == 1:
         return np.dtype(np.uint8), (0, 1)
