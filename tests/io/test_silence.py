@@ -94,3 +94,18 @@ def test_an_error_says_enough(recwarn) -> None:
     with pytest.raises(ValueError, match="broken"):
         fail()
     assert not recwarn
+
+
+def test_what_differs_in_numbers_and_names_is_told_once(recwarn) -> None:
+    with relay_messages("a", "library"):
+        for number in range(3):
+            warnings.warn(f"page {number} of '{number}.tif' is odd", stacklevel=1)
+    assert [str(w.message) for w in recwarn] == ["a: page 0 of '0.tif' is odd (said by library)"]
+
+
+def test_what_earlier_blocks_were_told_is_not_told_again(recwarn) -> None:
+    told: set[str] = set()
+    for number in range(3):
+        with relay_messages("a", "library", told=told):
+            warnings.warn(f"frame {number} is odd", stacklevel=1)
+    assert [str(w.message) for w in recwarn] == ["a: frame 0 is odd (said by library)"]
