@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.tag import Tag
 from pydicom.uid import (
     CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -391,6 +393,12 @@ def test_a_syntax_that_is_not_that_of_the_pixels_is_named(tmp_path):
     header.compress(RLELossless)
     path.write_bytes(encode_file(header, RLELossless))
     np.testing.assert_array_equal(read_image(path).data[0], PIXELS[0])
+    whole = encode_file(header, RLELossless)
+    assert whole.count(b"OB\0\0\xff\xff\xff\xff") == 1
+    start = whole.index(b"OB\0\0\xff\xff\xff\xff") + 4
+    length = (len(whole) - start - 4).to_bytes(4, "little")
+    path.write_bytes(whole[:start] + length + whole[start + 4 :])
+    np.testing.assert_array_equal(read_image(path).data[0], PIXELS[0])
     path.write_bytes(encode_file(header))
     with pytest.raises(ImageFileError, match=r"not compressed .*Explicit VR.*, and they are;"):
         read_images(path)
@@ -403,6 +411,34 @@ def test_a_syntax_that_is_not_that_of_the_pixels_is_named(tmp_path):
     path.write_bytes(bytes(128) + b"DICM" + encode_meta(make(), generate_uid()) + encode(make()))
     with pytest.raises(ImageFileError, match=r"is encoded as .*, which cannot be read"):
         read_images(path)
+
+
+def test_pixels_that_begin_as_compressed_ones_are_none(tmp_path):
+    pixels = np.array([[[0xFFFE, 0xE000, 4, 5]]], np.uint16)
+    (tmp_path / "a.dcm").write_bytes(encode_file(make(pixels=pixels)))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.dcm").data[0], pixels[0])
+
+
+def test_a_deflated_file_with_much_meta_information_is_checked(tmp_path, monkeypatch):
+    header = make(pixels=np.zeros((1, 2000, 2000), np.uint16))
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, "1.2"
+    meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    meta.PrivateInformationCreatorUID, meta.PrivateInformation = "1.2", bytes(5000)
+    buffer = DicomBytesIO()
+    write_file_meta_info(buffer, meta)
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    packed = packer.compress(encode(header)) + packer.flush()
+    path = tmp_path / "a.dcm"
+    path.write_bytes(bytes(128) + b"DICM" + buffer.getvalue() + packed)
+    assert read_image(path).shape == (1, 2000, 2000)
+
+    class Memory:
+        available = 1_000_000
+
+    monkeypatch.setattr("psutil.virtual_memory", Memory)
+    with pytest.raises(ImageFileError, match=r"needs .* of memory"):
+        read_image(path)
 
 
 @pytest.mark.parametrize("named", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])

@@ -25,9 +25,6 @@ __all__ = [
 ]
 
 _MOST_FRAMES = 100_000
-# The first element of the file meta information, in explicit VR little endian: group
-# length (0002,0000), of type UL, four bytes long (PS3.10 7.1).
-_GROUP_LENGTH = b"\x02\x00\x00\x00UL\x04\x00"
 _DEFLATE_STEP = 2**20
 _INDEXED = "PALETTE COLOR"
 _GRAY = ("MONOCHROME1", "MONOCHROME2", _INDEXED)
@@ -35,26 +32,24 @@ _COLORS = ("RGB", "YBR_FULL", "YBR_FULL_422")
 _COMPRESSED_COLORS = ("YBR_ICT", "YBR_RCT")
 
 
-def check_deflated(path: Path) -> None:
+def check_deflated(path: Path, start: int) -> None:
     """Refuse a deflated file that would unpack to more than the memory.
 
     Parameters
     ----------
     path : Path
         A file whose data set is deflated (PS3.5 A.5).
+    start : int
+        Where the data set begins.
 
     Raises
     ------
     ImageFileError
         If its data set does not fit into memory twice.
     """
-    content = path.read_bytes()
-    start = content.find(_GROUP_LENGTH)
-    # The group length counts the bytes of meta information after its own element; what
-    # follows is one stream of deflate without the header of zlib (RFC 1951).
-    length = int.from_bytes(content[start + 8 : start + 12], "little")
+    # The data set is one stream of deflate without the header of zlib (RFC 1951).
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
-    rest, total = content[start + 12 + length :], 0
+    rest, total = path.read_bytes()[start:], 0
     while rest and not unpacker.eof:
         total += len(unpacker.decompress(rest, _DEFLATE_STEP))
         rest = unpacker.unconsumed_tail

@@ -27,15 +27,14 @@ from napari_dip_fusion.io.dicom.checks import (
     check_length,
     count_frames,
 )
-from napari_dip_fusion.io.dicom.start import MARKED, UNMARKED, find_data_set
+from napari_dip_fusion.io.dicom.start import MARKED, UNMARKED, find_data_set, find_meta_end
 from napari_dip_fusion.io.dicom.unapplied import list_oddities, list_unapplied
 from napari_dip_fusion.io.limits import require_memory
 
 __all__ = ["NoImageError", "PixelElement", "read_header"]
 
-_DEFLATED = DeflatedExplicitVRLittleEndian.encode()
-_LOOKED_AT = 1024  # bytes in which the transfer syntax stands
 _ENDLESS = 0xFFFFFFFF
+_ITEM = b"\xfe\xff\x00\xe0"
 _KEYWORDS = {0x0010: "PixelData", 0x0009: "DoubleFloatPixelData", 0x0008: "FloatPixelData"}
 # Their lengths take four bytes, after two that are free (PS3.5 7.1.2).
 _VR = (b"OB", b"OW", b"OF", b"OD", b"UN")
@@ -113,10 +112,10 @@ def read_header(path: Path) -> tuple[Any, PixelElement]:
             f"{path} has no DICM mark at byte 128, and does not begin with a data set of DICOM; "
             "it is no DICOM file, or its beginning is lost"
         )
+    named, end = find_meta_end(path, start)
+    if named == DeflatedExplicitVRLittleEndian:
+        check_deflated(path, end)
     with _open(path, start) as (handle, ahead):
-        if _DEFLATED in handle.read(_LOOKED_AT):
-            check_deflated(path)
-        handle.seek(0)
         # Without force, pydicom refuses data sets that stand alone.
         header = pydicom.dcmread(handle, stop_before_pixels=True, force=True)
         place = handle.tell() - ahead
@@ -124,7 +123,7 @@ def read_header(path: Path) -> tuple[Any, PixelElement]:
             return header, _describe_deflated(path, header)
         left = path.stat().st_size - place
         _require_image(path, header, pixels=left > 0)
-        found = handle.read(12)
+        found = handle.read(16)
     return header, _describe_pixels(path, header, found, place)
 
 
@@ -207,7 +206,8 @@ def _describe_pixels(path: Path, header: Any, found: bytes, place: int) -> Pixel
     explicit = found[4:6] in _VR
     length = int(struct.unpack_from(f"{order}L", found, 8 if explicit else 4)[0])
     start = place + (12 if explicit else 8)
-    syntax = _find_syntax(path, header, explicit=explicit, endless=length == _ENDLESS)
+    content = found[start - place :]
+    syntax = _find_syntax(path, header, content, explicit=explicit, endless=length == _ENDLESS)
     compressed = syntax.is_encapsulated
     keyword = _KEYWORDS[struct.unpack_from(f"{order}HH", found)[1]]
     floats = keyword != "PixelData"
@@ -226,13 +226,15 @@ def _describe_pixels(path: Path, header: Any, found: bytes, place: int) -> Pixel
     )
 
 
-def _find_syntax(path: Path, header: Any, *, explicit: bool, endless: bool) -> UID:
+def _find_syntax(path: Path, header: Any, content: bytes, *, explicit: bool, endless: bool) -> UID:
     """Return the transfer syntax, and refuse one that the pixels do not follow."""
     named = header.file_meta.get("TransferSyntaxUID")
     if named:
         _require_uid(path, named)
         check_decoder(path, named)
-        if named.is_encapsulated != endless:
+        # Some writers give compressed pixels a length, against PS3.5 A.4.
+        items = endless or (named.is_encapsulated and content.startswith(_ITEM))
+        if named.is_encapsulated != items:
             said, came = ("are", "are not") if named.is_encapsulated else ("are not", "are")
             raise ImageFileError(
                 f"{path} says that its pixels {said} compressed (transfer syntax {named.name}), "

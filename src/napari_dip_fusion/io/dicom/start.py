@@ -10,7 +10,7 @@ from pathlib import Path
 
 from napari_dip_fusion.io.regular import require_regular
 
-__all__ = ["MARKED", "UNMARKED", "find_data_set"]
+__all__ = ["MARKED", "UNMARKED", "find_data_set", "find_meta_end"]
 
 MARKED = 132
 """Where the data set begins behind a preamble of 128 bytes and the mark "DICM"."""
@@ -22,7 +22,8 @@ _MARK = b"DICM"
 # Enough for the elements that stand before those that are looked for.
 _LOOKED_AT = 2048
 _LEAST_ELEMENTS = 3
-_VR = re.compile(rb"A[EST]|CS|D[AST]|F[DL]|IS|L[TO]|O[BDFLVW]|PN|S[HLQSTV]|TM|U[CILNRSTV]")
+_LONGEST_UID = 64
+_VR = re.compile(rb"[A-Z]{2}")
 # Their lengths take four bytes, after two that are free (PS3.5 7.1.2).
 _LONG_VR = re.compile(rb"O[BDFLVW]|S[QV]|U[CNRTV]")
 _UID = rb"[0-2](\.\d+)+\0?"
@@ -80,6 +81,37 @@ def find_data_set(path: Path) -> int | None:
     if start.startswith(_MARK):
         return len(_MARK)
     return UNMARKED if _is_data_set(start, size) else None
+
+
+def find_meta_end(path: Path, start: int) -> tuple[str, int]:
+    """Return the transfer syntax of a file, and where its file meta information ends.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    start : int
+        Where the file meta information begins, from :func:`find_data_set`.
+
+    Returns
+    -------
+    syntax : str
+        UID of the transfer syntax, empty where it is not said.
+    end : int
+        The byte behind the last element, `start` where there is none.
+    """
+    syntax, place = b"", start
+    with path.open("rb") as handle:
+        while True:
+            handle.seek(place)
+            head = handle.read(12)
+            if len(head) < 12 or head[:2] != b"\x02\0":
+                return syntax.rstrip(b"\0 ").decode("ascii", "replace"), place
+            first, length = _find_value(head, 0, "<")
+            if head[2:4] == b"\x10\0":
+                handle.seek(place + first)
+                syntax = handle.read(min(length, _LONGEST_UID))
+            place += first + length
 
 
 def _is_data_set(start: bytes, size: int) -> bool:
