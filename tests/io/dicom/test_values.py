@@ -24,6 +24,7 @@ from pydicom.uid import (
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import read_image, read_images
 from napari_dip_fusion.io.dicom import volume
+from napari_dip_fusion.io.dicom.stored import StoredValues, choose_dtype
 
 RNG = np.random.default_rng(14)
 SHAPE = (6, 8)
@@ -610,3 +611,20 @@ def test_palettes_are_compressed_and_lazy(tmp_path, monkeypatch, lazy):
 def test_doses_are_scaled(tmp_path):
     header = make(DEEP, DoseGridScaling="0.25", RescaleIntercept=4, Modality="RTDOSE")
     np.testing.assert_array_equal(read(save(header, tmp_path / "a.dcm")), DEEP * 0.25)
+
+
+@pytest.mark.parametrize(
+    ("types", "factors", "expected"),
+    [
+        (("u2", "i2"), (1, 0), "i4"),
+        (("u1", "u2"), (1, 0), "u2"),
+        (("u1", "i2"), (0.5, 0), "f4"),
+        (("f4", "u2"), (1, 0), "f4"),
+    ],
+)
+def test_slices_of_several_types_fit_into_one(types, factors, expected):
+    values = [
+        StoredValues(SHAPE, False, False, np.dtype(kind), (0, 255), *map(float, factors))
+        for kind in types
+    ]
+    assert choose_dtype(values) == np.dtype(expected)

@@ -95,7 +95,7 @@ def decode_frame(frame: Frame, dtype: np.dtype[Any]) -> NDArray[Any]:
         if values.lookup is not None:
             physical = _widen(values.lookup.apply(stored), dtype, color=values.color)
         elif values.color:
-            return stored.astype(dtype, copy=False)
+            return _widen(stored, dtype, color=True)
         else:
             physical = rescale(stored, values.slope, values.intercept, dtype)
         return physical if values.ends is None else _mirror(physical, values.ends)

@@ -3,6 +3,7 @@
 Sections such as C.7.6.3 are those of DICOM PS3.3, which defines the fields.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -178,13 +179,15 @@ def choose_dtype(values: Sequence[StoredValues]) -> np.dtype[Any]:
         :func:`~napari_dip_fusion.io.anatomy.choose_rescaled_dtype`. Inverted values lie in
         the range of those that are not, so they need no more room.
     """
-    types = {item.lookup.entries.dtype for item in values if item.lookup is not None}
-    plain = [item for item in values if item.lookup is None]
-    if plain and plain[0].color:
-        types.add(plain[0].dtype.newbyteorder("="))
-    elif plain:
-        factors = [(item.slope, item.intercept) for item in plain]
-        types.add(choose_rescaled_dtype(plain[0].dtype, factors))
+    types: set[np.dtype[Any]] = set()
+    factors = defaultdict(set)
+    for item in values:
+        if item.lookup is not None:
+            types.add(item.lookup.entries.dtype)
+        else:
+            factors[item.dtype].add((item.slope, item.intercept))
+    # Slices of one volume may be stored in several types; a color has the factors 1 and 0.
+    types |= {choose_rescaled_dtype(stored, pairs) for stored, pairs in factors.items()}
     return np.result_type(*types)
 
 
@@ -201,7 +204,7 @@ def find_ends(values: Sequence[StoredValues]) -> tuple[float, float]:
     tuple of float
         Integers where slopes and intercepts are; 0 and 0 for floats, which have no ends.
     """
-    if values[0].dtype.kind == "f":
+    if any(item.dtype.kind == "f" for item in values):
         return 0, 0
     ends: list[float] = []
     for item in values:
