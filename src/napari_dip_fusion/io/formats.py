@@ -74,6 +74,8 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # The first whose ending fits is taken: longer endings stand before shorter ones.
 FORMATS = (
     Format("NIfTI", "nifti.reading", "nifti.writing", (".nii.gz", ".nii")),
+    # The header of a pair, beside which lie the pixels.
+    Format("NIfTI pair", "nifti.reading", "", (".hdr.gz", ".hdr")),
     Format("DICOM", "dicom.series", "", (".dcm", ".dicom")),
     Format("OME-Zarr", "zarr.reading", "zarr.writing", (".ome.zarr", ".zarr")),
     Format("fusion bundle", "tiff.bundle", "tiff.bundle", (".fusion.ome.tif",), _TIFF),
