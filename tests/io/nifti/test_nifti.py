@@ -7,7 +7,7 @@ import pytest
 
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import read_image, read_images, read_plane, write_image
-from napari_dip_fusion.io.nifti import reading
+from napari_dip_fusion.io.nifti import pixels
 from napari_dip_fusion.sources import Source
 
 DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8")
@@ -94,9 +94,9 @@ def test_time_stays_lazy(tmp_path, ending, monkeypatch):
     units = ("s", "mm", "mm", "mm")
     path = write_image(tmp_path / f"a{ending}", Source(data, affine=affine, units=units))
     read = []
-    original = reading._ScaledPixels.__getitem__
+    original = pixels._ScaledPixels.__getitem__
     monkeypatch.setattr(
-        reading._ScaledPixels, "__getitem__", lambda self, w: read.append(w) or original(self, w)
+        pixels._ScaledPixels, "__getitem__", lambda self, w: read.append(w) or original(self, w)
     )
     image = read_image(path)
     assert not read
@@ -111,7 +111,7 @@ def test_time_stays_lazy(tmp_path, ending, monkeypatch):
 
 def test_large_volume_is_read_in_slabs(tmp_path, monkeypatch):
     data = np.random.default_rng(0).random((6, 10, 20))
-    monkeypatch.setattr(reading, "_EAGER_BYTES", 2 * 10 * 20 * 8)
+    monkeypatch.setattr(pixels, "_EAGER_BYTES", 2 * 10 * 20 * 8)
     slabs = read_image(write_image(tmp_path / "a.nii", data))
     assert slabs.data.chunks[0] == (2, 2, 2)
     np.testing.assert_array_equal(slabs.to_numpy(), data)
@@ -173,7 +173,7 @@ def test_connectivity_matrix_is_no_image():
     path = Path(nib.__file__).parent / "tests" / "data" / "row_major.dconn.nii"
     if not path.exists():
         pytest.skip("nibabel was installed without its examples")
-    with pytest.raises(ImageFileError, match="is Cifti2Image, not an image"):
+    with pytest.raises(ImageFileError, match=r"is CIFTI-2 .* not an image"):
         read_image(path)
 
 
@@ -189,21 +189,11 @@ def test_examples_of_nibabel(name):
     np.testing.assert_allclose((image.affine @ index)[-4:-1], (z, -y, -x))
 
 
-def test_flat_affine_is_reported(tmp_path):
-    flat = nib.Nifti1Image(np.zeros((3, 4, 5)), np.eye(4))
-    flat.to_filename(tmp_path / "a.nii")
-    content = bytearray((tmp_path / "a.nii").read_bytes())
-    content[296:312] = bytes(16)  # srow_y
-    (tmp_path / "a.nii").write_bytes(content)
-    with pytest.warns(UserWarning, match="cannot be inverted; it is opened with a spacing of 1"):
-        image = read_image(tmp_path / "a.nii")
-    np.testing.assert_array_equal(image.affine, np.eye(4))
-
-
 def test_bomb_is_refused_before_it_is_unpacked(tmp_path):
     header = nib.Nifti1Header()
     header.set_data_shape((20000, 20000, 20000))
     header.set_data_dtype(np.float64)
+    header["vox_offset"] = 352
     path = tmp_path / "bomb.nii.gz"
     with gzip.open(path, "wb") as file:
         file.write(header.binaryblock + bytes(10_000_000))
@@ -228,9 +218,9 @@ def test_truncated(tmp_path, ending, kept):
         (0, b"\0\0\0\0", "must declare 348 or 540 bytes"),
         (40, b"\xff\xff", "damaged"),
         (42, b"\xff\xff", "declares the size|cannot be read as NIfTI"),
-        (70, b"\xff\x7f", "cannot be read as NIfTI"),
+        (70, b"\xff\x7f", "declares the type of pixels 32767"),
         (108, b"\0\0\xc0\x7f", "declares its pixels at byte nan"),
-        (344, b"nope", "cannot be read as NIfTI"),
+        (344, b"nope", "has b'nope' where NIfTI has its mark"),
     ],
 )
 def test_broken_header(tmp_path, where, value, message):
