@@ -72,3 +72,30 @@ def test_level_lies_where_the_full_image_does():
     half = choose_level(image, 1)
     np.testing.assert_allclose(half.affine, [[4, 0, 1], [0, 6, 1.5], [0, 0, 1]])
     assert half.shape == (4, 3)
+
+
+DECLARED = np.array([[2.0, 0, 0], [0, 2, 0.25], [0, 0, 1]])
+
+
+def test_level_lies_where_it_is_declared():
+    image = Source(
+        np.zeros((9, 6)),
+        affine=np.array([[0.0, 3, 10], [2, 0, 20], [0, 0, 1]]),
+        pyramid=(np.zeros((4, 3)),),
+        level_affines=(DECLARED,),
+    )
+    half = choose_level(image, 1)
+    np.testing.assert_allclose(half.affine, [[0, 6, 10.75], [4, 0, 20], [0, 0, 1]])
+    assert (half.pyramid, half.level_affines) == ((), ())
+    # By their shapes, pixels would be 9 / 4 apart along y, the last one at 7.375 in place of 6.
+    np.testing.assert_allclose(image.measure_level_shift(1), (7.375 - 6) / (9 / 4))
+    assert image.measure_level_shift(0) == 0
+    assert choose_level(image, 0).affine.tolist() == image.affine.tolist()
+    # What has no resolutions any more has no places of them.
+    assert image.take("y", 0, keep=True).level_affines == ()
+
+
+@pytest.mark.parametrize("affines", [(DECLARED, DECLARED), (np.eye(4),)])
+def test_each_coarser_level_has_one_affine(affines):
+    with pytest.raises(ValueError, match=r"1 coarser resolutions need as many affines of shape"):
+        Source(np.zeros((8, 6)), pyramid=(np.zeros((4, 3)),), level_affines=affines)

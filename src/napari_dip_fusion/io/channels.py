@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from napari_dip_fusion.sources import Source
 
 __all__ = ["split_channels"]
@@ -44,6 +46,10 @@ def split_channels(
             # take() drops the pyramid: on most axes an index means another place in a
             # coarser level. Channels are as many in all levels.
             pyramid=tuple(level[(slice(None),) * axis + (n,)] for level in image.pyramid),
+            level_affines=tuple(
+                np.delete(np.delete(matrix, axis, axis=0), axis, axis=1)
+                for matrix in image.level_affines
+            ),
         )
         images.append(plane)
     return images

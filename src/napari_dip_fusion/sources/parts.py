@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.sources.axes import find_counted_axes, find_stacked_axes
 from napari_dip_fusion.sources.source import Source
@@ -85,12 +83,7 @@ def choose_level(image: Source, level: int | None) -> Source:
     if not 0 <= level < len(levels):
         sizes = "; ".join(f"{n}: {data.shape}" for n, data in enumerate(levels))
         raise ImageFileError(f"{image.path} has no level {level}; it holds {sizes}")
-    smaller = np.array(levels[level].shape[: image.ndim])
-    factors = np.array(image.shape) / smaller
-    affine = image.affine @ np.diag([*factors, 1.0])
-    # A coarse pixel lies at the mean place of the pixels that it covers: for a factor of
-    # two, the first one is half a fine pixel further than the first fine one.
-    affine[:-1, -1] += image.affine[:-1, :-1] @ ((factors - 1) / 2)
+    affine = image.affine @ image.find_level_affine(level)
     return image.replace(data=levels[level], affine=affine, pyramid=())
 
 

@@ -58,6 +58,10 @@ class Source:
         contrast_limits, opacity and visible.
     pyramid : tuple of array-like
         Coarser versions of `data`, finest first, without `data` itself.
+    level_affines : tuple of ndarray of shape (D + 1, D + 1)
+        Matrix from the pixel indices of each array of `pyramid` to those of `data`, where
+        the file says where its resolutions lie. By default none: :meth:`find_level_affine`
+        takes it from their shapes.
 
     Raises
     ------
@@ -75,6 +79,7 @@ class Source:
     path: Path | None = None
     display: Mapping[str, Any] = field(default_factory=dict)
     pyramid: tuple[Any, ...] = field(default=(), repr=False)
+    level_affines: tuple[NDArray[np.float64], ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         # The defaults depend on the number of axes; a frozen dataclass sets them so.
@@ -86,6 +91,9 @@ class Source:
         object.__setattr__(self, "affine", affine if affine.size else np.eye(ndim + 1))
         object.__setattr__(self, "units", tuple(self.units) or ("pixel",) * ndim)
         object.__setattr__(self, "axes", tuple(self.axes))
+        # Whoever drops the resolutions drops their places with them.
+        places = tuple(self.level_affines) if self.pyramid else ()
+        object.__setattr__(self, "level_affines", places)
         self._check(ndim)
 
     def _check(self, ndim: int) -> None:
@@ -102,6 +110,12 @@ class Source:
             )
         if not np.isfinite(self.affine).all():
             raise ValueError("the affine must be finite, got NaN or infinity")
+        shapes = [matrix.shape for matrix in self.level_affines]
+        if shapes and shapes != [self.affine.shape] * len(self.pyramid):
+            raise ValueError(
+                f"{len(self.pyramid)} coarser resolutions need as many affines of shape "
+                f"{self.affine.shape}, got {shapes}"
+            )
 
     @property
     def ndim(self) -> int:
@@ -129,6 +143,54 @@ class Source:
     def guess(self) -> str:
         """Why the place in the world is only a guess; empty where the file says it."""
         return str(self.metadata.get(GUESSED_PLACE, ""))
+
+    def find_level_affine(self, level: int) -> NDArray[np.float64]:
+        """Return the matrix from the pixel indices of a resolution to those of `data`.
+
+        Parameters
+        ----------
+        level : int
+            0 is `data` itself, and the others are those of `pyramid`.
+
+        Returns
+        -------
+        ndarray of shape (D + 1, D + 1)
+            As declared. Otherwise each resolution is taken to cover the same area, so that
+            a pixel lies at the mean place of the pixels that it covers: for a factor of
+            two, the first one is half a fine pixel further than the first fine one.
+        """
+        if level == 0:
+            return np.eye(self.ndim + 1)
+        return self.level_affines[level - 1] if self.level_affines else self._guess_level(level)
+
+    def measure_level_shift(self, level: int) -> float:
+        """Return how far a resolution is declared from where its shape would put it.
+
+        Parameters
+        ----------
+        level : int
+            As of :meth:`find_level_affine`.
+
+        Returns
+        -------
+        float
+            The largest distance along any axis, in pixels of that resolution. Programs that
+            go by the shapes, as napari does, show it so far from its place.
+        """
+        if level == 0:
+            return 0.0
+        guess = self._guess_level(level)
+        last = np.array(self.pyramid[level - 1].shape[: self.ndim]) - 1
+        corners = np.array([[*last * corner, 1] for corner in np.ndindex((2,) * self.ndim)])
+        apart = np.linalg.solve(guess, (self.find_level_affine(level) - guess) @ corners.T)
+        return float(np.abs(apart).max())
+
+    def _guess_level(self, level: int) -> NDArray[np.float64]:
+        """Return where a coarser resolution lies in pixels of `data`, by its shape."""
+        factors = np.array(self.shape) / self.pyramid[level - 1].shape[: self.ndim]
+        matrix = np.diag([*factors, 1.0])
+        matrix[:-1, -1] = (factors - 1) / 2
+        return matrix
 
     def to_numpy(self) -> NDArray[Any]:
         """Return the pixels as an array in memory."""
