@@ -51,6 +51,22 @@ def test_missing_unknown_folder(tmp_path):
         write_image(tmp_path / "a.jpg", np.zeros((4, 4), np.uint8))
 
 
+@pytest.mark.parametrize(
+    ("start", "packer"),
+    [
+        (b"\x1f\x8b\x08", "gzip"),
+        (b"PK\3\4", "zip"),
+        (b"BZh9", "bzip2"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+        (b"\xfd7zXZ\0", "xz"),
+    ],
+)
+def test_a_packed_file_is_called_one(tmp_path, start, packer):
+    (tmp_path / "a.ozx").write_bytes(start + bytes(200))
+    with pytest.raises(ImageFileError, match=rf"holds (data packed by {packer}|a ZIP archive); unpack"):
+        read_image(tmp_path / "a.ozx")
+
+
 def test_wrong_ending_names_the_right_kind(tmp_path):
     path = write_image(tmp_path / "a.png", np.zeros((4, 4), np.uint8))
     path.rename(tmp_path / "a.tif")

@@ -14,6 +14,7 @@ __all__ = [
     "FORMATS",
     "Format",
     "find_format",
+    "find_packer",
     "find_written_format",
     "get_format",
     "list_endings",
@@ -85,11 +86,18 @@ FORMATS = (
     Format("JPEG", "raster", "", (".jpg", ".jpeg"), (b"\xff\xd8\xff",)),
     Format("BMP", "raster", "", (".bmp",), (b"BM",)),
 )
+# How files begin that hold others.
+_PACKERS = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "zip",
+    b"BZh": "bzip2",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\xfd7zXZ": "xz",
+}
 # What else is met under the name of an image: archives, and pages of an error of a server.
 _OTHER_KINDS = {
+    **{start: f"data packed by {packer}" for start, packer in _PACKERS.items()},
     b"PK\x03\x04": "a ZIP archive",
-    b"\x1f\x8b": "data packed by gzip",
-    b"\x28\xb5\x2f\xfd": "data packed by zstd",
     b"%PDF": "a PDF",
     b"\x89HDF": "HDF5",
     b"GIF8": "a GIF",
@@ -98,8 +106,8 @@ _OTHER_KINDS = {
     b"<": "text in XML or HTML",
     b"{": "text in JSON",
 }
-# A group of Zarr 3 or of Zarr 2 may be a folder of any name.
-_ZARR_GROUPS = ("zarr.json", ".zgroup")
+# A group of Zarr 3 or of Zarr 2, or one of its arrays, may be a folder of any name.
+_ZARR_FOLDERS = ("zarr.json", ".zgroup", ".zarray")
 
 
 def get_format(name: str) -> Format:
@@ -209,9 +217,25 @@ def find_format(path: Path) -> Format:
     return form
 
 
+def find_packer(start: bytes) -> str:
+    """Return the program by which a file is packed that begins so.
+
+    Parameters
+    ----------
+    start : bytes
+        The first six bytes or more.
+
+    Returns
+    -------
+    str
+        Such as ``"gzip"``; empty where the file is not packed.
+    """
+    return next((name for magic, name in _PACKERS.items() if start.startswith(magic)), "")
+
+
 def _find_folder_format(path: Path) -> Format:
     zarr = get_format("OME-Zarr")
-    if path.name.lower().endswith(zarr.endings) or any((path / n).exists() for n in _ZARR_GROUPS):
+    if path.name.lower().endswith(zarr.endings) or any((path / n).exists() for n in _ZARR_FOLDERS):
         return zarr
     return get_format("DICOM")
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io.failures import report_damage
+from napari_dip_fusion.io.formats import find_packer
 
 __all__ = ["COMMENT", "is_gzip", "open_content", "read_checked_header", "report_nifti_damage"]
 
@@ -19,9 +20,6 @@ _Order = Literal["little", "big"]
 COMMENT = 6
 """Code of an extension that holds a comment (NIFTI_ECODE_COMMENT in nifti1.h)."""
 
-_GZIP = b"\x1f\x8b"
-# How files of other packers begin.
-_PACKERS = {b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ": "xz", b"PK\3\4": "zip"}
 # Codes of types of pixels in nifti1.h that are no single numbers, or more than NumPy can hold.
 _REFUSED_TYPES = {
     1: "single bits",
@@ -72,13 +70,12 @@ def is_gzip(path: Path) -> bool:
         If it is packed by another program.
     """
     with path.open("rb") as raw:
-        start = raw.read(5)
-    for magic, packer in _PACKERS.items():
-        if start.startswith(magic):
-            raise ImageFileError(
-                f"{path} is packed by {packer}, not by gzip; unpack it and open what comes out"
-            )
-    return start.startswith(_GZIP)
+        packer = find_packer(raw.read(6))
+    if packer not in ("", "gzip"):
+        raise ImageFileError(
+            f"{path} is packed by {packer}, not by gzip; unpack it and open what comes out"
+        )
+    return packer == "gzip"
 
 
 def open_content(path: Path) -> BinaryIO:
