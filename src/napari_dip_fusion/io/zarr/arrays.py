@@ -5,6 +5,7 @@ code from the file; only codecs of plain numbers are let through.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,10 @@ from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io.failures import report_damage
 from napari_dip_fusion.io.limits import count_declared_bytes, require_memory
 from napari_dip_fusion.io.regular import require_inside
+from napari_dip_fusion.io.silence import relay_messages, silence_warnings
+from napari_dip_fusion.io.zarr.chunks import find_separator, find_stored_planes
 
-__all__ = ["load_json", "open_array", "report_zarr_damage"]
+__all__ = ["StoredArray", "holds_array", "load_json", "open_array", "report_zarr_damage"]
 
 _MOST_JSON = 16 * 2**20
 _CODECS = {
@@ -26,6 +29,15 @@ _CODECS = {
     *("adler32", "bitround", "bz2", "crc32", "delta", "fixedscaleoffset", "fletcher32"),
     *("lz4", "lzma", "packbits", "quantize", "shuffle", "zlib", "endian"),
 }
+
+_HARMLESS = (
+    # Codecs of Zarr 2 within Zarr 3 are not in its standard, but zarr reads them.
+    "not in the Zarr version 3 specification",
+    # Other ways to write that there is nothing: zarr reads them right.
+    "Found an empty list of filters",
+    # Folders that were converted in place; their chunks are those of Zarr 3.
+    r"Both zarr\.json .* and \.zarray",
+)
 
 
 def report_zarr_damage(path: Path) -> AbstractContextManager[None]:
@@ -78,7 +90,72 @@ def load_json(path: Path, root: Path) -> dict[str, Any]:
     return found
 
 
-def open_array(path: Path, root: Path) -> Any:
+@dataclass(frozen=True)
+class StoredArray:
+    """An array of a Zarr folder.
+
+    Attributes
+    ----------
+    path : Path
+        Folder of the array.
+    data : dask.array.Array
+        Its pixels, with the chunks of the file.
+    array : zarr.Array
+        What zarr makes of it.
+    rename : tuple of str
+        What stands between the numbers of a chunk by the metadata, and in the folder.
+    """
+
+    path: Path
+    data: Any
+    array: Any
+    rename: tuple[str, str]
+
+    @property
+    def fill_value(self) -> Any:
+        """What pixels are of which no chunk is stored."""
+        # Zarr 2 may declare null: zarr then reads zeros.
+        value = self.array.fill_value
+        return 0 if value is None else value
+
+    @property
+    def file_shape(self) -> tuple[int, ...]:
+        """Size of what a file holds: a chunk, or a shard of many."""
+        return tuple(self.array.shards or self.array.chunks)
+
+    def find_stored_planes(self, plane: Sequence[int]) -> NDArray[np.bool_] | None:
+        """Tell of which planes there is at least one chunk, as :func:`.find_stored_planes`."""
+        grid = [-(-n // size) for n, size in zip(self.array.shape, self.file_shape, strict=True)]
+        encode = self.array.metadata.encode_chunk_key
+        return find_stored_planes(self.path, grid, plane, lambda n: encode(n).replace(*self.rename))
+
+
+def holds_array(path: Path, root: Path) -> bool:
+    """Tell whether a folder is there that holds an array.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    root : Path
+        The OME-Zarr folder, out of which no link may lead.
+
+    Returns
+    -------
+    bool
+        Whether one of the files is there that describe an array.
+
+    Raises
+    ------
+    ImageFileError
+        If it is a link out of the root.
+    """
+    for name in ("zarr.json", ".zarray"):
+        require_inside(root, path / name)
+    return (path / "zarr.json").is_file() or (path / ".zarray").is_file()
+
+
+def open_array(path: Path, root: Path) -> StoredArray:
     """Open an array lazily, after a look at what opening it would run.
 
     Parameters
@@ -90,8 +167,8 @@ def open_array(path: Path, root: Path) -> Any:
 
     Returns
     -------
-    dask.array.Array
-        With the chunks of the file.
+    StoredArray
+        Its pixels are unpacked when they are asked for.
 
     Raises
     ------
@@ -104,24 +181,40 @@ def open_array(path: Path, root: Path) -> Any:
 
     from napari_dip_fusion.io.zarr.store import CheckedStore
 
-    names = _list_codecs(path, root)
+    declared = _load_declaration(path, root)
+    names = _list_codecs(declared)
     for name in names:
         if name not in _CODECS:
             raise ImageFileError(f"{path} is packed by {name!r}, which is not trusted here")
     folder = zarr.storage.LocalStore(path, read_only=True)
-    array = zarr.open_array(CheckedStore(folder, root), mode="r")
-    if array.dtype.kind not in "iufb":
-        raise ImageFileError(f"{path} holds {array.dtype} values; convert them to numbers")
-    count_declared_bytes(path, array.shape, array.dtype.itemsize)
-    chunk_bytes = count_declared_bytes(path, array.chunks, array.dtype.itemsize)
+    rename = _find_rename(path, declared)
+    options: dict[str, Any] = {"rename": rename}
+    with relay_messages(str(path), "zarr", harmless=_HARMLESS):
+        array = zarr.open_array(CheckedStore(folder, root, **options), mode="r")
+    dtype = np.dtype(array.dtype)
+    if dtype.kind not in "iufb":
+        raise ImageFileError(f"{path} holds {dtype} values; convert them to numbers")
+    count_declared_bytes(path, array.shape, dtype.itemsize)
+    chunk_bytes = count_declared_bytes(path, array.chunks, dtype.itemsize)
     require_memory(path, chunk_bytes)
     if "blosc" in names:
-        sharded = "sharding_indexed" in names
-        store = CheckedStore(folder, root, chunk_bytes=chunk_bytes, sharded=sharded)
-        array = zarr.open_array(store, mode="r")
+        options |= {"chunk_bytes": chunk_bytes, "sharded": "sharding_indexed" in names}
+        # What zarr warns of has been said.
+        with silence_warnings():
+            array = zarr.open_array(CheckedStore(folder, root, **options), mode="r")
     lazy: Any = da  # dask has no types
-    meta = np.empty(0, array.dtype)
-    return lazy.from_array(_ReportingArray(path, array), chunks=array.chunks, meta=meta)
+    meta = np.empty(0, dtype.newbyteorder("="))
+    data = lazy.from_array(_ReportingArray(path, array), chunks=array.chunks, meta=meta)
+    return StoredArray(path, data, array, rename)
+
+
+def _find_rename(path: Path, declared: Mapping[str, Any]) -> tuple[str, str]:
+    """Return how the names of chunks differ from what the metadata say."""
+    # Zarr 3 has always said how chunks are named.
+    if "zarr_format" in declared and declared["zarr_format"] != 2:
+        return "/", "/"
+    separator = str(declared.get("dimension_separator") or ".")
+    return separator, find_separator(path, separator)
 
 
 @dataclass(frozen=True)
@@ -140,7 +233,7 @@ class _ReportingArray:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        dtype: np.dtype[Any] = np.dtype(self.array.dtype)
+        dtype: np.dtype[Any] = np.dtype(self.array.dtype).newbyteorder("=")
         return dtype
 
     @property
@@ -149,18 +242,23 @@ class _ReportingArray:
 
     def __getitem__(self, where: Any) -> NDArray[Any]:
         with report_zarr_damage(self.path):
-            return np.asarray(self.array[where])
+            # Some steps that follow know the byte order of the machine only.
+            return np.asarray(self.array[where], dtype=self.dtype)
 
 
-def _list_codecs(path: Path, root: Path) -> list[str]:
-    """Return the names of all codecs that unpack the chunks of an array."""
-    new, old = path / "zarr.json", path / ".zarray"
-    if new.is_file():
-        return _list_names(load_json(new, root).get("codecs") or [])
-    if old.is_file():
-        declared = load_json(old, root)
-        return _list_names([declared.get("compressor"), *(declared.get("filters") or [])])
+def _load_declaration(path: Path, root: Path) -> dict[str, Any]:
+    """Return what the metadata of an array declare, of Zarr 3 or 2."""
+    for name in ("zarr.json", ".zarray"):
+        if (path / name).is_file():
+            return load_json(path / name, root)
     raise ImageFileError(f"{path} holds neither zarr.json nor .zarray; the array is missing")
+
+
+def _list_codecs(declared: Mapping[str, Any]) -> list[str]:
+    """Return the names of all codecs that unpack the chunks of an array."""
+    if "codecs" in declared:
+        return _list_names(declared["codecs"] or [])
+    return _list_names([declared.get("compressor"), *(declared.get("filters") or [])])
 
 
 def _list_names(codecs: list[Any]) -> list[str]:

@@ -1,8 +1,10 @@
 """OME-Zarr folders are read to sources, lazily and with all resolutions."""
 
 import json
-from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,14 +13,26 @@ from numpy.typing import NDArray
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import description
 from napari_dip_fusion.io.channels import split_channels
+from napari_dip_fusion.io.formats import strip_ending
 from napari_dip_fusion.io.zarr import ATTRIBUTE
 from napari_dip_fusion.io.zarr.arrays import load_json, open_array, report_zarr_damage
+from napari_dip_fusion.io.zarr.axes import Axis, find_coordinate_system, list_axes, sort_axes
+from napari_dip_fusion.io.zarr.groups import list_images, load_attributes, require_folder
+from napari_dip_fusion.io.zarr.levels import (
+    Level,
+    open_levels,
+    place_levels,
+    warn_of_missing_chunks,
+)
+from napari_dip_fusion.io.zarr.omero import list_channels
+from napari_dip_fusion.io.zarr.transforms import Transforms
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.units import abbreviate_unit
+from napari_dip_fusion.sources.source import GUESSED_PLACE
 
 __all__ = ["read"]
 
-_HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
+# A level that lies further from where its size would put it, in its pixels, is spoken of.
+_MOST_SHIFT = 1.0
 
 
 def read(path: Path) -> list[Source]:
@@ -27,99 +41,157 @@ def read(path: Path) -> list[Source]:
     Parameters
     ----------
     path : Path
-        The folder, or one within that holds an image.
+        The folder, or one within that holds an image, the fields of a well, or one array
+        without any metadata of OME.
 
     Returns
     -------
     list of Source
-        One for every channel; what this program wrote comes as it was.
+        One for every channel of every image; what this program wrote comes as it was. Each
+        resolution lies where it is declared. Where its place is only a guess, because no
+        transformation is declared as before version 0.4, the metadata say so.
 
     Raises
     ------
     ImageFileError
-        If the folder holds no image, or is damaged.
+        If the folder holds no image, is damaged, or is of a kind that is not read.
     """
+    require_folder(path)
     with report_zarr_damage(path):
-        attributes = _load_attributes(path, path)
-        if "multiscales" in attributes:
-            return _read_image(path, path, attributes)
-        # Converted files keep their series in folders named by numbers, and say so.
-        inner = sorted(p for p in path.iterdir() if p.name.isdigit() and p.is_dir())
-        if "bioformats2raw.layout" in attributes and inner:
-            return [
-                image for p in inner for image in _read_image(p, path, _load_attributes(p, path))
-            ]
-    held = ", ".join(sorted(p.name for p in path.iterdir() if p.is_dir())[:10]) or "nothing"
-    raise ImageFileError(f"{path} is no OME-Zarr image; choose one of the folders in it: {held}")
+        if _is_array(path):
+            return [_read_array(path)]
+        images = list_images(path, load_attributes(path, path))
+        return [image for part in images for image in _read_image(*part, path)]
 
 
-def _load_attributes(path: Path, root: Path) -> dict[str, Any]:
-    """Return the attributes of a group in or at `root`, with those of OME beside the others."""
-    # Version 0.5 keeps the attributes of OME under a key of their own, 0.4 does not.
+def _is_array(path: Path) -> bool:
+    """Tell whether a folder is an array; of Zarr 3 it has the same file as a group."""
     if (path / "zarr.json").is_file():
-        attributes = dict(load_json(path / "zarr.json", root).get("attributes") or {})
-        return {**attributes, **dict(attributes.get("ome") or {})}
-    if (path / ".zattrs").is_file():
-        return load_json(path / ".zattrs", root)
-    raise ImageFileError(f"{path} holds neither zarr.json nor .zattrs; it is no OME-Zarr")
+        return load_json(path / "zarr.json", path).get("node_type") == "array"
+    return (path / ".zarray").is_file()
 
 
-def _read_image(path: Path, root: Path, attributes: Mapping[str, Any]) -> list[Source]:
-    """Return the channels of one image, or the image as this program wrote it."""
-    scales = attributes["multiscales"][0]
-    axes = _list_axes(path, scales)
-    datasets = [path / _check_inner(path, part["path"]) for part in scales["datasets"]]
-    data, *pyramid = [open_array(dataset, root) for dataset in datasets]
-    if data.ndim != len(axes):
-        raise ImageFileError(f"{path} names {len(axes)} axes of {data.ndim}; it is damaged")
-    # Some writers give a path as the name.
-    image = Source(
-        data,
-        tuple(name for name, _ in axes),
-        affine=_find_affine(scales, len(axes)),
-        units=tuple(unit for _, unit in axes),
-        name=str(scales.get("name") or "").strip("/") or path.name.split(".")[0],
-        path=path,
-        pyramid=tuple(pyramid),
+def _read_array(path: Path) -> Source:
+    """Return an array of which only the numbers of its pixels are known."""
+    stored = open_array(path, path)
+    data = stored.data
+    if data.ndim < 2:
+        raise ImageFileError(f"{path} is a Zarr array of {data.ndim} axes; an image has two")
+    names = getattr(stored.array.metadata, "dimension_names", None)
+    names = names or stored.array.attrs.get("_ARRAY_DIMENSIONS") or ()
+    known = len(names) == data.ndim == len(set(names)) and all(names)
+    warnings.warn(
+        f"{path} is one Zarr array without metadata of OME; its pixels are counted, as nothing "
+        "says where they lie",
+        stacklevel=3,
     )
+    axes = tuple(str(name) for name in names) if known else ()
+    return Source(data, axes, name=strip_ending(path), path=path)
+
+
+def _read_image(path: Path, attributes: Mapping[str, Any], root: Path) -> list[Source]:
+    """Return the channels of one image, or the image as this program wrote it."""
+    scales = _choose_multiscale(path, attributes)
+    levels = open_levels(path, root, scales)
+    version = str(scales.get("version") or attributes.get("version") or "")
+    axes = list_axes(path, scales, version, levels[0].array.data.ndim)
+    names = [axis.name for axis in axes]
+    levels = warn_of_missing_chunks(path, levels, names)
+    transforms = Transforms(path, names)
+    levels, guess = place_levels(levels, transforms, _find_shared_steps(path, scales))
+    image = _make_source(path, levels, axes).replace(name=_choose_name(scales, path, root))
+    if _is_guessed(image, levels, guess):
+        image = image.replace(metadata={GUESSED_PLACE: guess})
     found = description.parse(json.dumps(attributes.get(ATTRIBUTE)))
     if found is not None:
         if found.get("rgb") and "c" in image.axes:
             image = _turn_channels_into_colors(image)
         return [description.restore(image, found, reduce_affine=_keep_scale_and_shift)]
-    names, displays = _list_channels(attributes.get("omero") or {})
-    return split_channels(image, names, displays)
+    return split_channels(image, *list_channels(attributes.get("omero") or {}))
 
 
-def _list_axes(path: Path, scales: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the name and unit of each axis."""
-    axes = scales.get("axes")
-    if not axes:
-        raise ImageFileError(f"{path} names no axes (OME-Zarr before 0.4); convert it first")
-    return [(str(axis["name"]), abbreviate_unit(axis.get("unit", "pixel"))) for axis in axes]
+def _choose_multiscale(path: Path, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the first image that a group describes."""
+    described: Sequence[Mapping[str, Any]] = attributes["multiscales"]
+    if len(described) > 1:
+        names = ", ".join(str(scales.get("name")) for scales in described[1:])
+        warnings.warn(
+            f"{path} describes {len(described)} images in one group; the first is read, not "
+            f"{names}",
+            stacklevel=4,
+        )
+    return described[0]
 
 
-def _check_inner(path: Path, name: str) -> str:
-    """Refuse the path of an array that leads out of its folder."""
-    parts = PurePosixPath(name)
-    if parts.is_absolute() or ".." in parts.parts or "\\" in name:
-        raise ImageFileError(f"{path} points outside of itself ({name!r}); it is not read")
-    return name
+def _find_shared_steps(path: Path, scales: Mapping[str, Any]) -> Any:
+    """Return the transformations that hold for all resolutions."""
+    steps = scales.get("coordinateTransformations")
+    system = find_coordinate_system(scales)
+    if not (steps and system):
+        return steps
+    # In version 0.6 these lead on, to other coordinate systems than the image's own.
+    warnings.warn(
+        f"{path} declares transformations to further coordinate systems, which are not read; its "
+        f"place is that in {system.get('name')!r}",
+        stacklevel=4,
+    )
+    return None
 
 
-def _find_affine(scales: Mapping[str, Any], ndim: int) -> NDArray[np.float64]:
-    """Return the affine of the finest resolution."""
-    affine = np.eye(ndim + 1)
-    # The steps of one resolution come first, then those that hold for all of them.
-    own = scales["datasets"][0].get("coordinateTransformations") or []
-    for step in [*own, *(scales.get("coordinateTransformations") or [])]:
-        change = np.eye(ndim + 1)
-        if step["type"] == "scale":
-            change[:-1, :-1] = np.diag(np.asarray(step["scale"], dtype=np.float64))
-        elif step["type"] == "translation":
-            change[:-1, -1] = np.asarray(step["translation"], dtype=np.float64)
-        affine = change @ affine
-    return affine
+def _make_source(path: Path, levels: Sequence[Level], axes: Sequence[Axis]) -> Source:
+    """Return an image with its axes in the order of sources."""
+    order = sort_axes(axes)
+    matrix = np.ix_([*order, -1], [*order, -1])
+    affines = [np.eye(len(axes) + 1) if n.affine is None else n.affine[matrix] for n in levels]
+    arrays = [level.array.data for level in levels]
+    is_sorted = order == list(range(len(axes)))
+    data, *pyramid = arrays if is_sorted else [array.transpose(order) for array in arrays]
+    image = Source(
+        data,
+        tuple(axes[n].name for n in order),
+        affine=affines[0],
+        units=tuple(axes[n].unit for n in order),
+        path=path,
+        pyramid=tuple(pyramid),
+    )
+    if levels[0].affine is None or not pyramid:
+        return image
+    places = tuple(
+        image.find_level_affine(n)
+        if levels[n].affine is None
+        else np.linalg.solve(affines[0], affines[n])
+        for n in range(1, len(levels))
+    )
+    image = image.replace(level_affines=places)
+    for n in range(1, len(levels)):
+        shift = image.measure_level_shift(n)
+        if shift > _MOST_SHIFT:
+            warnings.warn(
+                f"{path}: level {levels[n].name} is declared up to {shift:.3g} of its pixels from "
+                "where its size would put it; it is read as declared, but a program that goes by "
+                "sizes shows it elsewhere",
+                stacklevel=5,
+            )
+    return image
+
+
+def _is_guessed(image: Source, levels: Sequence[Level], guess: str) -> bool:
+    """Tell whether a place has to be called a guess.
+
+    An image of one resolution that only counts its pixels, like a picture, claims no place.
+    """
+    counts_pixels = all(level.affine is None for level in levels) and set(image.units) == {"pixel"}
+    return bool(guess) and not (counts_pixels and not image.pyramid)
+
+
+def _choose_name(scales: Mapping[str, Any], path: Path, root: Path) -> str:
+    """Return a name for people: some writers give a path, or the number of a series."""
+    declared = str(scales.get("name") or "")
+    last = re.split(r"[/\\]", declared.strip("/\\"))[-1]
+    if last and not last.isdigit():
+        return last if last == declared else strip_ending(Path(last))
+    own = strip_ending(root)
+    return own if path == root else f"{own} {path.relative_to(root).as_posix()}"
 
 
 def _keep_scale_and_shift(affine: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -132,26 +204,7 @@ def _keep_scale_and_shift(affine: NDArray[np.float64]) -> NDArray[np.float64]:
 def _turn_channels_into_colors(image: Source) -> Source:
     """Return an image whose channels are red, green and blue as one of colors."""
     axis = image.axes.index("c")
-    # Taking one channel drops the axis from the names, units and affine.
-    flat = image.replace(data=image.data[(slice(None),) * axis + (slice(0, 1),)], pyramid=())
-    flat = flat.take("c", 0)
+    # The first channel has the names, units and places without the axis.
+    flat = split_channels(image)[0]
     levels = [np.moveaxis(level, axis, -1) for level in (image.data, *image.pyramid)]
-    return flat.replace(data=levels[0], pyramid=tuple(levels[1:]), rgb=True)
-
-
-def _list_channels(omero: Mapping[str, Any]) -> tuple[list[str | None], list[dict[str, Any]]]:
-    """Return the name of each channel and how it is shown, from the attribute "omero"."""
-    names: list[str | None] = []
-    displays = []
-    # The attribute is transitional in all versions: every part of it may be missing.
-    for channel in omero.get("channels") or []:
-        names.append(str(channel["label"]) if channel.get("label") else None)
-        display: dict[str, Any] = {}
-        color = str(channel.get("color", ""))
-        if len(color) == 6 and _HEX_DIGITS.issuperset(color):
-            display["colormap"] = f"#{color}"
-        window = channel.get("window") or {}
-        if {"start", "end"} <= set(window) and window["start"] < window["end"]:
-            display["contrast_limits"] = [float(window["start"]), float(window["end"])]
-        displays.append(display)
-    return names, displays
+    return flat.replace(data=levels[0], pyramid=tuple(levels[1:]), rgb=True, name=image.name)

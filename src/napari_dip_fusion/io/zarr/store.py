@@ -38,6 +38,8 @@ class CheckedStore(WrapperStore[LocalStore]):
         Bytes of an unpacked chunk, where chunks are packed by Blosc.
     sharded : bool
         Whether a file holds many chunks and their index.
+    rename : tuple of str
+        What stands between the numbers in the name of a chunk for zarr, and in the folder.
     """
 
     def __init__(
@@ -47,19 +49,29 @@ class CheckedStore(WrapperStore[LocalStore]):
         *,
         chunk_bytes: int | None = None,
         sharded: bool = False,
+        rename: tuple[str, str] = ("/", "/"),
     ) -> None:
         super().__init__(store)
         self._root = root
         self._chunk_bytes = chunk_bytes
         self._sharded = sharded
+        self._rename = rename
 
     def _with_store(self, store: LocalStore) -> "CheckedStore":
-        return CheckedStore(store, self._root, chunk_bytes=self._chunk_bytes, sharded=self._sharded)
+        return CheckedStore(
+            store,
+            self._root,
+            chunk_bytes=self._chunk_bytes,
+            sharded=self._sharded,
+            rename=self._rename,
+        )
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """Return the bytes of a file within the root, unless they are a broken chunk."""
+        if key not in _METADATA:
+            key = key.replace(*self._rename)
         require_inside(self._root, self._store.root / key)
         found = await super().get(key, prototype, byte_range)
         if found is None or self._chunk_bytes is None or key.rpartition("/")[2] in _METADATA:

@@ -57,7 +57,7 @@ def write(path: Path, image: Source, *, version: str = "0.5") -> None:
     datasets = []
     for number, data in enumerate((image.data, *image.pyramid)):
         _store(group, str(number), _move_colors(image, data), axes, version)
-        datasets.append(_make_dataset(image, number, data))
+        datasets.append(_make_dataset(image, number))
     scales = {"name": image.name or "image", "axes": axes, "datasets": datasets}
     ome: dict[str, Any] = {"multiscales": [scales]}
     # The version stands beside the images in 0.5, in each of them in 0.4.
@@ -101,12 +101,11 @@ def _move_colors(image: Source, data: Any) -> Any:
     return np.moveaxis(data, -1, _count_times(image)) if image.rgb else data
 
 
-def _make_dataset(image: Source, number: int, data: Any) -> dict[str, Any]:
+def _make_dataset(image: Source, level: int) -> dict[str, Any]:
     """Return what is said of one resolution: its folder, scale and translation."""
-    factors = np.array(image.shape) / np.array(data.shape[: image.ndim])
-    scale = list(image.spacing * factors)
-    # A coarse pixel lies at the mean place of the pixels that it covers.
-    shift = list(image.affine[:-1, -1] + image.spacing * (factors - 1) / 2)
+    place = image.find_level_affine(level)
+    scale = list(image.spacing * np.diag(place)[:-1])
+    shift = list(image.affine[:-1, -1] + image.spacing * place[:-1, -1])
     if image.rgb:
         scale.insert(_count_times(image), 1.0)
         shift.insert(_count_times(image), 0.0)
@@ -114,7 +113,7 @@ def _make_dataset(image: Source, number: int, data: Any) -> dict[str, Any]:
         {"type": "scale", "scale": [float(n) for n in scale]},
         {"type": "translation", "translation": [float(n) for n in shift]},
     ]
-    return {"path": str(number), "coordinateTransformations": steps}
+    return {"path": str(level), "coordinateTransformations": steps}
 
 
 def _store(group: Any, name: str, data: Any, axes: list[dict[str, str]], version: str) -> None:
@@ -129,6 +128,8 @@ def _store(group: Any, name: str, data: Any, axes: list[dict[str, str]], version
         else {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
     )
     dtype = np.dtype(data.dtype).newbyteorder("=")
+    # Empty chunks, too: a reader can then tell a folder that was copied in part.
+    options["config"] = {"write_empty_chunks": True}
     array = group.create_array(name, shape=data.shape, dtype=dtype, chunks=chunks, **options)
     if isinstance(data, np.ndarray):
         array[...] = data
