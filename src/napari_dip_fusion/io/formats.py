@@ -1,5 +1,6 @@
 """The formats of image files, and which of them a file has."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -277,6 +278,11 @@ def _match_start(start: bytes) -> str:
 
 def _explain_unknown(path: Path, start: bytes) -> str:
     """Return an error's text for a file whose name and first bytes say nothing."""
+    pair = re.fullmatch(r"(.+)\.img(\.gz)?", path.name, re.IGNORECASE)
+    stem = pair[1] if pair else ""
+    for header in (path.with_name(stem + ending) for ending in (".hdr", ".HDR", ".hdr.gz")):
+        if pair and header.exists():
+            return f"{path} holds the pixels of a pair; open its header {header.name}"
     held = _match_start(start)
     if held:
         return f"{path} has no ending that is known and holds {held}"

@@ -183,6 +183,9 @@ def test_a_pair_is_read(make_nifti, names, packed):
     np.testing.assert_array_equal(image.to_numpy(), np.arange(120).reshape(4, 5, 6).T)
     if names[0].endswith("hdr") and not packed:
         np.testing.assert_array_equal(image.to_numpy(), nib.load(path).get_fdata().T)
+    if names[0].lower().endswith("hdr"):
+        with pytest.raises(ImageFileError, match=f"of a pair; open its header {names[0]}"):
+            read_image(partner)
     partner.unlink()
     with pytest.raises(ImageFileError, match=rf"lie in {names[0][:1]}\.img, which is not beside"):
         read_image(path)

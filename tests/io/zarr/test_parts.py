@@ -59,28 +59,46 @@ def test_planes_without_chunks_are_said(make_zarr, describe, layout):
         if numbers[:2] in ([1, 1], [1, 2]):
             file.unlink()
     (image,), warned = read(path)
+    missing = "2 of 6" if layout == "shards" else "8 of 24"
     assert (
-        "no chunks are stored for 2 of 6 planes of chunks of level 0, the first at t=1, z=1; they "
-        "are read as 0. If the folder was copied, compare it"
+        f"{missing} chunks of level 0 are not stored and read as 0, the first at t=1, z=1, y=0, "
+        "x=0. Writers leave out what is empty, but if the folder was copied, compare it"
     ) in warned
     assert not image.to_numpy()[1, 1:].any()
     np.testing.assert_array_equal(image.to_numpy()[0], data[0])
 
 
-def test_chunks_that_are_empty_within_a_plane_are_not_spoken_of(make_zarr, describe):
-    """Writers leave them out, as the standard lets them."""
+def test_every_missing_chunk_is_counted_in_one_warning(make_zarr, describe):
+    """Writers may leave out what is empty, but nobody can tell it from what was lost."""
     data = np.zeros((2, 6, 8), np.uint16)
     data[:, 0, 0] = 5
-    (image,), warned = read(make_zarr({"0": data}, describe(), options={"chunks": (1, 3, 4)}))
+    arrays = {"0": data, "1": data[:, ::2, ::2]}
+    datasets = [{"path": "0"}, {"path": "1"}]
+    path = make_zarr(arrays, describe(datasets=datasets), options={"chunks": (1, 3, 4)})
+    (image,), warned = read(path)
     np.testing.assert_array_equal(image.to_numpy(), data)
-    assert not warned
+    assert "6 of 8 chunks of level 0 are not stored" in warned
+    assert "y=0, x=4. Writers" in warned
+    assert warned.count("a.ome.zarr") == 1
+
+
+def test_of_many_chunks_planes_without_any_are_counted(make_zarr, describe):
+    data = np.ones((3, 40, 40), np.uint8)
+    path = make_zarr({"0": data}, describe(), options={"chunks": (1, 2, 2)})
+    (path / "0" / "0" / "3" / "3").unlink()
+    assert not read(path)[1]
+    shutil.rmtree(path / "0" / "1")
+    assert (
+        "1 of 3 planes of chunks of level 0 are not stored and read as 0, the first at z=1."
+        in read(path)[1]
+    )
 
 
 def test_an_image_without_any_chunk_is_said(make_zarr, describe):
     path = make_zarr({"0": np.ones((2, 6, 8))}, describe(), options={"fill_value": 7})
     shutil.rmtree(path / "0" / "0")
     (image,), warned = read(path)
-    assert "no chunks are stored of level 0; all pixels are its fill value" in warned
+    assert "no chunks of level 0 are stored, which would be read as 7. Writers" in warned
     assert (image.to_numpy() == 7).all()
 
 
@@ -90,7 +108,9 @@ def test_what_this_program_writes_is_whole(tmp_path):
     assert not warned
     assert not image.to_numpy().any()
     shutil.rmtree(path / "0" / "c" / "1")
-    assert "for 1 of 3 planes of chunks of level 0, the first at z=1" in read(path)[1]
+    assert (
+        "1 of 3 chunks of level 0 are not stored and read as 0, the first at z=1" in read(path)[1]
+    )
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
@@ -118,6 +138,12 @@ def test_series_of_a_converted_file(make_zarr, describe, zarr_format, series):
         if series and "5" in series
         else not warned
     )
+
+
+def test_the_only_series_has_the_name_of_its_file(make_zarr, describe, volume):
+    root = make_zarr({}, None, name="root.v1.zarr", **{"bioformats2raw.layout": 3})
+    shutil.move(make_zarr({"0": volume}, describe(name="0")), root / "0")
+    assert [image.name for image in read(root)[0]] == ["root.v1"]
 
 
 def test_wells_and_plates(make_zarr, describe, volume):

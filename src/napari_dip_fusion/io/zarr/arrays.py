@@ -5,6 +5,7 @@ code from the file; only codecs of plain numbers are let through.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from napari_dip_fusion.io.zarr.chunks import find_separator, find_stored_planes
 __all__ = ["StoredArray", "holds_array", "load_json", "open_array", "report_zarr_damage"]
 
 _MOST_JSON = 16 * 2**20
+# Of more chunks than these not each is looked for.
+_MOST_CHUNKS = 1000
 _CODECS = {
     *("blosc", "bytes", "crc32c", "gzip", "sharding_indexed", "transpose", "zstd"),
     *("adler32", "bitround", "bz2", "crc32", "delta", "fixedscaleoffset", "fletcher32"),
@@ -123,11 +126,28 @@ class StoredArray:
         """Size of what a file holds: a chunk, or a shard of many."""
         return tuple(self.array.shards or self.array.chunks)
 
-    def find_stored_planes(self, plane: Sequence[int]) -> NDArray[np.bool_] | None:
-        """Tell of which planes there is at least one chunk, as :func:`.find_stored_planes`."""
+    def find_stored(self, plane: Sequence[int]) -> tuple[NDArray[np.bool_] | None, list[int]]:
+        """Tell which chunks are stored, or of which planes any where the chunks are many.
+
+        Parameters
+        ----------
+        plane : sequence of int
+            The axes that a plane extends along.
+
+        Returns
+        -------
+        stored : ndarray of bool or None
+            None where it would take too long to tell.
+        axes : list of int
+            The axes along which it counts chunks.
+        """
         grid = [-(-n // size) for n, size in zip(self.array.shape, self.file_shape, strict=True)]
+        plane = [] if math.prod(grid) <= _MOST_CHUNKS else plane
         encode = self.array.metadata.encode_chunk_key
-        return find_stored_planes(self.path, grid, plane, lambda n: encode(n).replace(*self.rename))
+        stored = find_stored_planes(
+            self.path, grid, plane, lambda n: encode(n).replace(*self.rename)
+        )
+        return stored, [n for n in range(len(grid)) if n not in plane]
 
 
 def holds_array(path: Path, root: Path) -> bool:

@@ -153,7 +153,7 @@ def place_levels(
 
 
 def warn_of_missing_chunks(path: Path, levels: Sequence[Level], axes: Sequence[str]) -> list[Level]:
-    """Return the resolutions that hold any pixels, and warn of planes that hold none.
+    """Return the resolutions that hold any pixels, and warn of chunks that are not stored.
 
     Parameters
     ----------
@@ -169,33 +169,37 @@ def warn_of_missing_chunks(path: Path, levels: Sequence[Level], axes: Sequence[s
     list of Level
         All of them where none holds any.
     """
-    plane = [axes.index(n) for n in ("y", "x")] if {"y", "x"} <= set(axes) else [-2, -1]
-    plane = [n % len(axes) for n in plane]
-    others = [(n, name) for n, name in enumerate(axes) if n not in plane]
-    stored = {level.name: level.array.find_stored_planes(plane) for level in levels}
-    empty = [name for name, planes in stored.items() if planes is not None and not planes.any()]
-    kept = [level for level in levels if level.name not in empty] or list(levels)
-    if empty:
-        left_out = len(kept) < len(levels)
-        fate = "they are left out" if left_out else "all pixels are its fill value"
+    is_flat = {"y", "x"} <= set(axes)
+    plane = [n for n, name in enumerate(axes) if name in ("y", "x")] if is_flat else []
+    kept, phrases = [], []
+    for level in levels:
+        stored, counted = level.array.find_stored(plane)
+        if stored is None or stored.any():
+            kept.append(level)
+        if stored is not None and not stored.all():
+            phrases.append(_describe_missing(level, stored, [(n, axes[n]) for n in counted]))
+    if phrases:
+        left_out = "; what holds none is left out" if 0 < len(kept) < len(levels) else ""
         warnings.warn(
-            f"{path}: no chunks are stored of level {', '.join(empty)}; {fate}. If the folder was "
-            "copied, compare it with its original",
+            f"{path}: {'; '.join(phrases)}{left_out}. Writers leave out what is empty, but if the "
+            "folder was copied, compare it with its original",
             stacklevel=4,
         )
-    for level in kept:
-        planes = stored[level.name]
-        if planes is None or planes.all() or not planes.any():
-            continue
-        first = np.argwhere(~planes)[0]
-        sizes = level.array.file_shape
-        where = ", ".join(
-            f"{name}={k * sizes[n]}" for k, (n, name) in zip(first, others, strict=True)
-        )
-        warnings.warn(
-            f"{path}: no chunks are stored for {np.count_nonzero(~planes)} of {planes.size} planes "
-            f"of chunks of level {level.name}, the first at {where}; they are read as "
-            f"{level.array.fill_value}. If the folder was copied, compare it with its original",
-            stacklevel=4,
-        )
-    return kept
+    return kept or list(levels)
+
+
+def _describe_missing(
+    level: Level, stored: NDArray[np.bool_], axes: Sequence[tuple[int, str]]
+) -> str:
+    """Return what is missing of a resolution, and what is read in its place."""
+    kind = "chunks" if stored.ndim == level.array.data.ndim else "planes of chunks"
+    fill = f"{float(level.array.fill_value):g}"
+    if not stored.any():
+        return f"no chunks of level {level.name} are stored, which would be read as {fill}"
+    sizes = level.array.file_shape
+    first = zip(np.argwhere(~stored)[0].tolist(), axes, strict=True)
+    where = ", ".join(f"{name}={index * sizes[n]}" for index, (n, name) in first)
+    return (
+        f"{np.count_nonzero(~stored)} of {stored.size} {kind} of level {level.name} are not "
+        f"stored and read as {fill}, the first at {where}"
+    )

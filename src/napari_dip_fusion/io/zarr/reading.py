@@ -61,7 +61,12 @@ def read(path: Path) -> list[Source]:
         if _is_array(path):
             return [_read_array(path)]
         images = list_images(path, load_attributes(path, path))
-        return [image for part in images for image in _read_image(*part, path)]
+        names = [_choose_name(part, path, alone=len(images) == 1) for part, _ in images]
+        return [
+            image
+            for (part, attributes), name in zip(images, names, strict=True)
+            for image in _read_image(part, attributes, path, name)
+        ]
 
 
 def _is_array(path: Path) -> bool:
@@ -89,7 +94,7 @@ def _read_array(path: Path) -> Source:
     return Source(data, axes, name=strip_ending(path), path=path)
 
 
-def _read_image(path: Path, attributes: Mapping[str, Any], root: Path) -> list[Source]:
+def _read_image(path: Path, attributes: Mapping[str, Any], root: Path, name: str) -> list[Source]:
     """Return the channels of one image, or the image as this program wrote it."""
     scales = _choose_multiscale(path, attributes)
     levels = open_levels(path, root, scales)
@@ -99,7 +104,7 @@ def _read_image(path: Path, attributes: Mapping[str, Any], root: Path) -> list[S
     levels = warn_of_missing_chunks(path, levels, names)
     transforms = Transforms(path, names)
     levels, guess = place_levels(levels, transforms, _find_shared_steps(path, scales))
-    image = _make_source(path, levels, axes).replace(name=_choose_name(scales, path, root))
+    image = _make_source(path, levels, axes).replace(name=_read_name(scales) or name)
     if _is_guessed(image, levels, guess):
         image = image.replace(metadata={GUESSED_PLACE: guess})
     found = description.parse(json.dumps(attributes.get(ATTRIBUTE)))
@@ -184,14 +189,19 @@ def _is_guessed(image: Source, levels: Sequence[Level], guess: str) -> bool:
     return bool(guess) and not (counts_pixels and not image.pyramid)
 
 
-def _choose_name(scales: Mapping[str, Any], path: Path, root: Path) -> str:
-    """Return a name for people: some writers give a path, or the number of a series."""
+def _read_name(scales: Mapping[str, Any]) -> str:
+    """Return an image's name; some writers give a path, or only the number of a series."""
     declared = str(scales.get("name") or "")
     last = re.split(r"[/\\]", declared.strip("/\\"))[-1]
-    if last and not last.isdigit():
-        return last if last == declared else strip_ending(Path(last))
+    if last.isdigit():
+        return ""
+    return last if last == declared else strip_ending(Path(last))
+
+
+def _choose_name(path: Path, root: Path, *, alone: bool) -> str:
+    """Return the name of an image that says none."""
     own = strip_ending(root)
-    return own if path == root else f"{own} {path.relative_to(root).as_posix()}"
+    return own if alone or path == root else f"{own} {path.relative_to(root).as_posix()}"
 
 
 def _keep_scale_and_shift(affine: NDArray[np.float64]) -> NDArray[np.float64]:
