@@ -112,13 +112,17 @@ def test_a_place_that_is_not_declared_is_called_a_guess(make_zarr, describe, ste
     path = make_zarr(arrays, describe(names="yx", datasets=datasets))
     for level in (None, 1):
         image, warned = read(path, level=level)
-        assert image.guess == "no coordinateTransformations are declared for 0, 1"
+        assert image.guess == (
+            "no coordinateTransformations are declared for level 0, 1, its pixels are counted"
+        )
         assert not warned
     check_places(image)
     # Only the coarse one is placed by its size.
     datasets[0] = dataset("0", 1.0)
     image, _ = read(make_zarr(arrays, describe(names="yx", datasets=datasets)), level=1)
-    assert image.guess == "no coordinateTransformations are declared for 1"
+    assert image.guess == (
+        "no coordinateTransformations are declared for level 1, it is placed by its size"
+    )
     check_places(image)
 
 

@@ -29,13 +29,12 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("name", ["", "0"])
-def test_chunks_are_found_however_they_are_named(make_zarr, describe, layout, name):
+def test_chunks_are_found_however_they_are_named(make_zarr, describe, layout):
     zarr_format, options = LAYOUTS[layout]
     data = np.random.default_rng(0).integers(1, 999, (2, 3, 6, 8), np.uint16)
     options = {"chunks": (1, 1, 3, 4), **options}
     path = make_zarr({"0": data}, describe(names="tzyx"), zarr_format=zarr_format, options=options)
-    (image,), warned = read(path / name) if not name else read(path)
+    (image,), warned = read(path)
     np.testing.assert_array_equal(image.to_numpy(), data)
     assert not warned
 
@@ -163,6 +162,15 @@ def test_wells_and_plates(make_zarr, describe, volume):
     np.testing.assert_array_equal(read(well / "0")[0][0].to_numpy(), volume)
     with pytest.raises(ImageFileError, match="points outside of itself"):
         read(make_zarr({}, None, name="w.zarr", well={"images": [{"path": "../p.zarr/A/1/0"}]}))
+
+
+def test_a_group_without_attributes_names_what_is_in_it(make_zarr, volume):
+    path = make_zarr({"first": volume, "second": volume}, None, name="b")
+    (path / ".zattrs").unlink()
+    with pytest.raises(ImageFileError, match="choose one of the folders in it: first, second"):
+        read(path)
+    (image,), _ = read(path / "second")
+    np.testing.assert_array_equal(image.to_numpy(), volume)
 
 
 def test_labels_are_no_channels(make_zarr, describe, volume):

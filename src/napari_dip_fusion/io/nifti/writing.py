@@ -71,9 +71,11 @@ def write(path: Path, image: Source) -> None:
     kind: Any = nib.Nifti2Image if max(data.shape) > _MOST_SIZE else nib.Nifti1Image
     written = kind(data, affine, dtype=data.dtype)
     header = written.header
-    header.set_sform(affine, code="scanner")
+    # What is only a guess is not said to be the scanner's word.
+    code = "aligned" if image.guess else "scanner"
+    header.set_sform(affine, code=code)
     # A qform holds no shear; a reader that takes it first must not be misled.
-    header.set_qform(affine, code="scanner" if _is_rigid(affine) else "unknown")
+    header.set_qform(affine, code=code if _is_rigid(affine) else "unknown")
     header.set_xyzt_units(*units)
     if image.ndim == 4:
         header["pixdim"][4], header["toffset"] = image.affine[0, 0], image.affine[0, -1]

@@ -58,6 +58,9 @@ def load_attributes(path: Path, root: Path) -> dict[str, Any]:
         return {**attributes, **dict(attributes.get("ome") or {})}
     if (path / ".zattrs").is_file():
         return load_json(path / ".zattrs", root)
+    # A group of Zarr 2 needs no attributes.
+    if (path / ".zgroup").is_file():
+        return {}
     raise ImageFileError(f"{path} holds neither zarr.json nor .zattrs; it is no OME-Zarr")
 
 

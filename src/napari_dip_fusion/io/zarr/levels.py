@@ -148,7 +148,9 @@ def place_levels(
     bare = [level.name for level in placed if level.affine is None]
     phrases = list(transforms.made_up)
     if bare:
-        phrases.insert(0, f"no coordinateTransformations are declared for {', '.join(bare)}")
+        how = "its pixels are counted" if bare[0] == placed[0].name else "it is placed by its size"
+        named = ", ".join(bare)
+        phrases.insert(0, f"no coordinateTransformations are declared for level {named}, {how}")
     return placed, "; ".join(phrases)
 
 

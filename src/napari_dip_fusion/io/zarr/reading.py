@@ -105,7 +105,7 @@ def _read_image(path: Path, attributes: Mapping[str, Any], root: Path, name: str
     transforms = Transforms(path, names)
     levels, guess = place_levels(levels, transforms, _find_shared_steps(path, scales))
     image = _make_source(path, levels, axes).replace(name=_read_name(scales) or name)
-    if _is_guessed(image, levels, guess):
+    if guess:
         image = image.replace(metadata={GUESSED_PLACE: guess})
     found = description.parse(json.dumps(attributes.get(ATTRIBUTE)))
     if found is not None:
@@ -178,15 +178,6 @@ def _make_source(path: Path, levels: Sequence[Level], axes: Sequence[Axis]) -> S
                 stacklevel=5,
             )
     return image
-
-
-def _is_guessed(image: Source, levels: Sequence[Level], guess: str) -> bool:
-    """Tell whether a place has to be called a guess.
-
-    An image of one resolution that only counts its pixels, like a picture, claims no place.
-    """
-    counts_pixels = all(level.affine is None for level in levels) and set(image.units) == {"pixel"}
-    return bool(guess) and not (counts_pixels and not image.pyramid)
 
 
 def _read_name(scales: Mapping[str, Any]) -> str:
