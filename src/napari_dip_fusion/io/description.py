@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.source import GUESSED_PLACE
 
 __all__ = ["NAMESPACE", "describe", "parse", "restore"]
 
@@ -103,6 +104,10 @@ def restore(
         reduce_affine(affine), image.affine
     )
     try:
+        metadata = dict(found["metadata"])
+        # Whoever moved the image since knows where it lies.
+        if not same_place:
+            metadata.pop(GUESSED_PLACE, None)
         return image.replace(
             axes=tuple(str(axis) for axis in found["axes"]),
             units=tuple(str(unit) for unit in found["units"]) if same_place else image.units,
@@ -110,7 +115,7 @@ def restore(
             name=str(found["name"]),
             display=dict(found["display"]),
             # A reader may have found metadata in the fields, too.
-            metadata={**image.metadata, **dict(found["metadata"])},
+            metadata={**image.metadata, **metadata},
         )
     except (KeyError, TypeError, ValueError):
         return image

@@ -178,3 +178,11 @@ def test_a_guess_is_still_one_when_it_was_saved(make_nifti, tmp_path):
     np.testing.assert_array_equal(back.affine, image.affine)
     # Other programs are not told that the scanner said so.
     assert int(nib.load(path).header["sform_code"]) == 2
+
+
+def test_a_guess_is_none_any_more_when_the_image_was_moved(make_nifti, tmp_path):
+    path = write_image(tmp_path / "b.nii", read(make_nifti(**NO_CODES))[0])
+    loaded = nib.load(path)
+    moved = nib.Nifti1Image(loaded.get_fdata(), np.diag([2.0, 2, 2, 1]), loaded.header)
+    moved.to_filename(tmp_path / "c.nii")
+    assert read(tmp_path / "c.nii")[0].guess == ""
