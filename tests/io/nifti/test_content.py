@@ -209,3 +209,12 @@ def test_opening_a_large_volume_reads_its_header_only(make_nifti, monkeypatch):
     assert not read
     image.take("z", 2).to_numpy()
     assert len(read) == 1
+
+
+def test_a_file_that_has_gone_meanwhile_is_not_damaged(make_nifti, monkeypatch):
+    monkeypatch.setattr(pixels, "_EAGER_BYTES", 100)
+    path = make_nifti()
+    image = read_image(path)
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        image.to_numpy()

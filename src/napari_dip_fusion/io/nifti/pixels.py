@@ -169,7 +169,8 @@ class _ScaledPixels:
         return len(self.shape)
 
     def __getitem__(self, where: tuple[Any, ...]) -> NDArray[Any]:
-        with report_nifti_damage(self.place.path), open_content(self.place.path) as handle:
+        # That the file has gone meanwhile is no damage: errors of opening it pass as they are.
+        with open_content(self.place.path) as handle, report_nifti_damage(self.place.path):
             # nibabel's proxy would scale everything to float64, so it is made without factors;
             # rescale() takes the smallest type that holds the values.
             spec = (self.shape[::-1], self.stored, self.place.offset)
