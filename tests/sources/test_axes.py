@@ -6,6 +6,7 @@ import pytest
 from napari_dip_fusion.sources import GUESSED_PLACE, Source
 from napari_dip_fusion.sources.axes import align_axes, find_counted_axes, find_factor, share_space
 from napari_dip_fusion.sources.grid import find_finest, resample_to_reference
+from napari_dip_fusion.sources.parts import choose_level
 
 RNG = np.random.default_rng(3)
 SIZES = {"t": 4, "z": 5, "frame": 4, "echo": 2, "y": 12, "x": 14}
@@ -49,6 +50,19 @@ def test_axes_in_another_order_are_brought_into_one():
     np.testing.assert_array_equal(image.data[4, 2, 3], data[2, 3, 4])
     world = turned.affine @ (2, 3, 4, 1)
     np.testing.assert_allclose(image.affine @ (4, 2, 3, 1), world[[2, 0, 1, 3]])
+
+
+def test_resolutions_go_along_into_another_order():
+    level = np.array([[2, 0, 0, 0.5], [0, 4, 0, 1.5], [0, 0, 1, 0], [0, 0, 0, 1]])
+    data = RNG.random((12, 16, 5))
+    turned = make("yxz", ("mm",) * 3).replace(
+        data=data, pyramid=(data[::2, ::4],), level_affines=(level,)
+    )
+    image = choose_level(align_axes(turned, MM), 1)
+    np.testing.assert_array_equal(image.data, data[::2, ::4].transpose(2, 0, 1))
+    np.testing.assert_array_equal(
+        image.affine, [[1, 0, 0, 0], [0, 2, 0, 0.5], [0, 0, 4, 1.5], [0, 0, 0, 1]]
+    )
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,7 @@ def _transpose(image: Source, order: Sequence[int]) -> Source:
         axes=tuple(image.axes[n] for n in order),
         units=tuple(image.units[n] for n in order),
         affine=image.affine[np.ix_(last, last)],
+        level_affines=tuple(matrix[np.ix_(last, last)] for matrix in image.level_affines),
     )
 
 
