@@ -61,6 +61,10 @@ def place_by_itk(path, voxel):
         ({"srow_x": (-2, 0, 0, 99)}, "sform and qform put its voxels up to 69 mm apart"),
         ({"sform_code": 4, **OTHER}, "sform and qform put its voxels up to"),
         ({"qform_code": 0, "pixdim": {1: 2.5}}, "2 long along x by the sform but 2.5 by pixdim"),
+        (
+            {"qform_code": 0, "pixdim": {1: 2.5, 3: 1}},
+            "2 long along x by the sform but 2.5 by pixdim, 3 long along z by the sform but 1 by",
+        ),
         ({"qform_code": 0, "pixdim": {1: 0, 2: np.nan}}, ""),
         # So little is rounding.
         ({"srow_x": (-2, 0, 0, 30.001)}, ""),

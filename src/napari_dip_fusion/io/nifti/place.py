@@ -85,7 +85,7 @@ def find_place(path: Path, header: Any, shape: tuple[int, ...]) -> Place:
             if broken
             else ("neither sform_code nor qform_code is set")
         )
-        made_up = "it is made up from pixdim, around the center of the voxels"
+        made_up = "it is made up from pixdim, around the center, and left and right are not known"
         guess = "; ".join([reason, made_up, *oddities])
         return Place(_to_world(nib.volumeutils.shape_zoom_affine(shape[:3], steps, True)), guess)
     used, affine = next(iter(usable.items()))
@@ -181,13 +181,13 @@ def _compare(path: Path, header: Any, shape: tuple[int, ...], usable: dict[str, 
             )
         return
     stored = np.abs(np.asarray(header["pixdim"][1:4], dtype=np.float64))
-    for n in range(3):
-        if shape[n] > 1 and stored[n] > 0 and abs(stored[n] / lengths[n] - 1) > _ROUNDING:
-            warnings.warn(
-                f"{path}: the voxels are {lengths[n]:.4g} long along {_AXES[n]} by the sform but "
-                f"{stored[n]:.4g} by pixdim; the sform is used",
-                stacklevel=4,
-            )
+    odd = [
+        f"{lengths[n]:.4g} long along {_AXES[n]} by the sform but {stored[n]:.4g} by pixdim"
+        for n in range(3)
+        if shape[n] > 1 and stored[n] > 0 and abs(stored[n] / lengths[n] - 1) > _ROUNDING
+    ]
+    if odd:
+        warnings.warn(f"{path}: the voxels are {', '.join(odd)}; the sform is used", stacklevel=4)
 
 
 def _estimate_rounding(header: Any) -> float:

@@ -44,7 +44,7 @@ _HARMLESS = (
 
 
 def report_zarr_damage(path: Path) -> AbstractContextManager[None]:
-    """Turn the errors that zarr and its codecs raise over a damaged folder into one.
+    """Turn the errors that zarr and its codecs raise over a folder into one.
 
     Parameters
     ----------
@@ -57,7 +57,8 @@ def report_zarr_damage(path: Path) -> AbstractContextManager[None]:
         Raises ImageFileError for any error of its block but those of the file system
         and of memory.
     """
-    return report_damage(path, "read as OME-Zarr", advice="it is damaged")
+    advice = "it is damaged, or made in a way that is not known here"
+    return report_damage(path, "read as OME-Zarr", advice=advice)
 
 
 def load_json(path: Path, root: Path) -> dict[str, Any]:
