@@ -139,6 +139,12 @@ def test_series_of_a_converted_file(make_zarr, describe, zarr_format, series):
     )
 
 
+def test_numbered_folders_that_are_no_series(make_zarr, volume):
+    path = make_zarr({"0": volume}, None, **{"bioformats2raw.layout": 3})
+    with pytest.raises(ImageFileError, match="is no OME-Zarr image; choose one of the folders"):
+        read(path)
+
+
 def test_the_only_series_has_the_name_of_its_file(make_zarr, describe, volume):
     root = make_zarr({}, None, name="root.v1.zarr", **{"bioformats2raw.layout": 3})
     shutil.move(make_zarr({"0": volume}, describe(name="0")), root / "0")

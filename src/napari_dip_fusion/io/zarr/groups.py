@@ -93,13 +93,15 @@ def list_images(path: Path, attributes: Mapping[str, Any]) -> list[tuple[Path, d
     found, missing = [], []
     for name in names:
         part = path / check_inner(path, name)
-        if (part / "zarr.json").is_file() or (part / ".zattrs").is_file():
-            found.append((part, load_attributes(part, path)))
+        is_there = (part / "zarr.json").is_file() or (part / ".zattrs").is_file()
+        inner = load_attributes(part, path) if is_there else {}
+        if inner.get("multiscales"):
+            found.append((part, inner))
         else:
             missing.append(str(name))
     if missing and found:
         warnings.warn(
-            f"{path} lists the images {', '.join(missing)}, which are missing; copy it again",
+            f"{path} lists the images {', '.join(missing)}, which are missing; the others are read",
             stacklevel=3,
         )
     if found:
