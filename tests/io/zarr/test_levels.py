@@ -53,8 +53,8 @@ def check_places(image):
         ([(65, 0.25, 3.0), (33, 0.5, 3.125), (17, 1.0, 3.375)], ""),
         # Levels that do not begin at the first pixel, or at 0.
         ([(64, 2, 100.0), (30, 4, 105.0)], ""),
-        ([(64, 2, 100.0), (28, 4, 109.0)], "level 1 is declared up to 1.69 of its pixels"),
-        ([(64, 1, -40.0), (16, 4, -30.0)], "level 1 is declared up to 2.12 of its pixels"),
+        ([(64, 2, 100.0), (28, 4, 109.0)], "from where their sizes would put them: 1 (1.69)"),
+        ([(64, 1, -40.0), (16, 4, -30.0)], "from where their sizes would put them: 1 (2.12)"),
         ([(64, -1, 10.0), (32, -2, 9.5)], ""),
     ],
 )
@@ -182,7 +182,8 @@ def test_transformations_that_are_a_matrix(make_zarr, describe, steps, expected)
         ({"type": "scale", "path": "s"}, r"keeps the scale of its place in an array .*\('s'\)"),
         ({"type": "scale", "scale": [1, 2, 3]}, r"needs a scale of shape \(2,\) .* got \(3,\)"),
         ({"type": "rotation", "rotation": [1, 2]}, r"needs a rotation of shape \(2, 2\)"),
-        ({"type": "affine", "affine": [[1, 0, float("nan")]] * 2}, "by NaN or infinity"),
+        ({"type": "affine", "affine": [[1, 0, float("nan")]] * 2}, "by a matrix that cannot be"),
+        ({"type": "affine", "affine": [[1, 0, 3], [2, 0, 4]]}, "by a matrix that cannot be inv"),
         ({"type": "scale", "scale": "big"}, "cannot be read as OME-Zarr"),
     ],
 )

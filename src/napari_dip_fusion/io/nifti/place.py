@@ -80,14 +80,7 @@ def find_place(path: Path, header: Any, shape: tuple[int, ...]) -> Place:
     usable = {name: form for name, form in set_forms.items() if _is_invertible(form)}
     broken = " and ".join(name for name in set_forms if name not in usable)
     if not usable:
-        reason = (
-            f"the {broken} cannot be inverted"
-            if broken
-            else ("neither sform_code nor qform_code is set")
-        )
-        made_up = "it is made up from pixdim, around the center, and left and right are not known"
-        guess = "; ".join([reason, made_up, *oddities])
-        return Place(_to_world(nib.volumeutils.shape_zoom_affine(shape[:3], steps, True)), guess)
+        return _make_up_place(broken, shape, steps, oddities)
     used, affine = next(iter(usable.items()))
     if broken:
         warnings.warn(f"{path}: the {broken} cannot be inverted; the {used} is used", stacklevel=3)
@@ -99,6 +92,17 @@ def find_place(path: Path, header: Any, shape: tuple[int, ...]) -> Place:
     else:
         _check_quaternion(path, header)
     return Place(_to_world(affine), "; ".join(oddities) if used == "qform" else "")
+
+
+def _make_up_place(
+    broken: str, shape: tuple[int, ...], steps: Matrix, oddities: list[str]
+) -> Place:
+    """Return a place from lengths alone, and the reasons why it is only a guess."""
+    unset = "neither sform_code nor qform_code is set"
+    reason = f"the {broken} cannot be inverted" if broken else unset
+    made_up = "it is made up from pixdim, around the center, and left and right are not known"
+    centered = nib.volumeutils.shape_zoom_affine(shape[:3], steps, True)
+    return Place(_to_world(centered), "; ".join([reason, made_up, *oddities]))
 
 
 def _read_steps(header: Any, shape: tuple[int, ...]) -> tuple[Matrix, list[str]]:

@@ -203,30 +203,33 @@ def open_array(path: Path, root: Path) -> StoredArray:
     from napari_dip_fusion.io.zarr.store import CheckedStore
 
     declared = _load_declaration(path, root)
-    names = _list_codecs(declared)
-    for name in names:
-        if name not in _CODECS:
-            raise ImageFileError(f"{path} is packed by {name!r}, which is not trusted here")
+    names = _list_trusted_codecs(path, declared)
     folder = zarr.storage.LocalStore(path, read_only=True)
     rename = _find_rename(path, declared)
     options: dict[str, Any] = {"rename": rename}
     with relay_messages(str(path), "zarr", harmless=_HARMLESS):
         array = zarr.open_array(CheckedStore(folder, root, **options), mode="r")
-    dtype = np.dtype(array.dtype)
-    if dtype.kind not in "iufb":
-        raise ImageFileError(f"{path} holds {dtype} values; convert them to numbers")
-    count_declared_bytes(path, array.shape, dtype.itemsize)
-    chunk_bytes = count_declared_bytes(path, array.chunks, dtype.itemsize)
-    require_memory(path, chunk_bytes)
+    chunk_bytes = _check_array(path, array)
     if "blosc" in names:
         options |= {"chunk_bytes": chunk_bytes, "sharded": "sharding_indexed" in names}
         # What zarr warns of has been said.
         with silence_warnings():
             array = zarr.open_array(CheckedStore(folder, root, **options), mode="r")
     lazy: Any = da  # dask has no types
-    meta = np.empty(0, dtype.newbyteorder("="))
-    data = lazy.from_array(_ReportingArray(path, array), chunks=array.chunks, meta=meta)
+    pixels = _ReportingArray(path, array)
+    data = lazy.from_array(pixels, chunks=array.chunks, meta=np.empty(0, pixels.dtype))
     return StoredArray(path, data, array, rename)
+
+
+def _check_array(path: Path, array: Any) -> int:
+    """Return the bytes of a chunk, and refuse what holds no numbers or too many of them."""
+    dtype = np.dtype(array.dtype)
+    if dtype.kind not in "iufb":
+        raise ImageFileError(f"{path} holds {dtype} values; convert them to numbers")
+    count_declared_bytes(path, array.shape, dtype.itemsize)
+    chunk_bytes = count_declared_bytes(path, array.chunks, dtype.itemsize)
+    require_memory(path, chunk_bytes)
+    return chunk_bytes
 
 
 def _find_rename(path: Path, declared: Mapping[str, Any]) -> tuple[str, str]:
@@ -275,11 +278,14 @@ def _load_declaration(path: Path, root: Path) -> dict[str, Any]:
     raise ImageFileError(f"{path} holds neither zarr.json nor .zarray; the array is missing")
 
 
-def _list_codecs(declared: Mapping[str, Any]) -> list[str]:
-    """Return the names of all codecs that unpack the chunks of an array."""
-    if "codecs" in declared:
-        return _list_names(declared["codecs"] or [])
-    return _list_names([declared.get("compressor"), *(declared.get("filters") or [])])
+def _list_trusted_codecs(path: Path, declared: Mapping[str, Any]) -> list[str]:
+    """Return the names of all codecs that unpack the chunks of an array, none of them unknown."""
+    old = [declared.get("compressor"), *(declared.get("filters") or [])]
+    names = _list_names(declared["codecs"] or [] if "codecs" in declared else old)
+    for name in names:
+        if name not in _CODECS:
+            raise ImageFileError(f"{path} is packed by {name!r}, which is not trusted here")
+    return names
 
 
 def _list_names(codecs: list[Any]) -> list[str]:

@@ -107,6 +107,11 @@ def open_levels(path: Path, root: Path, scales: Mapping[str, Any]) -> list[Level
             f"{path} lists the levels {', '.join(missing)}, which are missing; the others are read",
             stacklevel=4,
         )
+    return _sort_levels(path, found)
+
+
+def _sort_levels(path: Path, found: list[Level]) -> list[Level]:
+    """Return resolutions with the finest first, as the standard wants them."""
     if len({level.array.data.ndim for level in found}) > 1:
         raise ImageFileError(f"{path} has levels of different numbers of axes; it is damaged")
     ordered = sorted(found, key=lambda level: -level.array.data.size)
@@ -114,7 +119,7 @@ def open_levels(path: Path, root: Path, scales: Mapping[str, Any]) -> list[Level
         warnings.warn(
             f"{path} lists its levels as {', '.join(level.name for level in found)}; by their "
             f"sizes the order is {', '.join(level.name for level in ordered)}",
-            stacklevel=4,
+            stacklevel=5,
         )
     return ordered
 

@@ -168,16 +168,21 @@ def _make_source(path: Path, levels: Sequence[Level], axes: Sequence[Axis]) -> S
         for n in range(1, len(levels))
     )
     image = image.replace(level_affines=places)
-    for n in range(1, len(levels)):
-        shift = image.measure_level_shift(n)
-        if shift > _MOST_SHIFT:
-            warnings.warn(
-                f"{path}: level {levels[n].name} is declared up to {shift:.3g} of its pixels from "
-                "where its size would put it; it is read as declared, but a program that goes by "
-                "sizes shows it elsewhere",
-                stacklevel=5,
-            )
+    _warn_of_shifts(path, image, levels)
     return image
+
+
+def _warn_of_shifts(path: Path, image: Source, levels: Sequence[Level]) -> None:
+    """Warn of resolutions that are declared elsewhere than their sizes put them."""
+    shifts = {levels[n].name: image.measure_level_shift(n) for n in range(1, len(levels))}
+    odd = [f"{name} ({shift:.3g})" for name, shift in shifts.items() if shift > _MOST_SHIFT]
+    if odd:
+        warnings.warn(
+            f"{path}: some levels are declared so many of their pixels from where their sizes "
+            f"would put them: {', '.join(odd)}; they are read as declared, but a program that goes "
+            "by sizes shows them elsewhere",
+            stacklevel=6,
+        )
 
 
 def _read_name(scales: Mapping[str, Any]) -> str:

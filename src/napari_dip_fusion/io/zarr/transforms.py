@@ -87,9 +87,12 @@ class Transforms:
         elif kind == "translation":
             matrix[:-1, -1] = self._repair(kind, values, 0.0)
         else:
-            if not np.isfinite(values).all():
-                raise ImageFileError(f"{self.path} is placed by NaN or infinity; it is damaged")
             matrix[:-1, : values.shape[1]] = values
+            if not (np.isfinite(values).all() and np.linalg.det(matrix)):
+                raise ImageFileError(
+                    f"{self.path} is placed by a matrix that cannot be inverted; correct its "
+                    f"{kind}, or use scale and translation"
+                )
         return matrix
 
     def _check(self, kind: str, shape: tuple[int, ...]) -> None:
