@@ -263,7 +263,7 @@ def test_a_file_is_no_folder(tmp_path):
         read(tmp_path / "a.zarr")
     (tmp_path / "b.ome.zarr").write_bytes(b"something else")
     (tmp_path / "c.zarr.zip").write_bytes(b"PK\3\4" + bytes(100))
-    with pytest.raises(ImageFileError, match="is packed by zip; unpack it and open what comes out"):
+    with pytest.raises(ImageFileError, match="holds a ZIP archive; unpack"):
         read(tmp_path / "c.zarr.zip")
     with pytest.raises(ImageFileError, match="is a file, and an OME-Zarr is a folder"):
         read(tmp_path / "b.ome.zarr")
