@@ -3,11 +3,16 @@ import json
 import numpy as np
 import pytest
 import tifffile
+import zarr
+from napari.components import ViewerModel
 from napari.layers import Image
 from napari_builtins.io import napari_get_reader
 
 from napari_dip_fusion.io import write_image, write_images
+from napari_dip_fusion.plugin.layers.placement import place_result
+from napari_dip_fusion.plugin.layers.plane_reader import make_plane_readers
 from napari_dip_fusion.plugin.readers import get_reader
+from napari_dip_fusion.plugin.writers import make_source
 from napari_dip_fusion.record import SCHEMA, SCHEMA_VERSION, describe_source
 from napari_dip_fusion.sources import Source
 
@@ -130,3 +135,50 @@ def test_bundle_is_sensible_images_to_others(tmp_path):
         np.testing.assert_array_equal(tif.series[0].asarray(), a)
     layers = napari_get_reader(str(path))(str(path))
     np.testing.assert_array_equal(np.squeeze(layers[0][0]), a)
+
+
+def write_levels(folder, *, factor, shift, size=64):
+    """Write an OME-Zarr of two levels whose values tell where each pixel is declared to lie."""
+    group = zarr.open_group(folder, mode="w", zarr_format=2)
+    datasets = []
+    for name, step, start in (("a", 1, 0.0), ("b", factor, shift)):
+        places = np.arange(-(-size // step)) * step + start
+        values = (1000 + 10 * places + 7 * places[:, None]).astype(np.float32)
+        group.create_array(name, data=values, chunk_key_encoding={"name": "v2", "separator": "/"})
+        steps = [
+            {"type": "scale", "scale": [0.5 * step] * 2},
+            {"type": "translation", "translation": [0.5 * start] * 2},
+        ]
+        datasets.append({"path": name, "coordinateTransformations": steps})
+    axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "yx"]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("factor", "shift", "size"), [(2, 0.5, 64), (2, 0.0, 64), (4, 0.0, 65), (2, 0.8, 64)]
+)
+def test_a_level_is_fused_where_the_file_declares_it(tmp_path, factor, shift, size):
+    path = write_levels(tmp_path / "a.ome.zarr", factor=factor, shift=shift, size=size)
+    data, arguments, _ = read(path)
+    viewer = ViewerModel()
+    layer = viewer.add_image(data, **arguments)
+    finest = viewer.add_image(np.asarray(data[0]), scale=(0.5, 0.5), units=("um", "um"))
+    readers = make_plane_readers([layer, finest], layer, viewer.dims, level=1)
+    coarse, fine = (reader.read().to_numpy() for reader in readers)
+    # At the edge the level may reach beyond the finest one.
+    np.testing.assert_allclose(coarse[1:-1, 1:-1], fine[1:-1, 1:-1], rtol=1e-5)
+    place = place_result(layer, viewer.dims, level=1).spatial
+    np.testing.assert_allclose(place["scale"], 0.5 * factor)
+    np.testing.assert_allclose(place["translate"], 0.5 * shift)
+    source = make_source([np.asarray(level) for level in data], arguments)
+    assert "level_affines" not in source.metadata
+    np.testing.assert_allclose(source.find_level_affine(1)[:-1, -1], shift, atol=1e-9)
+
+
+def test_a_level_that_napari_would_show_elsewhere_is_left_out(tmp_path):
+    path = write_levels(tmp_path / "a.ome.zarr", factor=2, shift=9.0)
+    with pytest.warns(UserWarning, match=r"pixels"):
+        data, arguments, _ = read(path)
+    assert data.shape == (64, 64)
+    assert "multiscale" not in arguments

@@ -9,6 +9,7 @@ from napari.utils.transforms import Affine
 
 from napari_dip_fusion.io import write_image as write_file
 from napari_dip_fusion.io import write_images
+from napari_dip_fusion.plugin.layers.levels import LEVEL_AFFINES, parse_level_affines
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.units import abbreviate_unit
 
@@ -79,6 +80,8 @@ def make_source(data: Any, meta: Mapping[str, Any]) -> Source:
     rgb = bool(meta.get("rgb"))
     first = levels[0] if hasattr(levels[0], "shape") else np.asarray(levels[0])
     ndim = len(first.shape) - rgb
+    metadata = dict(meta.get("metadata") or {})
+    places = parse_level_affines(metadata.pop(LEVEL_AFFINES, None), ndim, len(levels) - 1)
     transform = _read_transform(meta, ndim)
     return Source(
         first,
@@ -87,9 +90,10 @@ def make_source(data: Any, meta: Mapping[str, Any]) -> Source:
         units=tuple(_get_symbol(unit) for unit in meta.get("units") or ()),
         name=str(meta.get("name") or ""),
         rgb=rgb,
-        metadata=dict(meta.get("metadata") or {}),
+        metadata=metadata,
         display=_read_display(meta, transform),
         pyramid=tuple(levels[1:]),
+        level_affines=places,
     )
 
 

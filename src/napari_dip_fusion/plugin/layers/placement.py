@@ -10,11 +10,11 @@ from napari.components import Dims
 from napari.layers import Image
 from numpy.typing import NDArray
 
+from napari_dip_fusion.plugin.layers.levels import get_level_affine, get_level_factors
 from napari_dip_fusion.plugin.layers.planes import (
     find_plane,
     find_plane_axes,
     get_guess,
-    get_level_factors,
     get_physical_affine,
 )
 from napari_dip_fusion.plugin.layers.thick_slice import ThickSlice
@@ -84,7 +84,7 @@ def place_result(
     plane = find_plane(reference, dims, world_axes, level)
     factors = get_level_factors(reference, level)
     # Pixel 0 of the result, in pixels of the full resolution.
-    corner = factors * plane.index + (factors - 1) / 2
+    corner = (get_level_affine(reference, level) @ [*plane.index, 1])[:-1]
     physical = get_physical_affine(reference)
     # napari drops the units of all layers when one layer's units or axis labels differ.
     spatial = {

@@ -4,11 +4,8 @@ from napari import Viewer
 from napari.components import Dims
 from napari.layers import Image, Layer
 
-from napari_dip_fusion.plugin.layers.planes import (
-    compute_world_affine,
-    find_plane,
-    get_level_shape,
-)
+from napari_dip_fusion.plugin.layers.levels import get_level_shape
+from napari_dip_fusion.plugin.layers.planes import compute_world_affine, find_plane
 from napari_dip_fusion.plugin.layers.result_layers import is_original
 
 

@@ -13,6 +13,12 @@ from numpy.typing import NDArray
 
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion.memory import estimate_memory
+from napari_dip_fusion.plugin.layers.levels import (
+    find_level_index,
+    get_level_affine,
+    get_level_factors,
+    get_level_shape,
+)
 from napari_dip_fusion.prior.devices import measure_free_memory, resolve_device, torch_is_imported
 from napari_dip_fusion.sources import GUESSED_PLACE
 from napari_dip_fusion.sources.coverage import measure_pixel, pick_finest
@@ -194,8 +200,7 @@ def find_plane(
     rows, columns = (a - offset for a in world_axes)
     shape = get_level_shape(layer, level)
     fine = _find_slice(layer, dims, (rows, columns))
-    # The center of the fine pixel says which pixel of the coarser level it lies in.
-    index = np.floor((fine + 0.5) / get_level_factors(layer, level)).astype(int)
+    index = find_level_index(layer, level, fine)
     index[[rows, columns]] = 0
     pixel = np.zeros((layer.ndim + 1, 3))
     pixel[rows, 0] = pixel[columns, 1] = 1
@@ -280,17 +285,6 @@ def find_matching_level(layer: Image, units: Units, to_affine: Matrix) -> int:
     return max(fine, default=0)
 
 
-def get_level_shape(layer: Image, level: int = 0) -> tuple[int, ...]:
-    """Return the shape of a level, without the axis of colors."""
-    return tuple(int(n) for n in layer.level_shapes[level])
-
-
-def get_level_factors(layer: Image, level: int) -> Matrix:
-    """Return along each axis how many pixels of full resolution one pixel of a level covers."""
-    coarse = np.array(get_level_shape(layer, level), dtype=np.float64)
-    return np.array(get_level_shape(layer)) / coarse
-
-
 def get_physical_affine(layer: Image) -> CompositeAffine:
     """Return scale, translate, rotate and shear of a layer as one transform."""
     return CompositeAffine(
@@ -312,10 +306,7 @@ def compute_world_affine(layer: Image, units: Units, level: int = 0) -> Matrix:
         Of the world's axes, the last of which are the layer's.
     level : int
     """
-    factors = get_level_factors(layer, level)
-    pixels = np.diag([*factors, 1.0])
-    # The borders of the levels coincide, as napari draws them.
-    pixels[:-1, -1] = (factors - 1) / 2
+    pixels = get_level_affine(layer, level)
     world = layer.affine.affine_matrix @ get_physical_affine(layer).affine_matrix @ pixels
     scales = [1.0] * layer.ndim
     # napari leaves a layer as it is while it has more axes than the viewer has units.

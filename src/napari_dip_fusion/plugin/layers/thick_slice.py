@@ -9,14 +9,13 @@ from napari.components import Dims
 from napari.layers import Image
 from numpy.typing import NDArray
 
+from napari_dip_fusion.plugin.layers.levels import find_level_index, get_level_shape
 from napari_dip_fusion.plugin.layers.planes import (
     Matrix,
     Plane,
     Units,
     compute_world_affine,
     compute_world_to_pixel,
-    get_level_factors,
-    get_level_shape,
 )
 
 _PROJECTIONS: dict[str, Callable[..., NDArray[Any]]] = {
@@ -127,7 +126,7 @@ def find_grid(layer: Image, dims: Dims, target: Plane, units: Units, level: int 
     thick = find_thick_slice(layer, dims, units)
     if thick is None:
         return LayerGrid(affine, shape)
-    coarse = _find_planes_at_level(thick, get_level_factors(layer, level), shape)
+    coarse = _find_planes_at_level(thick, layer, level)
     rows, columns = target.shape
     middle = target.affine[-layer.ndim - 1 :] @ np.array([(rows - 1) / 2, (columns - 1) / 2, 1.0])
     return LayerGrid(
@@ -179,12 +178,13 @@ def _round_planes(low: float, high: float) -> tuple[int, int]:
     return first, end
 
 
-def _find_planes_at_level(thick: ThickSlice, factors: Matrix, shape: tuple[int, ...]) -> ThickSlice:
+def _find_planes_at_level(thick: ThickSlice, layer: Image, level: int) -> ThickSlice:
     planes = {}
     for axis, (low, high) in thick.planes.items():
-        # The center of a fine plane says which plane of the coarser level it lies in.
-        first, last = (int((n + 0.5) / factors[axis]) for n in (low, high - 1))
-        planes[axis] = (min(first, shape[axis] - 1), min(last, shape[axis] - 1) + 1)
+        fine = np.zeros((2, layer.ndim))
+        fine[:, axis] = low, high - 1
+        first, last = (int(find_level_index(layer, level, n)[axis]) for n in fine)
+        planes[axis] = (first, last + 1)
     return ThickSlice(thick.mode, planes)
 
 

@@ -15,7 +15,6 @@ from napari.layers.utils.stack_utils import split_channels
 from napari.utils.transforms import Affine
 
 from napari_dip_fusion.io import read_images
-from napari_dip_fusion.io.claimed import is_claimed
 from napari_dip_fusion.io.silence import silence_warnings
 from napari_dip_fusion.plugin.layers.layer_origin import LayerOrigin
 from napari_dip_fusion.plugin.layers.plane_reader import PlaneReader
@@ -197,7 +196,7 @@ class _Files:
         """Return the layers that a plugin makes of a file."""
         if (path, plugin) not in self._opened:
             # Our own reader makes one layer of each image, and the command needs these, too.
-            if plugin == OWN_PLUGIN and is_claimed(path) and path.suffix.lower() != ".json":
+            if plugin == OWN_PLUGIN and path.suffix.lower() != ".json":
                 opened = [_open_image(image) for image in self._read(path)]
             else:
                 found = npe2.read([str(path)], stack=False, plugin_name=plugin)
