@@ -15,18 +15,13 @@ from numpy.typing import NDArray
 
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import description
-from napari_dip_fusion.io.channels import split_channels
-from napari_dip_fusion.io.tiff.ome_xml import (
-    ImageElement,
-    choose_letters,
-    make_fields,
-    parse_images,
-    place_image,
-)
-from napari_dip_fusion.io.tiff.pages import open_tiff, read_series
+from napari_dip_fusion.io.tiff.ome_fields import make_fields
+from napari_dip_fusion.io.tiff.ome_reading import read_ome
+from napari_dip_fusion.io.tiff.ome_set import study_set
+from napari_dip_fusion.io.tiff.opening import open_tiff
 from napari_dip_fusion.sources import Source
 
-__all__ = ["check", "is_own", "read", "read_all_series", "write", "write_all"]
+__all__ = ["check", "is_own", "read", "write", "write_all"]
 
 _HELD_TYPES = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
 # Offsets of plain TIFF have 32 bits; 128 MiB are left for all that is no pixel.
@@ -34,40 +29,12 @@ _BIGTIFF_BYTES = 2**32 - 2**27
 
 
 def read(path: Path) -> list[Source]:
-    """Read all images of an OME-TIFF file.
+    """Read all images of an OME-TIFF file, or of the set of files that it belongs to.
 
     Parameters
     ----------
     path : Path
         The file.
-
-    Returns
-    -------
-    list of Source
-        From :func:`read_all_series`.
-
-    Raises
-    ------
-    ImageFileError
-        If the file is damaged, or no OME-TIFF.
-    """
-    with open_tiff(path) as tif:
-        if not tif.is_ome:
-            raise ImageFileError(
-                f"{path} holds no whole OME-XML; it is damaged, or plain TIFF to be named .tif"
-            )
-        return read_all_series(path, tif)
-
-
-def read_all_series(path: Path, tif: tifffile.TiffFile) -> list[Source]:
-    """Read the images of an open OME-TIFF.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    tif : tifffile.TiffFile
-        The open file.
 
     Returns
     -------
@@ -77,15 +44,9 @@ def read_all_series(path: Path, tif: tifffile.TiffFile) -> list[Source]:
     Raises
     ------
     ImageFileError
-        If the OME-XML is damaged.
+        If the file is damaged, or holds what is not read.
     """
-    elements = parse_images(path, tif.ome_metadata or "")
-    found = []
-    for number in range(len(tif.series)):
-        # A damaged OME-XML may speak of fewer images than there are.
-        element = elements[number] if number < len(elements) else ImageElement()
-        found += _restore(read_series(path, tif, number), element)
-    return found
+    return read_ome(path, demanded=True)
 
 
 def is_own(path: Path) -> bool:
@@ -106,45 +67,10 @@ def is_own(path: Path) -> bool:
     ImageFileError
         If the file is damaged.
     """
-    with open_tiff(path) as tif:
-        elements = parse_images(path, tif.ome_metadata or "")
-        texts = [text for element in elements for text in element.comments]
-        return any(description.parse(text) is not None for text in texts)
-
-
-def _restore(image: Source, element: ImageElement) -> list[Source]:
-    """Return an image as this program wrote it, or else the channels of an image."""
-    # Other programs may have added comments of their own.
-    for text in element.comments:
-        found = description.parse(text)
-        whole = None if found is None else _restore_axes(image, found)
-        if whole is not None:
-            placed = place_image(whole, element)
-            return [description.restore(placed, found, reduce_affine=_keep_spacing)]
-    named = place_image(image, element).replace(name=element.name or image.name)
-    return split_channels(named, element.channels)
-
-
-def _restore_axes(image: Source, found: dict[str, Any]) -> Source | None:
-    """Return an image with its axes of size one, which tifffile drops.
-
-    None is returned if the description is of another image.
-    """
-    shape, axes = found.get("shape"), found.get("axes")
-    if not isinstance(shape, list) or not isinstance(axes, list) or len(axes) != len(shape):
-        return None
-    same = [size for size in shape if size != 1] == [size for size in image.shape if size != 1]
-    if not same or not 2 <= len(shape) <= 5:
-        return None
-    colors = image.data.shape[image.ndim :]
-    letters = tuple(choose_letters(tuple(str(axis) for axis in axes)).lower())
-    data = image.data.reshape(*shape, *colors)
-    return Source(data, letters, rgb=image.rgb, name=image.name, path=image.path)
-
-
-def _keep_spacing(affine: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return what is left of an affine in the fields of OME that are read."""
-    return np.diag([*np.linalg.norm(affine[:-1, :-1], axis=0), 1.0])
+    with open_tiff(path, quiet=True) as tif:
+        found = study_set(path, str(tif.pages.first.description))
+    texts = [text for element in (found.elements if found else ()) for text in element.comments]
+    return any(description.parse(text) is not None for text in texts)
 
 
 def check(image: Source) -> None:

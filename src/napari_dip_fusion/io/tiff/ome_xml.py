@@ -1,35 +1,34 @@
-"""The OME-XML in an OME-TIFF file: what it says of each image, and what is written for one.
+"""The OME-XML in an OME-TIFF file, and what it says of each image.
 
 Element and attribute names are those of the OME schema of June 2016,
-https://www.openmicroscopy.org/Schemas/OME/2016-06.
+https://www.openmicroscopy.org/Schemas/OME/2016-06. The year stands in the namespace, of
+which no notice is taken.
 """
 
-import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
-
-import numpy as np
+from xml.etree.ElementTree import Element
 
 from napari_dip_fusion.errors import ImageFileError
-from napari_dip_fusion.io import description
-from napari_dip_fusion.io.losses import warn_of_lost_unit, warn_of_private_rotation
-from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.units import LENGTHS, TIMES, abbreviate_unit
 
 __all__ = [
     "ImageElement",
-    "choose_letters",
+    "find_children",
+    "is_ome_xml",
     "list_named_files",
-    "make_fields",
     "parse_images",
-    "place_image",
+    "parse_xml",
 ]
 
 _MOST_IMAGES = 1000
-# Beyond, the text would outgrow what readers of OME-XML take.
-_MOST_PLANES = 10_000
+# Characters that no XML may hold, which some programs copy from a microscope's fields.
+_ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_BARE_AMPERSAND = re.compile(r"&(?!#?\w+;)")
+_START = re.compile(r"<(\w+:)?OME[\s>]")
+_NOTHING = ("", "null", "None")
 
 
 @dataclass(frozen=True)
@@ -42,47 +41,90 @@ class ImageElement:
         The attribute ``Name``.
     pixels : dict
         The attributes of the element ``Pixels``: sizes, and their units.
-    channels : list of str or None
-        The attribute ``Name`` of each element ``Channel``.
+    channels : list of dict
+        The attributes of each element ``Channel``.
+    planes : list of dict
+        The attributes of each element ``Plane``.
     comments : list of str
         The texts of annotations that the image refers to.
     """
 
     name: str = ""
     pixels: dict[str, str] = field(default_factory=dict)
-    channels: list[str | None] = field(default_factory=list)
+    channels: list[dict[str, str]] = field(default_factory=list)
+    planes: list[dict[str, str]] = field(default_factory=list)
     comments: list[str] = field(default_factory=list)
 
 
-def parse_images(path: Path, xml: str) -> list[ImageElement]:
+def is_ome_xml(text: str) -> bool:
+    """Tell whether a text is meant to be OME-XML, whole or damaged."""
+    return _START.search(text[:4096]) is not None
+
+
+def parse_xml(path: Path, text: str) -> Element:
+    """Return the root of an OME-XML, whose attributes that say nothing are left out.
+
+    A byte order mark, characters that XML does not allow, and text around the element are
+    passed over.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for messages.
+    text : str
+        The text.
+
+    Returns
+    -------
+    Element
+        The element ``OME``.
+
+    Raises
+    ------
+    ImageFileError
+        If the text is made to harm.
+    xml.etree.ElementTree.ParseError
+        If the text is damaged.
+    """
+    # No OME-XML needs a document type; entities in one can grow without end.
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise ImageFileError(f"{path} declares entities in its OME-XML, which is not read")
+    # The declaration of an encoding says nothing of a text that was decoded.
+    start, end = _START.search(text), text.rfind("OME>")
+    whole = text[start.start() : end + len("OME>")] if start and end > start.start() else text
+    try:
+        root = ElementTree.fromstring(whole)
+    except ElementTree.ParseError:
+        mended = _BARE_AMPERSAND.sub("&amp;", _ILLEGAL.sub("", whole))
+        root = ElementTree.fromstring(mended)
+    for element in root.iter():
+        for key in [key for key, value in element.attrib.items() if value in _NOTHING]:
+            del element.attrib[key]
+    return root
+
+
+def parse_images(path: Path, root: Element) -> list[ImageElement]:
     """Return what an OME-XML says of its images.
 
     Parameters
     ----------
     path : Path
         The file, for messages.
-    xml : str
-        The text.
+    root : Element
+        From :func:`parse_xml`.
 
     Returns
     -------
     list of ImageElement
-        In the order of the text, which is that of the file's series.
+        In the order of the text.
 
     Raises
     ------
     ImageFileError
-        If the text is damaged, or made to harm.
+        If there are more than any file holds.
     """
-    # No OME-XML needs a document type; entities in one can grow without end.
-    if "<!DOCTYPE" in xml or "<!ENTITY" in xml:
-        raise ImageFileError(f"{path} declares entities in its OME-XML, which is not read")
-    try:
-        root = ElementTree.fromstring(xml)
-    except ElementTree.ParseError as error:
-        raise ImageFileError(f"{path} has damaged OME-XML ({error})") from error
     texts = _find_comments(root)
-    found = [_parse_image(element, texts) for element in root if _tag(element) == "Image"]
+    found = [_parse_image(element, texts) for element in find_children(root, "Image")]
     if len(found) > _MOST_IMAGES:
         raise ImageFileError(f"{path} declares {len(found)} images; it is damaged")
     return found
@@ -110,153 +152,50 @@ def list_named_files(xml: str) -> list[str]:
     return [e.get("FileName", "") for e in root.iter() if _tag(e) == "UUID" and e.get("FileName")]
 
 
-def _find_comments(root: ElementTree.Element) -> dict[str, str]:
+def find_children(element: Element, *names: str) -> Iterator[Element]:
+    """Yield the elements of a path of names below an element, in whatever namespace.
+
+    Parameters
+    ----------
+    element : Element
+        Where the path begins.
+    *names : str
+        Names without a namespace.
+
+    Yields
+    ------
+    Element
+        In the order of the text.
+    """
+    if not names:
+        yield element
+        return
+    for child in element:
+        if _tag(child) == names[0]:
+            yield from find_children(child, *names[1:])
+
+
+def _find_comments(root: Element) -> dict[str, str]:
     """Return the text of each comment among the annotations, by its identifier."""
     return {
         note.get("ID", ""): value.text or ""
-        for notes in root
-        if _tag(notes) == "StructuredAnnotations"
-        for note in notes
-        for value in note
-        if _tag(value) == "Value" and _tag(note) == "CommentAnnotation"
+        for note in find_children(root, "StructuredAnnotations", "CommentAnnotation")
+        for value in find_children(note, "Value")
     }
 
 
-def _parse_image(element: ElementTree.Element, texts: dict[str, str]) -> ImageElement:
-    pixels = next((child for child in element if _tag(child) == "Pixels"), None)
-    names = [] if pixels is None else [c.get("Name") for c in pixels if _tag(c) == "Channel"]
-    refs = [child.get("ID", "") for child in element if _tag(child) == "AnnotationRef"]
+def _parse_image(element: Element, texts: dict[str, str]) -> ImageElement:
+    pixels = next(find_children(element, "Pixels"), Element("Pixels"))
+    refs = [child.get("ID", "") for child in find_children(element, "AnnotationRef")]
     return ImageElement(
         name=element.get("Name", ""),
-        pixels={} if pixels is None else dict(pixels.attrib),
-        channels=names,
+        pixels=dict(pixels.attrib),
+        channels=[dict(channel.attrib) for channel in find_children(pixels, "Channel")],
+        planes=[dict(plane.attrib) for plane in find_children(pixels, "Plane")],
         comments=[texts[ref] for ref in refs if ref in texts],
     )
 
 
-def _tag(element: ElementTree.Element) -> str:
+def _tag(element: Element) -> str:
     """Return an element's name without its namespace, which holds the schema's year."""
     return element.tag.rpartition("}")[2]
-
-
-def place_image(image: Source, element: ImageElement) -> Source:
-    """Return an image with the spacing that its element gives.
-
-    Parameters
-    ----------
-    image : Source
-        The image.
-    element : ImageElement
-        What the file says of it.
-
-    Returns
-    -------
-    Source
-        Axes of which nothing is said count pixels.
-    """
-    steps, units = [], []
-    for axis in image.axes:
-        key = "TimeIncrement" if axis == "t" else f"PhysicalSize{axis.upper()}"
-        default = "s" if axis == "t" else "um"  # of the schema
-        step = _parse_positive(element.pixels.get(key))
-        steps.append(step or 1.0)
-        unit = element.pixels.get(f"{key}Unit", default)
-        units.append(abbreviate_unit(unit) if step else "pixel")
-    return image.replace(affine=np.diag([*steps, 1.0]), units=tuple(units))
-
-
-def _parse_positive(text: str | None) -> float | None:
-    try:
-        value = float(text or "nan")
-    except ValueError:
-        return None
-    return value if np.isfinite(value) and value > 0 else None
-
-
-def make_fields(image: Source) -> dict[str, Any]:
-    """Return the fields of an image from which tifffile makes its element.
-
-    Parameters
-    ----------
-    image : Source
-        The image, of two to five axes.
-
-    Returns
-    -------
-    dict
-        The argument ``metadata`` of :meth:`tifffile.TiffWriter.write`.
-    """
-    letters = choose_letters(image.axes)
-    warn_of_private_rotation(image, "OME-TIFF", kept_in="a comment", stacklevel=5)
-    note = json.dumps(description.describe(image))
-    fields: dict[str, Any] = {
-        "axes": letters + ("S" if image.rgb else ""),
-        "Name": image.name or "image",
-        "CommentAnnotation": {"Namespace": description.NAMESPACE, "Value": note},
-    }
-    # Readers show the name of a channel; with an axis of channels there are several.
-    if "C" not in letters:
-        fields["Channel"] = {"Name": image.name or "image"}
-    for letter, step, unit in zip(letters, image.spacing, image.units, strict=True):
-        fields.update(_make_size_fields(letter, float(step), abbreviate_unit(unit)))
-    planes = _list_positions(image, letters)
-    return {**fields, "Plane": planes} if planes else fields
-
-
-def _list_positions(image: Source, letters: str) -> dict[str, list[Any]]:
-    """Return where each plane lies, unless all lie at the origin."""
-    sizes = image.shape[:-2]
-    count = int(np.prod(sizes))
-    if not image.affine[:-1, -1].any() or count > _MOST_PLANES:
-        return {}
-    # The first pixel of each plane, in homogeneous coordinates.
-    indices = np.zeros((count, image.ndim + 1))
-    indices[:, : len(sizes)] = np.indices(sizes).reshape(len(sizes), count).T
-    indices[:, -1] = 1
-    world = indices @ image.affine.T
-    planes: dict[str, list[Any]] = {}
-    for axis, (letter, unit) in enumerate(zip(letters, image.units, strict=True)):
-        if letter in "XYZ" and abbreviate_unit(unit) in LENGTHS:
-            planes[f"Position{letter}"] = world[:, axis].tolist()
-            planes[f"Position{letter}Unit"] = [_name_unit(unit)] * count
-    return planes
-
-
-def _name_unit(unit: str) -> str:
-    """Return the schema's symbol of a unit, which has the micro sign."""
-    return abbreviate_unit(unit).replace("um", "µm").replace("us", "µs")
-
-
-def _make_size_fields(letter: str, step: float, unit: str) -> dict[str, Any]:
-    """Return the fields for the spacing along one axis, none where it has none."""
-    known = TIMES if letter == "T" else LENGTHS
-    # A step of one pixel is what readers take where nothing is said.
-    if letter == "C" or (unit == "pixel" and step == 1) or step <= 0:
-        return {}
-    if unit not in known and unit != "pixel":
-        warn_of_lost_unit(unit, letter, "OME-TIFF", stacklevel=6)
-        return {}
-    if letter == "T" and unit == "pixel":
-        return {}
-    key = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
-    return {key: step, f"{key}Unit": _name_unit(unit)}
-
-
-def choose_letters(axes: tuple[str, ...]) -> str:
-    """Return OME's letters of axes; an axis of another name takes one that is free.
-
-    Parameters
-    ----------
-    axes : tuple of str
-        Names of two to five axes.
-
-    Returns
-    -------
-    str
-        Of the letters Z, T, C, Y and X; the last two are always YX.
-    """
-    # The five axes of OME's DimensionOrder.
-    names = axes[:-2]
-    free = [letter for letter in "ZTC" if letter.lower() not in names]
-    letters = [name.upper() if name in ("z", "t", "c") else free.pop(0) for name in names]
-    return "".join(letters) + "YX"

@@ -1,137 +1,121 @@
-"""TIFF files of any dialect are opened safely, and their pages read as images."""
+"""The pages of TIFF files of any dialect are read as images."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_dip_fusion.errors import ImageFileError
-from napari_dip_fusion.io.failures import report_damage
-from napari_dip_fusion.io.limits import (
-    DEFLATE_RATIO,
-    count_declared_bytes,
-    require_memory,
-    require_packed_bytes,
-)
-from napari_dip_fusion.io.regular import require_regular
-from napari_dip_fusion.io.silence import silence_logger
-from napari_dip_fusion.io.tiff.colors import convert_colors
-from napari_dip_fusion.io.tiff.ome_xml import list_named_files
+from napari_dip_fusion.io.formats import strip_ending
+from napari_dip_fusion.io.limits import require_memory
+from napari_dip_fusion.io.tiff.colors import Samples, describe_samples, require_known_samples
+from napari_dip_fusion.io.tiff.opening import listen, open_tiff
+from napari_dip_fusion.io.tiff.pieces import check_pieces
 from napari_dip_fusion.sources import Source
 
-__all__ = ["open_tiff", "read_series"]
+__all__ = ["OpenTiff", "list_series", "read_series"]
 
 # Read at once below this size, and in pieces of about this size above it.
 _PIECE_BYTES = 64 * 2**20
-# The most that a compression packs into one byte, where a bound is known.
-_RATIO = {
-    tifffile.COMPRESSION.NONE: 1,
-    # A code of 9 to 12 bits stands for at most 4096 bytes.
-    tifffile.COMPRESSION.LZW: 4096,
-    tifffile.COMPRESSION.ADOBE_DEFLATE: DEFLATE_RATIO,
-    tifffile.COMPRESSION.DEFLATE: DEFLATE_RATIO,
-    # Two bytes repeat one of them up to 128 times.
-    tifffile.COMPRESSION.PACKBITS: 64,
-    # Twelve bits are the least for 16 by 16 pixels of three samples.
-    tifffile.COMPRESSION.JPEG: 512,
-}
 
 
-@contextmanager
-def open_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
-    """Open a TIFF file, and turn all that its damage can raise into one error.
+@dataclass(frozen=True)
+class OpenTiff:
+    """An open TIFF file, and how it is opened again for the parts of a lazy image.
 
     Parameters
     ----------
     path : Path
-        The file.
-
-    Yields
-    ------
-    tifffile.TiffFile
-        The open file.
-
-    Raises
-    ------
-    ImageFileError
-        If the file is damaged or no plain file, or names parts that are not read.
+        The file that was named, for messages and names.
+    tif : tifffile.TiffFile
+        The open file, which may be another one of the same set.
+    file : Path
+        Its path.
+    options : mapping
+        Options by which it was opened.
     """
-    require_regular(path)
-    with (
-        report_damage(path, "read as TIFF"),
-        silence_logger("tifffile"),
-        tifffile.TiffFile(path) as tif,
-    ):
-        # Each page points at the next one. Counting finds where the chain ends, also if
-        # it leads back to an earlier page.
-        if len(tif.pages) < 1:
-            raise ImageFileError(f"{path} holds no pages; the file is damaged")
-        _check_named_files(path, tif)
-        yield tif
+
+    path: Path
+    tif: tifffile.TiffFile
+    file: Path
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _check_named_files(path: Path, tif: tifffile.TiffFile) -> None:
-    """Refuse an image that spreads over what are no files, or lie in other folders.
-
-    tifffile opens whatever the OME-XML, or the index of Micro-Manager, names as a part of it.
-    """
-    names = list_named_files(tif.ome_metadata or "")
-    if tif.is_micromanager:
-        names += _list_micromanager_files(path.parent)
-    for name in names:
-        parts = PurePosixPath(name)
-        if parts.is_absolute() or ".." in parts.parts or "\\" in name:
-            raise ImageFileError(f"{path} points out of its folder ({name!r}); it is not read")
-        # tifffile leaves planes blank whose file is missing.
-        if (path.parent / name).exists():
-            require_regular(path.parent / name)
+def list_series(opened: OpenTiff) -> list[Any]:
+    """Return the series that tifffile makes of the pages of a file, with what it says of them."""
+    with listen(opened.path):
+        return list(opened.tif.series)
 
 
-def _list_micromanager_files(folder: Path) -> list[str]:
-    """Return the names of the files that Micro-Manager's stacks in a folder may go on in."""
-    names = [file.name for file in folder.glob("*_MMStack*.tif")]
-    index = folder / "NDTiff.index"
-    if index.exists():
-        require_regular(index)
-        names += [name for _, name, *_ in tifffile.read_ndtiff_index(index)]
-    return names
-
-
-def read_series(path: Path, tif: tifffile.TiffFile, number: int) -> Source:
+def read_series(opened: OpenTiff, number: int, *, painted: bool = True) -> list[Source]:
     """Read one series: the pages that tifffile finds to make up one array.
 
     Parameters
     ----------
-    path : Path
-        The file.
-    tif : tifffile.TiffFile
+    opened : OpenTiff
         The open file.
     number : int
         Index of the series.
+    painted : bool
+        Whether the values of a palette stand for colors.
 
     Returns
     -------
-    Source
-        Named after the file, with its channels as an axis ``"c"`` and without a place;
-        lazy if it is large and has several pages.
+    list of Source
+        The image, named after the file, with its channels as an axis ``"c"`` and without
+        a place; then, if it has colors, the samples that are neither color nor alpha, as
+        channels. Lazy where they are large.
     """
-    count = len(tif.series[number].levels)
-    levels = [_read_level(path, tif, number, n) for n in range(count)]
-    data, *pyramid = [level for level, _ in levels]
-    axes = levels[0][1]
+    series = list_series(opened)[number]
+    require_known_samples(opened.path, series.keyframe)
+    samples = describe_samples(opened.path, series.keyframe, painted=painted)
+    levels = []
+    for n, level in enumerate(series.levels):
+        check_pieces(opened.path, level, quiet=n > 0)
+        levels.append(samples.convert(_read_pixels(opened, number, n), level.axes))
+    # All levels have the same samples; the first one is the finest.
+    parts = list(zip(*levels, strict=True))
+    return [_make_source(opened.path, part, samples, further=n > 0) for n, part in enumerate(parts)]
+
+
+def _make_source(
+    path: Path, levels: tuple[tuple[Any, str], ...], samples: Samples, *, further: bool
+) -> Source:
+    """Return the resolutions of one image as a source."""
+    (data, axes), *pyramid = levels
+    rgb = axes.endswith("S")
     return Source(
         data,
-        tuple(axes.replace("S", "").lower()),
-        rgb="S" in axes,
-        name=path.name.split(".")[0] or path.name,
+        tuple(axes.removesuffix("S").lower()),
+        rgb=rgb,
+        name=strip_ending(path) + " extra" * further,
         path=path,
-        pyramid=tuple(pyramid),
+        pyramid=tuple(level for level, _ in pyramid),
+        metadata={"alpha": samples.note} if rgb and samples.note else {},
     )
+
+
+def _read_pixels(opened: OpenTiff, number: int, level: int) -> Any:
+    """Return the samples of one resolution as they are stored, lazily where they are many."""
+    series: Any = opened.tif.series[number].levels[level]
+    nbytes = series.size * series.dtype.itemsize
+    if nbytes > _PIECE_BYTES and series.transform is None:
+        if series.is_truncated and series.dataoffset is not None:
+            return _cut_run(opened, series)
+        # The pages, one after the other, have to make up the array.
+        if len(series) > 1 and series.size == len(series) * int(np.prod(series.keyframe.shape)):
+            return _stack_pages(opened, series, number, level)
+    require_memory(opened.path, nbytes)
+    with listen(opened.path):
+        # tifffile looks for pages that lie one behind the other in the file that is open.
+        if all(page is not None and page.parent is opened.tif for page in series):
+            return series.asarray().reshape(series.shape)
+        shape = series.keyframe.shape
+        pages = [_read_page(page, shape, series.dtype) for page in series]
+        return np.stack(pages).reshape(series.shape)
 
 
 @dataclass(frozen=True)
@@ -141,7 +125,8 @@ class _PageStack:
     The file is opened for each run, so that no handle is kept by a lazy image.
     """
 
-    path: Path
+    file: Path
+    options: Mapping[str, Any]
     series: int
     level: int
     shape: tuple[int, ...]
@@ -153,59 +138,79 @@ class _PageStack:
 
     def __getitem__(self, where: tuple[slice | int, ...]) -> NDArray[Any]:
         first, *rest = where
-        with open_tiff(self.path) as tif:
+        with open_tiff(self.file, quiet=True, **self.options) as tif:
             level: Any = tif.series[self.series].levels[self.level]
             if not isinstance(first, slice):
-                return level.pages[first].asarray()[tuple(rest)]  # type: ignore[no-any-return]
-            pages = [level.pages[n] for n in range(self.shape[0])[first]]
-            return np.stack([page.asarray() for page in pages])[(slice(None), *rest)]
+                return _read_page(level[first], self.shape[1:], self.dtype)[tuple(rest)]
+            pages = [level[n] for n in range(self.shape[0])[first]]
+            read = [_read_page(page, self.shape[1:], self.dtype) for page in pages]
+            return np.stack(read)[(slice(None), *rest)]
 
 
-def _read_level(path: Path, tif: tifffile.TiffFile, number: int, level: int) -> tuple[Any, str]:
-    """Return the pixels of one resolution and tifffile's letters of their axes, colors last."""
-    series = tif.series[number].levels[level]
-    # All pages of a series are like its keyframe.
-    page = series.keyframe
-    _check_size(path, tif, series)
-    nbytes = series.size * series.dtype.itemsize
-    data: Any
-    # A missing page is None; tifffile fills it only when all are read at once.
-    if nbytes > _PIECE_BYTES and len(series.pages) > 1 and None not in series.pages:
-        data = _stack_lazily(path, series, number, level)
-    else:
-        require_memory(path, nbytes)
-        data = series.asarray()
-    return convert_colors(path, data.reshape(series.shape), series.axes, page)
+def _read_page(page: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the pixels of a page, in whichever file; one that is missing is 0."""
+    if page is None:
+        return np.zeros(shape, dtype)
+    file = page.parent.filehandle
+    if not file.closed:
+        return page.asarray()  # type: ignore[no-any-return]
+    # The files of one image are opened in turn.
+    file.open()
+    try:
+        return page.asarray()  # type: ignore[no-any-return]
+    finally:
+        file.close()
 
 
-def _stack_lazily(path: Path, series: Any, number: int, level: int) -> Any:
+def _stack_pages(opened: OpenTiff, series: Any, number: int, level: int) -> Any:
+    """Return a series as a lazy array."""
     import dask.array as da
 
-    shape = (len(series.pages), *series.keyframe.shape)
-    pages = _PageStack(path, number, level, shape, series.dtype)
+    shape = (len(series), *series.keyframe.shape)
+    pages = _PageStack(opened.file, opened.options, number, level, shape, series.dtype)
     plane = pages.dtype.itemsize * int(np.prod(shape[1:]))
     run = max(_PIECE_BYTES // plane, 1)
     chunks, meta = (run, *shape[1:]), np.empty(0, series.dtype)
-    return da.from_array(pages, chunks=chunks, meta=meta, lock=True)  # type: ignore[no-untyped-call]
+    stack = da.from_array(pages, chunks=chunks, meta=meta, lock=True)  # type: ignore[no-untyped-call]
+    return stack.reshape(series.shape)
 
 
-def _check_size(path: Path, tif: tifffile.TiffFile, series: Any) -> None:
-    """Refuse a series that declares more than the file or the memory can hold."""
-    page = series.keyframe
-    itemsize = series.dtype.itemsize
-    total = count_declared_bytes(path, series.shape, itemsize)
-    ratio = _RATIO.get(page.compression)
-    if ratio is not None:
-        packed = int(tif.filehandle.size)
-        # Samples of 1 to 7 bits are unpacked to whole bytes.
-        nbytes = total * page.bitspersample // (8 * itemsize)
-        require_packed_bytes(path, nbytes, packed=packed, ratio=ratio)
-    # Pieces are the strips or tiles; StripOffsets or TileOffsets place each of them.
-    pieces = int(np.prod(page.chunked))
-    if len(page.dataoffsets) < pieces:
-        raise ImageFileError(
-            f"{path} declares {pieces} pieces of image but places {len(page.dataoffsets)}; "
-            "it is damaged"
-        )
-    # A tile may be larger than the image that it covers.
-    require_memory(path, count_declared_bytes(path, page.chunks, itemsize))
+@dataclass(frozen=True)
+class _Run:
+    """A stack that lies in one run behind a single directory, of which dask reads parts.
+
+    The file is mapped for each part, so that no handle is kept by a lazy image.
+    """
+
+    file: Path
+    offset: int
+    order: Literal["<", ">"]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __getitem__(self, where: tuple[slice | int, ...]) -> NDArray[Any]:
+        stored = self.dtype.newbyteorder(self.order)
+        run = np.memmap(self.file, stored, "r", self.offset, self.shape)
+        return np.array(run[where], dtype=self.dtype)
+
+
+def _cut_run(opened: OpenTiff, series: Any) -> Any:
+    """Return a stack that lies in one run as a lazy array."""
+    import dask.array as da
+
+    order = opened.tif.byteorder
+    run = _Run(opened.file, series.dataoffset, order, series.shape, series.dtype)
+    # Planes are read whole: other axes are cut as far as needed.
+    planes = len(series.shape) - len(series.keyframe.shape)
+    sizes = da.core.normalize_chunks(  # type: ignore[no-untyped-call]
+        ("auto",) * planes + (-1,) * len(series.keyframe.shape),
+        shape=series.shape,
+        limit=_PIECE_BYTES,
+        dtype=series.dtype,
+    )
+    meta = np.empty(0, series.dtype)
+    return da.from_array(run, chunks=sizes, meta=meta)  # type: ignore[no-untyped-call]

@@ -1,8 +1,8 @@
 """TIFF of any dialect is read, and plain TIFF is written.
 
 Every series becomes images without an axis of channels. Where they lie is said by the
-dialect: by ImageJ's fields, which are read here, or by those of OME
-(:mod:`~napari_dip_fusion.io.tiff.ome`).
+dialect: by the fields of OME (:mod:`~napari_dip_fusion.io.tiff.ome_reading`), or by those of
+others (:mod:`~napari_dip_fusion.io.tiff.dialects`).
 """
 
 from pathlib import Path
@@ -11,10 +11,8 @@ import numpy as np
 import tifffile
 
 from napari_dip_fusion.errors import ImageFileError
-from napari_dip_fusion.io.channels import split_channels
 from napari_dip_fusion.io.losses import warn_of_lost_place
-from napari_dip_fusion.io.tiff import ome
-from napari_dip_fusion.io.tiff.pages import open_tiff, read_series
+from napari_dip_fusion.io.tiff.ome_reading import read_ome
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.parts import drop_single_axes
 
@@ -42,11 +40,7 @@ def read(path: Path) -> list[Source]:
     ImageFileError
         If the file is damaged or holds what is no image.
     """
-    with open_tiff(path) as tif:
-        if tif.is_ome:
-            return ome.read_all_series(path, tif)
-        series = [_place(read_series(path, tif, n), tif) for n in range(len(tif.series))]
-        return [image for one in series for image in split_channels(one)]
+    return read_ome(path, demanded=False)
 
 
 def check(image: Source) -> None:
@@ -84,25 +78,3 @@ def write(path: Path, image: Source) -> None:
     warn_of_lost_place(image, "plain TIFF", stacklevel=3)
     photometric = "rgb" if image.rgb else "minisblack"
     tifffile.imwrite(path, image.to_numpy(), photometric=photometric, metadata=None)
-
-
-def _place(image: Source, tif: tifffile.TiffFile) -> Source:
-    """Return an ImageJ image with its spacing; plain TIFF has none that can be trusted.
-
-    A resolution in dots an inch is a program's habit (72, 96, 300), not a size.
-    """
-    described = tif.imagej_metadata
-    # ImageJ writes "µm" in its ASCII description as an escape of Java.
-    unit = str((described or {}).get("unit", "")).replace("\\u00B5", "µ")
-    if not described or unit.lower() in ("", "pixel", "pixels", "inch", "in"):
-        return image
-    tags = tif.pages.first.tags
-    steps = dict.fromkeys(image.axes, 1.0)
-    for axis, tag in (("y", "YResolution"), ("x", "XResolution")):
-        # A fraction of pixels in one unit: its inverse is the size of a pixel.
-        over, under = tags[tag].value if tag in tags else (1, 1)
-        steps[axis] = under / over if over and under else 1.0
-    steps["z"] = float(described.get("spacing", 1.0)) or 1.0
-    units = tuple(unit if axis in "zyx" else "pixel" for axis in image.axes)
-    diagonal = [steps[axis] for axis in image.axes]
-    return image.replace(affine=np.diag([*diagonal, 1.0]), units=units)

@@ -1,0 +1,249 @@
+"""The images of OME-TIFF files are read: whole, in their place, and each channel by its name."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dip_fusion.io import description
+from napari_dip_fusion.io.channels import split_channels
+from napari_dip_fusion.io.tiff.dialects import order_axes, read_dialects
+from napari_dip_fusion.io.tiff.ome_fields import choose_letters
+from napari_dip_fusion.io.tiff.ome_place import place_image
+from napari_dip_fusion.io.tiff.ome_set import OmeSet, study_set
+from napari_dip_fusion.io.tiff.ome_xml import ImageElement
+from napari_dip_fusion.io.tiff.opening import open_tiff
+from napari_dip_fusion.io.tiff.pages import OpenTiff, list_series, read_series
+from napari_dip_fusion.sources import Source
+
+__all__ = ["read_ome", "read_ome_set"]
+
+# Planes that a warning names one by one.
+_NAMED_PLANES = 4
+
+
+def read_ome(path: Path, *, demanded: bool) -> list[Source]:
+    """Read the images of a TIFF file, by its OME-XML if it has one that can be used.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    demanded : bool
+        Whether the name of the file promises an OME-XML.
+
+    Returns
+    -------
+    list of Source
+        Images that this program wrote, as they were; of others, one for every channel.
+        What is missing is warned of: channels without any plane are left out, other
+        planes are 0.
+
+    Raises
+    ------
+    ImageFileError
+        If the file is damaged, or holds what is not read.
+    """
+    with open_tiff(path) as tif:
+        found = study_set(path, str(tif.pages.first.description))
+        if found is None and demanded:
+            _warn(path, "holds no OME-XML, in spite of its name; it is read as plain TIFF")
+        if found is None:
+            return read_dialects(OpenTiff(path, tif, path))
+        if not found.options and found.file == path:
+            return _read_or_leave(OpenTiff(path, tif, path), found)
+    return read_ome_set(path, found)
+
+
+def read_ome_set(path: Path, found: OmeSet) -> list[Source]:
+    """Read the images of a set of files.
+
+    Parameters
+    ----------
+    path : Path
+        The file that was named.
+    found : OmeSet
+        What was found out about the set.
+
+    Returns
+    -------
+    list of Source
+        As of :func:`read_ome`.
+
+    Raises
+    ------
+    ImageFileError
+        If a file is damaged, or holds what is not read.
+    """
+    with open_tiff(found.file, quiet=found.file == path, **found.options) as tif:
+        return _read_or_leave(OpenTiff(path, tif, found.file, found.options), found)
+
+
+def _read_or_leave(opened: OpenTiff, found: OmeSet) -> list[Source]:
+    """Return the images that an OME-XML describes, or those of the pages if it fits none."""
+    problem = found.problem
+    if not problem:
+        # A kind of its own is what tifffile makes of pages that the OME-XML does not fit.
+        kinds = {series.kind for series in list_series(opened)}
+        if kinds <= {"ome", "mmstack"}:
+            return _read_images(opened, found)
+        problem = "its OME-XML declares other images than its pages hold"
+        if found.missing:
+            problem = f"{_say_missing(found.missing)}, and its OME-XML fits no page"
+    _warn(opened.path, f"{problem}; its own pages are read without it")
+    if opened.options == {"is_ome": False}:
+        return read_dialects(opened)
+    options: dict[str, Any] = {"is_ome": False}
+    with open_tiff(opened.path, quiet=True, **options) as tif:
+        return read_dialects(OpenTiff(opened.path, tif, opened.path, options))
+
+
+def _read_images(opened: OpenTiff, found: OmeSet) -> list[Source]:
+    """Return the channels of all images, and say what is missing of them."""
+    images, left = [], dict(enumerate(found.elements))
+    for n, series in enumerate(list_series(opened)):
+        named = series.kind == "ome" and len(found.elements) > 1
+        element = left.pop(int(series.name) if named else n, ImageElement())
+        missing = _list_missing(series)
+        parts = read_series(opened, n)
+        images += _restore(parts, element) or _list_channels(parts, element, missing)
+        _tell_missing(opened.path, element, missing, found.missing)
+    for element in left.values():
+        _warn(
+            opened.path,
+            f"the image {element.name!r} is left out: its pages are missing"
+            + (f" with {', '.join(found.missing)}" if found.missing else ", or of other sizes"),
+        )
+    return images
+
+
+class _Missing:
+    """The planes of an image that no page is there for, and the channels without any."""
+
+    def __init__(self, planes: list[dict[str, int]], sizes: dict[str, int]) -> None:
+        self.planes, self.sizes = planes, sizes
+        per_channel = int(np.prod(list(sizes.values()))) // sizes.get("C", 1)
+        count = [plane.get("C", 0) for plane in planes]
+        self.channels = [c for c in range(sizes.get("C", 1)) if count.count(c) == per_channel]
+
+
+def _list_missing(series: Any) -> _Missing:
+    """Return which planes of a series have no page."""
+    blank = [n for n, page in enumerate(series) if page is None]
+    letters = zip(series.get_axes(squeeze=False), series.get_shape(squeeze=False), strict=True)
+    sizes = {letter: size for letter, size in letters if letter not in "YXS"}
+    if not blank or np.prod(list(sizes.values())) != len(series):
+        return _Missing([], sizes)
+    index = np.unravel_index(blank, tuple(sizes.values()))
+    planes = [dict(zip(sizes, map(int, one), strict=True)) for one in zip(*index, strict=True)]
+    return _Missing(planes, sizes)
+
+
+def _tell_missing(path: Path, element: ImageElement, missing: _Missing, files: list[str]) -> None:
+    """Warn of channels that are left out, of planes that are 0, and of the files they were in."""
+    if not missing.planes:
+        return
+    names = [_name_channel(element, c) or f"channel {c}" for c in missing.channels]
+    blank = [plane for plane in missing.planes if plane.get("C", 0) not in missing.channels]
+    words = []
+    if names:
+        words.append(f"{', '.join(names)} {'are' if len(names) > 1 else 'is'} left out")
+    if blank:
+        shown = [_name_plane(plane, missing.sizes) for plane in blank[:_NAMED_PLANES]]
+        more = len(blank) - len(shown)
+        words.append(
+            f"{len(blank)} of its planes are read as 0 ({', '.join(shown)}"
+            + (f" and {more} more)" if more else ")")
+        )
+    cause = _say_missing(files) if files else "planes are missing that it declares"
+    _warn(path, f"{cause}: {' and '.join(words)}; put the whole set into one folder")
+
+
+def _name_plane(plane: dict[str, int], sizes: dict[str, int]) -> str:
+    named = [f"{axis.lower()}={n}" for axis, n in plane.items() if sizes[axis] > 1]
+    return " ".join(named) or "the only one"
+
+
+def _name_channel(element: ImageElement, number: int) -> str | None:
+    known = element.channels[number : number + 1]
+    return (known[0].get("Name") if known else None) or None
+
+
+def _list_channels(parts: list[Source], element: ImageElement, missing: _Missing) -> list[Source]:
+    """Return the channels of an image, without those that are missing."""
+    count = missing.sizes.get("C", 1)
+    images = []
+    for number, part in enumerate(parts):
+        placed = order_axes(place_image(part, element))
+        if element.name and not number:
+            placed = placed.replace(name=element.name)
+        # A channel may have several samples, which are channels themselves.
+        each = placed.shape[placed.axes.index("c")] // count if "c" in placed.axes else 1
+        names = [_number(_name_channel(element, n // each), n, each) for n in range(count * each)]
+        shown = [_read_display(element, n // each) or part.display for n in range(count * each)]
+        # What is one image, or lies beside its colors, is named after the image.
+        found = split_channels(placed, [] if number else names, [] if placed.rgb else shown)
+        if "c" not in placed.axes and not placed.rgb:
+            found = [placed.replace(display=shown[0])]
+        images += [one for n, one in enumerate(found) if n // each not in missing.channels]
+    return images
+
+
+def _number(name: str | None, index: int, each: int) -> str | None:
+    return f"{name} {index % each}" if name and each > 1 else name
+
+
+def _read_display(element: ImageElement, number: int) -> dict[str, Any]:
+    """Return the color in which a channel is shown, unless it is white."""
+    known = element.channels[number : number + 1]
+    try:
+        color = int(known[0]["Color"]) & 0xFFFFFFFF if known else 0
+    except (KeyError, ValueError):
+        return {}
+    rgb = color >> 8
+    return {"colormap": f"#{rgb:06x}"} if rgb not in (0, 0xFFFFFF) else {}
+
+
+def _restore(parts: list[Source], element: ImageElement) -> list[Source]:
+    """Return an image as this program wrote it; nothing for one of another program."""
+    # Other programs may have added comments of their own.
+    for text in element.comments:
+        found = description.parse(text)
+        whole = None if found is None or len(parts) > 1 else _restore_axes(parts[0], found)
+        if whole is not None:
+            # The description holds the position, too.
+            placed = place_image(whole, element, positions=False)
+            return [description.restore(placed, found, reduce_affine=_keep_spacing)]
+    return []
+
+
+def _restore_axes(image: Source, found: dict[str, Any]) -> Source | None:
+    """Return an image with its axes of size one, which tifffile drops.
+
+    None is returned if the description is of another image.
+    """
+    shape, axes = found.get("shape"), found.get("axes")
+    if not isinstance(shape, list) or not isinstance(axes, list) or len(axes) != len(shape):
+        return None
+    same = [size for size in shape if size != 1] == [size for size in image.shape if size != 1]
+    if not same or not 2 <= len(shape) <= 5:
+        return None
+    colors = image.data.shape[image.ndim :]
+    letters = tuple(choose_letters(tuple(str(axis) for axis in axes)).lower())
+    data = image.data.reshape(*shape, *colors)
+    return Source(data, letters, rgb=image.rgb, name=image.name, path=image.path)
+
+
+def _keep_spacing(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what is left of an affine in the fields of OME that are read."""
+    return np.diag([*np.linalg.norm(affine[:-1, :-1], axis=0), 1.0])
+
+
+def _say_missing(files: list[str]) -> str:
+    return f"{', '.join(files)} {'are' if len(files) > 1 else 'is'} missing"
+
+
+def _warn(path: Path, text: str) -> None:
+    warnings.warn(f"{path.name}: {text}", stacklevel=3)

@@ -1,0 +1,246 @@
+"""The files over which an OME-TIFF image is spread, whichever of them is named.
+
+Elements ``TiffData`` name the file of each plane. The OME-XML may stand in one file of a set
+only, or in a companion file of its own, which the others name in an element ``BinaryOnly``.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+
+import tifffile
+
+from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.io.limits import require_memory
+from napari_dip_fusion.io.silence import silence_logger
+from napari_dip_fusion.io.tiff.ome_xml import (
+    ImageElement,
+    find_children,
+    is_ome_xml,
+    parse_images,
+    parse_xml,
+)
+from napari_dip_fusion.io.tiff.opening import require_own_folder
+
+__all__ = ["OmeSet", "read_companion", "study_set"]
+
+_TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# Files of a folder that are looked at for one that was renamed.
+_MOST_FILES = 1000
+
+
+@dataclass(frozen=True)
+class OmeSet:
+    """What an OME-XML says, and how tifffile is to open the files that it is about.
+
+    Parameters
+    ----------
+    file : Path
+        The file to open.
+    options : dict
+        Options of :class:`tifffile.TiffFile`.
+    elements : list of ImageElement
+        What the OME-XML says of its images; none where it cannot be used.
+    missing : list of str
+        Names of files that are not there.
+    problem : str
+        Why the OME-XML cannot be used; empty where it can.
+    """
+
+    file: Path
+    options: dict[str, Any] = field(default_factory=dict)
+    elements: list[ImageElement] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    problem: str = ""
+
+
+def study_set(path: Path, text: str) -> OmeSet | None:
+    """Find the OME-XML that a file's description leads to, and the files that it names.
+
+    Parameters
+    ----------
+    path : Path
+        The file that was named.
+    text : str
+        The description in its first page.
+
+    Returns
+    -------
+    OmeSet or None
+        None for a file without OME-XML.
+
+    Raises
+    ------
+    ImageFileError
+        If the OME-XML is made to harm, or names files of other folders.
+    """
+    if not is_ome_xml(text):
+        return None
+    without: dict[str, Any] = {"is_ome": False}
+    try:
+        root = parse_xml(path, text)
+    except ElementTree.ParseError as error:
+        return OmeSet(path, without, problem=f"its OME-XML is damaged ({error})")
+    binary = next(find_children(root, "BinaryOnly"), None)
+    if binary is None:
+        return _plan(path, root, text)
+    name = binary.get("MetadataFile", "")
+    other = require_own_folder(path, name) if name else path
+    if not name or not other.exists():
+        problem = f"its OME-XML lies in the file {name or 'of no name'}, which is missing"
+        return OmeSet(path, without, problem=problem)
+    return _follow(path, other)
+
+
+def read_companion(path: Path) -> OmeSet:
+    """Find the files that an OME-XML in a file of its own is about.
+
+    Parameters
+    ----------
+    path : Path
+        A file that ends in ``.companion.ome``.
+
+    Returns
+    -------
+    OmeSet
+        Its `file` is the first one that is there.
+
+    Raises
+    ------
+    ImageFileError
+        If it is no OME-XML, or none of the files is there.
+    """
+    root = _parse_file(path)
+    names = [uuid.get("FileName", "") for uuid in _list_uuids(root)]
+    there = [require_own_folder(path, name) for name in names if name]
+    first = next((file for file in there if file.exists()), None)
+    if first is None:
+        raise ImageFileError(
+            f"{path} describes pixels in {', '.join(sorted(set(names))) or 'no file'}; put the "
+            "files beside it"
+        )
+    return _plan(first, root, "")
+
+
+def _follow(path: Path, other: Path) -> OmeSet:
+    """Return what the OME-XML in another file says of the set that a file belongs to."""
+    with other.open("rb") as handle:
+        mark = handle.read(4)
+    if mark not in _TIFF_MARKS:
+        return _plan(path, _parse_file(other), "")
+    with silence_logger("tifffile"), tifffile.TiffFile(other) as tif:
+        text = str(tif.pages.first.description)
+    try:
+        root = parse_xml(other, text)
+    except ElementTree.ParseError as error:
+        problem = f"the OME-XML in {other.name} is damaged ({error})"
+        return OmeSet(path, {"is_ome": False}, problem=problem)
+    # The identifier at the root is that of the other file.
+    return _plan(other, root, text)
+
+
+def _parse_file(path: Path) -> Element:
+    """Return the root of an OME-XML in a file of its own."""
+    require_memory(path, 20 * path.stat().st_size)
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "cp1252")
+    if not is_ome_xml(text):
+        raise ImageFileError(f"{path} holds no OME-XML; name a file of the set that has one")
+    try:
+        return parse_xml(path, text)
+    except ElementTree.ParseError as error:
+        raise ImageFileError(f"{path} has damaged OME-XML ({error}); copy it again") from error
+
+
+def _plan(path: Path, root: Element, text: str) -> OmeSet:
+    """Return how the files of an OME-XML are opened, and which of them are missing."""
+    elements = parse_images(path, root)
+    if not text:
+        # A companion file's identifier is that of none of the others.
+        root.attrib.pop("UUID", None)
+    missing, changed = _find_files(path, root)
+    changed = changed or not text.strip().endswith("OME>") or not _is_sound(text)
+    if len(elements) > 1:
+        # tifffile leaves out images without pages; their numbers say which are left.
+        changed = True
+        for number, image in enumerate(find_children(root, "Image")):
+            image.set("Name", str(number))
+    xml = ElementTree.tostring(root, encoding="unicode") if changed else ""
+    return OmeSet(path, {"omexml": xml} if changed else {}, elements, missing)
+
+
+def _is_sound(text: str) -> bool:
+    """Tell whether tifffile reads a text as it stands."""
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError:
+        return False
+    return all(value not in ("", "null") for e in root.iter() for value in e.attrib.values())
+
+
+def _find_files(path: Path, root: Element) -> tuple[list[str], bool]:
+    """Make an OME-XML name files that are there, and return those that are missing.
+
+    Returns
+    -------
+    missing : list of str
+        Names of files; what they hold is taken out of the OME-XML.
+    changed : bool
+        Whether the OME-XML is another one now.
+    """
+    own, names = root.get("UUID"), {uuid.get("FileName", "") for uuid in _list_uuids(root)}
+    missing: list[str] = []
+    renamed: dict[str, str] | None = None
+    changed = False
+    for pixels in find_children(root, "Image", "Pixels"):
+        for block in list(find_children(pixels, "TiffData")):
+            uuid = next(find_children(block, "UUID"), None)
+            if uuid is None:
+                continue
+            name, key = uuid.get("FileName", ""), (uuid.text or "").strip()
+            if (own and key == own) or (name and require_own_folder(path, name).exists()):
+                # tifffile wants a name, also for the file itself.
+                changed |= not name
+                uuid.set("FileName", name or path.name)
+                continue
+            changed = True
+            if len(names) == 1:
+                # The one file of an image was renamed.
+                block.remove(uuid)
+                continue
+            renamed = _find_renamed(path) if renamed is None else renamed
+            if key in renamed:
+                uuid.set("FileName", renamed[key])
+                continue
+            pixels.remove(block)
+            missing.append(name or key)
+    return list(dict.fromkeys(missing)), changed
+
+
+def _find_renamed(path: Path) -> dict[str, str]:
+    """Return the names of the OME-TIFF files in a folder by the identifiers that they hold."""
+    found = {}
+    files = sorted(p for p in path.parent.iterdir() if p.name.lower().endswith((".tif", ".tiff")))
+    for file in files[:_MOST_FILES]:
+        try:
+            require_own_folder(path, file.name)
+            with silence_logger("tifffile"), tifffile.TiffFile(file) as tif:
+                text = str(tif.pages.first.description)
+            key = parse_xml(file, text).get("UUID") if is_ome_xml(text) else None
+        # Whatever else lies in the folder is no part of the set.
+        except Exception:
+            continue
+        if key:
+            found[key] = file.name
+    return found
+
+
+def _list_uuids(root: Element) -> Iterator[Element]:
+    """Yield what names the file of each block of planes."""
+    return find_children(root, "Image", "Pixels", "TiffData", "UUID")
