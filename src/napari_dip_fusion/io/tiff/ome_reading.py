@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dip_fusion.errors import ImageFileError, summarize_error
 from napari_dip_fusion.io import description
 from napari_dip_fusion.io.channels import split_channels
 from napari_dip_fusion.io.tiff.dialects import order_axes, read_dialects
@@ -22,6 +23,14 @@ __all__ = ["read_ome", "read_ome_set"]
 
 # Planes that a warning names one by one.
 _NAMED_PLANES = 4
+# The names of types in OME-XML that are others in NumPy.
+_TYPES = {
+    "bit": "bool",
+    "float": "float32",
+    "double": "float64",
+    "complex": "complex64",
+    "double-complex": "complex128",
+}
 
 
 def read_ome(path: Path, *, demanded: bool) -> list[Source]:
@@ -83,21 +92,32 @@ def read_ome_set(path: Path, found: OmeSet) -> list[Source]:
 
 def _read_or_leave(opened: OpenTiff, found: OmeSet) -> list[Source]:
     """Return the images that an OME-XML describes, or those of the pages if it fits none."""
-    problem = found.problem
+    problem = found.problem or _find_problem(opened, found.missing)
     if not problem:
-        # A kind of its own is what tifffile makes of pages that the OME-XML does not fit.
-        kinds = {series.kind for series in list_series(opened)}
-        if kinds <= {"ome", "mmstack"}:
-            return _read_images(opened, found)
-        problem = "its OME-XML declares other images than its pages hold"
-        if found.missing:
-            problem = f"{_say_missing(found.missing)}, and its OME-XML fits no page"
+        return _read_images(opened, found)
     _warn(opened.path, f"{problem}; its own pages are read without it")
     if opened.options == {"is_ome": False}:
         return read_dialects(opened)
     options: dict[str, Any] = {"is_ome": False}
     with open_tiff(opened.path, quiet=True, **options) as tif:
         return read_dialects(OpenTiff(opened.path, tif, opened.path, options))
+
+
+def _find_problem(opened: OpenTiff, missing: list[str]) -> str:
+    """Return why an OME-XML cannot be followed; empty where it can."""
+    try:
+        kinds = {series.kind for series in list_series(opened)}
+    except (ImageFileError, OSError, MemoryError, Warning):
+        raise
+    # Whatever is wrong in it surfaces in tifffile as an error of any type.
+    except Exception as error:
+        return f"its OME-XML cannot be followed ({summarize_error(error)})"
+    # A kind of its own is what tifffile makes of pages that the OME-XML does not fit.
+    if kinds <= {"ome", "mmstack"}:
+        return ""
+    if missing:
+        return f"{_say_missing(missing)}, and its OME-XML fits no page"
+    return "its OME-XML declares other images than its pages hold"
 
 
 def _read_images(opened: OpenTiff, found: OmeSet) -> list[Source]:
@@ -107,6 +127,13 @@ def _read_images(opened: OpenTiff, found: OmeSet) -> list[Source]:
         named = series.kind == "ome" and len(found.elements) > 1
         element = left.pop(int(series.name) if named else n, ImageElement())
         missing = _list_missing(series)
+        declared = element.pixels.get("Type", "")
+        if _TYPES.get(declared, declared or series.dtype.name) != series.dtype.name:
+            _warn(
+                opened.path,
+                f"its OME-XML declares {declared}, its pages hold {series.dtype}; the pages are "
+                "followed",
+            )
         parts = read_series(opened, n)
         images += _restore(parts, element) or _list_channels(parts, element, missing)
         _tell_missing(opened.path, element, missing, found.missing)
