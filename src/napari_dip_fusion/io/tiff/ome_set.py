@@ -81,12 +81,12 @@ def study_set(path: Path, text: str) -> OmeSet | None:
         return None
     without: dict[str, Any] = {"is_ome": False}
     try:
-        root = parse_xml(path, text)
+        root, mended = parse_xml(path, text)
     except ElementTree.ParseError as error:
         return OmeSet(path, without, problem=f"its OME-XML is damaged ({error})")
     binary = next(find_children(root, "BinaryOnly"), None)
     if binary is None:
-        return _plan(path, root, text)
+        return _plan(path, root, changed=mended)
     name = binary.get("MetadataFile", "")
     other = require_own_folder(path, name) if name else path
     if not name or not other.exists():
@@ -122,7 +122,7 @@ def read_companion(path: Path) -> OmeSet:
             f"{path} describes pixels in {', '.join(sorted(set(names))) or 'no file'}; put the "
             "files beside it"
         )
-    return _plan(first, root, "")
+    return _plan(first, root)
 
 
 def _follow(path: Path, other: Path) -> OmeSet:
@@ -130,16 +130,16 @@ def _follow(path: Path, other: Path) -> OmeSet:
     with other.open("rb") as handle:
         mark = handle.read(4)
     if mark not in _TIFF_MARKS:
-        return _plan(path, _parse_file(other), "")
+        return _plan(path, _parse_file(other))
     with silence_logger("tifffile"), tifffile.TiffFile(other) as tif:
         text = str(tif.pages.first.description)
     try:
-        root = parse_xml(other, text)
+        root, mended = parse_xml(other, text)
     except ElementTree.ParseError as error:
         problem = f"the OME-XML in {other.name} is damaged ({error})"
         return OmeSet(path, {"is_ome": False}, problem=problem)
     # The identifier at the root is that of the other file.
-    return _plan(other, root, text)
+    return _plan(other, root, changed=mended)
 
 
 def _parse_file(path: Path) -> Element:
@@ -153,19 +153,22 @@ def _parse_file(path: Path) -> Element:
     if not is_ome_xml(text):
         raise ImageFileError(f"{path} holds no OME-XML; name a file of the set that has one")
     try:
-        return parse_xml(path, text)
+        root, _ = parse_xml(path, text)
     except ElementTree.ParseError as error:
         raise ImageFileError(f"{path} has damaged OME-XML ({error}); copy it again") from error
+    # The identifier at the root is that of no file with pixels.
+    root.attrib.pop("UUID", None)
+    return root
 
 
-def _plan(path: Path, root: Element, text: str) -> OmeSet:
-    """Return how the files of an OME-XML are opened, and which of them are missing."""
+def _plan(path: Path, root: Element, *, changed: bool = True) -> OmeSet:
+    """Return how the files of an OME-XML are opened, and which of them are missing.
+
+    The OME-XML is changed where it is not the one in the file, or not one that tifffile reads.
+    """
     elements = parse_images(path, root)
-    if not text:
-        # A companion file's identifier is that of none of the others.
-        root.attrib.pop("UUID", None)
-    missing, changed = _find_files(path, root)
-    changed = changed or not text.strip().endswith("OME>") or not _is_sound(text)
+    missing, other = _find_files(path, root)
+    changed = changed or other
     if len(elements) > 1:
         # tifffile leaves out images without pages; their numbers say which are left.
         changed = True
@@ -173,15 +176,6 @@ def _plan(path: Path, root: Element, text: str) -> OmeSet:
             image.set("Name", str(number))
     xml = ElementTree.tostring(root, encoding="unicode") if changed else ""
     return OmeSet(path, {"omexml": xml} if changed else {}, elements, missing)
-
-
-def _is_sound(text: str) -> bool:
-    """Tell whether tifffile reads a text as it stands."""
-    try:
-        root = ElementTree.fromstring(text)
-    except ElementTree.ParseError:
-        return False
-    return all(value not in ("", "null") for e in root.iter() for value in e.attrib.values())
 
 
 def _find_files(path: Path, root: Element) -> tuple[list[str], bool]:
@@ -232,7 +226,7 @@ def _find_renamed(path: Path) -> dict[str, str]:
             require_own_folder(path, file.name)
             with silence_logger("tifffile"), tifffile.TiffFile(file) as tif:
                 text = str(tif.pages.first.description)
-            key = parse_xml(file, text).get("UUID") if is_ome_xml(text) else None
+            key = parse_xml(file, text)[0].get("UUID") if is_ome_xml(text) else None
         # Whatever else lies in the folder is no part of the set.
         except Exception:
             continue

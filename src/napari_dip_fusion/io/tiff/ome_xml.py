@@ -61,7 +61,7 @@ def is_ome_xml(text: str) -> bool:
     return _START.search(text[:4096]) is not None
 
 
-def parse_xml(path: Path, text: str) -> Element:
+def parse_xml(path: Path, text: str) -> tuple[Element, bool]:
     """Return the root of an OME-XML, whose attributes that say nothing are left out.
 
     A byte order mark, characters that XML does not allow, and text around the element are
@@ -76,8 +76,10 @@ def parse_xml(path: Path, text: str) -> Element:
 
     Returns
     -------
-    Element
+    root : Element
         The element ``OME``.
+    mended : bool
+        Whether the text is read by this function only.
 
     Raises
     ------
@@ -92,15 +94,18 @@ def parse_xml(path: Path, text: str) -> Element:
     # The declaration of an encoding says nothing of a text that was decoded.
     start, end = _START.search(text), text.rfind("OME>")
     whole = text[start.start() : end + len("OME>")] if start and end > start.start() else text
+    # tifffile takes a declaration before it, and spaces after it.
+    mended = not text.strip().endswith("OME>") or not text.startswith(("<OME", "<?xml"))
     try:
         root = ElementTree.fromstring(whole)
     except ElementTree.ParseError:
-        mended = _BARE_AMPERSAND.sub("&amp;", _ILLEGAL.sub("", whole))
-        root = ElementTree.fromstring(mended)
+        root = ElementTree.fromstring(_BARE_AMPERSAND.sub("&amp;", _ILLEGAL.sub("", whole)))
+        mended = True
     for element in root.iter():
         for key in [key for key, value in element.attrib.items() if value in _NOTHING]:
             del element.attrib[key]
-    return root
+            mended = True
+    return root, mended
 
 
 def parse_images(path: Path, root: Element) -> list[ImageElement]:
@@ -111,7 +116,7 @@ def parse_images(path: Path, root: Element) -> list[ImageElement]:
     path : Path
         The file, for messages.
     root : Element
-        From :func:`parse_xml`.
+        The element ``OME``, from :func:`parse_xml`.
 
     Returns
     -------

@@ -13,7 +13,7 @@ from napari_dip_fusion.io.formats import strip_ending
 from napari_dip_fusion.io.limits import require_memory
 from napari_dip_fusion.io.tiff.colors import Samples, describe_samples, require_known_samples
 from napari_dip_fusion.io.tiff.opening import listen, open_tiff
-from napari_dip_fusion.io.tiff.pieces import check_pieces
+from napari_dip_fusion.io.tiff.pieces import check_pieces, is_one_run
 from napari_dip_fusion.sources import Source
 
 __all__ = ["OpenTiff", "list_series", "read_series"]
@@ -103,15 +103,17 @@ def _read_pixels(opened: OpenTiff, number: int, level: int) -> Any:
     series: Any = opened.tif.series[number].levels[level]
     nbytes = series.size * series.dtype.itemsize
     if nbytes > _PIECE_BYTES and series.transform is None:
-        if series.is_truncated and series.dataoffset is not None:
+        if is_one_run(series):
             return _cut_run(opened, series)
         # The pages, one after the other, have to make up the array.
         if len(series) > 1 and series.size == len(series) * int(np.prod(series.keyframe.shape)):
             return _stack_pages(opened, series, number, level)
     require_memory(opened.path, nbytes)
     with listen(opened.path):
-        # tifffile looks for pages that lie one behind the other in the file that is open.
-        if all(page is not None and page.parent is opened.tif for page in series):
+        # tifffile takes pages of other files, too, for parts of the file that is open.
+        if is_one_run(series) or all(
+            page is not None and page.parent is opened.tif for page in series
+        ):
             return series.asarray().reshape(series.shape)
         shape = series.keyframe.shape
         pages = [_read_page(page, shape, series.dtype) for page in series]

@@ -20,7 +20,7 @@ from napari_dip_fusion.io.limits import (
     require_packed_bytes,
 )
 
-__all__ = ["check_pieces"]
+__all__ = ["check_pieces", "is_one_run"]
 
 # The most that a compression packs into one byte, where a bound is known.
 _RATIO = {
@@ -57,11 +57,14 @@ def check_pieces(path: Path, series: Any, *, quiet: bool = False) -> None:
         cannot hold the image.
     """
     page = series.keyframe
-    pages = [one for one in series if one is not None]
+    # Pages that lie one behind the other need not be looked at.
+    run = is_one_run(series)
+    pages = [page] if run else [one for one in series if one is not None]
     # Pieces are the strips or tiles; one without bytes is not stored, as GDAL does it.
     pieces = int(np.prod(page.chunked))
-    blank = 0 if page.is_contiguous else sum(tuple(p.databytecounts).count(0) for p in pages)
-    _check_packed(path, series, pages, stored=1 - blank / (pieces * len(pages)))
+    blank = 0 if run or page.is_contiguous else sum(tuple(p.databytecounts).count(0) for p in pages)
+    stored = 1 - blank / (pieces * len(pages))
+    _check_packed(path, series, pages, share=stored * (1 if run else len(pages) / len(series)))
     if len(page.dataoffsets) < pieces:
         raise ImageFileError(
             f"{path} declares {pieces} pieces of image but places {len(page.dataoffsets)}; "
@@ -77,6 +80,25 @@ def check_pieces(path: Path, series: Any, *, quiet: bool = False) -> None:
             f"they are read as {page.nodata}",
             stacklevel=2,
         )
+
+
+def is_one_run(series: Any) -> bool:
+    """Tell whether all pixels of a series lie in one run of bytes of the open file.
+
+    ImageJ writes a stack so, behind a single directory.
+
+    Parameters
+    ----------
+    series : tifffile.TiffPageSeries
+        One resolution of an image.
+
+    Returns
+    -------
+    bool
+        False for pages of several files, or of another one.
+    """
+    own = series.keyframe.parent is series.parent and not series.is_multifile
+    return bool(own and series.dataoffset is not None)
 
 
 def _check_page(path: Path, page: Any, series: Any) -> None:
@@ -95,9 +117,8 @@ def _check_page(path: Path, page: Any, series: Any) -> None:
 
 def _list_ranges(page: Any, series: Any) -> Iterable[tuple[int, int]]:
     """Return where the bytes of a page begin, and how many they are."""
-    # ImageJ writes a stack as one run behind a single directory.
-    if series.is_truncated:
-        return [(page.dataoffsets[0], series.nbytes)]
+    if is_one_run(series):
+        return [(series.dataoffset, series.nbytes)]
     # Some writers give wrong counts where they are not needed.
     if page.is_contiguous:
         return [(page.dataoffsets[0], page.nbytes)]
@@ -122,7 +143,7 @@ def _explain_range(path: Path, start: int, count: int, size: int, header: int) -
     )
 
 
-def _check_packed(path: Path, series: Any, pages: Sequence[Any], *, stored: float) -> None:
+def _check_packed(path: Path, series: Any, pages: Sequence[Any], *, share: float) -> None:
     """Refuse an image that the files of its pages are too small for."""
     page = series.keyframe
     total = count_declared_bytes(path, series.shape, series.dtype.itemsize)
@@ -130,7 +151,6 @@ def _check_packed(path: Path, series: Any, pages: Sequence[Any], *, stored: floa
     if ratio is None:
         return
     files = {one.parent.filehandle.path: one.parent.filehandle.size for one in pages}
-    # Pages that are missing take no bytes; samples of 1 to 7 bits are unpacked to whole ones.
-    share = stored * len(pages) / len(series) * np.mean(page.bitspersample)
-    nbytes = int(total * share / (8 * series.dtype.itemsize))
+    # What is missing takes no bytes; samples of 1 to 7 bits are unpacked to whole ones.
+    nbytes = int(total * share * np.mean(page.bitspersample) / (8 * series.dtype.itemsize))
     require_packed_bytes(path, nbytes, packed=sum(files.values()), ratio=ratio)
