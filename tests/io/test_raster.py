@@ -1,3 +1,7 @@
+import struct
+import zlib
+
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
@@ -63,6 +67,109 @@ def test_palette_with_transparency_and_gray_with_alpha_become_rgba(tmp_path):
     gray = read_image(tmp_path / "la.png").data
     assert gray.shape == (6, 8, 4)
     assert (gray == 77).all()
+
+
+def make_png(path, size, depth, color_type, row, *chunks):
+    """Write a PNG of one row by hand: encoders choose its type themselves."""
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", size, 1, depth, color_type, 0, 0, 0)), *chunks]
+    parts += [(b"IDAT", zlib.compress(b"\0" + bytes(row))), (b"IEND", b"")]
+    content = b"\x89PNG\r\n\x1a\n"
+    for name, data in parts:
+        checksum = struct.pack(">I", zlib.crc32(name + data))
+        content += struct.pack(">I", len(data)) + name + data + checksum
+    path.write_bytes(content)
+    return path
+
+
+COLORS = (b"PLTE", bytes(range(12)))
+
+
+@pytest.mark.parametrize(
+    ("size", "depth", "kind", "row", "chunks", "expected"),
+    [
+        # Gray of few bits is spread over all values.
+        (4, 1, 0, [0b10110000], [], [255, 0, 255, 255]),
+        (4, 2, 0, [0b00011011], [], [0, 85, 170, 255]),
+        (4, 4, 0, [0x0F, 0x38], [], [0, 255, 51, 136]),
+        (2, 16, 0, [1, 0, 2, 5], [], [256, 517]),
+        # One transparent gray is no reason for colors; one transparent color is one for alpha.
+        (3, 8, 0, [0, 1, 2], [(b"tRNS", b"\0\1")], [0, 1, 2]),
+        (2, 16, 0, [1, 0, 2, 5], [(b"tRNS", b"\1\0")], [256, 517]),
+        (2, 8, 2, [1, 2, 3, 4, 5, 6], [], [[1, 2, 3], [4, 5, 6]]),
+        (
+            2,
+            8,
+            2,
+            [1, 2, 3, 4, 5, 6],
+            [(b"tRNS", b"\0\1\0\2\0\3")],
+            [[1, 2, 3, 0], [4, 5, 6, 255]],
+        ),
+        (1, 16, 2, [0, 1, 0, 2, 0, 3], [(b"tRNS", b"\0\1\0\2\0\3")], [[1, 2, 3, 0]]),
+        (2, 8, 4, [7, 200, 9, 5], [], [[7, 7, 7, 200], [9, 9, 9, 5]]),
+        (1, 16, 4, [1, 0, 2, 5], [], [[256, 256, 256, 517]]),
+        (2, 2, 3, [0b01110000], [COLORS], [[3, 4, 5], [9, 10, 11]]),
+        (2, 2, 3, [0b00010000], [COLORS, (b"tRNS", b"\0")], [[0, 1, 2, 0], [3, 4, 5, 255]]),
+        # What a display would make of the values is not applied.
+        (2, 8, 0, [10, 200], [(b"gAMA", struct.pack(">I", 100_000))], [10, 200]),
+    ],
+)
+def test_png_of_every_kind(tmp_path, size, depth, kind, row, chunks, expected):
+    image = read_image(make_png(tmp_path / "a.PNG", size, depth, kind, row, *chunks))
+    np.testing.assert_array_equal(image.to_numpy()[0], expected)
+    assert image.dtype == (np.uint16 if depth == 16 else np.uint8)
+    assert image.rgb == (np.ndim(expected) == 2)
+    assert image.name == "a"
+
+
+@pytest.mark.parametrize(
+    ("encode", "said"),
+    [
+        (lambda x: imagecodecs.jpeg_encode(x * 16, bitspersample=12), "JPEG .* of 12 bits"),
+        (lambda x: imagecodecs.jpegls_encode(x.astype(np.uint8)), "JPEG-LS of 8 bits"),
+    ],
+)
+def test_a_jpeg_of_another_kind_is_not_called_damaged(tmp_path, encode, said):
+    (tmp_path / "a.jpg").write_bytes(encode(np.arange(256, dtype=np.uint16).reshape(16, 16)))
+    with pytest.raises(ImageFileError, match=f"{said}, which is not read; convert") as caught:
+        read_image(tmp_path / "a.jpg")
+    assert "damaged" not in str(caught.value)
+
+
+def test_a_bmp_of_another_kind_is_not_called_damaged(tmp_path):
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.bmp")
+    content = bytearray((tmp_path / "a.bmp").read_bytes())
+    content[30] = 5  # PNG within BMP
+    (tmp_path / "a.bmp").write_bytes(content)
+    with pytest.raises(ImageFileError, match=r"is of a kind that is not read .*convert") as caught:
+        read_image(tmp_path / "a.bmp")
+    assert "damaged" not in str(caught.value)
+
+
+def test_inks_of_a_jpeg_become_rgb(tmp_path):
+    inks = np.full((16, 16, 4), (0, 255, 255, 0), np.uint8)
+    Image.fromarray(inks, "CMYK").save(tmp_path / "a.jpg", quality=100)
+    found = read_image(tmp_path / "a.jpg").to_numpy()
+    assert np.abs(found.astype(int) - (255, 0, 0)).max() < 6
+
+
+def test_of_several_pictures_the_first_is_read_and_the_others_are_said(tmp_path):
+    first, *others = (Image.fromarray(np.full((5, 6), n, np.uint8)) for n in range(3))
+    first.save(tmp_path / "a.png", save_all=True, append_images=others)
+    with pytest.warns(UserWarning, match="a.png holds 3 pictures, of which the first is read"):
+        assert (read_image(tmp_path / "a.png").to_numpy() == 0).all()
+
+
+def test_what_pillow_says_of_the_data_is_passed_on(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((10, 20), np.uint8)).save(tmp_path / "a.jpg", exif=exif)
+    content = (tmp_path / "a.jpg").read_bytes()
+    # The orientation is said to stand in a field that is longer than the data.
+    broken = content.replace(bytes.fromhex("0112000300000001"), bytes.fromhex("0112000300000f01"))
+    assert broken != content
+    (tmp_path / "a.jpg").write_bytes(broken)
+    with pytest.warns(UserWarning, match=r"a.jpg: .*tag 274 \(said by Pillow"):
+        read_image(tmp_path / "a.jpg")
 
 
 def test_one_bit_becomes_black_and_white(tmp_path):

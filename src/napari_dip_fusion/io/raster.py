@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io.failures import report_damage
+from napari_dip_fusion.io.formats import strip_ending
 from napari_dip_fusion.io.limits import (
     count_declared_bytes,
     require_memory,
     require_packed_bytes,
 )
 from napari_dip_fusion.io.losses import warn_of_lost_place
+from napari_dip_fusion.io.silence import relay_messages
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.parts import drop_single_axes
 
@@ -35,10 +37,27 @@ _PNG_HEADER = 33
 # Samples a pixel by color type: gray, RGB, palette, gray with alpha, RGBA.
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 _GRAY, _PALETTE = 0, 3
+_JPEG = b"\xff\xd8\xff"
+# ITU T.81, table B.1: markers of a frame, and those among them that are none; JPEG-LS has
+# one of its own (ITU T.87). Its first byte after the length is the bits of a sample.
+_JPEG_FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+_JPEG_READ = {0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA}
+_HARMLESS = (
+    # The size of a picture is compared with the memory here.
+    "decompression bomb",
+    # Palettes with transparency are turned into RGBA.
+    "Palette images with Transparency",
+)
 
 
 def read(path: Path) -> list[Source]:
     """Read a picture; palettes become colors, gray with alpha becomes RGBA.
+
+    Values are those of the file: gray of 1, 2 and 4 bits is spread over 0 to 255 as Pillow
+    does it, 16 bits are kept. A color that PNG calls transparent (tRNS) makes colors RGBA,
+    and leaves gray values as they are. Inks (CMYK) become RGB by Pillow's plain formula,
+    without a color profile. Curves and sizes that a picture may have for its display (gAMA,
+    iCCP, pHYs, dots an inch) are not used. Of several pictures the first is read.
 
     Parameters
     ----------
@@ -53,15 +72,18 @@ def read(path: Path) -> list[Source]:
     Raises
     ------
     ImageFileError
-        If the file is damaged or declares more than it can hold.
+        If the file is damaged, declares more than it can hold, or is of a kind that is
+        not read.
     """
     content = path.read_bytes()
     if content.startswith(_PNG):
         _check_png(path, content)
+    elif content.startswith(_JPEG):
+        _check_jpeg(path, content)
     # Pillow raises OSError for broken content, too.
-    with report_damage(path, "decoded", unchanged=(MemoryError,)):
+    with report_damage(path, "decoded", unchanged=(MemoryError, Warning)):
         pixels = _decode_deep_png(content) if _is_deep_color(content) else _decode(path, content)
-    return [Source(pixels, rgb=pixels.ndim == 3, name=path.stem, path=path)]
+    return [Source(pixels, rgb=pixels.ndim == 3, name=strip_ending(path), path=path)]
 
 
 def check(image: Source) -> None:
@@ -116,6 +138,22 @@ def _check_png(path: Path, content: bytes) -> None:
     require_memory(path, 2 * nbytes * max(depth // 8, 1) * samples)
 
 
+def _check_jpeg(path: Path, content: bytes) -> None:
+    """Refuse a JPEG of a kind that is not read; those that are broken are left to Pillow."""
+    place = 2
+    while content[place : place + 1] == b"\xff" and place + 5 <= len(content):
+        marker, bits = content[place + 1], content[place + 4]
+        if marker in _JPEG_FRAMES:
+            if marker not in _JPEG_READ or bits != 8:
+                kind = "JPEG-LS" if marker == 0xF7 else f"JPEG (frame {marker - 0xC0})"
+                raise ImageFileError(
+                    f"{path} is {kind} of {bits} bits, which is not read; convert it to PNG or TIFF"
+                )
+            return
+        # Some programs fill up with this byte.
+        place += 1 if marker == 0xFF else 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+
+
 def _is_deep_color(content: bytes) -> bool:
     """Tell whether a file is a PNG that Pillow would cut down to eight bits."""
     return content.startswith(_PNG) and content[24] == 16 and content[25] != _GRAY
@@ -130,19 +168,22 @@ def _decode_deep_png(content: bytes) -> NDArray[Any]:
 def _decode(path: Path, content: bytes) -> NDArray[Any]:
     from PIL import ImageOps
 
-    # Pillow warns of large pictures; here their size is compared with the memory.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # A camera held upright stores a turned picture, and how it is turned (EXIF).
-        pixels = np.array(ImageOps.exif_transpose(_open(path, content)))
+    # A camera held upright stores a turned picture, and how it is turned (EXIF).
+    with relay_messages(path.name, "Pillow", harmless=_HARMLESS):
+        picture, count = _open(path, content)
+        pixels = np.array(ImageOps.exif_transpose(picture))
+    if count > 1:
+        warnings.warn(
+            f"{path.name} holds {count} pictures, of which the first is read", stacklevel=5
+        )
     # Pillow holds 16 bits of some files as 32.
     if pixels.dtype == np.int32:
         pixels = pixels.astype(np.uint16)
     return _expand_alpha(pixels)
 
 
-def _open(path: Path, content: bytes) -> "Image":
-    """Return a picture as gray, RGB or RGBA values."""
+def _open(path: Path, content: bytes) -> tuple["Image", int]:
+    """Return a picture as gray, RGB or RGBA values, and how many there are in the file."""
     from PIL import Image
 
     try:
@@ -151,13 +192,24 @@ def _open(path: Path, content: bytes) -> "Image":
         raise ImageFileError(
             f"{path} has more pixels than are read of a picture ({error}); convert it to TIFF"
         ) from error
+    except OSError as error:
+        if "nsupported" not in str(error):
+            raise
+        raise ImageFileError(
+            f"{path} is of a kind that is not read ({error}); convert it to PNG or TIFF"
+        ) from error
     nbytes = count_declared_bytes(path, picture.size, len(picture.getbands()))
     # The content, the decoded picture and its array are held at once.
     require_memory(path, 3 * nbytes)
-    if picture.mode in ("P", "PA"):
-        # Whether there is an alpha depends on the file's transparency alone.
-        return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-    if picture.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+    return _simplify(picture), getattr(picture, "n_frames", 1)
+
+
+def _simplify(picture: "Image") -> "Image":
+    """Return a picture of any mode as gray, RGB or RGBA values."""
+    # Whether there is an alpha depends on the file's transparency alone.
+    if picture.mode in ("P", "PA", "RGB") and picture.has_transparency_data:
+        return picture.convert("RGBA")
+    if picture.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
         return picture.convert("RGB")
     if picture.mode == "1":
         return picture.convert("L")
