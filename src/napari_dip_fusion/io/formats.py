@@ -82,6 +82,7 @@ FORMATS = (
     Format("OME-Zarr", "zarr.reading", "zarr.writing", (".ome.zarr", ".zarr")),
     Format("fusion bundle", "tiff.bundle", "tiff.bundle", (".fusion.ome.tif",), _TIFF),
     Format("OME-TIFF", "tiff.ome", "tiff.ome", (".ome.tif", ".ome.tiff"), _TIFF),
+    Format("OME companion", "tiff.companion", "", (".companion.ome",)),
     Format("TIFF", "tiff.plain", "tiff.plain", (".tif", ".tiff"), _TIFF),
     Format("PNG", "raster", "raster", (".png",), (b"\x89PNG\r\n\x1a\n",)),
     Format("JPEG", "raster", "", (".jpg", ".jpeg"), (b"\xff\xd8\xff",)),

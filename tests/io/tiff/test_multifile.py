@@ -1,5 +1,7 @@
 """One image in several files is read whole, whichever is named; what is missing is said."""
 
+import json
+import struct
 import warnings
 
 import numpy as np
@@ -8,7 +10,7 @@ import tifffile
 
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import read_image, read_images
-from napari_dip_fusion.io.tiff import companion, pages
+from napari_dip_fusion.io.tiff import pages
 
 SCHEMA = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 # Channels, planes in depth, rows and columns.
@@ -120,14 +122,14 @@ def test_a_set_is_read_whole_whichever_file_is_named(tmp_path, monkeypatch, writ
 
 def test_a_companion_file_is_read_as_its_set(tmp_path):
     write_companion(tmp_path)
-    check_whole(companion.read(tmp_path / "set.companion.ome"))
+    check_whole(read_images(tmp_path / "set.companion.ome"))
     for file in ("ch0.ome.tif", "ch1.ome.tif"):
         (tmp_path / file).unlink()
     with pytest.raises(ImageFileError, match=r"describes pixels in ch0.ome.tif, ch1.ome.tif; put"):
-        companion.read(tmp_path / "set.companion.ome")
+        read_images(tmp_path / "set.companion.ome")
     (tmp_path / "set.companion.ome").write_text("nothing")
     with pytest.raises(ImageFileError, match="holds no OME-XML; name a file of the set"):
-        companion.read(tmp_path / "set.companion.ome")
+        read_images(tmp_path / "set.companion.ome")
 
 
 @pytest.mark.parametrize("write", [write_channels, write_companion])
@@ -258,6 +260,65 @@ def test_a_large_set_is_no_cut_file(tmp_path):
         tif.pages[2].tags["StripOffsets"].overwrite(10**7)
     with pytest.raises(ImageFileError, match=r"ch1.ome.tif .*cut short or damaged"):
         read_images(tmp_path / files[0])
+
+
+def write_ndtiff(path, planes):
+    """Write a file of NDTiff by hand, and return where the pixels of its planes begin."""
+    summary = b"{}"
+    header = struct.pack("<5I", 483729, 2, 2355492, len(summary), 0)[:16] + summary
+    starts, content = [], b""
+    first = 8 + len(header)
+    rows, columns = planes[0].shape
+    for plane in planes:
+        starts.append(first + len(content))
+        content += plane.astype("<u2").tobytes()
+    note = b'{"a": 1}\0\0'
+    content += note
+    entries = [
+        (256, 3, 1, columns),
+        (257, 3, 1, rows),
+        (258, 3, 1, 16),
+        (259, 3, 1, 1),
+        (262, 3, 1, 1),
+        (273, 4, 1, starts[0]),
+        (277, 3, 1, 1),
+        (278, 3, 1, rows),
+        (279, 4, 1, planes[0].size * 2),
+        (51123, 2, len(note), first + len(content) - len(note)),
+    ]
+    table = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    directory = struct.pack("<H", len(entries)) + table + bytes(4)
+    start = b"II*\0" + struct.pack("<I", first + len(content))
+    path.write_bytes(start + header + content + directory)
+    return starts
+
+
+def write_ndtiff_set(folder, skipped=()):
+    """Write an NDTiff set of a file for each channel, with its index."""
+    index = b""
+    for c in range(2):
+        name = f"set_{c}.tif"
+        for z, start in enumerate(write_ndtiff(folder / name, TRUTH[c])):
+            axes = json.dumps({"channel": NAMES[c], "z": z}).encode()
+            parts = [struct.pack("<I", len(axes)), axes, struct.pack("<I", len(name))]
+            place = struct.pack("<IiiiiIii", start, 40, 32, 1, 0, 0, 0, 0)
+            if (c, z) not in skipped:
+                index += b"".join(parts) + name.encode() + place
+    (folder / "NDTiff.index").write_bytes(index)
+
+
+def test_a_set_of_ndtiff_is_read_whole_and_its_gaps_are_said(tmp_path):
+    write_ndtiff_set(tmp_path)
+    for file in ("set_0.tif", "set_1.tif"):
+        images = read_images(tmp_path / file)
+        np.testing.assert_array_equal([image.to_numpy() for image in images], TRUTH)
+    write_ndtiff_set(tmp_path, skipped=[(1, 1)])
+    with pytest.warns(UserWarning, match=r"1 of its planes are read as 0 \(c=1 z=1\)"):
+        images = read_images(tmp_path / "set_0.tif")
+    assert not images[1].to_numpy()[1].any()
+    (tmp_path / "set_1.tif").unlink()
+    with pytest.raises(ImageFileError, match=r"NDTiff.index names set_1.tif, which is missing"):
+        read_images(tmp_path / "set_0.tif")
 
 
 def test_a_stack_of_micro_manager_over_several_files(tmp_path):

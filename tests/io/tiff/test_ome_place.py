@@ -36,7 +36,7 @@ def write(path, pixels, xml, **options):
 def write_planes(path, attributes, planes, *, along="Z"):
     """Write a stack in depth or time whose planes have elements of their own."""
     inner = "<TiffData/>" + "".join(
-        f'<Plane TheZ="{n if along == "Z" else 0}" TheT="{n if along == "T" else 0}" TheC="0" {p}/>'
+        f'<Plane The{along}="{n}" The{"TZ".replace(along, "")}="0" TheC="0" {p}/>'
         for n, p in enumerate(planes)
     )
     count = len(planes)

@@ -62,6 +62,28 @@ def test_bits_are_black_and_white(tmp_path, photometric):
     np.testing.assert_array_equal(found, np.asarray(Image.open(path)) * np.uint8(255))
 
 
+def remove_tag(path, name):
+    """Turn a tag into one that nobody knows."""
+    with tifffile.TiffFile(path) as tif:
+        tag = tif.pages.first.tags[name]
+    content = bytearray(path.read_bytes())
+    content[tag.offset : tag.offset + 2] = (60000).to_bytes(2, "little")
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_without_a_photometric_interpretation_zero_is_black_and_samples_are_channels(
+    tmp_path, count
+):
+    stored = FOUR[..., :count] if count > 1 else FOUR[..., 0]
+    path = write(tmp_path / "a.tif", stored, photometric="minisblack", planarconfig="contig")
+    remove_tag(path, "PhotometricInterpretation")
+    images = read_images(path)
+    for n, image in enumerate(images):
+        np.testing.assert_array_equal(image.to_numpy(), FOUR[..., n])
+    assert len(images) == count
+
+
 @pytest.mark.parametrize("planar", ["contig", "separate"])
 @pytest.mark.parametrize(
     ("photometric", "count", "extras", "color", "others"),
@@ -109,13 +131,7 @@ def test_only_rgb_is_color_and_only_extrasamples_make_alpha(
 
 def test_a_fourth_sample_that_no_tag_calls_alpha_is_a_channel(tmp_path):
     path = write(tmp_path / "a.tif", FOUR, photometric="rgb", extrasamples=[0])
-    with tifffile.TiffFile(path, mode="r+") as tif:
-        tif.pages.first.tags["ExtraSamples"].overwrite(0)
-        # The tag becomes one that nobody knows.
-        offset = tif.pages.first.tags["ExtraSamples"].offset
-    content = bytearray(path.read_bytes())
-    content[offset : offset + 2] = (60000).to_bytes(2, "little")
-    path.write_bytes(content)
+    remove_tag(path, "ExtraSamples")
     color, infrared = read_images(path)
     assert (color.rgb, infrared.rgb) == (True, False)
     assert infrared.name == "a extra"

@@ -32,6 +32,8 @@ _REFUSED = {
 }
 # tifffile's decoder of JPEG turns YCbCr into RGB.
 _JPEG = (6, 7, 34892, 33007)
+# CCITT's compressions of bits.
+_FAX = (2, 3, 4)
 _ALPHA = (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA)
 
 
@@ -180,7 +182,7 @@ def describe_samples(path: Path, page: Any, *, painted: bool = True) -> Samples:
     ImageFileError
         If the palette does not fit the values.
     """
-    photometric, count = int(page.photometric), int(page.samplesperpixel)
+    photometric, count = _find_photometric(page), int(page.samplesperpixel)
     colors = photometric in (_PHOTOMETRIC.RGB, _PHOTOMETRIC.YCBCR) and count >= 3
     base = 3 if colors else 1
     extras = tuple(page.extrasamples or ())
@@ -211,6 +213,13 @@ def describe_samples(path: Path, page: Any, *, painted: bool = True) -> Samples:
             stacklevel=3,
         )
     return samples
+
+
+def _find_photometric(page: Any) -> int:
+    """Return the photometric interpretation, without which zero is black except in a fax."""
+    said = 262 in page.tags or page.photometric != _PHOTOMETRIC.MINISWHITE
+    # libtiff's rule; tifffile has zero for a tag that is missing.
+    return int(page.photometric if said or page.compression in _FAX else _PHOTOMETRIC.MINISBLACK)
 
 
 def _make_palette(path: Path, page: Any) -> NDArray[np.uint8]:

@@ -5,12 +5,14 @@ TIFF, which is mostly a program's habit, nor the fields of LSM, STK, SVS, SCN an
 files, nor those of GeoTIFF. Their pixels are, and a resolution is kept in the metadata.
 """
 
+import warnings
 from typing import Any
 
 import numpy as np
 
 from napari_dip_fusion.io.channels import split_channels
 from napari_dip_fusion.io.tiff.imagej import is_measured, place_imagej
+from napari_dip_fusion.io.tiff.missing import list_missing_planes
 from napari_dip_fusion.io.tiff.pages import OpenTiff, list_series, read_series
 from napari_dip_fusion.io.tiff.resolution import describe_resolution
 from napari_dip_fusion.sources import Source
@@ -46,6 +48,10 @@ def read_dialects(opened: OpenTiff) -> list[Source]:
     described = opened.tif.imagej_metadata
     found = []
     for n, series in enumerate(list_series(opened)):
+        # Files of Micro-Manager, in which planes may not have been taken.
+        said = list_missing_planes(series).describe([])
+        if said:
+            warnings.warn(f"{opened.path.name}: planes are missing: {said}", stacklevel=2)
         for image in read_series(opened, n, painted=not is_measured(described)):
             if described is None:
                 turned = _turn(image, series.keyframe.tags.valueof(274))

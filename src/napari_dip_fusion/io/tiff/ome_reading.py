@@ -11,6 +11,11 @@ from napari_dip_fusion.errors import ImageFileError, summarize_error
 from napari_dip_fusion.io import description
 from napari_dip_fusion.io.channels import split_channels
 from napari_dip_fusion.io.tiff.dialects import order_axes, read_dialects
+from napari_dip_fusion.io.tiff.missing import (
+    MissingPlanes,
+    list_missing_planes,
+    say_missing_files,
+)
 from napari_dip_fusion.io.tiff.ome_fields import choose_letters
 from napari_dip_fusion.io.tiff.ome_place import place_image
 from napari_dip_fusion.io.tiff.ome_set import OmeSet, study_set
@@ -21,8 +26,6 @@ from napari_dip_fusion.sources import Source
 
 __all__ = ["read_ome", "read_ome_set"]
 
-# Planes that a warning names one by one.
-_NAMED_PLANES = 4
 # The names of types in OME-XML that are others in NumPy.
 _TYPES = {
     "bit": "bool",
@@ -116,7 +119,7 @@ def _find_problem(opened: OpenTiff, missing: list[str]) -> str:
     if kinds <= {"ome", "mmstack"}:
         return ""
     if missing:
-        return f"{_say_missing(missing)}, and its OME-XML fits no page"
+        return f"{say_missing_files(missing)}, and its OME-XML fits no page"
     return "its OME-XML declares other images than its pages hold"
 
 
@@ -126,7 +129,7 @@ def _read_images(opened: OpenTiff, found: OmeSet) -> list[Source]:
     for n, series in enumerate(list_series(opened)):
         named = series.kind == "ome" and len(found.elements) > 1
         element = left.pop(int(series.name) if named else n, ImageElement())
-        missing = _list_missing(series)
+        missing = list_missing_planes(series)
         declared = element.pixels.get("Type", "")
         if _TYPES.get(declared, declared or series.dtype.name) != series.dtype.name:
             _warn(
@@ -136,7 +139,13 @@ def _read_images(opened: OpenTiff, found: OmeSet) -> list[Source]:
             )
         parts = read_series(opened, n)
         images += _restore(parts, element) or _list_channels(parts, element, missing)
-        _tell_missing(opened.path, element, missing, found.missing)
+        if missing.planes:
+            said = missing.describe(
+                [_name_channel(element, c) for c in range(len(element.channels))]
+            )
+            cause = "planes are missing that it declares"
+            cause = say_missing_files(found.missing) if found.missing else cause
+            _warn(opened.path, f"{cause}: {said}; put the whole set into one folder")
     for element in left.values():
         _warn(
             opened.path,
@@ -146,59 +155,14 @@ def _read_images(opened: OpenTiff, found: OmeSet) -> list[Source]:
     return images
 
 
-class _Missing:
-    """The planes of an image that no page is there for, and the channels without any."""
-
-    def __init__(self, planes: list[dict[str, int]], sizes: dict[str, int]) -> None:
-        self.planes, self.sizes = planes, sizes
-        per_channel = int(np.prod(list(sizes.values()))) // sizes.get("C", 1)
-        count = [plane.get("C", 0) for plane in planes]
-        self.channels = [c for c in range(sizes.get("C", 1)) if count.count(c) == per_channel]
-
-
-def _list_missing(series: Any) -> _Missing:
-    """Return which planes of a series have no page."""
-    blank = [n for n, page in enumerate(series) if page is None]
-    letters = zip(series.get_axes(squeeze=False), series.get_shape(squeeze=False), strict=True)
-    sizes = {letter: size for letter, size in letters if letter not in "YXS"}
-    if not blank or np.prod(list(sizes.values())) != len(series):
-        return _Missing([], sizes)
-    index = np.unravel_index(blank, tuple(sizes.values()))
-    planes = [dict(zip(sizes, map(int, one), strict=True)) for one in zip(*index, strict=True)]
-    return _Missing(planes, sizes)
-
-
-def _tell_missing(path: Path, element: ImageElement, missing: _Missing, files: list[str]) -> None:
-    """Warn of channels that are left out, of planes that are 0, and of the files they were in."""
-    if not missing.planes:
-        return
-    names = [_name_channel(element, c) or f"channel {c}" for c in missing.channels]
-    blank = [plane for plane in missing.planes if plane.get("C", 0) not in missing.channels]
-    words = []
-    if names:
-        words.append(f"{', '.join(names)} {'are' if len(names) > 1 else 'is'} left out")
-    if blank:
-        shown = [_name_plane(plane, missing.sizes) for plane in blank[:_NAMED_PLANES]]
-        more = len(blank) - len(shown)
-        words.append(
-            f"{len(blank)} of its planes are read as 0 ({', '.join(shown)}"
-            + (f" and {more} more)" if more else ")")
-        )
-    cause = _say_missing(files) if files else "planes are missing that it declares"
-    _warn(path, f"{cause}: {' and '.join(words)}; put the whole set into one folder")
-
-
-def _name_plane(plane: dict[str, int], sizes: dict[str, int]) -> str:
-    named = [f"{axis.lower()}={n}" for axis, n in plane.items() if sizes[axis] > 1]
-    return " ".join(named) or "the only one"
-
-
 def _name_channel(element: ImageElement, number: int) -> str | None:
     known = element.channels[number : number + 1]
     return (known[0].get("Name") if known else None) or None
 
 
-def _list_channels(parts: list[Source], element: ImageElement, missing: _Missing) -> list[Source]:
+def _list_channels(
+    parts: list[Source], element: ImageElement, missing: MissingPlanes
+) -> list[Source]:
     """Return the channels of an image, without those that are missing."""
     count = missing.sizes.get("C", 1)
     images = []
@@ -266,10 +230,6 @@ def _restore_axes(image: Source, found: dict[str, Any]) -> Source | None:
 def _keep_spacing(affine: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return what is left of an affine in the fields of OME that are read."""
     return np.diag([*np.linalg.norm(affine[:-1, :-1], axis=0), 1.0])
-
-
-def _say_missing(files: list[str]) -> str:
-    return f"{', '.join(files)} {'are' if len(files) > 1 else 'is'} missing"
 
 
 def _warn(path: Path, text: str) -> None:

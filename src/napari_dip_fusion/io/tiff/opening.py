@@ -25,6 +25,7 @@ _HARMLESS = (
     # Files of one image are opened in turn.
     "reading array from closed file",
     # Missing planes and files are counted and named by this package.
+    "MMStack is missing",
     "OME series (failed to read|is missing|expected|contains index|contains invalid|cannot)",
     # Pieces that are too few are refused; superfluous ones are no part of the image.
     "incorrect (Strip|Tile)(Offsets|ByteCounts) count",
@@ -156,16 +157,13 @@ def _check_named_files(path: Path, tif: tifffile.TiffFile) -> None:
     """
     names = list_named_files(tif.ome_metadata or "")
     if tif.is_micromanager:
-        names += _list_micromanager_files(path.parent)
+        names += [file.name for file in path.parent.glob("*_MMStack*.tif")]
     for name in names:
         require_own_folder(path, name)
-
-
-def _list_micromanager_files(folder: Path) -> list[str]:
-    """Return the names of the files that Micro-Manager's stacks in a folder may go on in."""
-    names = [file.name for file in folder.glob("*_MMStack*.tif")]
-    index = folder / "NDTiff.index"
-    if index.exists():
+    index = path.parent / "NDTiff.index"
+    if tif.is_micromanager and index.exists():
         require_regular(index)
-        names += [name for _, name, *_ in tifffile.read_ndtiff_index(index)]
-    return names
+        for name in {name for _, name, *_ in tifffile.read_ndtiff_index(index)}:
+            # tifffile opens each of them, of which it does not say the name.
+            if not require_own_folder(path, name).exists():
+                raise ImageFileError(f"{index} names {name}, which is missing; put it beside it")

@@ -105,9 +105,10 @@ def _check_page(path: Path, page: Any, series: Any) -> None:
     """Refuse pieces that cannot lie where they are said to."""
     file = page.parent.filehandle
     header, entry, around = _LAYOUT[page.parent.is_bigtiff]
-    begin = page.offset
+    # Pages that only an index knows have no directory.
+    begin = page.offset or 0
     # tifffile does not read all of the directory of a frame, a page that is like others.
-    end = begin + around + entry * len(getattr(page, "tags", ()))
+    end = begin + around + entry * len(getattr(page, "tags", ())) if begin else 0
     for start, count in _list_ranges(page, series):
         if count and (
             start < header or start + count > file.size or (start < end and begin < start + count)
