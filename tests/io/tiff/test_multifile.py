@@ -80,7 +80,8 @@ def write_companion(folder):
     (folder / "set.companion.ome").write_text(xml, encoding="utf-8-sig")
     for c, file in enumerate(files):
         pointer = f'<BinaryOnly MetadataFile="set.companion.ome" UUID="{make_id(c)}"/>'
-        write_file(folder / file, TRUTH[c], f'<OME xmlns="{SCHEMA}">{pointer}</OME>')
+        root = f'<OME xmlns="{SCHEMA}" UUID="{make_id(c)}">'
+        write_file(folder / file, TRUTH[c], f"{root}{pointer}</OME>")
     return files
 
 
@@ -98,7 +99,25 @@ def write_uncounted(folder):
     return write_channels(folder, count=0)
 
 
-def check_whole(images, name=None):
+def write_anonymous(folder):
+    """Write files without identifiers of their own."""
+    files = ("ch0.ome.tif", "ch1.ome.tif")
+    blocks = "".join(make_block(c, file) for c, file in enumerate(files))
+    for c, file in enumerate(files):
+        write_file(folder / file, TRUTH[c], make_xml(blocks))
+    return files
+
+
+def write_one_identifier(folder):
+    """Write files that all have the identifier of the set."""
+    files = ("ch0.ome.tif", "ch1.ome.tif")
+    blocks = "".join(make_block(c, file, uuid=make_id(7)) for c, file in enumerate(files))
+    for c, file in enumerate(files):
+        write_file(folder / file, TRUTH[c], make_xml(blocks, f'UUID="{make_id(7)}"'))
+    return files
+
+
+def check_whole(images):
     assert [image.name for image in images] == list(NAMES)
     for truth, image in zip(TRUTH, images, strict=True):
         np.testing.assert_array_equal(image.to_numpy(), truth)
@@ -107,7 +126,16 @@ def check_whole(images, name=None):
 
 
 @pytest.mark.parametrize(
-    "write", [write_channels, write_planes, write_companion, write_master, write_uncounted]
+    "write",
+    [
+        write_channels,
+        write_planes,
+        write_companion,
+        write_master,
+        write_uncounted,
+        write_anonymous,
+        write_one_identifier,
+    ],
 )
 @pytest.mark.parametrize("lazy", [False, True])
 def test_a_set_is_read_whole_whichever_file_is_named(tmp_path, monkeypatch, write, lazy):
@@ -134,11 +162,17 @@ def test_a_companion_file_is_read_as_its_set(tmp_path):
 
 @pytest.mark.parametrize("write", [write_channels, write_companion])
 def test_a_file_that_was_renamed_is_found_by_its_identifier(tmp_path, write):
-    write_channels(tmp_path)
+    write(tmp_path)
     (tmp_path / "ch0.ome.tif").rename(tmp_path / "first.ome.tif")
     (tmp_path / "other.tif").write_bytes(b"nothing that is read")
     check_whole(read_images(tmp_path / "first.ome.tif"))
     check_whole(read_images(tmp_path / "ch1.ome.tif"))
+
+
+def test_a_renamed_file_without_identifier_is_the_one_that_is_not_there(tmp_path):
+    write_anonymous(tmp_path)
+    (tmp_path / "ch0.ome.tif").rename(tmp_path / "first.ome.tif")
+    check_whole(read_images(tmp_path / "first.ome.tif"))
 
 
 @pytest.mark.parametrize("root", ["", f'UUID="{make_id(0)}"'])

@@ -92,7 +92,7 @@ def study_set(path: Path, text: str) -> OmeSet | None:
     if not name or not other.exists():
         problem = f"its OME-XML lies in the file {name or 'of no name'}, which is missing"
         return OmeSet(path, without, problem=problem)
-    return _follow(path, other)
+    return _follow(path, other, root.get("UUID"))
 
 
 def read_companion(path: Path) -> OmeSet:
@@ -125,12 +125,18 @@ def read_companion(path: Path) -> OmeSet:
     return _plan(first, root)
 
 
-def _follow(path: Path, other: Path) -> OmeSet:
-    """Return what the OME-XML in another file says of the set that a file belongs to."""
+def _follow(path: Path, other: Path, own: str | None) -> OmeSet:
+    """Return what the OME-XML in another file says of the set that a file belongs to.
+
+    `own` is the identifier of the file that was named.
+    """
     with other.open("rb") as handle:
         mark = handle.read(4)
     if mark not in _TIFF_MARKS:
-        return _plan(path, _parse_file(other))
+        root = _parse_file(other)
+        if own:
+            root.set("UUID", own)
+        return _plan(path, root)
     with silence_logger("tifffile"), tifffile.TiffFile(other) as tif:
         text = str(tif.pages.first.description)
     try:
@@ -188,33 +194,48 @@ def _find_files(path: Path, root: Element) -> tuple[list[str], bool]:
     changed : bool
         Whether the OME-XML is another one now.
     """
-    own, names = root.get("UUID"), {uuid.get("FileName", "") for uuid in _list_uuids(root)}
-    missing: list[str] = []
-    renamed: dict[str, str] | None = None
+    found = {key: _find_file(path, key, root.get("UUID")) for key in map(_key, _list_uuids(root))}
+    if None in found.values():
+        renamed = _find_renamed(path)
+        found = {key: name or renamed.get(key[1]) for key, name in found.items()}
+    lost = [key for key, name in found.items() if name is None]
+    # The file with the OME-XML is one of those that it names.
+    if len(lost) == 1 and path.name not in found.values():
+        found[lost[0]] = path.name
+    changed = _rewrite(path, root, found)
+    return list(dict.fromkeys(name or key for (name, key) in lost if not found[name, key])), changed
+
+
+def _rewrite(path: Path, root: Element, found: dict[tuple[str, str], str | None]) -> bool:
+    """Make an OME-XML name the files that were found, and tell whether it is another one now."""
     changed = False
+    # tifffile takes files of one identifier for one file, which some programs give to all.
+    holders = {root.get("UUID", ""): path.name}
     for pixels in find_children(root, "Image", "Pixels"):
         for block in list(find_children(pixels, "TiffData")):
-            uuid = next(find_children(block, "UUID"), None)
-            if uuid is None:
-                continue
-            name, key = uuid.get("FileName", ""), (uuid.text or "").strip()
-            if (own and key == own) or (name and require_own_folder(path, name).exists()):
-                # tifffile wants a name, also for the file itself.
-                changed |= not name
-                uuid.set("FileName", name or path.name)
-                continue
-            changed = True
-            if len(names) == 1:
-                # The one file of an image was renamed.
-                block.remove(uuid)
-                continue
-            renamed = _find_renamed(path) if renamed is None else renamed
-            if key in renamed:
-                uuid.set("FileName", renamed[key])
-                continue
-            pixels.remove(block)
-            missing.append(name or key)
-    return list(dict.fromkeys(missing)), changed
+            for uuid in find_children(block, "UUID"):
+                name, identifier = found[_key(uuid)], _key(uuid)[1]
+                shared = name is not None and holders.setdefault(identifier, name) != name
+                changed |= shared or name != uuid.get("FileName")
+                if name is None:
+                    pixels.remove(block)
+                    break
+                uuid.set("FileName", name)
+                uuid.text = f"{identifier} {name}" if shared else identifier
+    return changed
+
+
+def _key(uuid: Element) -> tuple[str, str]:
+    """Return the name and the identifier of a file."""
+    return uuid.get("FileName", ""), (uuid.text or "").strip()
+
+
+def _find_file(path: Path, key: tuple[str, str], own: str | None) -> str | None:
+    """Return the name of a file that is there; None for one that is not."""
+    name, identifier = key
+    if name and require_own_folder(path, name).exists():
+        return name
+    return path.name if own and identifier == own else None
 
 
 def _find_renamed(path: Path) -> dict[str, str]:
