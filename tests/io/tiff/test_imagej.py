@@ -180,3 +180,14 @@ def test_a_resolution_of_plain_tiff_is_kept_as_a_word_only(tmp_path):
         image = read_image(path)
         assert image.metadata.get("resolution") == word
         np.testing.assert_array_equal(image.affine, np.eye(3))
+
+
+@pytest.mark.parametrize("kept", [1, 3])
+def test_images_that_are_declared_and_not_there_are_counted(tmp_path, kept):
+    description = "ImageJ=1.54f\nimages=5\nslices=5\nunit=um\nspacing=2\n"
+    options = {"photometric": "minisblack", "metadata": None, "description": description}
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, STACK[0, :kept], resolution=(1, 1), resolutionunit=1, **options)
+    with pytest.warns(UserWarning, match=f"declares 5 images, {kept} found; the file is cut short"):
+        image = read_image(path)
+    np.testing.assert_array_equal(image.to_numpy().squeeze(), STACK[0, :kept].squeeze())

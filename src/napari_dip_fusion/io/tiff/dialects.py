@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_dip_fusion.io.channels import split_channels
-from napari_dip_fusion.io.tiff.imagej import is_measured, place_imagej
+from napari_dip_fusion.io.tiff.imagej import count_declared, is_measured, place_imagej
 from napari_dip_fusion.io.tiff.missing import list_missing_planes
 from napari_dip_fusion.io.tiff.pages import OpenTiff, list_series, read_series
 from napari_dip_fusion.io.tiff.resolution import describe_resolution
@@ -46,8 +46,14 @@ def read_dialects(opened: OpenTiff) -> list[Source]:
         If the file is damaged, or holds what is not read.
     """
     described = opened.tif.imagej_metadata
-    found = []
+    found, declared = [], count_declared(described)
     for n, series in enumerate(list_series(opened)):
+        if series.kind != "imagej" and declared > len(series):
+            warnings.warn(
+                f"{opened.path.name}: ImageJ's description declares {declared} images, "
+                f"{len(series)} found; the file is cut short, or a part of another one",
+                stacklevel=2,
+            )
         # Files of Micro-Manager, in which planes may not have been taken.
         said = list_missing_planes(series).describe([])
         if said:

@@ -4,6 +4,7 @@ ImageJ writes lines such as ``unit=micron`` and ``spacing=0.3`` into the tag Ima
 and the pixels in one unit into XResolution and YResolution.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,10 +16,28 @@ from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.source import GUESSED_PLACE
 from napari_dip_fusion.sources.units import abbreviate_unit
 
-__all__ = ["is_measured", "place_imagej"]
+__all__ = ["count_declared", "is_measured", "place_imagej"]
 
 # What ImageJ says of values and of time that is kept, but not applied to pixels or axes.
 _KEPT = ("cf", "c0", "c1", "c2", "c3", "c4", "vunit", "fps")
+
+
+def count_declared(described: Mapping[str, Any] | None) -> int:
+    """Return how many planes ImageJ's description declares; 0 where it does not say.
+
+    Parameters
+    ----------
+    described : mapping or None
+        The description; None for files that ImageJ has not written.
+
+    Returns
+    -------
+    int
+        The product of channels, slices and frames.
+    """
+    sizes = [(described or {}).get(key) for key in ("channels", "slices", "frames")]
+    known = [size for size in sizes if isinstance(size, int) and size > 0]
+    return math.prod(known) if known else 0
 
 
 def is_measured(described: Mapping[str, Any] | None) -> bool:

@@ -21,7 +21,7 @@ from napari_dip_fusion.io.tiff.ome_place import place_image
 from napari_dip_fusion.io.tiff.ome_set import OmeSet, study_set
 from napari_dip_fusion.io.tiff.ome_xml import ImageElement
 from napari_dip_fusion.io.tiff.opening import open_tiff
-from napari_dip_fusion.io.tiff.pages import OpenTiff, list_series, read_series
+from napari_dip_fusion.io.tiff.pages import FURTHER, OpenTiff, list_series, read_series
 from napari_dip_fusion.sources import Source
 
 __all__ = ["read_ome", "read_ome_set"]
@@ -168,8 +168,8 @@ def _list_channels(
     images = []
     for number, part in enumerate(parts):
         placed = order_axes(place_image(part, element))
-        if element.name and not number:
-            placed = placed.replace(name=element.name)
+        if element.name:
+            placed = placed.replace(name=element.name + FURTHER * bool(number))
         # A channel may have several samples, which are channels themselves.
         each = placed.shape[placed.axes.index("c")] // count if "c" in placed.axes else 1
         names = [_number(_name_channel(element, n // each), n, each) for n in range(count * each)]

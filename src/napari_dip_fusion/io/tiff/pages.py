@@ -16,7 +16,10 @@ from napari_dip_fusion.io.tiff.opening import listen, open_tiff
 from napari_dip_fusion.io.tiff.pieces import check_pieces, is_one_run
 from napari_dip_fusion.sources import Source
 
-__all__ = ["OpenTiff", "list_series", "read_series"]
+__all__ = ["FURTHER", "OpenTiff", "list_series", "read_series"]
+
+FURTHER = " extra"
+"""What the name of an image ends in that holds further samples beside colors (ExtraSamples)."""
 
 # Read at once below this size, and in pieces of about this size above it.
 _PIECE_BYTES = 64 * 2**20
@@ -91,7 +94,7 @@ def _make_source(
         data,
         tuple(axes.removesuffix("S").lower()),
         rgb=rgb,
-        name=strip_ending(path) + " extra" * further,
+        name=strip_ending(path) + FURTHER * further,
         path=path,
         pyramid=tuple(level for level, _ in pyramid),
         metadata={"alpha": samples.note} if rgb and samples.note else {},
