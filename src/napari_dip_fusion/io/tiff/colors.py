@@ -86,12 +86,17 @@ class Samples:
             channels.
         """
         # Samples that a description declares to be channels are not on an axis of samples.
+        if "S" not in axes:
+            first = _turn_to_numbers(data) if self.coefficients else self._convert_first(data)
+            return [(first, axes + "S" * (self.palette is not None))]
         data, axes = _move_samples_last(data, axes)
-        first = self._convert_first(data[..., : self.base])
+        first = self._convert_first(data[..., 0] if self.base == 1 else data[..., : self.base])
+        if self.base == 1 and self.palette is None:
+            first = first[..., None]
         chosen = set(range(self.base)) | ({self.alpha} - {None})
         rest = [n for n in range(data.shape[-1]) if n not in chosen]
         data = _turn_to_numbers(data)
-        if self.alpha is not None and self.alpha < data.shape[-1]:
+        if self.alpha is not None:
             first = _append(first, data[..., self.alpha : self.alpha + 1], colors=True)
         if first.shape[-1] > 1:
             images = [(first, axes)]
@@ -103,10 +108,10 @@ class Samples:
     def _convert_first(self, first: Any) -> Any:
         """Return the samples that the photometric interpretation is about, as they are meant."""
         if self.palette is not None:
-            return _paint(self.palette, first[..., 0])
+            return _paint(self.palette, first)
         if self.photometric == _PHOTOMETRIC.MINISWHITE:
             return _turn_to_numbers(_invert(first, self.bits))
-        if self.coefficients and first.shape[-1] == 3:
+        if self.coefficients:
             return _convert_ycbcr(first, self.coefficients)
         return _turn_to_numbers(first)
 
@@ -153,14 +158,18 @@ def require_known_samples(path: Path, page: Any) -> None:
 def describe_samples(path: Path, page: Any, *, painted: bool = True) -> Samples:
     """Return what the tags of a page say of its samples.
 
-    Colors are what is RGB, YCbCr or of a palette; alpha is what ExtraSamples calls so
-    (libtiff and Pillow take a fourth sample without that tag for alpha, too, which loses
-    a channel such as near infrared). An associated alpha is not divided out. Where zero is
-    white the order of the values is turned round: from the largest value that has as many
-    bits for unsigned ones, as Pillow does; with the sign for float, and to -1 - value for
-    signed ones, for which no other library has a rule. A palette of which no entry exceeds
-    255 has 8 bits, as libtiff takes it. Samples of an undefined format are unsigned, as in
-    tifffile.
+    Colors are RGB, YCbCr and the entries of a palette. Alpha is what ExtraSamples calls so;
+    libtiff and Pillow take a fourth sample without that tag for alpha, too, which loses a
+    channel such as near infrared. An associated alpha is not divided out.
+
+    Where zero is white the order of the values is turned round: from the largest value that
+    has as many bits for unsigned ones, as Pillow does it; by the sign for float, and to
+    -1 - value for signed ones, for which no library has a rule. tifffile and SimpleITK return
+    all of them as they are stored.
+
+    A palette of which no entry exceeds 255 has 8 bits, as libtiff takes it; of others the
+    upper 8 bits are taken. Samples of an undefined format are unsigned, as in tifffile. Gray
+    values of 2 to 7 and of 9 to 15 bits are not spread over those of their type.
 
     Parameters
     ----------
@@ -281,8 +290,6 @@ def _paint(table: NDArray[np.uint8], data: Any) -> Any:
 
 def _move_samples_last(data: Any, axes: str) -> tuple[Any, str]:
     """Return pixels with their samples on the last axis, whose letter is ``"S"``."""
-    if "S" not in axes:
-        return data[..., None], axes + "S"
     # Samples lie side by side or in planes of their own (PlanarConfiguration, tag 284).
     return np.moveaxis(data, axes.index("S"), -1), axes.replace("S", "") + "S"
 

@@ -63,9 +63,9 @@ def read_ome(path: Path, *, demanded: bool) -> list[Source]:
         if found is None and demanded:
             _warn(path, "holds no OME-XML, in spite of its name; it is read as plain TIFF")
         if found is None:
-            return read_dialects(OpenTiff(path, tif, path))
+            return read_dialects(OpenTiff(path, tif))
         if not found.options and found.file == path:
-            return _read_or_leave(OpenTiff(path, tif, path), found)
+            return _read_or_leave(OpenTiff(path, tif), found)
     return read_ome_set(path, found)
 
 
@@ -90,7 +90,7 @@ def read_ome_set(path: Path, found: OmeSet) -> list[Source]:
         If a file is damaged, or holds what is not read.
     """
     with open_tiff(found.file, quiet=found.file == path, **found.options) as tif:
-        return _read_or_leave(OpenTiff(path, tif, found.file, found.options), found)
+        return _read_or_leave(OpenTiff(path, tif), found)
 
 
 def _read_or_leave(opened: OpenTiff, found: OmeSet) -> list[Source]:
@@ -99,11 +99,10 @@ def _read_or_leave(opened: OpenTiff, found: OmeSet) -> list[Source]:
     if not problem:
         return _read_images(opened, found)
     _warn(opened.path, f"{problem}; its own pages are read without it")
-    if opened.options == {"is_ome": False}:
+    if not opened.tif.is_ome:
         return read_dialects(opened)
-    options: dict[str, Any] = {"is_ome": False}
-    with open_tiff(opened.path, quiet=True, **options) as tif:
-        return read_dialects(OpenTiff(opened.path, tif, opened.path, options))
+    with open_tiff(opened.path, quiet=True, is_ome=False) as tif:
+        return read_dialects(OpenTiff(opened.path, tif))
 
 
 def _find_problem(opened: OpenTiff, missing: list[str]) -> str:

@@ -1,9 +1,8 @@
 """The pages of TIFF files of any dialect are read as images."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -12,7 +11,8 @@ from numpy.typing import NDArray
 from napari_dip_fusion.io.formats import strip_ending
 from napari_dip_fusion.io.limits import require_memory
 from napari_dip_fusion.io.tiff.colors import Samples, describe_samples, require_known_samples
-from napari_dip_fusion.io.tiff.opening import listen, open_tiff
+from napari_dip_fusion.io.tiff.lazy import read_lazily
+from napari_dip_fusion.io.tiff.opening import listen
 from napari_dip_fusion.io.tiff.pieces import check_pieces, is_one_run
 from napari_dip_fusion.sources import Source
 
@@ -27,7 +27,7 @@ _PIECE_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class OpenTiff:
-    """An open TIFF file, and how it is opened again for the parts of a lazy image.
+    """An open TIFF file, and the name under which it was asked for.
 
     Parameters
     ----------
@@ -35,16 +35,10 @@ class OpenTiff:
         The file that was named, for messages and names.
     tif : tifffile.TiffFile
         The open file, which may be another one of the same set.
-    file : Path
-        Its path.
-    options : mapping
-        Options by which it was opened.
     """
 
     path: Path
     tif: tifffile.TiffFile
-    file: Path
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def list_series(opened: OpenTiff) -> list[Any]:
@@ -105,12 +99,9 @@ def _read_pixels(opened: OpenTiff, number: int, level: int) -> Any:
     """Return the samples of one resolution as they are stored, lazily where they are many."""
     series: Any = opened.tif.series[number].levels[level]
     nbytes = series.size * series.dtype.itemsize
-    if nbytes > _PIECE_BYTES and series.transform is None:
-        if is_one_run(series):
-            return _cut_run(opened, series)
-        # The pages, one after the other, have to make up the array.
-        if len(series) > 1 and series.size == len(series) * int(np.prod(series.keyframe.shape)):
-            return _stack_pages(opened, series, number, level)
+    lazy = read_lazily(series, _PIECE_BYTES) if nbytes > _PIECE_BYTES else None
+    if lazy is not None:
+        return lazy
     require_memory(opened.path, nbytes)
     with listen(opened.path):
         # tifffile takes pages of other files, too, for parts of the file that is open.
@@ -121,35 +112,6 @@ def _read_pixels(opened: OpenTiff, number: int, level: int) -> Any:
         shape = series.keyframe.shape
         pages = [_read_page(page, shape, series.dtype) for page in series]
         return np.stack(pages).reshape(series.shape)
-
-
-@dataclass(frozen=True)
-class _PageStack:
-    """The pages of a series as an array, from which dask reads runs of pages.
-
-    The file is opened for each run, so that no handle is kept by a lazy image.
-    """
-
-    file: Path
-    options: Mapping[str, Any]
-    series: int
-    level: int
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    def __getitem__(self, where: tuple[slice | int, ...]) -> NDArray[Any]:
-        first, *rest = where
-        with open_tiff(self.file, quiet=True, **self.options) as tif:
-            level: Any = tif.series[self.series].levels[self.level]
-            if not isinstance(first, slice):
-                return _read_page(level[first], self.shape[1:], self.dtype)[tuple(rest)]
-            pages = [level[n] for n in range(self.shape[0])[first]]
-            read = [_read_page(page, self.shape[1:], self.dtype) for page in pages]
-            return np.stack(read)[(slice(None), *rest)]
 
 
 def _read_page(page: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -165,57 +127,3 @@ def _read_page(page: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArr
         return page.asarray()  # type: ignore[no-any-return]
     finally:
         file.close()
-
-
-def _stack_pages(opened: OpenTiff, series: Any, number: int, level: int) -> Any:
-    """Return a series as a lazy array."""
-    import dask.array as da
-
-    shape = (len(series), *series.keyframe.shape)
-    pages = _PageStack(opened.file, opened.options, number, level, shape, series.dtype)
-    plane = pages.dtype.itemsize * int(np.prod(shape[1:]))
-    run = max(_PIECE_BYTES // plane, 1)
-    chunks, meta = (run, *shape[1:]), np.empty(0, series.dtype)
-    stack = da.from_array(pages, chunks=chunks, meta=meta, lock=True)  # type: ignore[no-untyped-call]
-    return stack.reshape(series.shape)
-
-
-@dataclass(frozen=True)
-class _Run:
-    """A stack that lies in one run behind a single directory, of which dask reads parts.
-
-    The file is mapped for each part, so that no handle is kept by a lazy image.
-    """
-
-    file: Path
-    offset: int
-    order: Literal["<", ">"]
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    def __getitem__(self, where: tuple[slice | int, ...]) -> NDArray[Any]:
-        stored = self.dtype.newbyteorder(self.order)
-        run = np.memmap(self.file, stored, "r", self.offset, self.shape)
-        return np.array(run[where], dtype=self.dtype)
-
-
-def _cut_run(opened: OpenTiff, series: Any) -> Any:
-    """Return a stack that lies in one run as a lazy array."""
-    import dask.array as da
-
-    order = opened.tif.byteorder
-    run = _Run(opened.file, series.dataoffset, order, series.shape, series.dtype)
-    # Planes are read whole: other axes are cut as far as needed.
-    planes = len(series.shape) - len(series.keyframe.shape)
-    sizes = da.core.normalize_chunks(  # type: ignore[no-untyped-call]
-        ("auto",) * planes + (-1,) * len(series.keyframe.shape),
-        shape=series.shape,
-        limit=_PIECE_BYTES,
-        dtype=series.dtype,
-    )
-    meta = np.empty(0, series.dtype)
-    return da.from_array(run, chunks=sizes, meta=meta)  # type: ignore[no-untyped-call]
