@@ -169,10 +169,34 @@ def test_a_file_that_was_renamed_is_found_by_its_identifier(tmp_path, write):
     check_whole(read_images(tmp_path / "ch1.ome.tif"))
 
 
-def test_a_renamed_file_without_identifier_is_the_one_that_is_not_there(tmp_path):
-    write_anonymous(tmp_path)
-    (tmp_path / "ch0.ome.tif").rename(tmp_path / "first.ome.tif")
-    check_whole(read_images(tmp_path / "first.ome.tif"))
+@pytest.mark.parametrize("write", [write_anonymous, write_one_identifier])
+def test_a_renamed_file_that_nothing_identifies_is_called_missing(tmp_path, write):
+    write(tmp_path)
+    (tmp_path / "ch1.ome.tif").rename(tmp_path / "second.ome.tif")
+    for file in ("ch0.ome.tif", "second.ome.tif"):
+        with pytest.warns(UserWarning, match=r"ch1.ome.tif is missing: GFP is left out"):
+            (image,) = read_images(tmp_path / file)
+        np.testing.assert_array_equal(image.to_numpy(), TRUTH[0])
+
+
+@pytest.mark.parametrize("root", ["", f'UUID="{make_id(0)}"'])
+def test_a_copy_is_read_and_not_what_it_was_made_from(tmp_path, root):
+    blocks = '<TiffData IFD="0" PlaneCount="6">'
+    blocks += f'<UUID FileName="a.ome.tif">{make_id(0)}</UUID></TiffData>'
+    xml = make_xml(blocks, root)
+    write_file(tmp_path / "a.ome.tif", 0 * TRUTH.reshape(6, 32, 40), xml)
+    check_whole(read_images(write_file(tmp_path / "b.ome.tif", TRUTH.reshape(6, 32, 40), xml)))
+
+
+@pytest.mark.parametrize("write", [write_channels, write_anonymous, write_one_identifier])
+def test_a_copy_does_not_stand_in_for_a_file_that_is_missing(tmp_path, write):
+    write(tmp_path)
+    (tmp_path / "copy.ome.tif").write_bytes((tmp_path / "ch0.ome.tif").read_bytes())
+    (tmp_path / "ch1.ome.tif").unlink()
+    for file in ("copy.ome.tif", "ch0.ome.tif"):
+        with pytest.warns(UserWarning, match=r"ch1.ome.tif is missing: GFP is left out"):
+            (image,) = read_images(tmp_path / file)
+        np.testing.assert_array_equal(image.to_numpy(), TRUTH[0])
 
 
 @pytest.mark.parametrize("root", ["", f'UUID="{make_id(0)}"'])

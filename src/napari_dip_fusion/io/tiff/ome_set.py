@@ -4,6 +4,7 @@ Elements ``TiffData`` name the file of each plane. The OME-XML may stand in one 
 only, or in a companion file of its own, which the others name in an element ``BinaryOnly``.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -194,16 +195,21 @@ def _find_files(path: Path, root: Element) -> tuple[list[str], bool]:
     changed : bool
         Whether the OME-XML is another one now.
     """
-    found = {key: _find_file(path, key, root.get("UUID")) for key in map(_key, _list_uuids(root))}
+    keys = list(dict.fromkeys(map(_key, _list_uuids(root))))
+    # Some programs give one identifier to all files of a set, which tells nothing then.
+    counts = Counter(identifier for _, identifier in keys)
+    blocks = list(find_children(root, "Image", "Pixels", "TiffData"))
+    alone = len(keys) == 1 and len(list(_list_uuids(root))) == len(blocks)
+    own = root.get("UUID", "")
+    found = {key: _find_file(path, key, own if counts[own] < 2 else "", alone) for key in keys}
     if None in found.values():
-        renamed = _find_renamed(path)
-        found = {key: name or renamed.get(key[1]) for key, name in found.items()}
-    lost = [key for key, name in found.items() if name is None]
-    # The file with the OME-XML is one of those that it names.
-    if len(lost) == 1 and path.name not in found.values():
-        found[lost[0]] = path.name
+        known = _find_renamed(path)
+        for key in [key for key, name in found.items() if name is None and counts[key[1]] < 2]:
+            name = known.get(key[1])
+            found[key] = name if name not in found.values() else None
     changed = _rewrite(path, root, found)
-    return list(dict.fromkeys(name or key for (name, key) in lost if not found[name, key])), changed
+    lost = [name or identifier for (name, identifier), file in found.items() if file is None]
+    return list(dict.fromkeys(lost)), changed
 
 
 def _rewrite(path: Path, root: Element, found: dict[tuple[str, str], str | None]) -> bool:
@@ -230,12 +236,19 @@ def _key(uuid: Element) -> tuple[str, str]:
     return uuid.get("FileName", ""), (uuid.text or "").strip()
 
 
-def _find_file(path: Path, key: tuple[str, str], own: str | None) -> str | None:
-    """Return the name of a file that is there; None for one that is not."""
+def _find_file(path: Path, key: tuple[str, str], own: str, alone: bool) -> str | None:
+    """Return the name of a file that is there; None for one that is not.
+
+    A copy names the file that it was made from, which may still be there, and may be another
+    one by now: it is itself that is meant where its identifier, or that it is the only one,
+    says so.
+    """
     name, identifier = key
+    if (own and identifier == own) or (alone and not own):
+        return path.name
     if name and require_own_folder(path, name).exists():
         return name
-    return path.name if own and identifier == own else None
+    return path.name if alone else None
 
 
 def _find_renamed(path: Path) -> dict[str, str]:
