@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_dip_fusion.io import read_image, read_images
+from napari_dip_fusion.io import read_image, read_images, read_plane
+from napari_dip_fusion.sources.grid import resample_to_reference
 
 STACK = np.random.default_rng(0).integers(0, 4000, (3, 5, 12, 16)).astype(np.uint16)
 
@@ -72,6 +73,32 @@ def test_each_axis_has_its_own_step_and_unit(tmp_path, fields, resolution, tag_u
     assert image.units == tuple(units.split())
     assert not image.guess
     np.testing.assert_array_equal(image.to_numpy(), tifffile.imread(path))
+
+
+@pytest.mark.parametrize(
+    ("fields", "resolution"),
+    [
+        ({"unit": "micron", "spacing": 0.3}, (10, 5)),
+        ({"unit": "\\u00B5m", "spacing": 0.3}, (10, 5)),
+        ({"unit": "nm", "spacing": 300}, (0.01, 0.005)),
+        ({"unit": "mm", "yunit": "um", "zunit": "nm", "spacing": 300}, (10000, 5)),
+    ],
+)
+@pytest.mark.parametrize("factor", [1, 1000])
+def test_it_fuses_voxel_on_voxel_with_the_same_image_as_ome_tiff(
+    tmp_path, fields, resolution, factor
+):
+    write(tmp_path / "a.tif", fields, resolution)
+    sizes = {"X": 0.1, "Y": 0.2, "Z": 0.3}
+    described = {f"PhysicalSize{axis}": size * factor for axis, size in sizes.items()}
+    units = {f"PhysicalSize{axis}Unit": "nm" if factor > 1 else "µm" for axis in sizes}
+    options = {"photometric": "minisblack", "metadata": {"axes": "ZYX", **described, **units}}
+    tifffile.imwrite(tmp_path / "b.ome.tif", STACK[0], **options)
+    planes = [read_plane(tmp_path / name, plane=2) for name in ("a.tif", "b.ome.tif")]
+    found = resample_to_reference(planes)
+    assert found.resampled == [False, False]
+    for plane in found.planes:
+        np.testing.assert_array_equal(plane.to_numpy(), STACK[0, 2])
 
 
 @pytest.mark.parametrize(

@@ -307,6 +307,27 @@ def test_sound_pages_are_read_with_a_word_where_the_xml_is_of_no_use(tmp_path, x
     np.testing.assert_array_equal(image.to_numpy(), TRUTH[0, :, 0])
 
 
+def test_colors_that_are_declared_as_channels_keep_their_size(tmp_path):
+    colors = np.ascontiguousarray(np.moveaxis(TRUTH[0, :3, 0], 0, -1))
+    inner = '<Channel ID="C:0"/><Channel ID="C:1"/><Channel ID="C:2"/><TiffData/>'
+    xml = make_xml('PhysicalSizeX="0.5" PhysicalSizeY="0.25"', inner, sizes=(1, 1, 3))
+    options = {"photometric": "rgb", "metadata": None, "description": xml.encode()}
+    tifffile.imwrite(tmp_path / "a.ome.tif", colors, **options)
+    with pytest.warns(UserWarning, match="declares other images than its pages hold"):
+        image = read_image(tmp_path / "a.ome.tif")
+    assert image.rgb
+    np.testing.assert_array_equal(image.to_numpy(), colors)
+    assert (tuple(image.spacing), image.units) == ((0.25, 0.5), ("um", "um"))
+
+
+def test_pages_beyond_those_that_are_declared_are_said(tmp_path):
+    xml = make_xml("", '<TiffData IFD="0" PlaneCount="4"/>', sizes=(1, 3, 1))
+    path = write(tmp_path / "a.ome.tif", TRUTH[0, :, 0], xml)
+    with pytest.warns(UserWarning, match="expected 3 frames, got 4"):
+        image = read_image(path)
+    np.testing.assert_array_equal(image.to_numpy(), TRUTH[0, :3, 0])
+
+
 def test_another_type_than_the_pages_have_is_said(tmp_path):
     path = write(tmp_path / "a.ome.tif", TRUTH[0, :, 0], PLAIN.replace("uint8", "int8"))
     with pytest.warns(UserWarning, match="OME-XML declares int8, its pages hold uint8; the pages"):

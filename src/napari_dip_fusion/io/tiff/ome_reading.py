@@ -102,7 +102,16 @@ def _read_or_leave(opened: OpenTiff, found: OmeSet) -> list[Source]:
     if not opened.tif.is_ome:
         return read_dialects(opened)
     with open_tiff(opened.path, quiet=True, is_ome=False) as tif:
-        return read_dialects(OpenTiff(opened.path, tif))
+        images = read_dialects(OpenTiff(opened.path, tif))
+    # Sizes of pixels hold for pages that are as large as declared, whatever their number.
+    return [_place_page(image, found.elements) for image in images]
+
+
+def _place_page(image: Source, elements: list[ImageElement]) -> Source:
+    """Return an image in the place that the only element gives, if its planes are as large."""
+    pixels = elements[0].pixels if len(elements) == 1 else {}
+    same = [pixels.get("SizeY"), pixels.get("SizeX")] == [str(size) for size in image.shape[-2:]]
+    return place_image(image, elements[0]) if same else image
 
 
 def _find_problem(opened: OpenTiff, missing: list[str]) -> str:

@@ -27,7 +27,7 @@ _HARMLESS = (
     # Missing planes and files are counted and named by this package.
     "MMStack is missing",
     "ImageJ series metadata invalid",
-    "OME series (failed to read|is missing|expected|contains index|contains invalid|cannot)",
+    "OME series (failed to read|is missing|contains index|contains invalid|cannot)",
     # Pieces that are too few are refused; superfluous ones are no part of the image.
     "incorrect (Strip|Tile)(Offsets|ByteCounts) count",
     # All pages were met before the chain of pages led back to one of them.
