@@ -3,7 +3,7 @@
 No file is kept open by a lazy image: it remembers where each of its pages lies.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,16 +14,22 @@ from numpy.typing import NDArray
 from napari_dip_fusion.io.failures import report_damage
 from napari_dip_fusion.io.regular import require_regular
 from napari_dip_fusion.io.silence import silence_logger
+from napari_dip_fusion.io.tiff.opening import listen
 from napari_dip_fusion.io.tiff.pieces import is_one_run
 
 __all__ = ["read_lazily"]
 
+# Warnings that are to be errors say nothing of damage.
+_UNCHANGED = (OSError, MemoryError, Warning)
 
-def read_lazily(series: Any, piece_bytes: int) -> Any:
+
+def read_lazily(path: Path, series: Any, piece_bytes: int) -> Any:
     """Return a series as a lazy array.
 
     Parameters
     ----------
+    path : Path
+        The file that was named, for what tifffile says of the pixels.
     series : tifffile.TiffPageSeries
         One resolution of an image, whose pages were checked.
     piece_bytes : int
@@ -43,8 +49,8 @@ def read_lazily(series: Any, piece_bytes: int) -> Any:
         return None
     leading = series.shape[: len(series.shape) - len(shape)]
     if series.shape[len(leading) :] != shape:
-        return _stack_pages(series, (len(series),), piece_bytes).reshape(series.shape)
-    return _stack_pages(series, leading, piece_bytes)
+        return _stack_pages(path, series, (len(series),), piece_bytes).reshape(series.shape)
+    return _stack_pages(path, series, leading, piece_bytes)
 
 
 @dataclass(frozen=True)
@@ -62,10 +68,12 @@ class _Place:
 class _PageStack:
     """The pages of a series as an array, from which dask reads the pages that it needs."""
 
+    path: Path
     places: tuple[_Place | None, ...]
     leading: tuple[int, ...]
     page: tuple[int, ...]
     dtype: np.dtype[Any]
+    told: set[str] = field(default_factory=set)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -88,7 +96,7 @@ class _PageStack:
         if place is None:
             return np.zeros(self.page, self.dtype)
         require_regular(place.file)
-        with report_damage(place.file, "read as TIFF"):
+        with report_damage(place.file, "read as TIFF", unchanged=_UNCHANGED):
             return self._decode(place).reshape(self.page)
 
     def _decode(self, place: _Place) -> NDArray[Any]:
@@ -96,15 +104,17 @@ class _PageStack:
             count, stored = int(np.prod(self.page)), self.dtype.newbyteorder(place.order)
             pixels = np.fromfile(place.file, stored, count, offset=place.offset)
             return pixels.astype(self.dtype, copy=False)
-        with silence_logger("tifffile"), tifffile.TiffFile(place.file) as tif:
+        with silence_logger("tifffile"):
+            tif = tifffile.TiffFile(place.file)
+        with tif, listen(self.path, told=self.told):
             tif.filehandle.seek(place.offset)
             return tifffile.TiffPage(tif, place.index).asarray()
 
 
-def _stack_pages(series: Any, leading: tuple[int, ...], piece_bytes: int) -> Any:
+def _stack_pages(path: Path, series: Any, leading: tuple[int, ...], piece_bytes: int) -> Any:
     """Return pages in one file or several as a lazy array with these leading axes."""
     places = tuple(None if page is None else _find_place(page) for page in series)
-    stack = _PageStack(places, leading, tuple(series.keyframe.shape), series.dtype)
+    stack = _PageStack(path, places, leading, tuple(series.keyframe.shape), series.dtype)
     return _make_lazy(stack, len(leading), piece_bytes)
 
 

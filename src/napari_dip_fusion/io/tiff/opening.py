@@ -82,21 +82,24 @@ def open_tiff(path: Path, *, quiet: bool = False, **options: Any) -> Iterator[ti
 
 
 @contextmanager
-def listen(path: Path, *, quiet: bool = False) -> Iterator[None]:
+def listen(path: Path, *, told: set[str] | None = None, quiet: bool = False) -> Iterator[None]:
     """Pass on what tifffile says of a file in the block, or keep it back.
 
     Parameters
     ----------
     path : Path
         The file.
+    told : set of str, optional
+        What was passed on of this file before, as of :func:`.relay_messages`.
     quiet : bool
-        Whether it was passed on before.
+        Whether all of it was passed on before.
     """
     if quiet:
         with silence_logger("tifffile"):
             yield
         return
-    with relay_messages(path.name, "tifffile", loggers=("tifffile",), harmless=_HARMLESS):
+    about, loggers = path.name, ("tifffile",)
+    with relay_messages(about, "tifffile", loggers=loggers, harmless=_HARMLESS, told=told):
         yield
 
 

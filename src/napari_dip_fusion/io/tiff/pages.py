@@ -1,6 +1,6 @@
 """The pages of TIFF files of any dialect are read as images."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +35,18 @@ class OpenTiff:
         The file that was named, for messages and names.
     tif : tifffile.TiffFile
         The open file, which may be another one of the same set.
+    told : set of str
+        What tifffile said of it, and was passed on.
     """
 
     path: Path
     tif: tifffile.TiffFile
+    told: set[str] = field(default_factory=set)
 
 
 def list_series(opened: OpenTiff) -> list[Any]:
     """Return the series that tifffile makes of the pages of a file, with what it says of them."""
-    with listen(opened.path):
+    with listen(opened.path, told=opened.told):
         return list(opened.tif.series)
 
 
@@ -99,11 +102,11 @@ def _read_pixels(opened: OpenTiff, number: int, level: int) -> Any:
     """Return the samples of one resolution as they are stored, lazily where they are many."""
     series: Any = opened.tif.series[number].levels[level]
     nbytes = series.size * series.dtype.itemsize
-    lazy = read_lazily(series, _PIECE_BYTES) if nbytes > _PIECE_BYTES else None
+    lazy = read_lazily(opened.path, series, _PIECE_BYTES) if nbytes > _PIECE_BYTES else None
     if lazy is not None:
         return lazy
     require_memory(opened.path, nbytes)
-    with listen(opened.path):
+    with listen(opened.path, told=opened.told):
         # tifffile takes pages of other files, too, for parts of the file that is open.
         if is_one_run(series) or all(
             page is not None and page.parent is opened.tif for page in series
