@@ -200,7 +200,7 @@ def test_a_copy_does_not_stand_in_for_a_file_that_is_missing(tmp_path, write):
 
 
 @pytest.mark.parametrize("root", ["", f'UUID="{make_id(0)}"'])
-@pytest.mark.parametrize("named", ["as it was.ome.tif", ""])
+@pytest.mark.parametrize("named", ["as it was.ome.tif", "", "C:\\data\\a.ome.tif", "/tmp/a.tif"])
 def test_a_single_file_that_was_renamed_is_read(tmp_path, root, named):
     file = f'<UUID FileName="{named}">{make_id(0)}</UUID>'.replace(' FileName=""', "")
     blocks = f'<TiffData IFD="0" PlaneCount="6">{file}</TiffData>'
@@ -273,6 +273,13 @@ def test_an_ome_xml_in_a_file_that_is_missing_is_said(tmp_path):
 def test_an_ome_xml_out_of_the_folder_is_refused(tmp_path, name):
     pointer = f'<BinaryOnly MetadataFile="{name}" UUID="{make_id(0)}"/>'
     path = write_file(tmp_path / "a.ome.tif", TRUTH[0], f'<OME xmlns="{SCHEMA}">{pointer}</OME>')
+    with pytest.raises(ImageFileError, match="points out of its folder"):
+        read_images(path)
+
+
+def test_a_name_that_only_tifffile_would_follow_is_refused(tmp_path):
+    block = f'<TiffData IFD="0"><OtherUUID FileName="../a.tif">{make_id(1)}</OtherUUID></TiffData>'
+    path = write_file(tmp_path / "a.ome.tif", TRUTH[0], make_xml(block))
     with pytest.raises(ImageFileError, match="points out of its folder"):
         read_images(path)
 

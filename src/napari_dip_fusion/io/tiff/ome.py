@@ -67,7 +67,7 @@ def is_own(path: Path) -> bool:
     ImageFileError
         If the file is damaged.
     """
-    with open_tiff(path, quiet=True) as tif:
+    with open_tiff(path, quiet=True, is_ome=False) as tif:
         found = study_set(path, str(tif.pages.first.description))
     texts = [text for element in (found.elements if found else ()) for text in element.comments]
     return any(description.parse(text) is not None for text in texts)

@@ -63,10 +63,11 @@ def place_image(image: Source, element: ImageElement, *, positions: bool = True)
 def _find_step(image: Source, axis: str, element: ImageElement) -> tuple[float, str, list[float]]:
     """Return the step along an axis, its unit, and the values of an axis of uneven steps."""
     key, default = ("TimeIncrement", "s") if axis == "t" else (f"PhysicalSize{axis.upper()}", "um")
-    step = _read_number(element.pixels.get(key))
-    if step is not None and step <= 0:
+    said = element.pixels.get(key)
+    step = _read_number(said)
+    if said is not None and (step is None or step <= 0):
         warnings.warn(
-            f"{image.name}: {key} is {step:g}, which is no size; the axis {axis} counts pixels",
+            f"{image.name}: {key} is {said}, which is no size; the axis {axis} counts pixels",
             stacklevel=4,
         )
     unit = abbreviate_unit(element.pixels.get(f"{key}Unit", default))

@@ -20,7 +20,7 @@ from napari_dip_fusion.io.tiff.ome_fields import choose_letters
 from napari_dip_fusion.io.tiff.ome_place import place_image
 from napari_dip_fusion.io.tiff.ome_set import OmeSet, study_set
 from napari_dip_fusion.io.tiff.ome_xml import ImageElement
-from napari_dip_fusion.io.tiff.opening import open_tiff
+from napari_dip_fusion.io.tiff.opening import check_named_files, open_tiff
 from napari_dip_fusion.io.tiff.pages import FURTHER, OpenTiff, list_series, read_series
 from napari_dip_fusion.sources import Source
 
@@ -58,13 +58,17 @@ def read_ome(path: Path, *, demanded: bool) -> list[Source]:
     ImageFileError
         If the file is damaged, or holds what is not read.
     """
-    with open_tiff(path) as tif:
+    # tifffile follows an OME-XML, and the names in it, only when it was looked at.
+    with open_tiff(path, is_ome=False) as tif:
         found = study_set(path, str(tif.pages.first.description))
         if found is None and demanded:
             _warn(path, "holds no OME-XML, in spite of its name; it is read as plain TIFF")
         if found is None:
             return read_dialects(OpenTiff(path, tif))
         if not found.options and found.file == path:
+            tif.is_ome = True
+            check_named_files(path, tif)
+        if found.problem or tif.is_ome:
             return _read_or_leave(OpenTiff(path, tif), found)
     return read_ome_set(path, found)
 

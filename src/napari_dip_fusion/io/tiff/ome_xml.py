@@ -154,7 +154,8 @@ def list_named_files(xml: str) -> list[str]:
         root = ElementTree.fromstring(xml)
     except ElementTree.ParseError:
         return []
-    return [e.get("FileName", "") for e in root.iter() if _tag(e) == "UUID" and e.get("FileName")]
+    # tifffile follows every element whose name ends like that of the schema.
+    return [name for element in root.iter() if (name := element.get("FileName"))]
 
 
 def find_children(element: Element, *names: str) -> Iterator[Element]:

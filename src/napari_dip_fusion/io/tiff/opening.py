@@ -14,7 +14,7 @@ from napari_dip_fusion.io.regular import require_regular
 from napari_dip_fusion.io.silence import relay_messages, silence_logger
 from napari_dip_fusion.io.tiff.ome_xml import list_named_files
 
-__all__ = ["listen", "open_tiff", "require_own_folder"]
+__all__ = ["check_named_files", "listen", "open_tiff", "require_own_folder"]
 
 # Fields without which pixels or their place would be others: sizes, samples, pieces, the
 # description, resolution and colors.
@@ -76,7 +76,7 @@ def open_tiff(path: Path, *, quiet: bool = False, **options: Any) -> Iterator[ti
             if len(tif.pages) < 1:
                 raise ImageFileError(f"{path} holds no pages; the file is damaged")
             _check_directory(path, tif)
-        _check_named_files(path, tif)
+        check_named_files(path, tif)
         with silence_logger("tifffile"):
             yield tif
 
@@ -154,10 +154,22 @@ def _check_directory(path: Path, tif: tifffile.TiffFile) -> None:
             )
 
 
-def _check_named_files(path: Path, tif: tifffile.TiffFile) -> None:
+def check_named_files(path: Path, tif: tifffile.TiffFile) -> None:
     """Refuse an image that spreads over what are no files, or lie in other folders.
 
     tifffile opens whatever the OME-XML, or the index of Micro-Manager, names as a part of it.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    tif : tifffile.TiffFile
+        The open file, whose series were not looked at yet.
+
+    Raises
+    ------
+    ImageFileError
+        If a file that it names lies elsewhere, or is no plain file.
     """
     names = list_named_files(tif.ome_metadata or "")
     if tif.is_micromanager:
