@@ -180,6 +180,16 @@ def test_positions_that_contradict_the_sizes_are_said(tmp_path):
     assert image.metadata["axis_values"] == {"z": [0, 2, 5]}
 
 
+def test_what_this_program_wrote_is_not_doubted(tmp_path):
+    affine = np.array([[2.0, 0.5, 0, 9], [-0.5, 1, 0, 8], [0, 0, 1, 7], [0, 0, 0, 1]])
+    image = Source(TRUTH[0, :, 0], affine=affine, units=("um",) * 3)
+    with pytest.warns(UserWarning, match="rotation, shear and flips are kept in a comment"):
+        path = write_image(tmp_path / "a.ome.tif", image)
+    found = read_image(path)
+    np.testing.assert_array_equal(found.affine, affine)
+    assert not found.metadata
+
+
 def test_what_this_program_wrote_keeps_its_own_place(tmp_path):
     affine = np.diag([2.0, 0.5, 0.25, 1])
     affine[:3, 3] = (10, 20, 30)

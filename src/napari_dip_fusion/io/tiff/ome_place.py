@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,13 +36,15 @@ def place_image(image: Source, element: ImageElement, *, positions: bool = True)
     element : ImageElement
         What the file says of it.
     positions : bool
-        Whether to follow the positions of the stage.
+        Whether to follow the positions and times of planes, which this program's own
+        description says better.
 
     Returns
     -------
     Source
         Axes of which nothing is said count pixels.
     """
+    element = element if positions else replace(element, planes=[])
     found = [_find_step(image, axis, element) for axis in image.axes]
     units = tuple(unit for _, unit, _ in found)
     affine = np.diag([*(step for step, _, _ in found), 1.0])
@@ -49,14 +52,13 @@ def place_image(image: Source, element: ImageElement, *, positions: bool = True)
     uneven = {axis: values for axis, (*_, values) in zip(image.axes, found, strict=True) if values}
     if uneven:
         metadata["axis_values"] = uneven
-    if positions:
-        stage = _find_stage(element)
-        for number, axis in enumerate(image.axes):
-            value, unit = stage.get(axis, (0.0, ""))
-            if unit in LENGTHS and units[number] in LENGTHS:
-                affine[number, -1] = value * LENGTHS[unit] / LENGTHS[units[number]]
-        if stage:
-            metadata["stage_position"] = {a: f"{v:g} {unit}" for a, (v, unit) in stage.items()}
+    stage = _find_stage(element)
+    for number, axis in enumerate(image.axes):
+        value, unit = stage.get(axis, (0.0, ""))
+        if unit in LENGTHS and units[number] in LENGTHS:
+            affine[number, -1] = value * LENGTHS[unit] / LENGTHS[units[number]]
+    if stage:
+        metadata["stage_position"] = {a: f"{v:g} {unit}" for a, (v, unit) in stage.items()}
     return image.replace(affine=affine, units=units, metadata=metadata)
 
 
