@@ -154,6 +154,7 @@ def test_odd_gzip_files_are_read(make_nifti, change):
         (lambda packed: packed[:-8] + bytes(4) + packed[-4:], "CRC check failed"),
         (lambda packed: b"BZh9" + packed, "is packed by bzip2, not by gzip; unpack it"),
         (lambda packed: b"\x28\xb5\x2f\xfd" + packed, "is packed by zstd, not by gzip"),
+        (lambda packed: gzip.compress(packed), "is packed twice by gzip; unpack it once"),
         (lambda packed: lzma.compress(packed), "is packed by xz, not by gzip"),
         (lambda packed: b"PK\3\4" + packed, "is packed by zip, not by gzip"),
         (lambda packed: gzip.compress(b"<?xml version='1.0'?>" + bytes(600)), "is no NIfTI"),

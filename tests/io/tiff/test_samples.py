@@ -168,6 +168,24 @@ def test_palettes(tmp_path, dtype, bits, scale):
         np.testing.assert_array_equal(found.to_numpy(), simple[..., :3] >> shift)
 
 
+def test_a_palette_for_each_page_is_refused_and_one_for_all_read(tmp_path):
+    index = RNG.integers(0, 256, (3, 9, 11)).astype(np.uint8)
+    tables = (RNG.integers(0, 256, (3, 3, 256)) * 257).astype(np.uint16)
+    for name, shown in (("own", tables), ("one", [tables[0]] * 3)):
+        with tifffile.TiffWriter(tmp_path / f"{name}.tif") as writer:
+            for page, table in zip(index, shown, strict=True):
+                writer.write(
+                    page, photometric="palette", colormap=table, contiguous=False, metadata=None
+                )
+    with tifffile.TiffFile(tmp_path / "own.tif") as tif:
+        assert not np.array_equal(tif.pages[0].colormap, tif.pages[1].colormap)
+    with pytest.raises(ImageFileError, match="a palette of its own in page 1, so one value means"):
+        read_images(tmp_path / "own.tif")
+    images = read_images(tmp_path / "one.tif")
+    expected = np.moveaxis(tables[0][:, index] >> 8, 0, -1)
+    np.testing.assert_array_equal(np.stack([i.to_numpy() for i in images]).squeeze(), expected)
+
+
 def test_a_display_of_imagej_is_no_color(tmp_path):
     table = np.zeros((3, 256), np.uint16)
     table[1] = np.arange(256) * 257

@@ -141,6 +141,8 @@ def _find_kind(path: Path, start: bytes) -> tuple[Any, _Order]:
                 magic = bytes(np.frombuffer(start[:size], single.template_dtype)[0]["magic"])
                 _check_magic(path, magic, magics)
                 return pair if magic.startswith(magics[1]) else single, order
+    if start.startswith(b"\x1f\x8b"):
+        raise ImageFileError(f"{path} is packed twice by gzip; unpack it once")
     raise ImageFileError(
         f"{path} is no NIfTI: its header must declare 348 or 540 bytes, got {start[:4].hex(' ')}; "
         "it holds something else, or is damaged"

@@ -111,7 +111,7 @@ def _find_pixels(path: Path, header: Any) -> _PixelPlace:
     if offset < lowest:
         raise ImageFileError(
             f"{path} declares its pixels at byte {offset:g}, within its header of {lowest} bytes; "
-            "it is damaged, write it again with the program that it comes from"
+            "its fields contradict each other; write it again with the program that it comes from"
         )
     return _PixelPlace(path, int(offset), is_gzip(path))
 

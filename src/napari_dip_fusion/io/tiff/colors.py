@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 
 from napari_dip_fusion.errors import ImageFileError
 
-__all__ = ["ASSOCIATED_ALPHA", "Samples", "describe_samples", "require_known_samples"]
+__all__ = [
+    "ASSOCIATED_ALPHA",
+    "Samples",
+    "describe_samples",
+    "require_known_samples",
+    "require_one_palette",
+]
 
 ASSOCIATED_ALPHA = "associated (colors are stored multiplied by it, and read so)"
 """What an image's metadata say of an alpha by which its colors are multiplied."""
@@ -222,6 +228,31 @@ def describe_samples(path: Path, page: Any, *, painted: bool = True) -> Samples:
             stacklevel=3,
         )
     return samples
+
+
+def require_one_palette(path: Path, series: Any) -> None:
+    """Refuse a series of pages whose values stand for colors in a palette of each page's own.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for the message.
+    series : tifffile.TiffPageSeries
+        The series; of its pages tifffile knows the first one's palette only.
+
+    Raises
+    ------
+    ImageFileError
+        If a page has another palette than the first one.
+    """
+    table = series.keyframe.colormap
+    for number, page in enumerate(series):
+        own = None if page is None else page.aspage().colormap
+        if own is not None and not np.array_equal(own, table):
+            raise ImageFileError(
+                f"{path} has a palette of its own in page {number}, so one value means several "
+                "colors; convert it to RGB"
+            )
 
 
 def _find_photometric(page: Any) -> int:

@@ -246,9 +246,14 @@ def _find_file(path: Path, key: tuple[str, str], own: str, alone: bool) -> str |
     name, identifier = key
     if (own and identifier == own) or (alone and not own):
         return path.name
-    if name and require_own_folder(path, name).exists():
+    if name and _is_there(require_own_folder(path, name)):
         return name
     return path.name if alone else None
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether a file is there; one without content holds the place of one."""
+    return path.exists() and (not path.is_file() or path.stat().st_size > 0)
 
 
 def _find_renamed(path: Path) -> dict[str, str]:

@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 
 from napari_dip_fusion.io.formats import strip_ending
 from napari_dip_fusion.io.limits import require_memory
-from napari_dip_fusion.io.tiff.colors import Samples, describe_samples, require_known_samples
+from napari_dip_fusion.io.tiff.colors import (
+    Samples,
+    describe_samples,
+    require_known_samples,
+    require_one_palette,
+)
 from napari_dip_fusion.io.tiff.lazy import read_lazily
 from napari_dip_fusion.io.tiff.opening import listen
 from napari_dip_fusion.io.tiff.pieces import check_pieces, is_one_run
@@ -72,6 +77,8 @@ def read_series(opened: OpenTiff, number: int, *, painted: bool = True) -> list[
     series = list_series(opened)[number]
     require_known_samples(opened.path, series.keyframe)
     samples = describe_samples(opened.path, series.keyframe, painted=painted)
+    if samples.palette is not None:
+        require_one_palette(opened.path, series)
     levels = []
     for n, level in enumerate(series.levels):
         check_pieces(opened.path, level, quiet=n > 0)
