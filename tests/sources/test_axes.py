@@ -7,6 +7,7 @@ from napari_dip_fusion.sources import GUESSED_PLACE, Source
 from napari_dip_fusion.sources.axes import align_axes, find_counted_axes, find_factor, share_space
 from napari_dip_fusion.sources.grid import find_finest, resample_to_reference
 from napari_dip_fusion.sources.parts import choose_level
+from napari_dip_fusion.sources.source import STAGE_POSITION
 
 RNG = np.random.default_rng(3)
 SIZES = {"t": 4, "z": 5, "frame": 4, "echo": 2, "y": 12, "x": 14}
@@ -157,8 +158,20 @@ def test_a_guessed_place_is_called_a_guess():
     assert resample_to_reference([sure, sure]).remarks == []
     affine = np.eye(3)
     affine[0, 2] = 1e4
-    with pytest.raises(ValueError, match=r"do not overlap.*; its place is a guess: no codes are"):
+    with pytest.raises(
+        ValueError, match=r"do not overlap.*; the place of old is a guess: no codes are"
+    ):
         resample_to_reference([sure, guessed.replace(affine=affine)])
+
+
+def test_a_stage_position_of_one_source_alone_is_told_where_they_do_not_overlap():
+    affine = np.eye(3)
+    affine[:2, 2] = 5000
+    on_stage = make("yx", ("um", "um"), name="tile", metadata={STAGE_POSITION: {"x": "5000 um"}})
+    on_stage = on_stage.replace(affine=affine)
+    derived = make("yx", ("um", "um"), name="denoised")
+    with pytest.raises(ValueError, match=r"do not overlap.*; tile lies where the stage was, the"):
+        resample_to_reference([derived, on_stage])
 
 
 def test_what_is_made_at_a_guessed_place_has_a_guessed_place():

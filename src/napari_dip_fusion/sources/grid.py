@@ -26,7 +26,7 @@ from napari_dip_fusion.sources.coverage import (
 from napari_dip_fusion.sources.own_pixels import resample_source
 from napari_dip_fusion.sources.parts import choose_planes, require_plane, require_planes
 from napari_dip_fusion.sources.resample import is_on_grid
-from napari_dip_fusion.sources.source import GUESSED_PLACE, Source
+from napari_dip_fusion.sources.source import GUESSED_PLACE, STAGE_POSITION, Source
 
 __all__ = ["GridSources", "find_finest", "resample_to_reference"]
 
@@ -249,9 +249,19 @@ def _sample(source: Source, place: Source, interpolation: str) -> tuple[Source, 
         placed = source.replace(affine=affine)
         plane, _ = resample_source(placed, target, shape, interpolation=interpolation)
     except ValueError as error:
-        guess = f"; its place is a guess: {source.guess}" if source.guess else ""
-        raise ValueError(f"{_name(source)}: {error}{guess}") from error
+        raise ValueError(f"{_name(source)}: {error}{_explain_places(source, place)}") from error
     return plane, measure_both_ways(affine, source.shape, target, shape), not exact
+
+
+def _explain_places(source: Source, place: Source) -> str:
+    """Return why two places may not fit, to be added to an error; empty where nothing is known."""
+    reasons = [
+        f"; the place of {_name(s)} is a guess: {s.guess}" for s in (source, place) if s.guess
+    ]
+    on_stage = [s for s in (source, place) if STAGE_POSITION in s.metadata]
+    if len(on_stage) == 1:
+        reasons.append(f"; {_name(on_stage[0])} lies where the stage was, the other at its own 0")
+    return "".join(reasons)
 
 
 def _lay_on_pixels(source: Source, place: Source) -> tuple[Source, Coverage, bool]:

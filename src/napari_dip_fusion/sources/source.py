@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GUESSED_PLACE", "Source"]
+__all__ = ["GUESSED_PLACE", "STAGE_POSITION", "Source"]
 
 GUESSED_PLACE = "guessed_place"
 """Key of a source's metadata under which stands why its place in the world is only a guess."""
+
+STAGE_POSITION = "stage_position"
+"""Key of a source's metadata under which stands where a microscope's stage was, by axis."""
 
 _AXES = ("t", "z", "y", "x")
 

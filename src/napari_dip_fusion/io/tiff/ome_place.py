@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_dip_fusion.io.tiff.ome_xml import ImageElement
 from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.source import STAGE_POSITION
 from napari_dip_fusion.sources.units import LENGTHS, TIMES, abbreviate_unit
 
 __all__ = ["place_image"]
@@ -58,7 +59,7 @@ def place_image(image: Source, element: ImageElement, *, positions: bool = True)
         if unit in LENGTHS and units[number] in LENGTHS:
             affine[number, -1] = value * LENGTHS[unit] / LENGTHS[units[number]]
     if stage:
-        metadata["stage_position"] = {a: f"{v:g} {unit}" for a, (v, unit) in stage.items()}
+        metadata[STAGE_POSITION] = {a: f"{v:g} {unit}" for a, (v, unit) in stage.items()}
     return image.replace(affine=affine, units=units, metadata=metadata)
 
 
