@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.datadict import tag_for_keyword
 
-__all__ = ["Fields", "parse_numbers"]
+from napari_dip_fusion.io.dicom.scalars import read_number
+
+__all__ = ["Fields", "get_value", "list_values", "parse_number", "parse_numbers"]
 
 
 class Fields:
@@ -30,6 +33,8 @@ class Fields:
         The functional groups of this frame, then the shared ones; empty where there are none.
     header : pydicom.Dataset
         The header.
+    index : int
+        Index of the frame in the file.
     """
 
     def __init__(self, header: Any, index: int) -> None:
@@ -37,14 +42,52 @@ class Fields:
         shared = header.get("SharedFunctionalGroupsSequence") or []
         self.places = [*own[index : index + 1], *shared[:1]]
         self.header = header
+        self.index = index
 
     def find(self, group: str, keyword: str) -> Any:
         """Return the value of a field in a group or in the header, None if there is none."""
         for place in self.places:
-            items = place.get(group)
+            items = get_value(place, group)
             if items and keyword in items[0]:
                 return items[0].get(keyword)
-        return self.header.get(keyword)
+        return get_value(self.header, keyword)
+
+    def find_item(self, group: str) -> Any:
+        """Return the first item of a group, of the frame or of the header; None without one."""
+        for place in (*self.places, self.header):
+            items = get_value(place, group)
+            if items:
+                return items[0]
+        return None
+
+    def find_number(self, group: str, keyword: str) -> float | None:
+        """Return the number in a field, the first of several; None if there is none."""
+        return parse_number(self.find(group, keyword))
+
+
+def get_value(dataset: Any, keyword: str) -> Any:
+    """Return the value of a field, None if there is none.
+
+    Headers lack most of the fields that are looked for, which this sees ten times as fast as
+    pydicom does.
+    """
+    return dataset.get(keyword) if tag_for_keyword(keyword) in dataset.keys() else None  # noqa: SIM118
+
+
+def list_values(value: Any) -> list[Any]:
+    """Return the values of a field as a list, whether it holds none, one or several."""
+    if value is None or isinstance(value, str | bytes):
+        return [value] if value else []
+    return list(value) if hasattr(value, "__iter__") else [value]
+
+
+def parse_number(value: Any) -> float | None:
+    """Return the first number of a field, None if there is none or it is not finite."""
+    try:
+        number = read_number(value)
+    except (TypeError, ValueError):
+        return None
+    return number if number is not None and np.isfinite(number) else None
 
 
 def parse_numbers(value: Any, count: int) -> NDArray[np.float64] | None:
@@ -69,7 +112,7 @@ def parse_numbers(value: Any, count: int) -> NDArray[np.float64] | None:
     """
     if value is None or value == "":
         return None
-    numbers = np.asarray([float(number) for number in value])
+    numbers = np.asarray([float(number) for number in list_values(value)])
     if numbers.shape != (count,) or not np.isfinite(numbers).all():
         raise ValueError(f"expected {count} numbers, got {value}")
     return numbers

@@ -4,18 +4,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io.dicom.checks import count_frames
 from napari_dip_fusion.io.dicom.fields import Fields
 from napari_dip_fusion.io.dicom.header import PixelElement, read_header
+from napari_dip_fusion.io.dicom.kinds import FrameKind, find_frame_kind
 from napari_dip_fusion.io.dicom.place import FramePlace, find_frame_place
 from napari_dip_fusion.io.dicom.privacy import keep_fields
 from napari_dip_fusion.io.dicom.scalars import find_number
 from napari_dip_fusion.io.dicom.stored import StoredValues, find_stored_values
+from napari_dip_fusion.io.dicom.tables import FrameTable, tabulate_frames
 from napari_dip_fusion.io.failures import report_damage
 
-__all__ = ["Frame", "read_frames"]
+__all__ = ["Concatenation", "Frame", "read_frames"]
 
 _BROKEN = "its header is damaged or not as the standard has it, export it again"
+
+
+@dataclass(frozen=True)
+class Concatenation:
+    """A multi-frame object in several files, of which one file is a part (C.7.6.16.2.2).
+
+    Parameters
+    ----------
+    identity : str
+        UID that the parts share.
+    part, parts : int
+        Which part the file is, from 1, and how many there are; 0 where it is not said.
+    """
+
+    identity: str
+    part: int
+    parts: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +50,10 @@ class Frame:
         Index of the frame in the file.
     series, identity : str
         UID of the series and of the object.
+    concatenation : Concatenation, optional
+        The object in several files that the file is a part of.
+    frames : int
+        Number of frames in the file.
     number : float
         The position in the series as the scanner counts.
     pixels : PixelElement
@@ -38,8 +62,8 @@ class Frame:
         How the pixels are stored, and what they mean.
     place : FramePlace
         Where the frame lies.
-    interval : float, optional
-        Milliseconds to the next frame.
+    kind : FrameKind
+        What the frame is beside.
     name : str
         Name for people, free of what a patient is called.
     metadata : dict
@@ -50,11 +74,13 @@ class Frame:
     index: int
     series: str
     identity: str
+    concatenation: Concatenation | None
+    frames: int
     number: float
     pixels: PixelElement
     values: StoredValues
     place: FramePlace
-    interval: float | None
+    kind: FrameKind
     name: str
     metadata: dict[str, Any]
 
@@ -79,38 +105,72 @@ def read_frames(path: Path, *, patient: bool = False) -> list[Frame]:
     NoImageError
         If it is an object that is no image.
     ImageFileError
-        If the file is damaged, or compressed in a way for which a package is missing.
+        If the file is damaged, or compressed in a way for which a package is missing, or if
+        its frames are tiles of one large image.
     """
     with report_damage(path, "read as DICOM", advice=_BROKEN):
         header, pixels = read_header(path)
         frames = count_frames(header)
+        _refuse_tiles(path, header)
         metadata = keep_fields(header, patient=patient)
         if pixels.not_applied:
             metadata["not_applied"] = pixels.not_applied
+        table = tabulate_frames(header, frames)
         return [
-            _make_frame(path, header, pixels, index, frames, metadata) for index in range(frames)
+            _make_frame(path, Fields(header, index), pixels, table, frames, metadata)
+            for index in range(frames)
         ]
+
+
+def _refuse_tiles(path: Path, header: Any) -> None:
+    """Refuse an image that is larger than its frames, each of which is a tile of it."""
+    whole = find_number(header, "TotalPixelMatrixColumns") or 0
+    tall = find_number(header, "TotalPixelMatrixRows") or 0
+    if whole > header.Columns or tall > header.Rows:
+        raise ImageFileError(
+            f"{path} is an image of {tall:.0f} x {whole:.0f} pixels in tiles, which "
+            "are not put together here; convert it to OME-TIFF or OME-Zarr"
+        )
 
 
 def _make_frame(
     path: Path,
-    header: Any,
+    fields: Fields,
     pixels: PixelElement,
-    index: int,
+    table: FrameTable,
     frames: int,
     metadata: dict[str, Any],
 ) -> Frame:
-    fields = Fields(header, index)
+    header, index = fields.header, fields.index
+    whole = _find_concatenation(header)
+    number = (find_number(header, "InstanceNumber") or 0) + index / frames
+    if whole:
+        # The parts count as one object, whatever numbers they have as files.
+        first = find_number(header, "ConcatenationFrameOffsetNumber")
+        number = whole.part + index / frames if first is None else first + index
     return Frame(
         path=path,
         index=index,
         series=str(header.get("SeriesInstanceUID", "")),
         identity=str(header.get("SOPInstanceUID") or path),
-        number=(find_number(header, "InstanceNumber") or 0) + index / frames,
+        concatenation=whole,
+        frames=frames,
+        number=number,
         pixels=pixels,
         values=find_stored_values(fields, floats=pixels.floats),
-        place=find_frame_place(fields, index, frames),
-        interval=find_number(header, "FrameTime") or None,
+        place=find_frame_place(fields, table, frames),
+        kind=find_frame_kind(fields, table.look_up(index)),
         name=f"{header.get('Modality', 'DICOM')} series {header.get('SeriesNumber', 0) or 0}",
         metadata=metadata,
     )
+
+
+def _find_concatenation(header: Any) -> Concatenation | None:
+    identity = header.get("ConcatenationUID")
+    if not identity:
+        return None
+    part, parts = (
+        int(find_number(header, keyword) or 0)
+        for keyword in ("InConcatenationNumber", "InConcatenationTotalNumber")
+    )
+    return Concatenation(str(identity), part, parts)

@@ -4,17 +4,22 @@ Sections such as C.7.6.2 are those of DICOM PS3.3, which defines the fields.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip_fusion.io.dicom.fields import Fields, parse_numbers
+from napari_dip_fusion.io.dicom.fields import Fields, get_value, list_values, parse_numbers
+from napari_dip_fusion.io.dicom.spacing import PixelSpacing, find_pixel_spacing
+from napari_dip_fusion.io.dicom.tables import SLICED, FrameTable
 
 __all__ = ["FramePlace", "find_frame_place"]
 
-# Length of the cross product of the directions along a row and a column: 1 where they are
-# unit vectors at right angles. Damaged ones span no plane.
-_LEAST_CROSS = 0.9
+# Area spanned by the directions along a row and a column: 1 where they are unit vectors at
+# right angles. Damaged ones span no plane.
+_AREAS = (0.9, 1.1)
+_MISSING = "ImagePositionPatient is missing"
+_AXIAL = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,30 +28,44 @@ class FramePlace:
 
     Parameters
     ----------
-    spacing : tuple of float, optional
-        Millimeters between rows and between columns.
+    spacing : PixelSpacing
+        The distances between its pixels.
     thickness : float
         Millimeters to the next slice, where it alone is known.
     position, orientation : ndarray, optional
         Place of the first pixel, of shape (3,), and the directions along a row and a
         column, of shape (6,), both in (left, back, head); both or neither.
+    guess : str
+        Why the place is only a guess, if it is one.
     """
 
-    spacing: tuple[float, float] | None
+    spacing: PixelSpacing
     thickness: float
     position: NDArray[np.float64] | None
     orientation: NDArray[np.float64] | None
+    guess: str
 
 
-def find_frame_place(fields: Fields, index: int, frames: int) -> FramePlace:
+@dataclass(frozen=True, eq=False)
+class _Origin:
+    """Where a header says that a plane lies."""
+
+    position: NDArray[np.float64] | None = None
+    orientation: NDArray[np.float64] | None = None
+    guess: str = ""
+
+
+def find_frame_place(fields: Fields, table: FrameTable, frames: int) -> FramePlace:
     """Return where a frame lies.
 
     Parameters
     ----------
     fields : Fields
         The fields of the frame.
-    index, frames : int
-        Index of the frame in the file, and the number of frames there.
+    table : FrameTable
+        What its object says of all frames.
+    frames : int
+        Number of frames in the file.
 
     Returns
     -------
@@ -58,56 +77,118 @@ def find_frame_place(fields: Fields, index: int, frames: int) -> FramePlace:
     ValueError
         If a field is not what it can be.
     """
-    position, orientation = _find_position(fields, index, frames)
+    spacing, thickness = find_pixel_spacing(fields), _find_thickness(fields)
+    found = _find_origin(fields, table)
+    single = frames == 1 or _is_placed(fields)
+    offset, guess = (0.0, "") if single else _find_offset(fields, table)
+    if offset is None:
+        found = _Origin()
+    elif not single:
+        found = _shift(found, offset, guess)
+    guesses = [found.guess, spacing.guess]
+    if found.position is None and spacing.unit == "mm" and not found.guess:
+        guesses[0] = _MISSING
     return FramePlace(
-        spacing=_find_spacing(fields),
-        thickness=_find_thickness(fields),
-        position=position,
-        orientation=orientation,
+        spacing=spacing,
+        thickness=abs(thickness or 0.0) or 1.0,
+        position=found.position,
+        orientation=None if found.position is None else found.orientation,
+        guess="; ".join(filter(None, guesses)),
     )
 
 
-def _find_position(
-    fields: Fields, index: int, frames: int
-) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
-    """Return position and orientation of a frame, both of them None if one is not known."""
-    header = fields.header
-    position = parse_numbers(fields.find("PlanePositionSequence", "ImagePositionPatient"), 3)
-    orientation = _find_orientation(fields)
-    offsets = header.get("GridFrameOffsetVector")
-    if frames > 1 and offsets is not None and position is not None and orientation is not None:
-        # Doses of radiotherapy give the distance of each frame from the first (C.8.8.3.2).
-        normal = np.cross(orientation[:3], orientation[3:])
-        position = position + normal * (float(offsets[index]) - float(offsets[0]))
-    elif frames > 1 and "PerFrameFunctionalGroupsSequence" not in header:
-        position = None  # the one that is given is of the first frame only
-    return (None, None) if position is None or orientation is None else (position, orientation)
+def _is_placed(fields: Fields) -> bool:
+    """Tell whether a functional group says the place of the frame itself."""
+    groups = ("PlanePositionSequence", "PlanePositionVolumeSequence")
+    return any(get_value(place, group) for place in fields.places for group in groups)
 
 
-def _find_orientation(fields: Fields) -> NDArray[np.float64] | None:
-    """Return the directions along a row and a column (C.7.6.2.1.1)."""
-    value = fields.find("PlaneOrientationSequence", "ImageOrientationPatient")
-    numbers = parse_numbers(value, 6)
-    if numbers is None or np.linalg.norm(np.cross(numbers[:3], numbers[3:])) < _LEAST_CROSS:
+def _find_offset(fields: Fields, table: FrameTable) -> tuple[float | None, str]:
+    """Return how far a frame lies behind the first one, None if frames are no slices."""
+    if table.offsets is not None:
+        return float(table.offsets[fields.index]), table.guess
+    number = fields.find_number("FrameContentSequence", "InStackPositionNumber")
+    spacing = fields.find_number("PixelMeasuresSequence", "SpacingBetweenSlices")
+    if fields.places and number is not None and spacing:
+        return (number - 1) * spacing, "slices are placed by InStackPositionNumber"
+    return None, ""
+
+
+def _shift(found: _Origin, offset: float, guess: str) -> _Origin:
+    """Return a place further along the normal, in the world's axes where none is known."""
+    guesses = [found.guess, guess]
+    position, orientation = found.position, found.orientation
+    if position is None:
+        position, guesses[0] = np.zeros(3), guesses[0] or _MISSING
+    if orientation is None:
+        orientation = _AXIAL
+    normal = np.cross(orientation[:3], orientation[3:])
+    return _Origin(position + offset * normal, orientation, "; ".join(filter(None, guesses)))
+
+
+def _find_origin(fields: Fields, table: FrameTable) -> _Origin:
+    """Return position and orientation of a frame, or of the first frame of its object."""
+    if "MOSAIC" in _find_kind(fields):
+        return _Origin(guess="each frame is a mosaic of slices, which are not taken apart")
+    turned = fields.find("PlaneOrientationSequence", "ImageOrientationPatient")
+    position = fields.find("PlanePositionSequence", "ImagePositionPatient")
+    if position:
+        return _check_origin(position, turned)
+    volume = fields.find("PlanePositionVolumeSequence", "ImagePositionVolume")
+    if volume:
+        turned = fields.find("PlaneOrientationVolumeSequence", "ImageOrientationVolume")
+        found = _check_origin(volume, turned)
+        guess = "ImagePositionVolume is a place in the volume's own frame, not in the patient"
+        return _Origin(found.position, found.orientation, found.guess or guess)
+    detector = _find_detector(fields, table)
+    if detector is None:
+        return _place_location(fields, _check_origin(None, turned))
+    turned = get_value(detector, "ImageOrientationPatient") or turned
+    return _check_origin(get_value(detector, "ImagePositionPatient"), turned)
+
+
+def _place_location(fields: Fields, found: _Origin) -> _Origin:
+    """Return the place of a slice of which only the distance from some point is known."""
+    location = fields.find_number("", "SliceLocation")
+    if location is None or get_value(fields.header, "Modality") not in SLICED:
+        return found
+    turned = _AXIAL if found.orientation is None else found.orientation
+    position = np.cross(turned[:3], turned[3:]) * location
+    return _Origin(position, turned, f"{_MISSING}; slices are placed by SliceLocation")
+
+
+def _find_kind(fields: Fields) -> str:
+    return "\\".join(str(part) for part in list_values(get_value(fields.header, "ImageType"))[2:])
+
+
+def _find_detector(fields: Fields, table: FrameTable) -> Any:
+    """Return what is said of the detector of a frame of slices of nuclear medicine (C.8.4.11).
+
+    The frames of other studies are projections, which lie in no plane of the body.
+    """
+    kind = _find_kind(fields)
+    detectors = list_values(get_value(fields.header, "DetectorInformationSequence"))
+    if not detectors or ("RECON" not in kind and table.offsets is None):
         return None
-    return numbers
+    number = int(table.look_up(fields.index).get("DetectorVector", 1)) if table.counts else 1
+    return detectors[number - 1] if 1 <= number <= len(detectors) else detectors[0]
 
 
-def _find_spacing(fields: Fields) -> tuple[float, float] | None:
-    """Return the distances between rows and between columns (10.7.1.3)."""
-    value = fields.find("PixelMeasuresSequence", "PixelSpacing")
-    if value is None:
-        # Projections give the distances at the detector.
-        value = fields.header.get("ImagerPixelSpacing")
-    numbers = parse_numbers(value, 2)
-    if numbers is None or not (numbers > 0).all():
-        return None
-    return float(numbers[0]), float(numbers[1])
+def _check_origin(position: Any, turned: Any) -> _Origin:
+    """Return a place, without what cannot be one."""
+    where, numbers = parse_numbers(position, 3), parse_numbers(turned, 6)
+    if numbers is None and where is None:
+        return _Origin()
+    if numbers is None:
+        return _Origin(where, _AXIAL, "ImageOrientationPatient is missing; axial is assumed")
+    area = np.linalg.norm(np.cross(numbers[:3], numbers[3:]))
+    if not _AREAS[0] < area < _AREAS[1]:
+        return _Origin(guess="ImageOrientationPatient holds no unit vectors at right angles")
+    return _Origin(where, numbers)
 
 
-def _find_thickness(fields: Fields) -> float:
+def _find_thickness(fields: Fields) -> float | None:
     """Return the distance to the next slice, as far as the header of one slice tells it."""
-    spacing = fields.header.get("SpacingBetweenSlices")
-    thickness = spacing or fields.find("PixelMeasuresSequence", "SliceThickness")
-    # In nuclear medicine the sign is the direction of stacking (C.8.4.15).
-    return abs(float(thickness or 0.0)) or 1.0
+    group = "PixelMeasuresSequence"
+    spacing = fields.find_number(group, "SpacingBetweenSlices")
+    return spacing or fields.find_number(group, "SliceThickness")

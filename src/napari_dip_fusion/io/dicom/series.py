@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io.dicom.directory import list_named_files
 from napari_dip_fusion.io.dicom.files import find_dicom_files
 from napari_dip_fusion.io.dicom.frames import Frame, read_frames
+from napari_dip_fusion.io.dicom.grouping import group_frames
 from napari_dip_fusion.io.dicom.header import NoImageError
 from napari_dip_fusion.io.dicom.messages import relay_pydicom
 from napari_dip_fusion.io.dicom.volume import stack_frames
@@ -88,27 +87,48 @@ def read_files(paths: Sequence[Path], *, patient: bool = False) -> list[Source]:
     if failures:
         others = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
         warnings.warn(f"a file was left out: {failures[0]}{others}", stacklevel=2)
-    return _number_names([stack_frames(group) for group in _group_frames(frames)])
+    frames = _drop_copies(frames)
+    _check_concatenations(frames)
+    images = [image for group in group_frames(frames) for image in stack_frames(group)]
+    if not images:
+        raise ImageFileError(
+            f"{paths[0]}: nothing in the headers tells which frames make a volume; "
+            "name the files of one volume"
+        )
+    return images
 
 
-def _group_frames(frames: list[Frame]) -> list[list[Frame]]:
-    """Return lists of frames that can be stacked: of one series, size, kind and orientation."""
-    groups: dict[Any, list[Frame]] = defaultdict(list)
+def _drop_copies(frames: list[Frame]) -> list[Frame]:
+    """Return each frame of an object once.
+
+    Files that some program gave the same UID are no copies as long as their headers differ.
+    """
+    kept: dict[Any, Frame] = {}
     for frame in frames:
-        values, turned = frame.values, frame.place.orientation
-        # A series may hold a localizer across its slices.
-        kind = None if turned is None else tuple(np.round(turned, 3))
-        key = (frame.series, values.array_shape, values.color, values.inverted, values.dtype, kind)
-        groups[key].append(frame)
-    return list(groups.values())
+        position = frame.place.position
+        where = None if position is None else tuple(position.tolist())
+        marks = tuple(frame.kind.marks.items())
+        kept.setdefault((frame.identity, frame.index, frame.number, where, marks), frame)
+    copies = len(frames) - len(kept)
+    if copies:
+        name = frames[0].name
+        warnings.warn(f"{name}: {copies} doubled slices were left out", stacklevel=3)
+    return list(kept.values())
 
 
-def _number_names(images: list[Source]) -> list[Source]:
-    """Return the images with a number behind every name that several of them share."""
-    names = [image.name for image in images]
-    return [
-        image.replace(name=f"{image.name} ({names[: n + 1].count(image.name)})")
-        if names.count(image.name) > 1
-        else image
-        for n, image in enumerate(images)
-    ]
+def _check_concatenations(frames: list[Frame]) -> None:
+    """Warn of objects in several files of which some are missing."""
+    parts: dict[tuple[str, int], set[int]] = defaultdict(set)
+    for frame in frames:
+        whole = frame.concatenation
+        if whole is not None and whole.parts:
+            parts[whole.identity, whole.parts].add(whole.part)
+    for (_, count), known in parts.items():
+        missing = sorted(set(range(1, count + 1)) - known)
+        if missing:
+            listed = ", ".join(map(str, missing[:5]))
+            warnings.warn(
+                f"{frames[0].name}: of an object in {count} files, {len(missing)} are missing: "
+                f"part {listed}",
+                stacklevel=3,
+            )
