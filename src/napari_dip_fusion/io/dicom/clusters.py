@@ -52,10 +52,12 @@ def cluster_vectors(vectors: ArrayLike, tolerance: float) -> Labels:
     """
     values = np.asarray(vectors, dtype=np.float64)
     labels = np.full(len(values), -1, dtype=np.intp)
-    label = 0
-    while (labels < 0).any():
-        first = values[np.argmax(labels < 0)]
-        near = np.linalg.norm(values - first, axis=1) <= tolerance
-        labels[near & (labels < 0)] = label
-        label += 1
+    for label in range(len(values)):
+        unlabeled = np.flatnonzero(labels < 0)
+        if not len(unlabeled):
+            break
+        near = np.linalg.norm(values[unlabeled] - values[unlabeled[0]], axis=1) <= tolerance
+        # The first one is like itself even where its numbers are too large to be told apart.
+        near[0] = True
+        labels[unlabeled[near]] = label
     return labels
