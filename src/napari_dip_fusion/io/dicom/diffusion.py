@@ -47,7 +47,7 @@ def find_diffusion(fields: Fields) -> dict[str, tuple[float, ...]]:
     strength = parse_number(get_value(header, "DiffusionBValue"))
     directions = get_value(header, "DiffusionGradientDirectionSequence")
     vector = _read_vector((directions[0] if directions else header).get(_DIRECTION))
-    if get_value(fields.header, "Modality") == "MR" and not fields.places:
+    if fields.get("Modality") == "MR" and not fields.places:
         strength = _find_private_value(header) if strength is None else strength
         vector = vector or (_find_private_direction(header) if strength else ())
     if strength is None and not vector:

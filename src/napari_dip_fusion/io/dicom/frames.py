@@ -116,8 +116,9 @@ def read_frames(path: Path, *, patient: bool = False) -> list[Frame]:
         if pixels.not_applied:
             metadata["not_applied"] = pixels.not_applied
         table = tabulate_frames(header, frames)
+        known: dict[Any, Any] = {}
         return [
-            _make_frame(path, Fields(header, index), pixels, table, frames, metadata)
+            _make_frame(path, Fields(header, index, known), pixels, table, frames, metadata)
             for index in range(frames)
         ]
 

@@ -6,7 +6,7 @@ Sections such as C.7.6.16 are those of DICOM PS3.3, which defines the fields.
 from dataclasses import dataclass
 from typing import Any
 
-from pydicom.datadict import keyword_for_tag
+from pydicom.datadict import keyword_dict, keyword_for_tag
 
 from napari_dip_fusion.io.dicom.diffusion import find_diffusion
 from napari_dip_fusion.io.dicom.fields import Fields, get_value, list_values, parse_number
@@ -79,6 +79,8 @@ MARKS = {
 }
 """The fields by their keywords, in the order of their axes from the slowest to the fastest."""
 
+# Each kind of enhanced object has a functional group of its own for Frame Type.
+_FRAME_TYPES = tuple(keyword for keyword in keyword_dict if keyword.endswith("FrameTypeSequence"))
 # Found by functions of their own.
 _FOUND_ELSEWHERE = frozenset(("DiffusionBValue", "DiffusionGradientOrientation", "FrameTime"))
 # Dimensions that are places or natures, which are read from the fields themselves.
@@ -175,35 +177,30 @@ def _join(value: object) -> str:
 
 
 def _find_frame_type(fields: Fields) -> Any:
-    """Return the functional group with the type of a frame, None where there is none.
-
-    Each kind of enhanced object has one of its own, all of them with names that end alike.
-    """
+    """Return the functional group with the type of a frame, None where there is none."""
     for place in fields.places:
-        for element in place:
-            if element.keyword.endswith("FrameTypeSequence") and element.value:
-                return element.value[0]
+        for keyword in _FRAME_TYPES:
+            items = get_value(place, keyword)
+            if items:
+                return items[0]
     return None
 
 
 def _find_nature(fields: Fields) -> dict[str, str]:
-    header = fields.header
     rescaled = fields.find("PixelValueTransformationSequence", "RescaleType")
-    unit = _join(get_value(header, "Units") or rescaled)
-    laterality = get_value(header, "ImageLaterality") or get_value(header, "Laterality")
+    unit = _join(fields.get("Units") or rescaled)
+    laterality = fields.get("ImageLaterality") or fields.get("Laterality")
     directions = fields.find("MRDiffusionSequence", "DiffusionDirectionality")
     return {
-        "class": _join(get_value(header, "SOPClassUID")),
+        "class": _join(fields.get("SOPClassUID")),
         "stack": _join(fields.find("FrameContentSequence", "StackID")),
         "segment": _join(fields.find("SegmentIdentificationSequence", "ReferencedSegmentNumber")),
         "channel": _join(fields.find("OpticalPathIdentificationSequence", "OpticalPathIdentifier")),
         # "US" stands for unspecified (C.11.1.1.2).
         "unit": "" if unit == "US" else unit,
-        "view": " ".join(
-            filter(None, (_join(laterality), _join(get_value(header, "ViewPosition"))))
-        ),
+        "view": " ".join(filter(None, (_join(laterality), _join(fields.get("ViewPosition"))))),
         "diffusion": "ISOTROPIC" if directions == "ISOTROPIC" else "",
-        "reference": _join(get_value(header, "FrameOfReferenceUID")),
+        "reference": _join(fields.get("FrameOfReferenceUID")),
     }
 
 
@@ -225,7 +222,7 @@ def _find_dimensions(
     """Return what the dimensions of an enhanced object count, beside what is known (C.7.6.17)."""
     content = fields.find_item("FrameContentSequence")
     indices = [] if content is None else list_values(get_value(content, "DimensionIndexValues"))
-    dimensions = get_value(fields.header, "DimensionIndexSequence") or []
+    dimensions = fields.get("DimensionIndexSequence") or []
     found: dict[str, tuple[float, ...]] = {}
     for n, (dimension, index) in enumerate(zip(dimensions, indices, strict=False), start=1):
         keyword = _name_dimension(dimension, n)

@@ -5,9 +5,10 @@ Sections such as C.7.6.16 are those of DICOM PS3.3, which defines the fields.
 
 import re
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
-from napari_dip_fusion.io.dicom.fields import Fields, get_value, list_values
+from napari_dip_fusion.io.dicom.fields import Fields, list_values
 
 __all__ = ["CLOCKS", "MOMENTS", "find_moments"]
 
@@ -47,7 +48,7 @@ def find_moments(fields: Fields) -> dict[str, float]:
         volumes for ``"ImageIndex"`` and ``"AcquisitionNumber"``. What is not known is left
         out.
     """
-    header, content = fields.header, "FrameContentSequence"
+    content = "FrameContentSequence"
     offset = fields.find_number("TemporalPositionSequence", "TemporalPositionTimeOffset")
     number = fields.find_number(content, "FrameAcquisitionNumber")
     found = {
@@ -60,13 +61,11 @@ def find_moments(fields: Fields) -> dict[str, float]:
         "AcquisitionNumber": fields.find_number("", "AcquisitionNumber")
         if number is None
         else number,
-        "AcquisitionDateTime": _read_clock(get_value(header, "AcquisitionDateTime")),
+        "AcquisitionDateTime": _read_clock(fields.get("AcquisitionDateTime")),
         "AcquisitionTime": _read_clock(
-            get_value(header, "AcquisitionTime"), get_value(header, "AcquisitionDate")
+            fields.get("AcquisitionTime"), fields.get("AcquisitionDate")
         ),
-        "ContentTime": _read_clock(
-            get_value(header, "ContentTime"), get_value(header, "ContentDate")
-        ),
+        "ContentTime": _read_clock(fields.get("ContentTime"), fields.get("ContentDate")),
     }
     return {name: moment for name, moment in found.items() if moment is not None}
 
@@ -81,6 +80,12 @@ def _count_volumes(fields: Fields) -> float | None:
 def _read_clock(value: Any, day: Any = None) -> float | None:
     """Return the milliseconds of a date and time (DT), or of a time of day (TM)."""
     text = "".join(map(str, list_values(value)[:1])).replace(":", "").strip()
+    return _parse_clock(text, str(day or "")) if text else None
+
+
+# The frames of a file share most of them.
+@lru_cache(maxsize=256)
+def _parse_clock(text: str, day: str) -> float | None:
     # A date and time begins with its eight digits of the date; a time has at most six.
     if re.match(r"\d{8}", text):
         day, text = text[:8], text[8:]
@@ -89,7 +94,7 @@ def _read_clock(value: Any, day: Any = None) -> float | None:
         return None
     hours, minutes, seconds, fraction = (float(part or 0) for part in found.groups())
     clock = 1000 * (3600 * hours + 60 * minutes + seconds + fraction)
-    return clock + _count_days(str(day or "")) * _DAY
+    return clock + _count_days(day) * _DAY
 
 
 def _count_days(text: str) -> int:

@@ -150,7 +150,7 @@ def _find_origin(fields: Fields, table: FrameTable) -> _Origin:
 def _place_location(fields: Fields, found: _Origin) -> _Origin:
     """Return the place of a slice of which only the distance from some point is known."""
     location = fields.find_number("", "SliceLocation")
-    if location is None or get_value(fields.header, "Modality") not in SLICED:
+    if location is None or fields.get("Modality") not in SLICED:
         return found
     turned = _AXIAL if found.orientation is None else found.orientation
     position = np.cross(turned[:3], turned[3:]) * location
@@ -158,7 +158,7 @@ def _place_location(fields: Fields, found: _Origin) -> _Origin:
 
 
 def _find_kind(fields: Fields) -> str:
-    return "\\".join(str(part) for part in list_values(get_value(fields.header, "ImageType"))[2:])
+    return "\\".join(str(part) for part in list_values(fields.get("ImageType"))[2:])
 
 
 def _find_detector(fields: Fields, table: FrameTable) -> Any:
@@ -167,7 +167,7 @@ def _find_detector(fields: Fields, table: FrameTable) -> Any:
     The frames of other studies are projections, which lie in no plane of the body.
     """
     kind = _find_kind(fields)
-    detectors = list_values(get_value(fields.header, "DetectorInformationSequence"))
+    detectors = list_values(fields.get("DetectorInformationSequence"))
     if not detectors or ("RECON" not in kind and table.offsets is None):
         return None
     number = int(table.look_up(fields.index).get("DetectorVector", 1)) if table.counts else 1

@@ -56,10 +56,10 @@ def find_pixel_spacing(fields: Fields) -> PixelSpacing:
         One pixel where the header says nothing.
     """
     known = _parse_pair(fields.find("PixelMeasuresSequence", "PixelSpacing"))
-    detector = _parse_pair(get_value(fields.header, "ImagerPixelSpacing"))
+    detector = _parse_pair(fields.get("ImagerPixelSpacing"))
     if known:
         # Uncalibrated projections repeat the distances at the detector (10.7.1.1).
-        calibrated = known != detector or get_value(fields.header, "PixelSpacingCalibrationType")
+        calibrated = known != detector or fields.get("PixelSpacingCalibrationType")
         return PixelSpacing(*known, "mm", "" if calibrated else _OTHERS[0][1])
     for keyword, guess in _OTHERS:
         pair = _parse_pair(fields.find("XRayFrameCharacteristicsSequence", keyword))
@@ -69,7 +69,7 @@ def find_pixel_spacing(fields: Fields) -> PixelSpacing:
     if pair:
         return PixelSpacing(*pair, "mm")
     # The vertical size of a pixel, then the horizontal one (C.7.6.3.1.7).
-    ratio = _parse_pair(get_value(fields.header, "PixelAspectRatio"))
+    ratio = _parse_pair(fields.get("PixelAspectRatio"))
     return PixelSpacing(ratio[0] / ratio[1], 1.0) if ratio else PixelSpacing()
 
 
