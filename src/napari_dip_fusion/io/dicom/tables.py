@@ -18,6 +18,8 @@ Numbers = NDArray[np.float64]
 
 # A dose grid whose first offset lies nearer to the z of its position gives z itself.
 _SAME_Z = 0.01
+# The part by which the normal of a transverse plane may be shorter along z than in all.
+_SAME_NORMAL = 1e-4
 SLICED = frozenset(("CT", "MR", "PT"))
 """Modalities whose images are slices, also those that break the rules."""
 
@@ -51,6 +53,12 @@ class FrameTable:
 
 def tabulate_frames(header: Any, frames: int) -> FrameTable:
     """Return what the frames of an object are counted by.
+
+    The places of slices are those of SimpleITK, but for two cases. Slices of nuclear
+    medicine lie in the order of SliceVector, as the standard has it; SimpleITK takes them as
+    they come. Offsets of a dose grid that begin with the z of its position are z, also where
+    the normal points to the feet; SimpleITK follows the normal there, and the standard has
+    no such grid, so that the place is called a guess.
 
     Parameters
     ----------
@@ -160,8 +168,10 @@ def _place_doses(header: Any, offsets: Numbers) -> tuple[Numbers, str]:
     turned = parse_numbers(get_value(header, "ImageOrientationPatient"), 6)
     if position is not None and turned is not None and abs(offsets[0] - position[2]) < _SAME_Z:
         up = np.cross(turned[:3], turned[3:])[2]
-        if abs(up) > 1 - 1e-4:  # the offsets are z itself, whichever way the normal points
-            return relative * np.sign(up), ""
+        if up > 1 - _SAME_NORMAL:
+            return relative, ""
+        if up < _SAME_NORMAL - 1:
+            return -relative, "GridFrameOffsetVector holds z, but the normal points to the feet"
     return relative, (
         "GridFrameOffsetVector begins with neither 0 nor the z of ImagePositionPatient"
     )
