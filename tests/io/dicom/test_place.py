@@ -457,7 +457,7 @@ GUESSES = {
     "no orientation": (
         make(np.zeros(SHAPE), ImagePositionPatient=[1, 2, 3], **MEASURES),
         ("z", "y", "x"),
-        "ImageOrientationPatient is missing; axial is assumed",
+        "ImageOrientationPatient is missing; axial slices are assumed",
     ),
     "no position": (
         make(np.zeros(SHAPE), **MEASURES),
@@ -561,6 +561,25 @@ def test_a_place_that_is_a_guess_is_called_one(tmp_path, kind):
     np.testing.assert_allclose(image.spacing[-2:], SPACING)
     if len(image.data) == COUNT:
         np.testing.assert_allclose(image.spacing[0], STEP)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_positions_tell_an_orientation_that_is_missing(tmp_path, axis):
+    headers = [
+        make(
+            np.full(SHAPE, n),
+            ImagePositionPatient=(STEP * n * np.eye(3)[axis]).tolist(),
+            InstanceNumber=n + 1,
+            **MEASURES,
+        )
+        for n in range(COUNT)
+    ]
+    (image,), told = read(save(tmp_path / "ct", headers))
+    assert (image.shape, told) == ((COUNT, *SHAPE), [])
+    plane = ("sagittal", "coronal", "axial")[axis]
+    assert image.guess == f"ImageOrientationPatient is missing; {plane} slices are assumed"
+    world = find_voxels(image)[:, 0, 0]
+    np.testing.assert_allclose(world[:, axis], STEP * image.to_numpy()[:, 0, 0], atol=1e-9)
 
 
 def test_slices_are_placed_by_their_location_if_nothing_else_is_known(tmp_path):

@@ -5,7 +5,7 @@ Sections such as C.7.6.1.1.2 are those of DICOM PS3.3, which defines the fields.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,14 @@ _WORDS = {
     "FA": "FA",
 }
 
+# The planes of the body by the axis of their normal, as radiologists look at them: their name,
+# and the directions along a row and a column.
+_PLANES = (
+    ("sagittal", (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)),
+    ("coronal", (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)),
+    ("axial", (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)),
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Group:
@@ -96,7 +104,7 @@ def group_frames(frames: Sequence[Frame]) -> list[Group]:
     )
     for frame in order:
         found[_make_key(frame)].append(frame)
-    groups: Iterable[list[Frame]] = found.values()
+    groups: Iterable[list[Frame]] = [_assume_orientation(group) for group in found.values()]
     for split in (
         _label_orientations,
         _label_spacings,
@@ -110,9 +118,10 @@ def group_frames(frames: Sequence[Frame]) -> list[Group]:
 
 def _make_key(frame: Frame) -> tuple[Any, ...]:
     """Return what frames have to share exactly."""
-    values, placed = frame.values, frame.place.position is not None
+    values, place = frame.values, frame.place
+    placed = (place.position is not None, place.orientation is not None)
     # Cine loops without a place are one after the other, and begin anew in each file.
-    apart = not placed and frame.frames > 1
+    apart = place.position is None and frame.frames > 1
     whole = frame.concatenation.identity if frame.concatenation else frame.identity
     # Slices may differ in the type of their values: some scanners sign only those that need it.
     kind = (values.array_shape, values.color, values.inverted)
@@ -121,6 +130,30 @@ def _make_key(frame: Frame) -> tuple[Any, ...]:
 
 def _list_nature(frame: Frame) -> tuple[str, ...]:
     return tuple(frame.kind.nature.values())
+
+
+def _assume_orientation(frames: list[Frame]) -> list[Frame]:
+    """Return frames with an orientation where only their positions are known.
+
+    They follow each other along that axis of the body on which they differ most.
+    """
+    if frames[0].place.position is None or frames[0].place.orientation is not None:
+        return frames
+    positions = np.array([frame.place.position for frame in frames], dtype=np.float64)
+    spread = np.ptp(positions, axis=0)
+    word, turned = _PLANES[int(np.argmax(spread)) if spread.any() else 2]
+    guess = f"ImageOrientationPatient is missing; {word} slices are assumed"
+    return [
+        replace(
+            frame,
+            place=replace(
+                frame.place,
+                orientation=np.array(turned),
+                guess="; ".join(filter(None, (guess, frame.place.guess))),
+            ),
+        )
+        for frame in frames
+    ]
 
 
 def _split(frames: list[Frame], label: Callable[[list[Frame]], Labels]) -> list[list[Frame]]:
@@ -258,7 +291,7 @@ def _name_orientation(frame: Frame) -> str:
     if turned is None:
         return ""
     normal = np.abs(np.cross(turned[:3], turned[3:]))
-    return ("sagittal", "coronal", "axial")[int(np.argmax(normal))]
+    return _PLANES[int(np.argmax(normal))][0]
 
 
 def _describe_sizes(frames: list[Frame]) -> list[str]:

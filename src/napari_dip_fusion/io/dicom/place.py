@@ -34,7 +34,7 @@ class FramePlace:
         Millimeters to the next slice, where it alone is known.
     position, orientation : ndarray, optional
         Place of the first pixel, of shape (3,), and the directions along a row and a
-        column, of shape (6,), both in (left, back, head); both or neither.
+        column, of shape (6,), both in (left, back, head); no orientation without a position.
     guess : str
         Why the place is only a guess, if it is one.
     """
@@ -122,6 +122,8 @@ def _shift(found: _Origin, offset: float, guess: str) -> _Origin:
         position, guesses[0] = np.zeros(3), guesses[0] or _MISSING
     if orientation is None:
         orientation = _AXIAL
+        if found.position is not None:
+            guesses[0] = "ImageOrientationPatient is missing; axial slices are assumed"
     normal = np.cross(orientation[:3], orientation[3:])
     return _Origin(position + offset * normal, orientation, "; ".join(filter(None, guesses)))
 
@@ -180,7 +182,7 @@ def _check_origin(position: Any, turned: Any) -> _Origin:
     if numbers is None and where is None:
         return _Origin()
     if numbers is None:
-        return _Origin(where, _AXIAL, "ImageOrientationPatient is missing; axial is assumed")
+        return _Origin(where)  # several slices may tell the orientation
     area = np.linalg.norm(np.cross(numbers[:3], numbers[3:]))
     if not _AREAS[0] < area < _AREAS[1]:
         return _Origin(guess="ImageOrientationPatient holds no unit vectors at right angles")
