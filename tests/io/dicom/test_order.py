@@ -668,6 +668,17 @@ def test_segments_are_sources_of_their_own(tmp_path):
     np.testing.assert_allclose([image.affine[0, -1] for image in images], [0, STEP], atol=1e-9)
 
 
+def test_objects_that_nothing_else_tells_apart_are_sources_of_their_own(tmp_path):
+    headers = [enhanced([(value(v, z), z, {}) for z in range(SLICES)]) for v in range(2)]
+    images, told = read(save(tmp_path / "all", headers))
+    assert told == []
+    assert sorted(levels(image).tolist() for image in images) == [
+        [0, 1, 2, 3],
+        [100, 101, 102, 103],
+    ]
+    assert {image.name for image in images} == {"MR series 3 (1)", "MR series 3 (2)"}
+
+
 def test_an_object_in_several_files(tmp_path):
     frames = [
         (value(v, z), z, {"FrameContentSequence": group(TemporalPositionIndex=v + 1)})

@@ -453,6 +453,22 @@ def place_in_stack():
     return header
 
 
+def test_doses_of_one_series_are_sources_of_their_own(tmp_path):
+    headers = [dose(STEP * NUMBERS, DoseSummationType=kind) for kind in ("PLAN", "BEAM", "BEAM")]
+    for n, header in enumerate(headers):
+        header.SOPInstanceUID, header.ContentTime = f"1.2.{n}", f"12000{n}"
+        header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID
+        header.PixelData = np.full((COUNT, *SHAPE), n, "<u2").tobytes()
+    images, told = read(save(tmp_path / "doses", headers))
+    assert told == []
+    assert {image.shape for image in images} == {(COUNT, *SHAPE)}
+    assert sorted(int(image.to_numpy().mean()) for image in images) == [0, 1, 2]
+    assert all((image.to_numpy() == image.to_numpy()[0]).all() for image in images)
+    names = {int(image.to_numpy()[0, 0, 0]): image.name for image in images}
+    assert names[0] == "RTDOSE series 3 plan"
+    assert {names[1], names[2]} == {"RTDOSE series 3 beam (1)", "RTDOSE series 3 beam (2)"}
+
+
 GUESSES = {
     "no orientation": (
         make(np.zeros(SHAPE), ImagePositionPatient=[1, 2, 3], **MEASURES),

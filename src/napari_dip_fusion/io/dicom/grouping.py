@@ -1,7 +1,4 @@
-"""Frames of a DICOM series are sorted into groups that can be stacked, which get names.
-
-Sections such as C.7.6.1.1.2 are those of DICOM PS3.3, which defines the fields.
-"""
+"""Frames of a DICOM series are sorted into groups that can be stacked."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -10,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.uid import UID
 
 from napari_dip_fusion.io.dicom.clusters import cluster_vectors
 from napari_dip_fusion.io.dicom.frames import Frame
@@ -21,6 +17,10 @@ from napari_dip_fusion.io.dicom.geometry import (
     split_aside,
 )
 from napari_dip_fusion.io.dicom.keys import find_keys
+from napari_dip_fusion.io.dicom.kinds import MARKS
+from napari_dip_fusion.io.dicom.moments import MOMENTS
+from napari_dip_fusion.io.dicom.naming import PLANES, tell_names
+from napari_dip_fusion.io.dicom.runs import tell_apart
 from napari_dip_fusion.io.dicom.slabs import label_slabs
 
 __all__ = ["Group", "group_frames"]
@@ -32,39 +32,6 @@ _SAME_ANGLE = 0.3
 # The part of a pixel by which the far edge of an image may lie elsewhere, for two distances
 # between pixels to be one.
 _SAME_EDGE = 0.25
-
-# What the terms of Image Type and Frame Type stand for (C.8.3.1.1.1, C.8.13.3.1); the short
-# ones are those of manufacturers.
-_WORDS = {
-    "M": "magnitude",
-    "MAGNITUDE": "magnitude",
-    "P": "phase",
-    "PHASE": "phase",
-    "R": "real",
-    "REAL": "real",
-    "I": "imaginary",
-    "IMAGINARY": "imaginary",
-    "W": "water",
-    "WATER": "water",
-    "F": "fat",
-    "FAT": "fat",
-    "IP": "in phase",
-    "IN_PHASE": "in phase",
-    "OP": "opposed phase",
-    "OPP_PHASE": "opposed phase",
-    "OUT_PHASE": "opposed phase",
-    "LOCALIZER": "localizer",
-    "ADC": "ADC",
-    "FA": "FA",
-}
-
-# The planes of the body by the axis of their normal, as radiologists look at them: their name,
-# and the directions along a row and a column.
-_PLANES = (
-    ("sagittal", (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)),
-    ("coronal", (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)),
-    ("axial", (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +67,13 @@ def group_frames(frames: Sequence[Frame]) -> list[Group]:
     series = {uid: n for n, uid in enumerate(dict.fromkeys(frame.series for frame in frames))}
     # The order does not depend on the names of files.
     order = sorted(
-        frames, key=lambda frame: (series[frame.series], frame.number, _list_nature(frame))
+        frames,
+        key=lambda frame: (
+            series[frame.series],
+            frame.number,
+            _list_nature(frame),
+            frame.identity,
+        ),
     )
     for frame in order:
         found[_make_key(frame)].append(frame)
@@ -110,6 +83,7 @@ def group_frames(frames: Sequence[Frame]) -> list[Group]:
         _label_spacings,
         _label_stacks,
         _label_traits,
+        _label_objects,
         _label_volumes,
     ):
         groups = [part for group in groups for part in _split(group, split)]
@@ -120,12 +94,20 @@ def _make_key(frame: Frame) -> tuple[Any, ...]:
     """Return what frames have to share exactly."""
     values, place = frame.values, frame.place
     placed = (place.position is not None, place.orientation is not None)
-    # Cine loops without a place are one after the other, and begin anew in each file.
-    apart = place.position is None and frame.frames > 1
-    whole = frame.concatenation.identity if frame.concatenation else frame.identity
+    # Cine loops begin anew in each file; doses and segmentations were made, not acquired, at
+    # the times that they bear.
+    nature = frame.kind.nature
+    apart = frame.frames > 1 and (
+        place.position is None or bool(nature["dose"] or nature["segment"])
+    )
     # Slices may differ in the type of their values: some scanners sign only those that need it.
     kind = (values.array_shape, values.color, values.inverted)
-    return (frame.series, kind, _list_nature(frame), placed, whole if apart else "")
+    return (frame.series, kind, _list_nature(frame), placed, _name_object(frame) if apart else "")
+
+
+def _name_object(frame: Frame) -> str:
+    """Return the UID of the object that a frame belongs to, be it in one file or in several."""
+    return frame.concatenation.identity if frame.concatenation else frame.identity
 
 
 def _list_nature(frame: Frame) -> tuple[str, ...]:
@@ -141,7 +123,7 @@ def _assume_orientation(frames: list[Frame]) -> list[Frame]:
         return frames
     positions = np.array([frame.place.position for frame in frames], dtype=np.float64)
     spread = np.ptp(positions, axis=0)
-    word, turned = _PLANES[int(np.argmax(spread)) if spread.any() else 2]
+    word, turned = PLANES[int(np.argmax(spread)) if spread.any() else 2]
     guess = f"ImageOrientationPatient is missing; {word} slices are assumed"
     return [
         replace(
@@ -199,6 +181,28 @@ def _label_traits(frames: list[Frame]) -> Labels:
     return np.array([known[trait] if apart else 0 for trait in traits])
 
 
+def _label_objects(frames: list[Frame]) -> Labels:
+    """Return which object each frame belongs to, where nothing else tells volumes apart.
+
+    A series may hold several doses or segmentations, each of them with many frames.
+    """
+    whole = np.zeros(len(frames), dtype=np.intp)
+    objects = {name: n for n, name in enumerate(dict.fromkeys(map(_name_object, frames)))}
+    if len(objects) == 1 or max(frame.frames for frame in frames) == 1:
+        return whole
+    places = number_places(frames, locate(frames, find_directions(frames))[:, 0])
+    members: dict[Any, list[int]] = defaultdict(list)
+    for n, key in enumerate(find_keys(frames, places)[1]):
+        members[key].append(n)
+    for where in members.values():
+        standing = np.unique(places[where], return_inverse=True)[1]
+        if np.bincount(standing).max() > 1:
+            ranking = tell_apart([frames[n] for n in where], standing)
+            if ranking is None or not {ranking.field} & (set(MOMENTS) | set(MARKS)):
+                return np.array([objects[_name_object(frame)] for frame in frames])
+    return whole
+
+
 def _label_volumes(frames: list[Frame]) -> Labels:
     """Return slices of several volumes whose slices lie between or far from each other."""
     whole = np.zeros(len(frames), dtype=np.intp)
@@ -218,7 +222,7 @@ def _name_groups(groups: list[list[Frame]]) -> list[Group]:
         by_series[frames[0].name, frames[0].series].append(n)
     names = [frames[0].name for frames in groups]
     for numbers in by_series.values():
-        told = _tell_names([groups[n][0] for n in numbers])
+        told = tell_names([groups[n][0] for n in numbers])
         for n, words in zip(numbers, told, strict=True):
             names[n] = " ".join([names[n], *words])
     counts, used = Counter(names), Counter[str]()
@@ -228,84 +232,3 @@ def _name_groups(groups: list[list[Frame]]) -> list[Group]:
         numbered = f"{name} ({used[name]})" if counts[name] > 1 else name
         named.append(Group(frames, numbered))
     return named
-
-
-def _tell_names(frames: list[Frame]) -> list[list[str]]:
-    """Return words for the first frames of groups, as many as are needed to tell them apart."""
-    told: list[list[str]] = [[] for _ in frames]
-    for describe in (
-        _describe_types,
-        _describe("component", _spell_out),
-        _describe("segment", "segment {}".format),
-        _describe("channel", "channel {}".format),
-        _describe("stack", "stack {}".format),
-        _describe("view", str),
-        _describe("diffusion", str.lower),
-        _describe_orientations,
-        _describe("unit", str),
-        _describe("class", lambda text: UID(text).name.replace(" Image Storage", "")),
-        _describe_sizes,
-        _describe_traits,
-    ):
-        words = describe(frames)
-        if len(set(map(tuple, told))) < len(frames) and len(set(words)) > 1:
-            told = [
-                [*known, *([word] if word else [])] for known, word in zip(told, words, strict=True)
-            ]
-    return told
-
-
-def _describe(key: str, word: Callable[[str], str]) -> Callable[[list[Frame]], list[str]]:
-    def describe(frames: list[Frame]) -> list[str]:
-        values = [frame.kind.nature[key] for frame in frames]
-        return [word(value) if value else "" for value in values]
-
-    return describe
-
-
-def _spell_out(term: str) -> str:
-    return _WORDS.get(term, term.lower())
-
-
-def _describe_types(frames: list[Frame]) -> list[str]:
-    """Return what is special in the image types, in known words if these are enough."""
-    terms = [frame.kind.nature["type"].split("\\") for frame in frames]
-    shared = set.intersection(*map(set, terms))
-    special = [[term for term in parts if term and term not in shared] for parts in terms]
-    known = [_join(_WORDS[term] for term in parts if term in _WORDS) for parts in special]
-    whole = [_join(map(_spell_out, parts)) for parts in special]
-    return known if len(set(known)) == len(set(whole)) else whole
-
-
-def _join(words: Iterable[str]) -> str:
-    return " ".join(dict.fromkeys(words))
-
-
-def _describe_orientations(frames: list[Frame]) -> list[str]:
-    return [_name_orientation(frame) for frame in frames]
-
-
-def _name_orientation(frame: Frame) -> str:
-    """Return the plane of the body that a frame is nearest to."""
-    turned = frame.place.orientation
-    if turned is None:
-        return ""
-    normal = np.abs(np.cross(turned[:3], turned[3:]))
-    return _PLANES[int(np.argmax(normal))][0]
-
-
-def _describe_sizes(frames: list[Frame]) -> list[str]:
-    return ["{}x{}".format(*frame.values.shape) for frame in frames]
-
-
-def _describe_traits(frames: list[Frame]) -> list[str]:
-    traits = [list(frame.kind.traits.values()) for frame in frames]
-    differing = [len(set(column)) > 1 for column in zip(*traits, strict=True)]
-    return [
-        " ".join(
-            value.replace("\\", " ").lower()
-            for value, differs in zip(row, differing, strict=True)
-            if differs
-        )
-        for row in traits
-    ]

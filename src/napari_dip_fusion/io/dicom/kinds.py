@@ -148,8 +148,8 @@ def find_frame_kind(fields: Fields, counted: dict[str, float]) -> FrameKind:
     -------
     FrameKind
         Its nature has ``"class"``, ``"type"``, ``"component"``, ``"stack"``,
-        ``"segment"``, ``"channel"``, ``"unit"``, ``"view"``, ``"diffusion"`` and
-        ``"reference"``, each an empty text where the header says nothing.
+        ``"segment"``, ``"channel"``, ``"unit"``, ``"view"``, ``"diffusion"``,
+        ``"dose"`` and ``"reference"``, each an empty text where the header says nothing.
     """
     own = _find_frame_type(fields)
     holder = fields.header if own is None else own
@@ -188,7 +188,7 @@ def _find_frame_type(fields: Fields) -> Any:
 
 def _find_nature(fields: Fields) -> dict[str, str]:
     rescaled = fields.find("PixelValueTransformationSequence", "RescaleType")
-    unit = _join(fields.get("Units") or rescaled)
+    unit = _join(fields.get("Units") or fields.get("DoseUnits") or rescaled)
     laterality = fields.get("ImageLaterality") or fields.get("Laterality")
     directions = fields.find("MRDiffusionSequence", "DiffusionDirectionality")
     return {
@@ -200,6 +200,9 @@ def _find_nature(fields: Fields) -> dict[str, str]:
         "unit": "" if unit == "US" else unit,
         "view": " ".join(filter(None, (_join(laterality), _join(fields.get("ViewPosition"))))),
         "diffusion": "ISOTROPIC" if directions == "ISOTROPIC" else "",
+        "dose": " ".join(
+            filter(None, (_join(fields.get("DoseSummationType")), _join(fields.get("DoseType"))))
+        ),
         "reference": _join(fields.get("FrameOfReferenceUID")),
     }
 
