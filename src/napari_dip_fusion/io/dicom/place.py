@@ -15,9 +15,9 @@ from napari_dip_fusion.io.dicom.tables import SLICED, FrameTable
 
 __all__ = ["FramePlace", "find_frame_place"]
 
-# Area spanned by the directions along a row and a column: 1 where they are unit vectors at
-# right angles. Damaged ones span no plane.
-_AREAS = (0.9, 1.1)
+# Square of the area spanned by the directions along a row and a column: 1 where they are unit
+# vectors at right angles. Damaged ones span no plane.
+_AREAS = (0.8, 1.2)
 _MISSING = "ImagePositionPatient is missing"
 _AXIAL = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
 
@@ -183,7 +183,9 @@ def _check_origin(position: Any, turned: Any) -> _Origin:
         return _Origin()
     if numbers is None:
         return _Origin(where)  # several slices may tell the orientation
-    area = np.linalg.norm(np.cross(numbers[:3], numbers[3:]))
+    row, column = numbers[:3], numbers[3:]
+    # The square of the area that they span, by Lagrange's identity.
+    area = (row @ row) * (column @ column) - (row @ column) ** 2
     if not _AREAS[0] < area < _AREAS[1]:
         return _Origin(guess="ImageOrientationPatient holds no unit vectors at right angles")
     return _Origin(where, numbers)
