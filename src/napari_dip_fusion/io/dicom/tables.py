@@ -24,6 +24,10 @@ SLICED = frozenset(("CT", "MR", "PT"))
 """Modalities whose images are slices, also those that break the rules."""
 
 _LIKE_SLICES = "frames are taken for slices {} mm apart, as {} says"
+_FIRST_FRAME = (
+    "SliceVector does not begin at its first slice; the position is taken for that of the first "
+    "frame"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +193,9 @@ def _space_slices(
     # In nuclear medicine the sign is the direction of stacking (C.8.4.15).
     spacing = parse_number(get_value(header, "SpacingBetweenSlices"))
     if spacing:
+        if slices is not None and slices[0] != slices.min():
+            # Programs do not agree on whether the position is that of the first frame or slice.
+            return numbers * spacing, _FIRST_FRAME
         sure = slices is not None or rebuilt
         return numbers * spacing, (
             "" if sure else _LIKE_SLICES.format(f"{spacing:g}", "SpacingBetweenSlices")
