@@ -1,5 +1,6 @@
 import json
 
+import nibabel
 import numpy as np
 import pytest
 import tifffile
@@ -182,3 +183,26 @@ def test_a_level_that_napari_would_show_elsewhere_is_left_out(tmp_path):
         data, arguments, _ = read(path)
     assert data.shape == (64, 64)
     assert "multiscale" not in arguments
+
+
+@pytest.mark.parametrize(
+    "turn", [[[0, 1, 0], [0, 0, 1], [1, 0, 0]], [[0, 1, 0], [1, 0, 0], [0, 0, 1]]]
+)
+def test_a_scan_of_any_orientation_is_drawn_in_its_place(tmp_path, make_napari_viewer_proxy, turn):
+    data = np.random.default_rng(0).random((4, 12, 14)).astype(np.float32)
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(turn) * (3.0, 2.0, 1.0)
+    path = tmp_path / "a.nii"
+    nifti = np.diag([-1.0, -1, 1, 1])[:, [2, 1, 0, 3]] @ affine[:, [2, 1, 0, 3]]
+    nibabel.Nifti1Image(data.T, nifti).to_filename(path)
+    viewer = make_napari_viewer_proxy()
+    shown, arguments, _ = read(path)
+    layer = viewer.add_image(shown, **arguments)
+    for index in ((0, 0, 0), (3, 11, 13), (2, 5, 7)):
+        world = (affine @ (*index, 1))[:3]
+        np.testing.assert_allclose(
+            layer.data[tuple(np.rint(layer.world_to_data(world)).astype(int))], data[index]
+        )
+    # The planes that napari draws have an area.
+    for order in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        viewer.dims.order = order

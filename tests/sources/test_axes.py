@@ -1,10 +1,18 @@
 """Axes of different kinds are never matched, and unknown units never count as 1."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 
 from napari_dip_fusion.sources import GUESSED_PLACE, Source
-from napari_dip_fusion.sources.axes import align_axes, find_counted_axes, find_factor, share_space
+from napari_dip_fusion.sources.axes import (
+    align_axes,
+    find_counted_axes,
+    find_factor,
+    share_space,
+    turn_to_world,
+)
 from napari_dip_fusion.sources.grid import find_finest, resample_to_reference
 from napari_dip_fusion.sources.parts import choose_level
 from napari_dip_fusion.sources.source import STAGE_POSITION
@@ -179,3 +187,56 @@ def test_what_is_made_at_a_guessed_place_has_a_guessed_place():
     grid = resample_to_reference([guessed, make("yx", ("mm", "mm"))])
     fused = grid.make_source(grid.arrays[0], flat=True, metadata={"record": {}})
     assert fused.metadata == {"record": {}, GUESSED_PLACE: "no codes are set"}
+
+
+def make_turned(order, signs, tilt=0.0) -> Source:
+    """Return a volume whose axes run along those of the world in another order, or tilted."""
+    steps = np.zeros((3, 3))
+    for column, (row, sign) in enumerate(zip(order, signs, strict=True)):
+        steps[row, column] = sign * (3.0, 2.0, 1.0)[column]
+    c, s = np.cos(tilt), np.sin(tilt)
+    affine = np.eye(4)
+    affine[:3, :3] = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ steps
+    affine[:3, 3] = (7, -8, 9)
+    data = RNG.random((4, 5, 6))
+    levels = (data[:, ::2, ::2],)
+    place = np.diag([1.0, 2, 2, 1])
+    return Source(
+        data, affine=affine, units=("mm",) * 3, pyramid=levels, level_affines=(place,), name="a"
+    )
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, -1)])
+@pytest.mark.parametrize("tilt", [0.0, 0.3])
+def test_a_volume_of_any_orientation_is_turned_to_the_world_and_stays_where_it_is(
+    order, signs, tilt
+):
+    image = make_turned(order, signs, tilt)
+    turned = turn_to_world(image)
+    assert (turned is image) == (order == (0, 1, 2))
+    assert turned.axes == image.axes
+    # Every two axes of the array are seen as an area over the same two of the world.
+    for pair in ([0, 1], [0, 2], [1, 2]):
+        block = turned.affine[np.ix_(pair, pair)] / turned.spacing[pair]
+        assert abs(np.linalg.det(block)) > 0.5
+    for level in (0, 1):
+        own, other = (choose_level(i, level) for i in (image, turned))
+        for index in ((0, 0, 0), (1, 2, 1), (3, 1, 2)):
+            where = np.linalg.solve(other.affine, own.affine @ (*index, 1))
+            found = np.rint(where[:3]).astype(int)
+            np.testing.assert_allclose(where[:3], found, atol=1e-9)
+            assert other.data[tuple(found)] == own.data[index]
+
+
+def test_what_is_no_volume_or_hardly_turned_is_left_as_it_is():
+    for image in (make("yx", ("mm", "mm")), make("tyx", ("s", "mm", "mm"))):
+        assert turn_to_world(image) is image
+    slanted = make_turned((0, 1, 2), (1, 1, 1), tilt=0.7)
+    assert turn_to_world(slanted) is slanted
+    series = make("tzyx", ("s", "mm", "mm", "mm"), rgb=False)
+    affine = np.eye(5)
+    affine[1:4, 1:4] = [[0, 1, 0], [0, 0, 1], [1, 0, 0]]
+    turned = turn_to_world(series.replace(affine=affine))
+    assert turned.shape == (4, 12, 14, 5)
+    np.testing.assert_array_equal(turned.affine, np.eye(5))

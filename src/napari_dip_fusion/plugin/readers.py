@@ -16,6 +16,7 @@ from napari.utils.transforms import Affine
 
 from napari_dip_fusion.io import read_images, record_images
 from napari_dip_fusion.io.claimed import is_claimed
+from napari_dip_fusion.plugin.layers.drawable import make_drawable
 from napari_dip_fusion.plugin.layers.levels import LEVEL_AFFINES
 from napari_dip_fusion.sources import Source
 
@@ -121,7 +122,7 @@ def read_series_layers(path: str | Sequence[str]) -> list[LayerData]:
 
 
 def _make_layer(image: Source) -> LayerData:
-    image = _keep_shown_levels(image)
+    image = make_drawable(image)
     arguments = make_layer_arguments(image)
     if not image.pyramid:
         return image.data, arguments, "image"
@@ -129,25 +130,6 @@ def _make_layer(image: Source) -> LayerData:
         places = [matrix.tolist() for matrix in image.level_affines]
         arguments["metadata"][LEVEL_AFFINES] = places
     return [image.data, *image.pyramid], {**arguments, "multiscale": True}, "image"
-
-
-def _keep_shown_levels(image: Source) -> Source:
-    """Return an image with the finest of its resolutions, as far as napari shows them in place.
-
-    napari draws every resolution over the same area, wherever the file says that it lies.
-    """
-    count = len(image.pyramid)
-    numbers = range(1, count + 1)
-    kept = next((n - 1 for n in numbers if not _is_shown_in_place(image, n)), count)
-    return image.replace(pyramid=image.pyramid[:kept], level_affines=image.level_affines[:kept])
-
-
-def _is_shown_in_place(image: Source, level: int) -> bool:
-    linear = image.find_level_affine(level)[:-1, :-1]
-    steps = np.diag(linear)
-    # A plane that is fused at a level takes its scale from it, but no turn.
-    straight = bool(np.array_equal(linear, np.diag(steps)) and (steps > 0).all())
-    return straight and image.measure_level_shift(level) <= 1
 
 
 def _make_transform(image: Source) -> dict[str, Any]:

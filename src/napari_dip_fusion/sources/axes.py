@@ -5,11 +5,16 @@ height) and their units measure the same (a pixel is no millimeter).
 """
 
 from collections.abc import Sequence
+from itertools import permutations
 
 import numpy as np
 
 from napari_dip_fusion.sources.source import Source
 from napari_dip_fusion.sources.units import LENGTHS, TIMES
+
+# Axes whose directions differ by more than this from those of the world are looked at: the
+# cosine of 60 degrees.
+_TURNED = 0.5
 
 __all__ = [
     "align_axes",
@@ -20,6 +25,7 @@ __all__ = [
     "find_stacked_axes",
     "is_placeless",
     "share_space",
+    "turn_to_world",
 ]
 
 
@@ -145,15 +151,55 @@ def _list_stacked(image: Source, kind: str) -> list[int]:
 
 
 def _transpose(image: Source, order: Sequence[int]) -> Source:
+    turned = _permute(image, order)
+    return turned.replace(
+        axes=tuple(image.axes[n] for n in order),
+        units=tuple(image.units[n] for n in order),
+        affine=turned.affine[[*order, image.ndim]],
+    )
+
+
+def turn_to_world(image: Source) -> Source:
+    """Return an image whose axes of space run as the world's do, as nearly as their order can.
+
+    Slices of a sagittal scan are stacked along x of the world. Programs that draw two axes of
+    an array over the same two of the world, as napari does, cannot show them so.
+
+    Parameters
+    ----------
+    image : Source
+        A volume; any other image is returned unchanged.
+
+    Returns
+    -------
+    Source
+        The same pixels at the same places, in another order of axes where one axis is turned
+        by more than 60 degrees from its own and another order is nearer.
+    """
+    space = [image.axes.index(name) for name in ("z", "y", "x") if name in image.axes]
+    if len(space) != 3:
+        return image
+    block = np.abs(image.affine[np.ix_(space, space)])
+    cosines = block / np.maximum(np.linalg.norm(block, axis=0), np.finfo(float).tiny)
+    # The worst axis counts: one at right angles to its own would be a line.
+    best = max(permutations(range(3)), key=lambda order: cosines[[0, 1, 2], order].min())
+    if np.diag(cosines).min() > _TURNED or best == (0, 1, 2):
+        return image
+    order = list(range(image.ndim))
+    for place, number in zip(space, best, strict=True):
+        order[place] = space[number]
+    return _permute(image, order)
+
+
+def _permute(image: Source, order: Sequence[int]) -> Source:
+    """Return an image with its pixels in another order of axes, and its world as it is."""
     colors = [image.ndim] if image.rgb else []
     last = [*order, image.ndim]
     levels = [np.transpose(data, [*order, *colors]) for data in (image.data, *image.pyramid)]
     return image.replace(
         data=levels[0],
         pyramid=tuple(levels[1:]),
-        axes=tuple(image.axes[n] for n in order),
-        units=tuple(image.units[n] for n in order),
-        affine=image.affine[np.ix_(last, last)],
+        affine=image.affine[:, last],
         level_affines=tuple(matrix[np.ix_(last, last)] for matrix in image.level_affines),
     )
 

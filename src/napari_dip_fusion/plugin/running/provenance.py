@@ -16,6 +16,7 @@ from napari.utils.transforms import Affine
 
 from napari_dip_fusion.io import read_images
 from napari_dip_fusion.io.silence import silence_warnings
+from napari_dip_fusion.plugin.layers.drawable import make_drawable
 from napari_dip_fusion.plugin.layers.layer_origin import LayerOrigin
 from napari_dip_fusion.plugin.layers.plane_reader import PlaneReader
 from napari_dip_fusion.plugin.layers.planes import Matrix
@@ -130,6 +131,9 @@ def _trace(plan: Plan, planes: Sequence[Source]) -> Provenance:
     return Provenance(tuple(openings), choice, output)
 
 
+_FILE_PLANES = "it takes planes along y and x only, counted as in the file"
+
+
 @dataclass(frozen=True, eq=False)
 class _Opened:
     """A layer as a file gives it when it is opened again."""
@@ -215,8 +219,11 @@ class _Files:
         """Return the image of a file that holds a plane, and its channel if there are several."""
         images = self._read(path)
         for index, image in enumerate(images):
-            if not _holds_plane((image.data, *image.pyramid), reader, plane):
+            shown = make_drawable(image)
+            if not _holds_plane((shown.data, *shown.pyramid), reader, plane):
                 continue
+            if shown.shape != image.shape or not np.array_equal(shown.affine, image.affine):
+                raise ValueError(_FILE_PLANES)
             if len(images) == 1:
                 return None, image
             # An image may be named like the index of another one.
@@ -227,6 +234,7 @@ class _Files:
 
 
 def _open_image(image: Source) -> _Opened:
+    image = make_drawable(image)
     return _Opened((image.data, *image.pyramid), image.affine, image.units)
 
 
@@ -290,7 +298,7 @@ def _write_plane(image: Source, plan: Plan) -> str | None:
         # Axes of length one that one of the two does not have make no planes to choose from.
         stacked, indices = find_stacked_axes(image), [i for i in indices if i > 0]
     if len(stacked) != len(indices):
-        raise ValueError("it takes planes along y and x only, counted as in the file")
+        raise ValueError(_FILE_PLANES)
     sizes = dict(zip(image.axes, image.shape, strict=True))
     named = zip(stacked, indices, strict=True)
     return ",".join(f"{axis}={index}" for axis, index in named if sizes[axis] > 1) or None
