@@ -670,6 +670,9 @@ def test_a_pixel_is_never_taken_for_a_millimeter(ndim):
         "L1 is measured in pixel and L0 in mm, so nothing says how they lie on each other; give "
         "both their place in one unit (such as layer.units = 'mm', with its scale)"
     )
+    other_way = check_layers([ct, pet], pet, viewer.dims).message
+    assert other_way.startswith("L0 is measured in mm and L1 in pixel")
+    assert "layer.units = 'mm'" in other_way
     pet.units = ("mm",) * ndim
     assert check_layers([ct, pet], ct, viewer.dims).ok
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from napari.layers import Image
 
 from napari_dip_fusion.sources.axes import find_factor, find_kind
-from napari_dip_fusion.sources.units import abbreviate_unit
+from napari_dip_fusion.sources.units import LENGTHS, abbreviate_unit
 
 
 def require_one_world(layer: Image, reference: Image, plane: Sequence[int]) -> None:
@@ -31,10 +31,11 @@ def require_one_world(layer: Image, reference: Image, plane: Sequence[int]) -> N
         names = [_get_label(image, axis) for image in layers]
         units = [abbreviate_unit(image.units[axis]) for image in layers]
         if find_factor(*units) is None:
+            known = next((unit for unit in units if unit in LENGTHS), units[1])
             raise ValueError(
                 f"{layer.name} is measured in {units[0]} and {reference.name} in {units[1]}, so "
                 "nothing says how they lie on each other; give both their place in one unit "
-                f"(such as layer.units = {units[1]!r}, with its scale)"
+                f"(such as layer.units = {known!r}, with its scale)"
             )
         kinds = [find_kind(*pair) for pair in zip(names, units, strict=True)]
         if axis not in plane and None not in kinds and kinds[0] != kinds[1]:
