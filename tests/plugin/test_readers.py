@@ -8,8 +8,10 @@ import zarr
 from napari.components import ViewerModel
 from napari.layers import Image
 from napari_builtins.io import napari_get_reader
+from npe2 import PluginManifest
 
 from napari_dip_fusion.io import write_image, write_images
+from napari_dip_fusion.io.formats import list_endings
 from napari_dip_fusion.plugin.layers.placement import place_result
 from napari_dip_fusion.plugin.layers.plane_reader import make_plane_readers
 from napari_dip_fusion.plugin.readers import get_reader
@@ -28,6 +30,14 @@ def test_what_belongs_to_others_is_left_to_them(tmp_path):
         assert get_reader(str(tmp_path / name)) is None
     assert get_reader([str(tmp_path / "a.tif")] * 2) is None
     assert get_reader([]) is None
+
+
+def test_every_ending_that_the_manifest_names_is_claimed(tmp_path):
+    (reader,) = PluginManifest.from_distribution("napari-dip-fusion").contributions.readers
+    own = {pattern.removeprefix("*") for pattern in reader.filename_patterns}
+    for ending in own - {".fusion.ome.tif", ".ome.zarr"}:
+        assert get_reader(str(tmp_path / f"a{ending}")) is not None
+    assert own <= {*list_endings(), ".record.json"}
 
 
 def test_oblique_image_has_an_affine_and_straight_one_a_scale(tmp_path):

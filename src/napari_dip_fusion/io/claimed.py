@@ -12,7 +12,7 @@ from napari_dip_fusion.io.record_images import ENDING
 __all__ = ["is_claimed"]
 
 # napari's own reader opens TIFF and plain pictures as well as this program does.
-_ENDINGS = (".nii", ".nii.gz", ".dcm", ".dicom", ENDING)
+_ENDINGS = (".nii", ".nii.gz", ".dcm", ".dicom", ".companion.ome", ENDING)
 # Attributes of Zarr 3 and of Zarr 2: what OME-Zarr says of an image stands there.
 _ZARR_ATTRIBUTES = ("zarr.json", ".zattrs")
 
