@@ -23,7 +23,8 @@ from pydicom.uid import (
 
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import read_image, read_images
-from napari_dip_fusion.io.dicom import volume
+from napari_dip_fusion.io.dicom import decoding, volume
+from napari_dip_fusion.io.dicom.header import unpack_pixels
 from napari_dip_fusion.io.dicom.stored import StoredValues, choose_dtype
 
 RNG = np.random.default_rng(14)
@@ -347,6 +348,31 @@ def test_single_bits(tmp_path, photometric, syntax):
     path = save(header, tmp_path / "a.dcm")
     np.testing.assert_array_equal(read_with_pydicom(path), bits)
     np.testing.assert_array_equal(read(path), 1 - bits if photometric == "MONOCHROME1" else bits)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "f4", "f8"])
+def test_a_deflated_file_is_unpacked_once_for_all_of_its_frames(tmp_path, monkeypatch, dtype):
+    values = integers(0, 100, dtype, (5, *SHAPE))
+    header = (make_float if values.dtype.kind == "f" else make)(values, NumberOfFrames=5)
+    header.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    path = save(header, tmp_path / "a.dcm")
+    unpacked = []
+
+    def unpack(path):
+        unpacked.append(path)
+        return unpack_pixels(path)
+
+    monkeypatch.setattr(decoding, "unpack_pixels", unpack)
+    np.testing.assert_array_equal(read(path), values)
+    assert unpacked == [path]
+
+
+def test_a_deflated_file_needs_no_preamble(tmp_path):
+    header = make(integers(0, 256, "u1"))
+    header.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    path = save(header, tmp_path / "a.dcm")
+    path.write_bytes(path.read_bytes()[128:])
+    np.testing.assert_array_equal(read(path), header.pixel_array)
 
 
 @pytest.mark.parametrize("slope", [None, "-2", "0.5"])

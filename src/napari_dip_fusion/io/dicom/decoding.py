@@ -5,10 +5,10 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from io import BytesIO
 from typing import Any, BinaryIO
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.pixels.decoders.base import get_decoder
 
@@ -16,6 +16,7 @@ from napari_dip_fusion.errors import ImageFileError, summarize_error
 from napari_dip_fusion.io.anatomy import rescale
 from napari_dip_fusion.io.dicom.checks import suggest_installation
 from napari_dip_fusion.io.dicom.frames import Frame
+from napari_dip_fusion.io.dicom.header import unpack_pixels
 from napari_dip_fusion.io.dicom.messages import relay_pydicom
 from napari_dip_fusion.io.dicom.stored import find_ends
 from napari_dip_fusion.io.failures import report_damage
@@ -104,33 +105,31 @@ def decode_frame(frame: Frame, dtype: np.dtype[Any]) -> NDArray[Any]:
 def _decode(frame: Frame) -> NDArray[Any]:
     """Return the stored values of a frame."""
     pixels = frame.pixels
-    decoder = get_decoder(pixels.syntax)
-    with relay_pydicom(frame.name, told=frame.values.told):
+    with relay_pydicom(frame.name, told=frame.values.told), _open_pixels(frame) as handle:
+        if pixels.options["bits_allocated"] == 1 and not pixels.syntax.is_encapsulated:
+            return _read_bits(handle, frame)
         try:
-            if pixels.start is None:
-                return _decode_deflated(frame)
-            with frame.path.open("rb") as handle:
-                handle.seek(pixels.start)
-                if pixels.options["bits_allocated"] == 1 and not pixels.syntax.is_encapsulated:
-                    return _unpack(handle, frame)
-                stored, _ = decoder.as_array(handle, index=frame.index, **pixels.options)
-                return stored
+            decoder = get_decoder(pixels.syntax)
+            stored, _ = decoder.as_array(handle, index=frame.index, **pixels.options)
         except RuntimeError as error:  # what pydicom raises after all decoders have failed
             raise _explain_undecoded(frame, error) from error
+        return stored
 
 
-def _decode_deflated(frame: Frame) -> NDArray[Any]:
-    """Return the stored values of a frame in a file that is unpacked as a whole."""
-    options: Any = frame.pixels.options
-    decoder, content = get_decoder(frame.pixels.syntax), pydicom.dcmread(frame.path)
-    # Bits of one frame alone are not found, as in _unpack().
-    whole = options["bits_allocated"] == 1 and options["number_of_frames"] > 1
-    index = None if whole else frame.index
-    stored, _ = decoder.as_array(content, index=index, **options)
-    return stored[frame.index] if whole else stored
+def _open_pixels(frame: Frame) -> BinaryIO:
+    """Open the pixels of a file where they begin."""
+    pixels, path = frame.pixels, frame.path
+    if pixels.start is not None:
+        handle = path.open("rb")
+        handle.seek(pixels.start)
+        return handle
+    content = pixels.unpacked.get(path) or unpack_pixels(path)
+    if frame.frames > 1:
+        pixels.unpacked[path] = content
+    return BytesIO(content)
 
 
-def _unpack(handle: BinaryIO, frame: Frame) -> NDArray[np.uint8]:
+def _read_bits(handle: BinaryIO, frame: Frame) -> NDArray[np.uint8]:
     """Return a frame of single bits, which may begin and end within a byte (PS3.5 8.1.1).
 
     pydicom 3.0 loses the last ones where a frame begins so.

@@ -4,7 +4,7 @@ import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -31,11 +31,12 @@ from napari_dip_fusion.io.dicom.start import MARKED, UNMARKED, find_data_set, fi
 from napari_dip_fusion.io.dicom.unapplied import list_oddities, list_unapplied
 from napari_dip_fusion.io.limits import require_memory
 
-__all__ = ["NoImageError", "PixelElement", "read_header"]
+__all__ = ["NoImageError", "PixelElement", "read_header", "unpack_pixels"]
 
 _ENDLESS = 0xFFFFFFFF
 _ITEM = b"\xfe\xff\x00\xe0"
 _KEYWORDS = {0x0010: "PixelData", 0x0009: "DoubleFloatPixelData", 0x0008: "FloatPixelData"}
+_FLOATS = {32: "FloatPixelData", 64: "DoubleFloatPixelData"}
 # Their lengths take four bytes, after two that are free (PS3.5 7.1.2).
 _VR = (b"OB", b"OW", b"OF", b"OD", b"UN")
 _OPTIONS = {
@@ -72,6 +73,9 @@ class PixelElement:
         What the header asks to be done with them for a screen, and is not.
     remarks : tuple of str
         What the reader of the picture has to know.
+    unpacked : dict of bytes
+        By the path: the pixels of a file of many frames that was unpacked as a whole, so that
+        this is done once.
     """
 
     syntax: UID
@@ -80,6 +84,7 @@ class PixelElement:
     options: dict[str, Any]
     not_applied: list[str]
     remarks: tuple[str, ...]
+    unpacked: dict[Path, bytes] = field(default_factory=dict)
 
 
 def read_header(path: Path) -> tuple[Any, PixelElement]:
@@ -125,6 +130,35 @@ def read_header(path: Path) -> tuple[Any, PixelElement]:
         _require_image(path, header, pixels=left > 0)
         found = handle.read(16)
     return header, _describe_pixels(path, header, found, place)
+
+
+def unpack_pixels(path: Path) -> bytes:
+    """Return the pixels of a file that has to be unpacked as a whole.
+
+    Parameters
+    ----------
+    path : Path
+        A file of which :func:`read_header` has read the header.
+
+    Returns
+    -------
+    bytes
+        All frames.
+
+    Raises
+    ------
+    ValueError
+        If it holds no pixels any more.
+    """
+    start = find_data_set(path)
+    if start is None:
+        raise ValueError("the file is no DICOM file any more")
+    with _open(path, start) as (handle, _):
+        header = pydicom.dcmread(handle, force=True)
+    for keyword in _KEYWORDS.values():
+        if keyword in header:
+            return bytes(header[keyword].value)
+    raise ValueError("the file holds no pixels")
 
 
 @contextmanager
@@ -188,11 +222,12 @@ def _describe_deflated(path: Path, header: Any) -> PixelElement:
     # Only floats have neither of these.
     floats = "PixelRepresentation" not in header and "BitsStored" not in header
     check_fields(path, header, compressed=False, floats=floats)
+    keyword = _FLOATS[int(header.BitsAllocated)] if floats else "PixelData"
     return PixelElement(
         syntax=syntax,
         start=None,
         floats=floats,
-        options=_list_options(header),
+        options={**_list_options(header), "pixel_keyword": keyword, "pixel_vr": "OW"},
         not_applied=list_unapplied(header),
         remarks=list_oddities(header),
     )
