@@ -623,6 +623,10 @@ def region(down, across, units=(3, 3)):
     )[0]
 
 
+def share(**groups):
+    return {"SharedFunctionalGroupsSequence": group(**groups)}
+
+
 FLAT_PICTURES = {
     "one region": ({"SequenceOfUltrasoundRegions": [region(0.02, 0.03)]}, ("mm", 0.2, 0.3)),
     "equal regions": (
@@ -638,6 +642,18 @@ FLAT_PICTURES = {
         ("pixel", 1, 1),
     ),
     "ratio": ({"PixelAspectRatio": ["3", "2"]}, ("pixel", 1.5, 1)),
+    "a detector": ({"ImagerPixelSpacing": [0.2, 0.3]}, ("mm", 0.2, 0.3)),
+    "an enhanced detector": (
+        share(FramePixelDataPropertiesSequence=group(ImagerPixelSpacing=[0.2, 0.3])),
+        ("mm", 0.2, 0.3),
+    ),
+    "an enhanced detector, and the body": (
+        share(
+            FramePixelDataPropertiesSequence=group(ImagerPixelSpacing=[0.4, 0.6]),
+            ProjectionPixelCalibrationSequence=group(ObjectPixelSpacingInCenterOfBeam=[0.2, 0.3]),
+        ),
+        ("mm", 0.2, 0.3),
+    ),
     "nothing": ({}, ("pixel", 1, 1)),
 }
 

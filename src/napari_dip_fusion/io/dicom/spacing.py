@@ -10,12 +10,17 @@ from napari_dip_fusion.io.dicom.fields import Fields, get_value, list_values, pa
 
 __all__ = ["PixelSpacing", "find_pixel_spacing"]
 
-# Where Pixel Spacing is missing: a field, and what its distances are.
+_DETECTOR = "ImagerPixelSpacing holds at the detector, not in the body"
+# Where Pixel Spacing is missing: a field, its functional group, and what its distances are.
 _OTHERS = (
-    ("ImagerPixelSpacing", "ImagerPixelSpacing holds at the detector, not in the body"),
-    ("ImagePlanePixelSpacing", "ImagePlanePixelSpacing holds at the receptor, not in the body"),
-    ("NominalScannedPixelSpacing", "NominalScannedPixelSpacing is that of a scanned film"),
-    ("ObjectPixelSpacingInCenterOfBeam", ""),
+    ("ObjectPixelSpacingInCenterOfBeam", "ProjectionPixelCalibrationSequence", ""),
+    ("ImagerPixelSpacing", "FramePixelDataPropertiesSequence", _DETECTOR),
+    ("ImagePlanePixelSpacing", "", "ImagePlanePixelSpacing holds at the receptor, not in the body"),
+    (
+        "NominalScannedPixelSpacing",
+        "",
+        "NominalScannedPixelSpacing is that of a scanned film",
+    ),
 )
 # Physical units of an ultrasound region: the code of centimeters (C.8.5.5.1.15).
 _CENTIMETERS = 3
@@ -56,13 +61,13 @@ def find_pixel_spacing(fields: Fields) -> PixelSpacing:
         One pixel where the header says nothing.
     """
     known = _parse_pair(fields.find("PixelMeasuresSequence", "PixelSpacing"))
-    detector = _parse_pair(fields.get("ImagerPixelSpacing"))
+    detector = _parse_pair(fields.find("FramePixelDataPropertiesSequence", "ImagerPixelSpacing"))
     if known:
         # Uncalibrated projections repeat the distances at the detector (10.7.1.1).
         calibrated = known != detector or fields.get("PixelSpacingCalibrationType")
-        return PixelSpacing(*known, "mm", "" if calibrated else _OTHERS[0][1])
-    for keyword, guess in _OTHERS:
-        pair = _parse_pair(fields.find("XRayFrameCharacteristicsSequence", keyword))
+        return PixelSpacing(*known, "mm", "" if calibrated else _DETECTOR)
+    for keyword, group, guess in _OTHERS:
+        pair = _parse_pair(fields.find(group, keyword))
         if pair:
             return PixelSpacing(*pair, "mm", guess)
     pair = _find_regions(fields.header)
