@@ -214,23 +214,77 @@ def test_midnight_is_no_end(tmp_path):
     assert image.affine[0, 0] == 2000.0
 
 
-def test_private_diffusion_fields(tmp_path):
+# The elements of b-value and direction, and whether that is a direction in the body.
+PRIVATE = {
+    "Siemens": (
+        (0x0019, "SIEMENS MR HEADER", 0x0C, "IS", lambda b: str(b)),
+        (0x0019, "SIEMENS MR HEADER", {0x0E: ("FD", [0.0, 0.6, 0.8])}),
+        True,
+    ),
+    "GE": (
+        (0x0043, "GEMS_PARM_01", 0x39, "IS", lambda b: [str(b + 10**9), "8", "0", "0"]),
+        (
+            0x0019,
+            "GEMS_ACQU_01",
+            {0xBB: ("DS", "0"), 0xBC: ("DS", "0.6"), 0xBD: ("DS", "0.8")},
+        ),
+        False,
+    ),
+    "Philips": (
+        (0x2001, "Philips Imaging DD 001", 0x03, "FL", float),
+        (
+            0x2005,
+            "Philips MR Imaging DD 001",
+            {0xB0: ("FL", 0.0), 0xB1: ("FL", 0.6), 0xB2: ("FL", 0.8)},
+        ),
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("maker", PRIVATE)
+def test_private_diffusion_fields(tmp_path, maker, moved):
+    (group, owner, element, vr, convert), (turned, turner, elements), in_body = PRIVATE[maker]
     headers = []
     for v in range(3):
         for z in range(2):
             header = make_slice(v, z)
-            block = header.private_block(0x0019, "SIEMENS MR HEADER", create=True)
-            block.add_new(0x0C, "IS", str(500 * v))
-            if v:
-                block.add_new(0x0E, "FD", [0.0, 0.6, 0.8])
+            if moved:  # by an archive that uses the first blocks itself
+                header.private_block(group, "ARCHIVE", create=True)
+                header.private_block(turned, "ARCHIVE", create=True)
+            block = header.private_block(group, owner, create=True)
+            block.add_new(element, vr, convert(500 * v))
+            block = header.private_block(turned, turner, create=True)
+            for number, (kind, content) in elements.items():
+                block.add_new(number, kind, content)
             headers.append(header)
     (image,), told = read(save(tmp_path / "all", headers))
     assert (image.axes[0], told) == ("b", [])
     assert levels(image)[:, 0].tolist() == [0, 100, 200]
-    assert image.metadata["axis_values"]["b"] == [0.0, 500.0, 1000.0]
-    np.testing.assert_allclose(
-        image.metadata["axis_values"]["b_direction"], [[0, 0, 0], [0, 0.6, 0.8], [0, 0.6, 0.8]]
-    )
+    values = image.metadata["axis_values"]
+    assert values["b"] == [0.0, 500.0, 1000.0]
+    assert ("b_direction" in values) == in_body
+    if in_body:
+        expected = [[0, 0, 0], [0, 0.6, 0.8], [0, 0.6, 0.8]]
+        np.testing.assert_allclose(values["b_direction"], expected, atol=1e-7)
+
+
+def test_private_directions_tell_volumes_apart(tmp_path):
+    """GE has them along readout, phase and slice."""
+    headers = []
+    for v in range(3):
+        for z in range(2):
+            header = make_slice(v, z, InstanceNumber=2 * v + z + 1)
+            header.private_block(0x0043, "GEMS_PARM_01", create=True).add_new(0x39, "IS", "800")
+            block = header.private_block(0x0019, "GEMS_ACQU_01", create=True)
+            for n in range(3):
+                block.add_new(0xBB + n, "DS", str(int(n == v)))
+            headers.append(header)
+    (image,), told = read(save(tmp_path / "all", headers))
+    assert (image.axes[0], told) == ("b", [])
+    assert levels(image)[:, 0].tolist() == [0, 100, 200]
+    assert "axis_values" not in image.metadata
 
 
 def test_several_axes_make_a_grid(tmp_path):

@@ -531,6 +531,18 @@ def test_overlays_are_said_in_metadata(tmp_path):
     assert "not_applied" not in read_image(save(make(DEEP), tmp_path / "b.dcm")).metadata
 
 
+@pytest.mark.parametrize("maker", ["Philips MR Imaging DD 001", "ANOTHER"])
+@pytest.mark.parametrize("moved", [False, True])
+def test_private_scales_are_said_in_metadata(tmp_path, maker, moved):
+    header = make(DEEP)
+    if moved:
+        header.private_block(0x2005, "ARCHIVE", create=True)
+    header.private_block(0x2005, maker, create=True).add_new(0x0E, "FL", 0.5)
+    metadata = read_image(save(header, tmp_path / "a.dcm")).metadata
+    expected = ["private scale of Philips"] if maker.startswith("Philips") else []
+    assert metadata.get("not_applied", []) == expected
+
+
 def color(pixels, photometric, planar, **fields):
     header = make(np.zeros(SHAPE, pixels.dtype), PhotometricInterpretation=photometric)
     header.SamplesPerPixel, header.PlanarConfiguration = 3, planar

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_dip_fusion.io.dicom.kinds import MARKS
+from napari_dip_fusion.io.dicom.kinds import MARKS, VECTORS
 from napari_dip_fusion.io.dicom.moments import CLOCKS, MOMENTS
 from napari_dip_fusion.io.dicom.order import Stack, Volume
 
@@ -122,14 +122,18 @@ def _walk(stack: Stack, number: int) -> list[Volume]:
 
 def _list_values(axis: str, volumes: Sequence[Volume]) -> tuple[list[Any], str]:
     """Return the values of volumes along an axis, and their unit."""
-    fields = [(keyword, mark.unit) for keyword, mark in MARKS.items() if mark.axis == axis]
+    fields = [
+        (keyword, mark.unit)
+        for keyword, mark in MARKS.items()
+        if mark.axis == axis and keyword not in VECTORS
+    ]
     counts: list[Any] = []
     for keyword, unit in fields:
         values = [_read(volume, keyword) for volume in volumes]
         differ = len(set(values)) > 1
-        if differ and (unit != "pixel" or axis != "t") and keyword != _DIRECTION:
+        if differ and (unit != "pixel" or axis != "t"):
             return values, unit
-        counts = counts or (values if differ and keyword != _DIRECTION else [])
+        counts = counts or (values if differ else [])
     times = _find_times(volumes) if axis == "t" else None
     return (times, "ms") if times else (counts, "pixel")
 

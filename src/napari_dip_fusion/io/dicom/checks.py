@@ -8,7 +8,7 @@ from typing import Any
 from pydicom.pixels.decoders.base import get_decoder
 
 from napari_dip_fusion.errors import ImageFileError
-from napari_dip_fusion.io.dicom.scalars import read_number
+from napari_dip_fusion.io.dicom.elements import read_number
 from napari_dip_fusion.io.limits import (
     count_declared_bytes,
     require_memory,

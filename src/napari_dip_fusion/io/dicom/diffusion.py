@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from napari_dip_fusion.io.dicom.fields import Fields, get_value, list_values, parse_number
+from napari_dip_fusion.io.dicom.elements import (
+    find_number,
+    find_private,
+    get_value,
+    list_values,
+    parse_number,
+)
+from napari_dip_fusion.io.dicom.fields import Fields
 
 __all__ = ["find_diffusion"]
 
@@ -24,6 +31,7 @@ _PRIVATE_DIRECTIONS: tuple[tuple[str, int, tuple[int, ...]], ...] = (
     ("Philips MR Imaging DD 001", 0x2005, (0xB0, 0xB1, 0xB2)),
 )
 _DIRECTION = "DiffusionGradientOrientation"
+_IN_IMAGE = "DiffusionGradientInImage"
 # GE adds this number to the b-value in some versions.
 _GE_OFFSET = 1e9
 
@@ -40,20 +48,23 @@ def find_diffusion(fields: Fields) -> dict[str, tuple[float, ...]]:
     -------
     dict of tuple of float
         ``"DiffusionBValue"`` in s/mm², and ``"DiffusionGradientOrientation"``, a unit vector
-        in (left, back, head), zeros where there is none; empty for other images.
+        in (left, back, head), zeros where there is none; or, as GE has it,
+        ``"DiffusionGradientInImage"``, one along (readout, phase, slice), which tells volumes
+        apart as well, but is no direction in the body. Empty for other images.
     """
     group = fields.find_item("MRDiffusionSequence")
     header = fields.header if group is None else group
-    strength = parse_number(get_value(header, "DiffusionBValue"))
+    strength = find_number(header, "DiffusionBValue")
     directions = get_value(header, "DiffusionGradientDirectionSequence")
     vector = _read_vector((directions[0] if directions else header).get(_DIRECTION))
+    found = {_DIRECTION: vector} if vector else {}
     if fields.get("Modality") == "MR" and not fields.places:
         strength = _find_private_value(header) if strength is None else strength
-        vector = vector or (_find_private_direction(header) if strength else ())
-    if strength is None and not vector:
+        found = found or (_find_private_direction(header) if strength else {})
+    if strength is None and not found:
         return {}
     weight = {} if strength is None else {"DiffusionBValue": (strength,)}
-    return {**weight, _DIRECTION: vector or (0.0, 0.0, 0.0)}
+    return {**weight, **(found or {_DIRECTION: (0.0, 0.0, 0.0)})}
 
 
 def _read_vector(value: Any) -> tuple[float, ...]:
@@ -66,25 +77,16 @@ def _read_vector(value: Any) -> tuple[float, ...]:
 
 def _find_private_value(header: Any) -> float | None:
     for owner, group, element in _PRIVATE_VALUES:
-        number = parse_number(_get_private(header, owner, group, element))
+        number = parse_number(find_private(header, owner, group, element))
         if number is not None:
             return number % _GE_OFFSET if owner.startswith("GEMS") else number
     return None
 
 
-def _find_private_direction(header: Any) -> tuple[float, ...]:
+def _find_private_direction(header: Any) -> dict[str, tuple[float, ...]]:
     for owner, group, elements in _PRIVATE_DIRECTIONS:
-        values = [_get_private(header, owner, group, element) for element in elements]
+        values = [find_private(header, owner, group, element) for element in elements]
         vector = _read_vector(values[0] if len(values) == 1 else values)
         if vector:
-            return vector
-    return ()
-
-
-def _get_private(header: Any, owner: str, group: int, element: int) -> Any:
-    creator = header.get((group, 0x0010))
-    # The first block of a group is named here; scanners use no other for these.
-    if creator is None or str(creator.value).strip() != owner:
-        return None
-    found = header.get((group, 0x1000 + element))
-    return None if found is None else found.value
+            return {_IN_IMAGE if owner.startswith("GEMS") else _DIRECTION: vector}
+    return {}

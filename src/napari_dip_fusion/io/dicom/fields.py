@@ -5,13 +5,9 @@ Sections such as C.7.6.2 are those of DICOM PS3.3, which defines the fields.
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from pydicom.datadict import tag_for_keyword
+from napari_dip_fusion.io.dicom.elements import get_value, parse_number
 
-from napari_dip_fusion.io.dicom.scalars import read_number
-
-__all__ = ["Fields", "get_value", "list_values", "parse_number", "parse_numbers"]
+__all__ = ["Fields"]
 
 
 class Fields:
@@ -81,56 +77,3 @@ class Fields:
     def find_number(self, group: str, keyword: str) -> float | None:
         """Return the number in a field, the first of several; None if there is none."""
         return parse_number(self.find(group, keyword))
-
-
-def get_value(dataset: Any, keyword: str) -> Any:
-    """Return the value of a field, None if there is none.
-
-    Headers lack most of the fields that are looked for, which this sees ten times as fast as
-    pydicom does.
-    """
-    return dataset.get(keyword) if tag_for_keyword(keyword) in dataset.keys() else None  # noqa: SIM118
-
-
-def list_values(value: Any) -> list[Any]:
-    """Return the values of a field as a list, whether it holds none, one or several."""
-    if value is None or isinstance(value, str | bytes):
-        return [value] if value else []
-    return list(value) if hasattr(value, "__iter__") else [value]
-
-
-def parse_number(value: Any) -> float | None:
-    """Return the first number of a field, None if there is none or it is not finite."""
-    try:
-        number = read_number(value)
-    except (TypeError, ValueError):
-        return None
-    return number if number is not None and np.isfinite(number) else None
-
-
-def parse_numbers(value: Any, count: int) -> NDArray[np.float64] | None:
-    """Return a field of several numbers.
-
-    Parameters
-    ----------
-    value : sequence, optional
-        As pydicom has it.
-    count : int
-        How many there have to be.
-
-    Returns
-    -------
-    ndarray of shape (count,) or None
-        None if the field is missing or empty.
-
-    Raises
-    ------
-    ValueError
-        If they are others.
-    """
-    if value is None or value == "":
-        return None
-    numbers = np.asarray([float(number) for number in list_values(value)])
-    if numbers.shape != (count,) or not np.isfinite(numbers).all():
-        raise ValueError(f"expected {count} numbers, got {value}")
-    return numbers

@@ -6,12 +6,12 @@ from typing import Any
 
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io.dicom.checks import count_frames
+from napari_dip_fusion.io.dicom.elements import find_number
 from napari_dip_fusion.io.dicom.fields import Fields
 from napari_dip_fusion.io.dicom.header import PixelElement, read_header
 from napari_dip_fusion.io.dicom.kinds import FrameKind, find_frame_kind
 from napari_dip_fusion.io.dicom.place import FramePlace, find_frame_place
 from napari_dip_fusion.io.dicom.privacy import keep_fields
-from napari_dip_fusion.io.dicom.scalars import find_number
 from napari_dip_fusion.io.dicom.stored import StoredValues, find_stored_values
 from napari_dip_fusion.io.dicom.tables import FrameTable, tabulate_frames
 from napari_dip_fusion.io.failures import report_damage

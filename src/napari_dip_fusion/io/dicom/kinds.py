@@ -9,10 +9,11 @@ from typing import Any
 from pydicom.datadict import keyword_dict, keyword_for_tag
 
 from napari_dip_fusion.io.dicom.diffusion import find_diffusion
-from napari_dip_fusion.io.dicom.fields import Fields, get_value, list_values, parse_number
+from napari_dip_fusion.io.dicom.elements import get_value, list_values, parse_number
+from napari_dip_fusion.io.dicom.fields import Fields
 from napari_dip_fusion.io.dicom.moments import MOMENTS, find_moments
 
-__all__ = ["MARKS", "FrameKind", "Mark", "find_frame_kind"]
+__all__ = ["MARKS", "VECTORS", "FrameKind", "Mark", "find_frame_kind"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ MARKS = {
     "DiffusionBValue": Mark("b", tolerance=1.0, unit="s/mm2"),
     # The length of the difference of two unit vectors: half a degree.
     "DiffusionGradientOrientation": Mark("b", tolerance=0.01),
+    "DiffusionGradientInImage": Mark("b", tolerance=0.01),
     "InversionTimes": Mark("inversion", _MODIFIER, 0.1, "ms", by_slice=True),
     "InversionTime": Mark("inversion", tolerance=0.1, unit="ms", by_slice=True),
     "FlipAngle": Mark("flip", _TIMING, 0.01, "deg", by_slice=True),
@@ -79,10 +81,13 @@ MARKS = {
 }
 """The fields by their keywords, in the order of their axes from the slowest to the fastest."""
 
+VECTORS = ("DiffusionGradientOrientation", "DiffusionGradientInImage")
+"""Those of them that hold several numbers."""
+
 # Each kind of enhanced object has a functional group of its own for Frame Type.
 _FRAME_TYPES = tuple(keyword for keyword in keyword_dict if keyword.endswith("FrameTypeSequence"))
 # Found by functions of their own.
-_FOUND_ELSEWHERE = frozenset(("DiffusionBValue", "DiffusionGradientOrientation", "FrameTime"))
+_FOUND_ELSEWHERE = frozenset(("DiffusionBValue", *VECTORS, "FrameTime"))
 # Dimensions that are places or natures, which are read from the fields themselves.
 _NO_VOLUMES = frozenset(
     (

@@ -8,7 +8,8 @@ from datetime import date
 from functools import lru_cache
 from typing import Any
 
-from napari_dip_fusion.io.dicom.fields import Fields, list_values
+from napari_dip_fusion.io.dicom.elements import list_values
+from napari_dip_fusion.io.dicom.fields import Fields
 
 __all__ = ["CLOCKS", "MOMENTS", "find_moments"]
 

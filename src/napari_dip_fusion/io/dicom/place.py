@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip_fusion.io.dicom.fields import Fields, get_value, list_values, parse_numbers
+from napari_dip_fusion.io.dicom.elements import get_value, list_values, parse_numbers
+from napari_dip_fusion.io.dicom.fields import Fields
 from napari_dip_fusion.io.dicom.spacing import PixelSpacing, find_pixel_spacing
 from napari_dip_fusion.io.dicom.tables import SLICED, FrameTable
 

@@ -6,7 +6,8 @@ Sections such as 10.7.1.3 are those of DICOM PS3.3, which defines the fields.
 from dataclasses import dataclass
 from typing import Any
 
-from napari_dip_fusion.io.dicom.fields import Fields, get_value, list_values, parse_number
+from napari_dip_fusion.io.dicom.elements import find_number, get_value, list_values, parse_number
+from napari_dip_fusion.io.dicom.fields import Fields
 
 __all__ = ["PixelSpacing", "find_pixel_spacing"]
 
@@ -90,7 +91,7 @@ def _find_regions(header: Any) -> tuple[float, float] | None:
     pairs = []
     for region in list_values(get_value(header, "SequenceOfUltrasoundRegions")):
         units = {get_value(region, f"PhysicalUnits{axis}Direction") for axis in "XY"}
-        down, across = (parse_number(get_value(region, f"PhysicalDelta{axis}")) for axis in "YX")
+        down, across = (find_number(region, f"PhysicalDelta{axis}") for axis in "YX")
         if units != {_CENTIMETERS} or not down or not across:
             return None
         pairs.append((10 * abs(down), 10 * abs(across)))

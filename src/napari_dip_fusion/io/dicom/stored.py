@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from napari_dip_fusion.io.anatomy import choose_rescaled_dtype
+from napari_dip_fusion.io.dicom.elements import read_number
 from napari_dip_fusion.io.dicom.fields import Fields
 from napari_dip_fusion.io.dicom.lookups import Lookup, find_modality_table, find_palette
-from napari_dip_fusion.io.dicom.scalars import read_number
 
 __all__ = ["StoredValues", "choose_dtype", "find_ends", "find_stored_values", "find_window"]
 

@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.datadict import keyword_for_tag
 
-from napari_dip_fusion.io.dicom.fields import get_value, list_values, parse_number, parse_numbers
+from napari_dip_fusion.io.dicom.elements import (
+    find_number,
+    get_value,
+    list_values,
+    parse_number,
+    parse_numbers,
+)
 
 __all__ = ["SLICED", "FrameTable", "tabulate_frames"]
 
@@ -84,7 +90,7 @@ def tabulate_frames(header: Any, frames: int) -> FrameTable:
     pointers = [
         keyword_for_tag(tag) for tag in list_values(get_value(header, "FrameIncrementPointer"))
     ]
-    first = int(parse_number(get_value(header, "ConcatenationFrameOffsetNumber")) or 0)
+    first = int(find_number(header, "ConcatenationFrameOffsetNumber") or 0)
     counts = _count_times(header, pointers, frames, first)
     if get_value(header, "PerFrameFunctionalGroupsSequence") or frames == 1:
         return FrameTable(counts if frames > 1 else {})
@@ -124,7 +130,7 @@ def _count_times(header: Any, pointers: list[str], frames: int, first: int) -> d
         # Each is the way from the frame before; the first one says nothing.
         ends: Numbers = np.cumsum(steps)
         return {"FrameTimeVector": ends - steps[0]}
-    step = parse_number(get_value(header, "FrameTime"))
+    step = find_number(header, "FrameTime")
     if step and (not pointers or "FrameTime" in pointers):
         times: Numbers = step * (first + np.arange(float(frames)))
         return {"FrameTime": times}
@@ -140,7 +146,7 @@ def _merge_phases(header: Any, vectors: dict[str, Numbers]) -> dict[str, Numbers
     begin, table = 0.0, []
     for phase in known:
         values = [
-            parse_number(get_value(phase, keyword)) or 0.0
+            find_number(phase, keyword) or 0.0
             for keyword in (
                 "PhaseDelay",
                 "ActualFrameDuration",
@@ -191,7 +197,7 @@ def _space_slices(
         return None, ""  # each frame is something else, such as a time
     numbers: Numbers = np.arange(float(frames)) if slices is None else slices - slices[0]
     # In nuclear medicine the sign is the direction of stacking (C.8.4.15).
-    spacing = parse_number(get_value(header, "SpacingBetweenSlices"))
+    spacing = find_number(header, "SpacingBetweenSlices")
     if spacing:
         if slices is not None and slices[0] != slices.min():
             # Programs do not agree on whether the position is that of the first frame or slice.
@@ -200,7 +206,7 @@ def _space_slices(
         return numbers * spacing, (
             "" if sure else _LIKE_SLICES.format(f"{spacing:g}", "SpacingBetweenSlices")
         )
-    thickness = parse_number(get_value(header, "SliceThickness"))
+    thickness = find_number(header, "SliceThickness")
     sliced = get_value(header, "Modality") in SLICED and "ImageOrientationPatient" in header
     if thickness and (slices is not None or rebuilt or sliced):
         return numbers * thickness, _LIKE_SLICES.format(f"{thickness:g}", "SliceThickness")

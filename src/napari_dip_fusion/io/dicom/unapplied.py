@@ -7,7 +7,7 @@ such as C.7.6.3 are those of DICOM PS3.3, which defines the fields.
 
 from typing import Any
 
-from napari_dip_fusion.io.dicom.scalars import find_number
+from napari_dip_fusion.io.dicom.elements import find_number, find_private
 
 __all__ = ["list_oddities", "list_unapplied"]
 
@@ -25,7 +25,7 @@ _UNAPPLIED = {
     "PixelPaddingValue": "pixel padding (C.7.5.1.1.2; padded pixels keep their value)",
 }
 # Philips writes factors to its own physical values, beside those of the standard.
-_PHILIPS_SCALE = (0x2005, 0x100E)
+_PHILIPS_SCALE = ("Philips MR Imaging DD 001", 0x2005, 0x0E)
 _OVERLAYS = range(0x6000, 0x6100, 2)
 
 
@@ -54,7 +54,7 @@ def list_unapplied(header: Any) -> list[str]:
     tags = header.keys()  # the elements themselves would be converted
     if any(tag >> 16 in _OVERLAYS for tag in tags):
         names.append("overlays (C.9.2)")
-    if _PHILIPS_SCALE in header:
+    if find_private(header, *_PHILIPS_SCALE) is not None:
         names.append("private scale of Philips")
     return list(dict.fromkeys(names))
 
