@@ -13,7 +13,7 @@ from napari_dip_fusion.io.dicom.kinds import FrameKind, find_frame_kind
 from napari_dip_fusion.io.dicom.place import FramePlace, find_frame_place
 from napari_dip_fusion.io.dicom.privacy import keep_fields
 from napari_dip_fusion.io.dicom.stored import StoredValues, find_stored_values
-from napari_dip_fusion.io.dicom.tables import FrameTable, tabulate_frames
+from napari_dip_fusion.io.dicom.vectors import FrameVectors, read_vectors
 from napari_dip_fusion.io.failures import report_damage
 
 __all__ = ["Concatenation", "Frame", "read_frames"]
@@ -115,10 +115,10 @@ def read_frames(path: Path, *, patient: bool = False) -> list[Frame]:
         metadata = keep_fields(header, patient=patient)
         if pixels.not_applied:
             metadata["not_applied"] = pixels.not_applied
-        table = tabulate_frames(header, frames)
+        vectors = read_vectors(header, frames)
         known: dict[Any, Any] = {}
         return [
-            _make_frame(path, Fields(header, index, known), pixels, table, frames, metadata)
+            _make_frame(path, Fields(header, index, known), pixels, vectors, frames, metadata)
             for index in range(frames)
         ]
 
@@ -138,7 +138,7 @@ def _make_frame(
     path: Path,
     fields: Fields,
     pixels: PixelElement,
-    table: FrameTable,
+    vectors: FrameVectors,
     frames: int,
     metadata: dict[str, Any],
 ) -> Frame:
@@ -159,8 +159,8 @@ def _make_frame(
         number=number,
         pixels=pixels,
         values=find_stored_values(fields, floats=pixels.floats),
-        place=find_frame_place(fields, table, frames),
-        kind=find_frame_kind(fields, table.look_up(index)),
+        place=find_frame_place(fields, vectors, frames),
+        kind=find_frame_kind(fields, vectors.look_up(index)),
         name=f"{header.get('Modality', 'DICOM')} series {header.get('SeriesNumber', 0) or 0}",
         metadata=metadata,
     )

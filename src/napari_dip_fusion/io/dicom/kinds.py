@@ -147,7 +147,7 @@ def find_frame_kind(fields: Fields, counted: dict[str, float]) -> FrameKind:
         The fields of the frame.
     counted : dict of float
         What the object counts its frames by, from
-        :class:`~napari_dip_fusion.io.dicom.tables.FrameTable`.
+        :class:`~napari_dip_fusion.io.dicom.vectors.FrameVectors`.
 
     Returns
     -------

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_dip_fusion.io.dicom.elements import get_value, list_values, parse_numbers
 from napari_dip_fusion.io.dicom.fields import Fields
 from napari_dip_fusion.io.dicom.spacing import PixelSpacing, find_pixel_spacing
-from napari_dip_fusion.io.dicom.tables import SLICED, FrameTable
+from napari_dip_fusion.io.dicom.vectors import SLICED, FrameVectors
 
 __all__ = ["FramePlace", "find_frame_place"]
 
@@ -56,14 +56,14 @@ class _Origin:
     guess: str = ""
 
 
-def find_frame_place(fields: Fields, table: FrameTable, frames: int) -> FramePlace:
+def find_frame_place(fields: Fields, vectors: FrameVectors, frames: int) -> FramePlace:
     """Return where a frame lies.
 
     Parameters
     ----------
     fields : Fields
         The fields of the frame.
-    table : FrameTable
+    vectors : FrameVectors
         What its object says of all frames.
     frames : int
         Number of frames in the file.
@@ -79,9 +79,9 @@ def find_frame_place(fields: Fields, table: FrameTable, frames: int) -> FramePla
         If a field is not what it can be.
     """
     spacing, thickness = find_pixel_spacing(fields), _find_thickness(fields)
-    found = _find_origin(fields, table)
+    found = _find_origin(fields, vectors)
     single = frames == 1 or _is_placed(fields)
-    offset, guess = (0.0, "") if single else _find_offset(fields, table)
+    offset, guess = (0.0, "") if single else _find_offset(fields, vectors)
     if offset is None:
         found = _Origin()
     elif not single:
@@ -104,10 +104,10 @@ def _is_placed(fields: Fields) -> bool:
     return any(get_value(place, group) for place in fields.places for group in groups)
 
 
-def _find_offset(fields: Fields, table: FrameTable) -> tuple[float | None, str]:
+def _find_offset(fields: Fields, vectors: FrameVectors) -> tuple[float | None, str]:
     """Return how far a frame lies behind the first one, None if frames are no slices."""
-    if table.offsets is not None:
-        return float(table.offsets[fields.index]), table.guess
+    if vectors.offsets is not None:
+        return float(vectors.offsets[fields.index]), vectors.guess
     number = fields.find_number("FrameContentSequence", "InStackPositionNumber")
     spacing = fields.find_number("PixelMeasuresSequence", "SpacingBetweenSlices")
     if fields.places and number is not None and spacing:
@@ -129,7 +129,7 @@ def _shift(found: _Origin, offset: float, guess: str) -> _Origin:
     return _Origin(position + offset * normal, orientation, "; ".join(filter(None, guesses)))
 
 
-def _find_origin(fields: Fields, table: FrameTable) -> _Origin:
+def _find_origin(fields: Fields, vectors: FrameVectors) -> _Origin:
     """Return position and orientation of a frame, or of the first frame of its object."""
     if "MOSAIC" in _find_kind(fields):
         return _Origin(guess="each frame is a mosaic of slices, which are not taken apart")
@@ -143,7 +143,7 @@ def _find_origin(fields: Fields, table: FrameTable) -> _Origin:
         found = _check_origin(volume, turned)
         guess = "ImagePositionVolume is a place in the volume's own frame, not in the patient"
         return _Origin(found.position, found.orientation, found.guess or guess)
-    detector = _find_detector(fields, table)
+    detector = _find_detector(fields, vectors)
     if detector is None:
         return _place_location(fields, _check_origin(None, turned))
     turned = get_value(detector, "ImageOrientationPatient") or turned
@@ -164,16 +164,16 @@ def _find_kind(fields: Fields) -> str:
     return "\\".join(str(part) for part in list_values(fields.get("ImageType"))[2:])
 
 
-def _find_detector(fields: Fields, table: FrameTable) -> Any:
+def _find_detector(fields: Fields, vectors: FrameVectors) -> Any:
     """Return what is said of the detector of a frame of slices of nuclear medicine (C.8.4.11).
 
     The frames of other studies are projections, which lie in no plane of the body.
     """
     kind = _find_kind(fields)
     detectors = list_values(fields.get("DetectorInformationSequence"))
-    if not detectors or ("RECON" not in kind and table.offsets is None):
+    if not detectors or ("RECON" not in kind and vectors.offsets is None):
         return None
-    number = int(table.look_up(fields.index).get("DetectorVector", 1)) if table.counts else 1
+    number = int(vectors.look_up(fields.index).get("DetectorVector", 1)) if vectors.counts else 1
     return detectors[number - 1] if 1 <= number <= len(detectors) else detectors[0]
 
 

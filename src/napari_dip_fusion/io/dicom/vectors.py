@@ -1,4 +1,4 @@
-"""What a DICOM object with many frames and no functional groups says of each frame.
+"""The vectors by which a DICOM object without functional groups tells its frames apart.
 
 Sections such as C.8.4.8 are those of DICOM PS3.3, which defines the fields.
 """
@@ -18,7 +18,7 @@ from napari_dip_fusion.io.dicom.elements import (
     parse_numbers,
 )
 
-__all__ = ["SLICED", "FrameTable", "tabulate_frames"]
+__all__ = ["SLICED", "FrameVectors", "read_vectors"]
 
 Numbers = NDArray[np.float64]
 
@@ -29,6 +29,7 @@ _SAME_NORMAL = 1e-4
 SLICED = frozenset(("CT", "MR", "PT"))
 """Modalities whose images are slices, also those that break the rules."""
 
+_PLACES = frozenset(("SliceVector", "SliceLocationVector", "GridFrameOffsetVector"))
 _LIKE_SLICES = "frames are taken for slices {} mm apart, as {} says"
 _FIRST_FRAME = (
     "SliceVector does not begin at its first slice; the position is taken for that of the first "
@@ -37,7 +38,7 @@ _FIRST_FRAME = (
 
 
 @dataclass(frozen=True, eq=False)
-class FrameTable:
+class FrameVectors:
     """What the frames of an object are counted by.
 
     Parameters
@@ -61,7 +62,7 @@ class FrameTable:
         return {keyword: float(numbers[index]) for keyword, numbers in self.counts.items()}
 
 
-def tabulate_frames(header: Any, frames: int) -> FrameTable:
+def read_vectors(header: Any, frames: int) -> FrameVectors:
     """Return what the frames of an object are counted by.
 
     The places of slices are those of SimpleITK, but for two cases. Slices of nuclear
@@ -79,7 +80,7 @@ def tabulate_frames(header: Any, frames: int) -> FrameTable:
 
     Returns
     -------
-    FrameTable
+    FrameVectors
         Empty for an object of one frame, and where functional groups say it of each frame.
 
     Raises
@@ -93,26 +94,16 @@ def tabulate_frames(header: Any, frames: int) -> FrameTable:
     first = int(find_number(header, "ConcatenationFrameOffsetNumber") or 0)
     counts = _count_times(header, pointers, frames, first)
     if get_value(header, "PerFrameFunctionalGroupsSequence") or frames == 1:
-        return FrameTable(counts if frames > 1 else {})
+        return FrameVectors(counts if frames > 1 else {})
     vectors = {
         keyword: numbers
         for keyword in pointers
         if keyword.endswith("Vector") and keyword != "FrameTimeVector"
         if (numbers := _read_vector(header, keyword, frames)) is not None
     }
-    slices, places = vectors.pop("SliceVector", None), vectors.pop("SliceLocationVector", None)
-    doses = vectors.pop("GridFrameOffsetVector", None)
-    if doses is None:
-        doses = _read_vector(header, "GridFrameOffsetVector", frames)
-    offsets: Numbers | None
-    if doses is not None:
-        offsets, guess = _place_doses(header, doses)
-    elif places is not None:
-        offsets = places - places[0]
-        guess = "SliceLocationVector counts from a point that is not known"
-    else:
-        offsets, guess = _space_slices(header, frames, slices, counted=bool(counts or vectors))
-    return FrameTable({**counts, **_merge_phases(header, vectors)}, offsets, guess)
+    others = {keyword: vectors[keyword] for keyword in vectors if keyword not in _PLACES}
+    counts |= _merge_phases(header, others)
+    return FrameVectors(counts, *_find_offsets(header, frames, vectors, counted=bool(counts)))
 
 
 def _read_vector(header: Any, keyword: str, frames: int) -> Numbers | None:
@@ -139,13 +130,27 @@ def _count_times(header: Any, pointers: list[str], frames: int, first: int) -> d
 
 def _merge_phases(header: Any, vectors: dict[str, Numbers]) -> dict[str, Numbers]:
     """Return the vectors of a dynamic study with milliseconds for its phases (C.8.4.14)."""
-    times, phases = vectors.get("TimeSliceVector"), vectors.get("PhaseVector")
-    known = list_values(get_value(header, "PhaseInformationSequence"))
+    times = vectors.get("TimeSliceVector")
     if times is None:
         return vectors
-    begin, table = 0.0, []
-    for phase in known:
-        values = [
+    numbers = vectors.get("PhaseVector", np.ones_like(times))
+    rest = {k: v for k, v in vectors.items() if k not in ("TimeSliceVector", "PhaseVector")}
+    phases = _list_phases(header)
+    inside = (numbers >= 1) & (numbers <= len(phases))
+    if not inside.all() or (phases[:, 1] <= 0).any():
+        # The times of one phase follow those of another, whatever they are.
+        pairs = np.stack([numbers, times], axis=1)
+        _, ranks = np.unique(pairs, axis=0, return_inverse=True)
+        return {"TimeSliceVector": ranks.ravel().astype(np.float64), **rest}
+    starts, steps = phases[numbers.astype(int) - 1].T
+    return {"FrameTimeVector": starts + steps * (times - 1), **rest}
+
+
+def _list_phases(header: Any) -> Numbers:
+    """Return when each phase begins and the time of each of its frames, of shape (P, 2)."""
+    begin, phases = 0.0, []
+    for phase in list_values(get_value(header, "PhaseInformationSequence")):
+        delay, duration, pause, count = (
             find_number(phase, keyword) or 0.0
             for keyword in (
                 "PhaseDelay",
@@ -153,20 +158,24 @@ def _merge_phases(header: Any, vectors: dict[str, Numbers]) -> dict[str, Numbers
                 "PauseBetweenFrames",
                 "NumberOfFramesInPhase",
             )
-        ]
-        step = values[1] + values[2]
-        table.append((begin + values[0], step))
-        begin += values[0] + step * values[3]
-    numbers = np.ones_like(times) if phases is None else phases
-    rest = {k: v for k, v in vectors.items() if k not in ("TimeSliceVector", "PhaseVector")}
-    inside = (numbers >= 1) & (numbers <= len(table))
-    if not inside.all() or min((step for _, step in table), default=0.0) <= 0:
-        # The times of one phase follow those of another, whatever they are.
-        pairs = np.stack([numbers, times], axis=1)
-        _, ranks = np.unique(pairs, axis=0, return_inverse=True)
-        return {"TimeSliceVector": ranks.ravel().astype(np.float64), **rest}
-    starts, steps = np.array(table)[numbers.astype(int) - 1].T
-    return {"FrameTimeVector": starts + steps * (times - 1), **rest}
+        )
+        phases.append((begin + delay, duration + pause))
+        begin += delay + (duration + pause) * count
+    return np.array(phases, dtype=np.float64).reshape(-1, 2)
+
+
+def _find_offsets(
+    header: Any, frames: int, vectors: dict[str, Numbers], *, counted: bool
+) -> tuple[Numbers | None, str]:
+    """Return the offsets of slices, None where frames are none, and why they are a guess."""
+    # Doses have this one also where nothing points to it.
+    doses = _read_vector(header, "GridFrameOffsetVector", frames)
+    if doses is not None:
+        return _place_doses(header, doses)
+    places = vectors.get("SliceLocationVector")
+    if places is not None:
+        return places - places[0], "SliceLocationVector counts from a point that is not known"
+    return _space_slices(header, frames, vectors.get("SliceVector"), counted=counted)
 
 
 def _place_doses(header: Any, offsets: Numbers) -> tuple[Numbers, str]:
