@@ -16,6 +16,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import read_image, read_images
 from napari_dip_fusion.sources.grid import resample_to_reference
 
@@ -667,6 +668,31 @@ def test_pictures_have_the_distances_that_they_say(tmp_path, kind):
     assert image.units == (unit, unit)
     np.testing.assert_allclose(image.spacing, [rows, columns])
     assert bool(image.guess) == (unit == "mm")
+
+
+@pytest.mark.parametrize("number", ["1e300", "1e29", "-1e7"])
+def test_a_place_out_of_this_world_is_refused(tmp_path, number):
+    make_slice(0, [0, 0, 0]).save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    header = make_slice(1, [0, 0, 0], SliceThickness=None)
+    header.ImagePositionPatient = ["0", number, "0"]
+    path = tmp_path / "b.dcm"
+    header.save_as(path, enforce_file_format=True)
+    with pytest.raises(ImageFileError, match=r"within a kilometer|expected 3 numbers"):
+        read_image(path)
+    (image,), told = read(tmp_path)
+    assert image.shape == (1, *SHAPE)
+    assert len(told) == 1
+    assert "a file was left out" in told[0]
+
+
+@pytest.mark.parametrize("number", ["1e300", "1e29", "1e-300", "0"])
+def test_distances_out_of_this_world_are_not_known(tmp_path, number):
+    header = make_slice(0, [0, 0, 0], SliceThickness=number, SpacingBetweenSlices=number)
+    header.PixelSpacing = [number, "1"]
+    header.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    image = read_image(tmp_path / "a.dcm")
+    assert image.units == ("mm", "pixel", "pixel")
+    np.testing.assert_allclose(image.spacing, [1, 1, 1])
 
 
 def test_a_volume_of_ultrasound_has_its_own_frame(tmp_path):

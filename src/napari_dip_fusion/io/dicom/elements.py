@@ -1,6 +1,5 @@
 """The values of the elements of a DICOM data set, as lists and numbers."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,9 @@ __all__ = [
     "parse_numbers",
     "read_number",
 ]
+
+# Products and sums of smaller numbers are finite, and no field of a header counts so far.
+_LARGEST = 1e30
 
 
 def get_value(dataset: Any, keyword: str) -> Any:
@@ -85,16 +87,16 @@ def read_number(value: Any) -> float | None:
 
 
 def parse_number(value: Any) -> float | None:
-    """Return the number in an element, None if it is missing, or no finite number."""
+    """Return the number in an element, None if it is missing, or nothing that can be counted."""
     try:
         number = read_number(value)
     except (TypeError, ValueError):
         return None
-    return number if number is not None and math.isfinite(number) else None
+    return number if number is not None and abs(number) < _LARGEST else None
 
 
 def find_number(dataset: Any, keyword: str) -> float | None:
-    """Return the number in an element of a data set, None if there is no finite one."""
+    """Return the number in an element of a data set, None if there is none that counts."""
     return parse_number(get_value(dataset, keyword))
 
 
@@ -121,6 +123,6 @@ def parse_numbers(value: Any, count: int) -> NDArray[np.float64] | None:
     if value is None or value == "":
         return None
     numbers = np.asarray([float(number) for number in list_values(value)])
-    if numbers.shape != (count,) or not np.isfinite(numbers).all():
+    if numbers.shape != (count,) or not (np.abs(numbers) < _LARGEST).all():
         raise ValueError(f"expected {count} numbers, got {value}")
     return numbers

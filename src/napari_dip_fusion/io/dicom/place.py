@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_dip_fusion.io.dicom.elements import get_value, list_values, parse_numbers
 from napari_dip_fusion.io.dicom.fields import Fields
-from napari_dip_fusion.io.dicom.spacing import PixelSpacing, find_pixel_spacing
+from napari_dip_fusion.io.dicom.spacing import SIZES, PixelSpacing, find_pixel_spacing
 from napari_dip_fusion.io.dicom.vectors import SLICED, FrameVectors
 
 __all__ = ["FramePlace", "find_frame_place"]
@@ -78,7 +78,7 @@ def find_frame_place(fields: Fields, vectors: FrameVectors, frames: int) -> Fram
     ValueError
         If a field is not what it can be.
     """
-    spacing, thickness = find_pixel_spacing(fields), _find_thickness(fields)
+    spacing = find_pixel_spacing(fields)
     found = _find_origin(fields, vectors)
     single = frames == 1 or _is_placed(fields)
     offset, guess = (0.0, "") if single else _find_offset(fields, vectors)
@@ -86,12 +86,14 @@ def find_frame_place(fields: Fields, vectors: FrameVectors, frames: int) -> Fram
         found = _Origin()
     elif not single:
         found = _shift(found, offset, guess)
+    if found.position is not None and np.abs(found.position).max() > SIZES[1]:
+        raise ValueError(f"a frame must lie within a kilometer, got {found.position} mm")
     guesses = [found.guess, spacing.guess]
     if found.position is None and spacing.unit == "mm" and not found.guess:
         guesses[0] = _MISSING
     return FramePlace(
         spacing=spacing,
-        thickness=abs(thickness or 0.0) or 1.0,
+        thickness=_find_thickness(fields),
         position=found.position,
         orientation=None if found.position is None else found.orientation,
         guess="; ".join(filter(None, guesses)),
@@ -192,8 +194,10 @@ def _check_origin(position: Any, turned: Any) -> _Origin:
     return _Origin(where, numbers)
 
 
-def _find_thickness(fields: Fields) -> float | None:
+def _find_thickness(fields: Fields) -> float:
     """Return the distance to the next slice, as far as the header of one slice tells it."""
-    group = "PixelMeasuresSequence"
-    spacing = fields.find_number(group, "SpacingBetweenSlices")
-    return spacing or fields.find_number(group, "SliceThickness")
+    for keyword in ("SpacingBetweenSlices", "SliceThickness"):
+        number = abs(fields.find_number("PixelMeasuresSequence", keyword) or 0.0)
+        if SIZES[0] <= number <= SIZES[1]:
+            return number
+    return 1.0

@@ -9,7 +9,7 @@ from typing import Any
 from napari_dip_fusion.io.dicom.elements import find_number, get_value, list_values, parse_number
 from napari_dip_fusion.io.dicom.fields import Fields
 
-__all__ = ["PixelSpacing", "find_pixel_spacing"]
+__all__ = ["SIZES", "PixelSpacing", "find_pixel_spacing"]
 
 _DETECTOR = "ImagerPixelSpacing holds at the detector, not in the body"
 # Where Pixel Spacing is missing: a field, its functional group, and what its distances are.
@@ -26,6 +26,9 @@ _OTHERS = (
 # Physical units of an ultrasound region: the code of centimeters (C.8.5.5.1.15).
 _CENTIMETERS = 3
 _SAME = 1e-6
+
+SIZES = (1e-6, 1e6)
+"""The smallest and the largest distance, in millimeters, that is taken for one."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,8 @@ def _parse_pair(value: Any) -> tuple[float, float] | None:
     numbers = [parse_number(number) for number in list_values(value)]
     if len(numbers) != 2 or numbers[0] is None or numbers[1] is None:
         return None
-    return (numbers[0], numbers[1]) if min(numbers[0], numbers[1]) > 0 else None
+    inside = SIZES[0] <= min(numbers[0], numbers[1]) and max(numbers[0], numbers[1]) <= SIZES[1]
+    return (numbers[0], numbers[1]) if inside else None
 
 
 def _find_regions(header: Any) -> tuple[float, float] | None:
