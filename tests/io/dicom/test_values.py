@@ -478,6 +478,16 @@ def test_a_factor_that_is_missing_changes_nothing(tmp_path, fields, factors):
     np.testing.assert_array_equal(read(path), read_with_itk(path))
 
 
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("factors", [("1e308", "0"), ("1", "-1e35"), ("1e30", "0.5")])
+def test_factors_that_no_value_can_have_are_refused(tmp_path, factors, photometric):
+    slope, intercept = factors
+    fields = {"RescaleSlope": slope, "RescaleIntercept": intercept}
+    header = make(DEEP, PhotometricInterpretation=photometric, **fields)
+    with pytest.raises(ImageFileError, match=r"finite and below 1e\+30"):
+        read_image(save(header, tmp_path / "a.dcm"))
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from pydicom.datadict import tag_for_keyword
 
 __all__ = [
+    "LARGEST",
     "find_number",
     "find_private",
     "get_value",
@@ -16,8 +17,8 @@ __all__ = [
     "read_number",
 ]
 
-# Products and sums of smaller numbers are finite, and no field of a header counts so far.
-_LARGEST = 1e30
+LARGEST = 1e30
+"""Products and sums of smaller numbers are finite, and no field of a header counts so far."""
 
 
 def get_value(dataset: Any, keyword: str) -> Any:
@@ -92,7 +93,7 @@ def parse_number(value: Any) -> float | None:
         number = read_number(value)
     except (TypeError, ValueError):
         return None
-    return number if number is not None and abs(number) < _LARGEST else None
+    return number if number is not None and abs(number) < LARGEST else None
 
 
 def find_number(dataset: Any, keyword: str) -> float | None:
@@ -123,6 +124,6 @@ def parse_numbers(value: Any, count: int) -> NDArray[np.float64] | None:
     if value is None or value == "":
         return None
     numbers = np.asarray([float(number) for number in list_values(value)])
-    if numbers.shape != (count,) or not (np.abs(numbers) < _LARGEST).all():
+    if numbers.shape != (count,) or not (np.abs(numbers) < LARGEST).all():
         raise ValueError(f"expected {count} numbers, got {value}")
     return numbers

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_dip_fusion.io.anatomy import choose_rescaled_dtype
-from napari_dip_fusion.io.dicom.elements import read_number
+from napari_dip_fusion.io.dicom.elements import LARGEST, read_number
 from napari_dip_fusion.io.dicom.fields import Fields
 from napari_dip_fusion.io.dicom.lookups import Lookup, find_modality_table, find_palette
 
@@ -142,8 +142,11 @@ def _find_factors(fields: Fields) -> tuple[float, float, tuple[str, ...]]:
         name, given = "RescaleSlope", read_number(fields.find(_VALUES, "RescaleSlope"))
         slope = 1.0 if given is None else given
         intercept = read_number(fields.find(_VALUES, "RescaleIntercept")) or 0.0
-    if not np.isfinite((slope, intercept)).all():
-        raise ValueError(f"rescale slope and intercept must be finite, got {slope}, {intercept}")
+    if not (np.abs((slope, intercept)) < LARGEST).all():
+        raise ValueError(
+            f"rescale slope and intercept must be finite and below {LARGEST:g}, got {slope} "
+            f"and {intercept}"
+        )
     if slope == 0:  # SimpleITK takes 1, too; pydicom makes all values equal
         return 1.0, intercept, (f"{name} is 0, which would make all values equal; 1 is taken",)
     return slope, intercept, ()
