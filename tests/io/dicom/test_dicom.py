@@ -1,6 +1,8 @@
 import json
 import warnings
+import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pydicom
@@ -17,7 +19,7 @@ from pydicom.uid import (
 
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import read_image, read_images, write_image
-from napari_dip_fusion.io.dicom import series, volume
+from napari_dip_fusion.io.dicom import checks, series, volume
 from napari_dip_fusion.io.dicom.files import holds_dicom
 
 EXAMPLES = Path(pydicom.data.__file__).parent / "test_files"
@@ -278,6 +280,29 @@ def test_deflated_bomb_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("psutil.virtual_memory", Memory)
     with pytest.raises(ImageFileError, match=r"needs .* of memory"):
         read_image(path)
+
+
+def test_a_deflated_file_is_measured_in_time_that_grows_with_its_size(tmp_path, monkeypatch):
+    header = slice_header(np.random.default_rng(3).integers(0, 2**12, (300, 300)).astype(np.int16))
+    header.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    path, read = save(header, tmp_path / "a.dcm"), []
+
+    class Unpacker:
+        def __init__(self, wbits):
+            self.unpacker = zlib.decompressobj(wbits)
+
+        def __getattr__(self, name):
+            return getattr(self.unpacker, name)
+
+        def decompress(self, packed, most):
+            read.append(len(packed))
+            return self.unpacker.decompress(packed, most)
+
+    monkeypatch.setattr(checks, "_DEFLATE_STEP", 1000)
+    monkeypatch.setattr(checks, "zlib", SimpleNamespace(decompressobj=Unpacker, MAX_WBITS=15))
+    assert read_image(path).shape == (1, 300, 300)
+    assert len(read) > 100
+    assert sum(read) < 3 * path.stat().st_size
 
 
 def test_damage_in_a_folder(tmp_path):

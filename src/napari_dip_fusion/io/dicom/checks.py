@@ -49,11 +49,15 @@ def check_deflated(path: Path, start: int) -> None:
     """
     # The data set is one stream of deflate without the header of zlib (RFC 1951).
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
-    rest, total = path.read_bytes()[start:], 0
-    while rest and not unpacker.eof:
-        total += len(unpacker.decompress(rest, _DEFLATE_STEP))
-        rest = unpacker.unconsumed_tail
-        require_memory(path, 2 * total)
+    total = 0
+    with path.open("rb") as handle:
+        handle.seek(start)
+        # What is left of the packed bytes is copied in each step, so they are few.
+        while packed := unpacker.unconsumed_tail or handle.read(_DEFLATE_STEP):
+            total += len(unpacker.decompress(packed, _DEFLATE_STEP))
+            require_memory(path, 2 * total)
+            if unpacker.eof:
+                return
 
 
 def count_frames(header: Any) -> int:
