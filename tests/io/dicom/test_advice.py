@@ -382,6 +382,7 @@ def test_empty_and_odd_fields_are_no_damage(tmp_path, fields):
     (tmp_path / "a.dcm").write_bytes(encode_file(header, ImplicitVRLittleEndian))
     image = read_image(tmp_path / "a.dcm")
     np.testing.assert_array_equal(np.squeeze(image.data), PIXELS[0])
+    assert image.name.split()[:2] == ["DICOM" if "Modality" in fields else "CT", "series"]
 
 
 def test_a_syntax_that_is_not_that_of_the_pixels_is_named(tmp_path):

@@ -161,7 +161,7 @@ def _make_frame(
         values=find_stored_values(fields, floats=pixels.floats),
         place=find_frame_place(fields, vectors, frames),
         kind=find_frame_kind(fields, vectors.look_up(index)),
-        name=f"{header.get('Modality', 'DICOM')} series {header.get('SeriesNumber', 0) or 0}",
+        name=f"{header.get('Modality') or 'DICOM'} series {header.get('SeriesNumber', 0) or 0}",
         metadata=metadata,
     )
 
