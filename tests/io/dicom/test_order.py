@@ -644,6 +644,17 @@ def test_frames_of_one_object_are_told_apart(tmp_path, kind, files):
     np.testing.assert_array_equal(levels(image), value(order[:, None], np.arange(SLICES)))
 
 
+@pytest.mark.parametrize("lost", [1, -1])
+def test_frames_that_the_header_does_not_describe_are_told(tmp_path, lost):
+    header = enhanced([(value(0, z), z, {}) for z in range(SLICES)])
+    described = header.PerFrameFunctionalGroupsSequence
+    header.PerFrameFunctionalGroupsSequence = [*described, *described][: SLICES - lost]
+    images, told = read(save(tmp_path / "all", [header]))
+    assert images[0].shape[0] == SLICES - max(lost, 0)
+    assert len(told) == len(images)
+    assert all(f"describes {SLICES - lost} frames, and it has {SLICES}" in line for line in told)
+
+
 def test_frames_made_one_after_the_other_are_volumes(tmp_path):
     """Each frame has a time of its own, by one of two fields that count frames, not volumes."""
     for fields in ({"FrameTime": 20.0}, {"FrameTimeVector": [0, *[20] * (3 * SLICES - 1)]}):

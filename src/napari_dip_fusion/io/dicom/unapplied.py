@@ -7,6 +7,7 @@ such as C.7.6.3 are those of DICOM PS3.3, which defines the fields.
 
 from typing import Any
 
+from napari_dip_fusion.io.dicom.checks import count_frames
 from napari_dip_fusion.io.dicom.elements import find_number, find_private
 
 __all__ = ["list_oddities", "list_unapplied"]
@@ -89,6 +90,9 @@ def list_oddities(header: Any) -> tuple[str, ...]:
         said.append("it lacks PhotometricInterpretation; MONOCHROME2 is taken")
     if find_number(header, "SamplesPerPixel") is None:
         said.append("it lacks SamplesPerPixel; 1 is taken")
+    described, frames = header.get("PerFrameFunctionalGroupsSequence"), count_frames(header)
+    if described and len(described) != frames:
+        said.append(f"its header describes {len(described)} frames, and it has {frames}")
     return tuple(said)
 
 
