@@ -1,16 +1,11 @@
 """Frames of a series are sorted by what they are, in whatever order and under whatever names."""
 
 import itertools
-import warnings
 
 import numpy as np
 import pytest
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.sequence import Sequence
 from pydicom.uid import (
     CTImageStorage,
-    EnhancedMRImageStorage,
-    ExplicitVRLittleEndian,
     MRImageStorage,
     SecondaryCaptureImageStorage,
     generate_uid,
@@ -21,71 +16,6 @@ from napari_dip_fusion.io import read_images
 from napari_dip_fusion.io.dicom.series import read_files
 
 SLICES, STEP = 4, 3.0
-
-
-def value(volume, place):
-    """Return the value of all pixels of a slice."""
-    return 100 * volume + place
-
-
-def make(pixels, **fields):
-    header = Dataset()
-    header.file_meta = FileMetaDataset()
-    header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    header.SOPClassUID = MRImageStorage
-    header.SOPInstanceUID = generate_uid()
-    header.SeriesInstanceUID, header.SeriesNumber, header.Modality = "1.2.3", 3, "MR"
-    header.Rows, header.Columns = pixels.shape[-2:]
-    header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
-    header.BitsAllocated = header.BitsStored = 16
-    header.HighBit, header.PixelRepresentation = 15, 0
-    header.PixelSpacing, header.SliceThickness = [2.0, 2.0], STEP
-    header.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    header.PixelData = pixels.astype("<u2").tobytes()
-    for keyword, content in fields.items():
-        if content is None:
-            delattr(header, keyword)
-        else:
-            setattr(header, keyword, content)
-    header.file_meta.MediaStorageSOPClassUID = header.SOPClassUID
-    header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID
-    return header
-
-
-def make_slice(volume, place, **fields):
-    position = {"ImagePositionPatient": [-8.0, -6.0, STEP * place]}
-    return make(np.full((3, 4), value(volume, place)), **{**position, **fields})
-
-
-def save(folder, headers, *, seed=5):
-    """Write files in any order, under names that say nothing."""
-    folder.mkdir(exist_ok=True)
-    names = np.random.default_rng(seed).permutation(len(headers))
-    for name, header in zip(names, headers, strict=True):
-        header.save_as(folder / f"{name:04}", enforce_file_format=True)
-    return folder
-
-
-def read(folder):
-    """Return the images of a folder, and the warnings."""
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        images = read_images(folder)
-    return images, [str(warning.message) for warning in told]
-
-
-def levels(image):
-    """Return the values of the slices, which are constant."""
-    pixels = image.to_numpy()
-    assert (pixels == pixels[..., :1, :1]).all()
-    return pixels[..., 0, 0]
-
-
-def group(**fields):
-    item = Dataset()
-    for keyword, content in fields.items():
-        setattr(item, keyword, content)
-    return Sequence([item])
 
 
 def clock(milliseconds):
@@ -159,7 +89,7 @@ KINDS = {
     ("kind", "numbers"),
     [*((kind, "equal") for kind in KINDS), ("echo time", "shuffled"), ("direction", "shuffled")],
 )
-def test_volumes_are_told_apart(tmp_path, kind, numbers):
+def test_volumes_are_told_apart(tmp_path, make_slice, value, save, read, levels, kind, numbers):
     fields, axis, values = KINDS[kind]
     shuffled = iter(np.random.default_rng(2).permutation(3 * SLICES))
     headers = [
@@ -180,7 +110,7 @@ def test_volumes_are_told_apart(tmp_path, kind, numbers):
         np.testing.assert_allclose(images[0].metadata["axis_values"][axis], values)
 
 
-def test_the_time_of_day_leaves_no_file(tmp_path):
+def test_the_time_of_day_leaves_no_file(tmp_path, make_slice, save, read):
     headers = [
         make_slice(v, z, AcquisitionDate="20250304", AcquisitionTime=clock(2500 * v))
         for v in range(3)
@@ -191,7 +121,7 @@ def test_the_time_of_day_leaves_no_file(tmp_path):
     assert (image.units[0], image.affine[0, 0], image.affine[0, -1]) == ("ms", 2500.0, 0.0)
 
 
-def test_uneven_times_are_no_step(tmp_path):
+def test_uneven_times_are_no_step(tmp_path, make_slice, save, read):
     headers = [
         make_slice(v, z, FrameReferenceTime=time)
         for v, time in enumerate((500.0, 1500.0, 5000.0))
@@ -202,7 +132,7 @@ def test_uneven_times_are_no_step(tmp_path):
     assert image.metadata["axis_values"] == {"t": [500.0, 1500.0, 5000.0]}
 
 
-def test_midnight_is_no_end(tmp_path):
+def test_midnight_is_no_end(tmp_path, make_slice, save, read, levels):
     moments = (("20250304", "235959.0"), ("20250305", "000001.0"), ("20250305", "000003.0"))
     headers = [
         make_slice(v, z, AcquisitionDate=day, AcquisitionTime=time)
@@ -244,7 +174,7 @@ PRIVATE = {
 
 @pytest.mark.parametrize("moved", [False, True])
 @pytest.mark.parametrize("maker", PRIVATE)
-def test_private_diffusion_fields(tmp_path, maker, moved):
+def test_private_diffusion_fields(tmp_path, make_slice, save, read, levels, maker, moved):
     (group, owner, element, vr, convert), (turned, turner, elements), in_body = PRIVATE[maker]
     headers = []
     for v in range(3):
@@ -270,7 +200,7 @@ def test_private_diffusion_fields(tmp_path, maker, moved):
         np.testing.assert_allclose(values["b_direction"], expected, atol=1e-7)
 
 
-def test_private_directions_tell_volumes_apart(tmp_path):
+def test_private_directions_tell_volumes_apart(tmp_path, make_slice, save, read, levels):
     """GE has them along readout, phase and slice."""
     headers = []
     for v in range(3):
@@ -287,7 +217,7 @@ def test_private_directions_tell_volumes_apart(tmp_path):
     assert "axis_values" not in image.metadata
 
 
-def test_several_axes_make_a_grid(tmp_path):
+def test_several_axes_make_a_grid(tmp_path, make_slice, save, read, levels):
     headers = [
         make_slice(2 * t + e, z, EchoTime=(4.9, 7.4)[e], TemporalPositionIdentifier=t + 1)
         for t, e, z in itertools.product(range(3), range(2), range(SLICES))
@@ -298,7 +228,7 @@ def test_several_axes_make_a_grid(tmp_path):
     assert image.metadata["axis_values"] == {"t": [1, 2, 3], "echo": [4.9, 7.4]}
 
 
-def test_times_of_each_echo_are_found(tmp_path):
+def test_times_of_each_echo_are_found(tmp_path, make_slice, save, read, levels):
     headers = [
         make_slice(2 * t + e, z, EchoTime=(4.9, 7.4)[e], ContentTime=clock(1000 * t + 10 * z))
         for t, e, z in itertools.product(range(3), range(2), range(SLICES))
@@ -308,7 +238,7 @@ def test_times_of_each_echo_are_found(tmp_path):
     assert levels(image)[:, :, 1].tolist() == [[1, 101], [201, 301], [401, 501]]
 
 
-def test_volumes_that_fill_no_grid_are_one_axis(tmp_path):
+def test_volumes_that_fill_no_grid_are_one_axis(tmp_path, make_slice, save, read, levels):
     weights = [(0.0, [0, 0, 0]), *((1000.0, list(row)) for row in np.eye(3)), (500.0, [1, 0, 0])]
     headers = [
         make_slice(v, z, DiffusionBValue=b, DiffusionGradientOrientation=direction)
@@ -324,7 +254,7 @@ def test_volumes_that_fill_no_grid_are_one_axis(tmp_path):
     assert values["b_direction"] == [weights[v][1] for v in order]
 
 
-def test_several_images_without_weighting(tmp_path):
+def test_several_images_without_weighting(tmp_path, make_slice, save, read, levels):
     weights = [0.0, 0.0, 700.0, 0.0, 1000.0]
     headers = [
         make_slice(v, z, DiffusionBValue=b, AcquisitionNumber=v + 1)
@@ -338,7 +268,7 @@ def test_several_images_without_weighting(tmp_path):
     assert image.metadata["axis_values"]["b"] == [weights[v] for v in order]
 
 
-def test_axes_that_change_together_are_one(tmp_path):
+def test_axes_that_change_together_are_one(tmp_path, make_slice, save, read, levels):
     headers = [
         make_slice(
             v, z, TemporalPositionIdentifier=v + 1, InversionTime=100.0 * (3 - v), FlipAngle=5.0
@@ -352,7 +282,9 @@ def test_axes_that_change_together_are_one(tmp_path):
     assert levels(image)[:, 0].tolist() == [200, 100, 0]
 
 
-def test_times_that_count_all_volumes_are_no_axis_beside_the_weighting(tmp_path):
+def test_times_that_count_all_volumes_are_no_axis_beside_the_weighting(
+    tmp_path, make_slice, save, read, levels
+):
     weights = [0.0, 700.0, 0.0, 1000.0]
     headers = [
         make_slice(v, z, DiffusionBValue=b, TemporalPositionIdentifier=v + 1)
@@ -412,7 +344,7 @@ NATURES = {
 
 
 @pytest.mark.parametrize("kind", NATURES)
-def test_natures_are_sources_of_their_own(tmp_path, kind):
+def test_natures_are_sources_of_their_own(tmp_path, make_slice, save, read, levels, kind):
     natures, names = NATURES[kind]
     headers = []
     for v, fields in enumerate(natures):
@@ -431,7 +363,7 @@ def test_natures_are_sources_of_their_own(tmp_path, kind):
         assert found == {name: [100 * v + z for z in range(4)] for v, name in enumerate(names)}
 
 
-def test_a_scan_that_was_stopped(tmp_path):
+def test_a_scan_that_was_stopped(tmp_path, make_slice, save, read, levels):
     headers = [
         make_slice(v, z, TemporalPositionIdentifier=v + 1)
         for v in range(3)
@@ -447,7 +379,7 @@ def test_a_scan_that_was_stopped(tmp_path):
 @pytest.mark.parametrize(
     "kind", ["temporal position", "acquisition time of slices", "interleaved slices"]
 )
-def test_a_slice_lost_from_a_volume(tmp_path, kind, volume, lost):
+def test_a_slice_lost_from_a_volume(tmp_path, make_slice, save, read, levels, kind, volume, lost):
     fields = KINDS[kind][0]
     headers = [
         make_slice(v, z, **fields(v, z))
@@ -463,7 +395,7 @@ def test_a_slice_lost_from_a_volume(tmp_path, kind, volume, lost):
     assert "has 3 of 4 slices" in told[0]
 
 
-def test_a_slice_lost_from_all_volumes_is_a_gap(tmp_path):
+def test_a_slice_lost_from_all_volumes_is_a_gap(tmp_path, make_slice, save, read, levels):
     headers = [
         make_slice(v, z, TemporalPositionIdentifier=v + 1)
         for v in range(2)
@@ -475,7 +407,7 @@ def test_a_slice_lost_from_all_volumes_is_a_gap(tmp_path):
     assert told == ["MR series 3: 1 of 6 slices are missing and shown blank: z 3"]
 
 
-def test_a_stopped_grid(tmp_path):
+def test_a_stopped_grid(tmp_path, make_slice, save, read, levels):
     cells = [cell for cell in itertools.product(range(3), range(2)) if cell != (2, 1)]
     headers = [
         make_slice(2 * t + e, z, EchoTime=(4.9, 7.4)[e], TemporalPositionIdentifier=t + 1)
@@ -488,7 +420,7 @@ def test_a_stopped_grid(tmp_path):
     assert told == ["MR series 3: the last t lacks volumes; the 1 that it has were left out"]
 
 
-def test_volumes_in_other_places_are_sources_of_their_own(tmp_path):
+def test_volumes_in_other_places_are_sources_of_their_own(tmp_path, make_slice, save, read, levels):
     headers = [make_slice(0, z, EchoTime=4.0) for z in range(4)]
     headers += [make_slice(1, z, EchoTime=8.0) for z in range(2, 8)]
     images, told = read(save(tmp_path / "all", headers))
@@ -501,7 +433,7 @@ def test_volumes_in_other_places_are_sources_of_their_own(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["acquisition", "acquisition time", "number", "gap"])
-def test_slices_between_those_of_another_volume(tmp_path, kind):
+def test_slices_between_those_of_another_volume(tmp_path, make_slice, save, read, levels, kind):
     headers = []
     for v in range(2):
         for z in range(SLICES):
@@ -520,7 +452,7 @@ def test_slices_between_those_of_another_volume(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["volume after volume", "slice after slice"])
-def test_instance_numbers_tell_if_nothing_else_does(tmp_path, kind):
+def test_instance_numbers_tell_if_nothing_else_does(tmp_path, make_slice, save, read, levels, kind):
     number = (lambda v, z: 4 * v + z) if kind == "volume after volume" else (lambda v, z: 3 * z + v)
     headers = [
         make_slice(v, z, InstanceNumber=number(v, z)) for v in range(3) for z in range(SLICES)
@@ -532,7 +464,7 @@ def test_instance_numbers_tell_if_nothing_else_does(tmp_path, kind):
     assert "nothing but InstanceNumber tells several volumes apart" in told[0]
 
 
-def test_frames_that_nothing_tells_apart_are_left_out(tmp_path):
+def test_frames_that_nothing_tells_apart_are_left_out(tmp_path, make_slice, save, read, levels):
     headers = [make_slice(v, z, InstanceNumber=1) for v in range(2) for z in range(SLICES)]
     folder = save(tmp_path / "all", headers)
     with (
@@ -547,7 +479,9 @@ def test_frames_that_nothing_tells_apart_are_left_out(tmp_path):
     assert len(told) == 1
 
 
-def test_copies_are_dropped_but_not_other_slices_of_the_same_uid(tmp_path):
+def test_copies_are_dropped_but_not_other_slices_of_the_same_uid(
+    tmp_path, make_slice, save, read, levels
+):
     uid = generate_uid()
     headers = [make_slice(0, z, SOPInstanceUID=uid) for z in range(SLICES)]
     folder = save(tmp_path / "all", [*headers, headers[2]])
@@ -556,220 +490,7 @@ def test_copies_are_dropped_but_not_other_slices_of_the_same_uid(tmp_path):
     assert told == ["MR series 3: 1 doubled slices were left out"]
 
 
-def enhanced(frames, *, shared=None, **fields):
-    """Return an enhanced object of (value, place, functional groups of the frame)."""
-    header = make(
-        np.stack([np.full((3, 4), level) for level, _, _ in frames]),
-        NumberOfFrames=len(frames),
-        ImageOrientationPatient=None,
-        PixelSpacing=None,
-        SOPClassUID=EnhancedMRImageStorage,
-        **fields,
-    )
-    common = Dataset()
-    common.PlaneOrientationSequence = group(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
-    common.PixelMeasuresSequence = group(PixelSpacing=[2, 2], SliceThickness=STEP)
-    for keyword, content in (shared or {}).items():
-        setattr(common, keyword, content)
-    own = []
-    for _, place, groups in frames:
-        item = Dataset()
-        item.PlanePositionSequence = group(ImagePositionPatient=[0, 0, STEP * place])
-        for keyword, content in groups.items():
-            setattr(item, keyword, content)
-        own.append(item)
-    header.SharedFunctionalGroupsSequence = Sequence([common])
-    header.PerFrameFunctionalGroupsSequence = Sequence(own)
-    return header
-
-
-def direction(v):
-    return group(
-        DiffusionBValue=1000.0,
-        DiffusionDirectionality="DIRECTIONAL",
-        DiffusionGradientDirectionSequence=group(DiffusionGradientOrientation=list(np.eye(3)[v])),
-    )
-
-
-GROUPS = {
-    "temporal position": (
-        lambda v, z: {"FrameContentSequence": group(TemporalPositionIndex=v + 1)},
-        "t",
-    ),
-    "time offset": (
-        lambda v, z: {"TemporalPositionSequence": group(TemporalPositionTimeOffset=0.5 * v)},
-        "t",
-    ),
-    "acquisition": (
-        lambda v, z: {
-            "FrameContentSequence": group(
-                FrameAcquisitionDateTime="20250304" + clock(3000 * v + 100 * z)
-            )
-        },
-        "t",
-    ),
-    "echo": (lambda v, z: {"MREchoSequence": group(EffectiveEchoTime=2.5 * v + 2)}, "echo"),
-    "direction": (lambda v, z: {"MRDiffusionSequence": direction(v)}, "b"),
-    "inversion": (
-        lambda v, z: {"MRModifierSequence": group(InversionTimes=[100.0 * (v + 1)])},
-        "inversion",
-    ),
-    "flip": (
-        lambda v, z: {"MRTimingAndRelatedParametersSequence": group(FlipAngle=5.0 * (v + 1))},
-        "flip",
-    ),
-    "cardiac phase": (
-        lambda v, z: {
-            "CardiacSynchronizationSequence": group(
-                NominalPercentageOfCardiacPhase=33.0 * v, NominalCardiacTriggerDelayTime=300.0 * v
-            )
-        },
-        "phase",
-    ),
-}
-
-
-@pytest.mark.parametrize(("kind", "files"), [*((kind, 2) for kind in GROUPS), ("echo", 1)])
-def test_frames_of_one_object_are_told_apart(tmp_path, kind, files):
-    fields, axis = GROUPS[kind]
-    frames = [(value(v, z), z, fields(v, z)) for v in range(3) for z in range(SLICES)]
-    frames = [frames[n] for n in np.random.default_rng(7).permutation(len(frames))]
-    cut = len(frames) // files
-    headers = [enhanced(frames[n * cut : (n + 1) * cut]) for n in range(files)]
-    (image,), told = read(save(tmp_path / "all", headers))
-    assert (image.axes, told) == ((axis, "z", "y", "x"), [])
-    order = np.arange(3)
-    if axis == "b":
-        order = np.argmax(image.metadata["axis_values"]["b_direction"], axis=1)
-    np.testing.assert_array_equal(levels(image), value(order[:, None], np.arange(SLICES)))
-
-
-@pytest.mark.parametrize("lost", [1, -1])
-def test_frames_that_the_header_does_not_describe_are_told(tmp_path, lost):
-    header = enhanced([(value(0, z), z, {}) for z in range(SLICES)])
-    described = header.PerFrameFunctionalGroupsSequence
-    header.PerFrameFunctionalGroupsSequence = [*described, *described][: SLICES - lost]
-    images, told = read(save(tmp_path / "all", [header]))
-    assert images[0].shape[0] == SLICES - max(lost, 0)
-    assert len(told) == len(images)
-    assert all(f"describes {SLICES - lost} frames, and it has {SLICES}" in line for line in told)
-
-
-def test_frames_made_one_after_the_other_are_volumes(tmp_path):
-    """Each frame has a time of its own, by one of two fields that count frames, not volumes."""
-    for fields in ({"FrameTime": 20.0}, {"FrameTimeVector": [0, *[20] * (3 * SLICES - 1)]}):
-        frames = [(value(v, z), z, {}) for v in range(3) for z in range(SLICES)]
-        (image,), told = read(save(tmp_path / next(iter(fields)), [enhanced(frames, **fields)]))
-        assert (image.axes, told) == (("t", "z", "y", "x"), [])
-        assert levels(image)[:, 2].tolist() == [2, 102, 202]
-        assert (image.units[0], image.affine[0, 0]) == ("ms", 20.0 * SLICES)
-
-
-def test_a_dimension_is_named_by_what_it_points_to(tmp_path):
-    pointers = (0x00209056, 0x00209057, 0x00189082)  # stack, position in it, echo time
-    index = Sequence([group(DimensionIndexPointer=pointer)[0] for pointer in pointers])
-    frames = [
-        (value(v, z), z, {"FrameContentSequence": group(DimensionIndexValues=[1, z + 1, v + 1])})
-        for v in (1, 0)
-        for z in range(SLICES)
-    ]
-    folder = save(tmp_path / "all", [enhanced(frames, DimensionIndexSequence=index)])
-    (image,), told = read(folder)
-    assert (image.axes[0], told) == ("echo", [])
-    assert levels(image)[:, 0].tolist() == [0, 100]
-
-
-def test_a_private_dimension_tells_volumes_apart(tmp_path):
-    pointers = (0x00209057, 0x20051413)
-    index = Sequence([group(DimensionIndexPointer=pointer)[0] for pointer in pointers])
-    frames = [
-        (value(v, z), z, {"FrameContentSequence": group(DimensionIndexValues=[z + 1, v + 1])})
-        for v in (1, 0)
-        for z in range(SLICES)
-    ]
-    (image,), told = read(save(tmp_path / "all", [enhanced(frames, DimensionIndexSequence=index)]))
-    assert (image.axes[0], told) == ("index", [])
-    assert levels(image)[:, 0].tolist() == [0, 100]
-
-
-def test_stacks_and_components_are_sources_of_their_own(tmp_path):
-    frames = [
-        (
-            value(2 * s + c, z),
-            z,
-            {
-                "FrameContentSequence": group(StackID=str(s + 1)),
-                "MRImageFrameTypeSequence": group(
-                    FrameType=["ORIGINAL", "PRIMARY", "T1", "NONE"],
-                    ComplexImageComponent=("MAGNITUDE", "PHASE")[c],
-                ),
-            },
-        )
-        for s, c, z in itertools.product(range(2), range(2), range(SLICES))
-    ]
-    images, told = read(save(tmp_path / "all", [enhanced(frames)]))
-    assert told == []
-    assert {image.name: int(levels(image)[0]) for image in images} == {
-        "MR series 3 magnitude stack 1": 0,
-        "MR series 3 phase stack 1": 100,
-        "MR series 3 magnitude stack 2": 200,
-        "MR series 3 phase stack 2": 300,
-    }
-
-
-def test_segments_are_sources_of_their_own(tmp_path):
-    frames = [
-        (value(s, z), z, {"SegmentIdentificationSequence": group(ReferencedSegmentNumber=s + 1)})
-        for s, places in enumerate(((0, 1, 2, 3), (1, 3, 5)))
-        for z in places
-    ]
-    images, told = read(save(tmp_path / "all", [enhanced(frames)]))
-    assert told == []
-    # Slices without any pixel of a segment are left out of the file.
-    assert {image.name: levels(image).tolist() for image in images} == {
-        "MR series 3 segment 1": [0, 1, 2, 3],
-        "MR series 3 segment 2": [101, 0, 103, 0, 105],
-    }
-    np.testing.assert_allclose([image.affine[0, -1] for image in images], [0, STEP], atol=1e-9)
-
-
-def test_objects_that_nothing_else_tells_apart_are_sources_of_their_own(tmp_path):
-    headers = [enhanced([(value(v, z), z, {}) for z in range(SLICES)]) for v in range(2)]
-    images, told = read(save(tmp_path / "all", headers))
-    assert told == []
-    assert sorted(levels(image).tolist() for image in images) == [
-        [0, 1, 2, 3],
-        [100, 101, 102, 103],
-    ]
-    assert {image.name for image in images} == {"MR series 3 (1)", "MR series 3 (2)"}
-
-
-def test_an_object_in_several_files(tmp_path):
-    frames = [
-        (value(v, z), z, {"FrameContentSequence": group(TemporalPositionIndex=v + 1)})
-        for v in range(2)
-        for z in range(SLICES)
-    ]
-    headers = [
-        enhanced(
-            frames[3 * n : 3 * n + 3],
-            ConcatenationUID="1.7",
-            InConcatenationNumber=n + 1,
-            InConcatenationTotalNumber=3,
-            ConcatenationFrameOffsetNumber=3 * n,
-        )
-        for n in range(3)
-    ]
-    (image,), told = read(save(tmp_path / "all", headers))
-    assert (levels(image).tolist(), told) == ([[0, 1, 2, 3], [100, 101, 102, 103]], [])
-    _, told = read(save(tmp_path / "lacking", headers[:2]))
-    assert told == [
-        "MR series 3: of an object in 3 files, 1 are missing: part 3",
-        "MR series 3: 1 incomplete volumes were left out: t 1 has 2 of 4 slices",
-    ]
-
-
-def test_files_may_be_named_in_any_order(tmp_path):
+def test_files_may_be_named_in_any_order(tmp_path, make_slice, save, levels):
     folder = save(
         tmp_path / "all",
         [make_slice(v, z, EchoTime=float(v + 1)) for v in range(2) for z in range(SLICES)],
@@ -780,58 +501,7 @@ def test_files_may_be_named_in_any_order(tmp_path):
         assert levels(image).tolist() == [[0, 1, 2, 3], [100, 101, 102, 103]]
 
 
-LOOPS = {
-    "frame time": ({"FrameTime": 40.0, "FrameIncrementPointer": 0x00181063}, "t", 40.0),
-    "frame time without a pointer": ({"FrameTime": 40.0}, "t", 40.0),
-    "frame times": (
-        {"FrameTimeVector": [0, 40, 40, 40], "FrameIncrementPointer": 0x00181065},
-        "t",
-        40.0,
-    ),
-    "uneven frame times": (
-        {"FrameTimeVector": [0, 40, 80, 40], "FrameIncrementPointer": 0x00181065},
-        "t",
-        None,
-    ),
-    "nothing": ({}, "frame", None),
-    "pages": (
-        {"FrameIncrementPointer": 0x00182001, "PageNumberVector": [1, 2, 3, 4]},
-        "frame",
-        None,
-    ),
-}
-
-
-@pytest.mark.parametrize("kind", LOOPS)
-def test_frames_without_a_place(tmp_path, kind):
-    fields, axis, step = LOOPS[kind]
-    pixels = np.stack([np.full((3, 4), n) for n in range(4)])
-    header = make(
-        pixels,
-        NumberOfFrames=4,
-        ImageOrientationPatient=None,
-        SOPClassUID=SecondaryCaptureImageStorage,
-        **fields,
-    )
-    (image,), told = read(save(tmp_path / "all", [header]))
-    assert (image.axes, told) == ((axis, "y", "x"), [])
-    assert levels(image).tolist() == [0, 1, 2, 3]
-    assert (image.units[0], image.affine[0, 0]) == (("ms", step) if step else ("pixel", 1.0))
-    if kind == "uneven frame times":
-        assert image.metadata["axis_values"] == {"t": [0, 40, 120, 160]}
-
-
-def test_loops_in_several_files_stay_apart(tmp_path):
-    headers = [
-        make(np.full((n, 3, 4), n), NumberOfFrames=n, ImageOrientationPatient=None, FrameTime=40.0)
-        for n in (4, 4, 3)
-    ]
-    images, _ = read(save(tmp_path / "all", headers))
-    assert sorted(image.shape[0] for image in images) == [3, 4, 4]
-    assert len({image.name for image in images}) == 3
-
-
-def test_pictures_without_a_place_are_frames(tmp_path):
+def test_pictures_without_a_place_are_frames(tmp_path, make, save, read, levels):
     headers = [
         make(np.full((3, 4), n), ImageOrientationPatient=None, InstanceNumber=n + 1)
         for n in range(3)
@@ -841,112 +511,13 @@ def test_pictures_without_a_place_are_frames(tmp_path):
     assert levels(image).tolist() == [0, 1, 2]
 
 
-def nuclear(vectors, count, **fields):
-    tags = {
-        "EnergyWindowVector": 0x00540010,
-        "DetectorVector": 0x00540020,
-        "PhaseVector": 0x00540030,
-        "RotationVector": 0x00540050,
-        "RRIntervalVector": 0x00540060,
-        "TimeSlotVector": 0x00540070,
-        "SliceVector": 0x00540080,
-        "AngularViewVector": 0x00540090,
-        "TimeSliceVector": 0x00540100,
-    }
-    return make(
-        np.stack([np.full((3, 4), n) for n in range(count)]),
-        Modality="NM",
-        NumberOfFrames=count,
-        FrameIncrementPointer=[tags[name] for name in vectors],
-        ImageOrientationPatient=None,
-        SpacingBetweenSlices=STEP,
-        **vectors,
-        **fields,
-    )
-
-
-NUCLEAR = {
-    "planar": (
-        "STATIC",
-        {"EnergyWindowVector": [1, 1, 2, 2], "DetectorVector": [1, 2, 1, 2]},
-        ("energy", "detector"),
-    ),
-    "dynamic": (
-        "DYNAMIC",
-        {"DetectorVector": [1, 1, 1], "PhaseVector": [1, 1, 2], "TimeSliceVector": [1, 2, 1]},
-        ("t",),
-    ),
-    "gated": (
-        "GATED",
-        {"RRIntervalVector": [1, 1, 1], "TimeSlotVector": [1, 2, 3]},
-        ("slot",),
-    ),
-    "projections": (
-        "TOMO",
-        {"RotationVector": [1, 1, 2, 2], "AngularViewVector": [1, 2, 1, 2]},
-        ("rotation", "angle"),
-    ),
-}
-
-
-@pytest.mark.parametrize("kind", NUCLEAR)
-def test_frames_of_nuclear_medicine_are_no_slices(tmp_path, kind):
-    term, vectors, axes = NUCLEAR[kind]
-    count = len(next(iter(vectors.values())))
-    header = nuclear(vectors, count, ImageType=["ORIGINAL", "PRIMARY", term])
-    header.DetectorInformationSequence = group(
-        ImagePositionPatient=[0, 0, 0], ImageOrientationPatient=[1, 0, 0, 0, 1, 0]
-    )
-    (image,), told = read(save(tmp_path / "all", [header]))
-    assert told == []
-    assert "z" not in image.axes
-    assert levels(image).ravel().tolist() == list(range(count))
-    assert image.axes == (*axes, "y", "x")
-
-
-def test_phases_of_a_dynamic_study_are_times(tmp_path):
-    vectors = {"PhaseVector": [1, 1, 1, 2, 2], "TimeSliceVector": [1, 2, 3, 1, 2]}
-    header = nuclear(vectors, 5, ImageType=["ORIGINAL", "PRIMARY", "DYNAMIC"])
-    phases = [
-        group(PhaseDelay=0, ActualFrameDuration=n, PauseBetweenFrames=0, NumberOfFramesInPhase=k)
-        for n, k in ((1000, 3), (4000, 2))
-    ]
-    header.PhaseInformationSequence = Sequence([phase[0] for phase in phases])
-    (image,), _ = read(save(tmp_path / "all", [header]))
-    assert (image.axes, image.units[0]) == (("t", "y", "x"), "pixel")
-    assert image.metadata["axis_values"] == {"t": [0, 1000, 2000, 3000, 7000]}
-
-
-def test_gated_slices_are_volumes(tmp_path):
-    cells = list(itertools.product((1, 2), (1, 2, 3)))
-    vectors = {"TimeSlotVector": [s for s, _ in cells], "SliceVector": [z for _, z in cells]}
-    header = nuclear(vectors, 6, ImageType=["ORIGINAL", "PRIMARY", "RECON GATED TOMO"])
-    header.SpacingBetweenSlices = -STEP
-    header.DetectorInformationSequence = group(
-        ImagePositionPatient=[0, 0, 50], ImageOrientationPatient=[1, 0, 0, 0, 1, 0]
-    )
-    (image,), told = read(save(tmp_path / "all", [header]))
-    assert (image.axes, told) == (("slot", "z", "y", "x"), [])
-    # The first slice lies on top.
-    assert levels(image).tolist() == [[2, 1, 0], [5, 4, 3]]
-    np.testing.assert_allclose(image.affine[1, [1, -1]], [STEP, 50 - 2 * STEP])
-
-
-def test_tiles_are_refused(tmp_path):
-    header = make(
-        np.zeros((4, 3, 4)), NumberOfFrames=4, TotalPixelMatrixRows=6, TotalPixelMatrixColumns=8
-    )
-    with pytest.raises(ImageFileError, match="6 x 8 pixels in tiles, which are not put together"):
-        read_images(save(tmp_path / "all", [header]))
-
-
-def test_a_slice_has_a_value_of_its_own(tmp_path):
+def test_a_slice_has_a_value_of_its_own(tmp_path, make_slice, save, read, levels):
     headers = [make_slice(0, z, TemporalPositionIdentifier=z + 1, EchoTime=4.0) for z in range(4)]
     (image,), told = read(save(tmp_path / "all", headers))
     assert (levels(image).tolist(), told) == ([0, 1, 2, 3], [])
 
 
-def test_classes_need_no_field(tmp_path):
+def test_classes_need_no_field(tmp_path, make_slice, save, read, levels):
     headers = [
         make_slice(0, z, SOPClassUID=CTImageStorage, Modality="CT", AcquisitionTime="")
         for z in range(SLICES)
@@ -955,7 +526,7 @@ def test_classes_need_no_field(tmp_path):
     assert levels(image).tolist() == [0, 1, 2, 3]
 
 
-def test_slices_of_several_types_are_one_volume(tmp_path):
+def test_slices_of_several_types_are_one_volume(tmp_path, make_slice, save, read, levels):
     headers = [make_slice(0, z, PixelRepresentation=z % 2) for z in range(SLICES)]
     headers[1].PixelData = np.full((3, 4), -5, "<i2").tobytes()
     headers[2].PixelData = np.full((3, 4), 60000, "<u2").tobytes()
