@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pydicom.uid import (
-    SecondaryCaptureImageStorage,
-)
+from pydicom.uid import SecondaryCaptureImageStorage
 
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import read_images
