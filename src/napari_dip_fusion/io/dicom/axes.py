@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_dip_fusion.io.dicom.kinds import MARKS, VECTORS
-from napari_dip_fusion.io.dicom.moments import CLOCKS, MOMENTS
+from napari_dip_fusion.io.dicom.kinds import DIRECTIONS, MARKS
+from napari_dip_fusion.io.dicom.moments import CLOCKS, COUNTS, MOMENTS
 from napari_dip_fusion.io.dicom.order import Stack, Volume
 
 __all__ = ["StackAxes", "describe_axes", "name_stacks"]
@@ -125,7 +125,7 @@ def _list_values(axis: str, volumes: Sequence[Volume]) -> tuple[list[Any], str]:
     fields = [
         (keyword, mark.unit)
         for keyword, mark in MARKS.items()
-        if mark.axis == axis and keyword not in VECTORS
+        if mark.axis == axis and keyword not in DIRECTIONS
     ]
     counts: list[Any] = []
     for keyword, unit in fields:
@@ -146,7 +146,7 @@ def _read(volume: Volume, keyword: str) -> float | None:
 def _find_times(volumes: Sequence[Volume]) -> list[float] | None:
     """Return when volumes were made, in milliseconds; None if that is not known."""
     for name in MOMENTS:
-        if name in ("ImageIndex", "AcquisitionNumber"):
+        if name in COUNTS:
             continue
         times = np.array([_find_start(volume, name) for volume in volumes])
         if (np.diff(times) > 0).all():

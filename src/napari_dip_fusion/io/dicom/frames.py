@@ -23,7 +23,7 @@ _BROKEN = "its header is damaged or not as the standard has it, export it again"
 
 @dataclass(frozen=True)
 class Concatenation:
-    """A multi-frame object in several files, of which one file is a part (C.7.6.16.2.2).
+    """A multi-frame object in several files, of which one file is a part (C.7.6.16).
 
     Parameters
     ----------

@@ -19,7 +19,8 @@ from napari_dip_fusion.io.dicom.geometry import (
 from napari_dip_fusion.io.dicom.keys import find_keys
 from napari_dip_fusion.io.dicom.kinds import MARKS
 from napari_dip_fusion.io.dicom.moments import MOMENTS
-from napari_dip_fusion.io.dicom.naming import PLANES, tell_names
+from napari_dip_fusion.io.dicom.naming import tell_names
+from napari_dip_fusion.io.dicom.place import PLANES
 from napari_dip_fusion.io.dicom.runs import tell_apart
 from napari_dip_fusion.io.dicom.slabs import label_slabs
 

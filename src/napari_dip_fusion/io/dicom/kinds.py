@@ -13,7 +13,7 @@ from napari_dip_fusion.io.dicom.elements import get_value, list_values, parse_nu
 from napari_dip_fusion.io.dicom.fields import Fields
 from napari_dip_fusion.io.dicom.moments import MOMENTS, find_moments
 
-__all__ = ["MARKS", "VECTORS", "FrameKind", "Mark", "find_frame_kind"]
+__all__ = ["DIRECTIONS", "MARKS", "FrameKind", "Mark", "find_frame_kind"]
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,19 @@ MARKS = {
 }
 """The fields by their keywords, in the order of their axes from the slowest to the fastest."""
 
-VECTORS = ("DiffusionGradientOrientation", "DiffusionGradientInImage")
-"""Those of them that hold several numbers."""
+DIRECTIONS = ("DiffusionGradientOrientation", "DiffusionGradientInImage")
+"""Those of them that hold vectors in place of numbers."""
 
 # Each kind of enhanced object has a functional group of its own for Frame Type.
 _FRAME_TYPES = tuple(keyword for keyword in keyword_dict if keyword.endswith("FrameTypeSequence"))
-# Found by functions of their own.
-_FOUND_ELSEWHERE = frozenset(("DiffusionBValue", *VECTORS, "FrameTime"))
+# The others are found by functions of their own: for an object, a diffusion image, a dimension.
+_READ_AS_THEY_ARE = [
+    keyword
+    for keyword in MARKS
+    if not keyword.endswith("Vector")
+    and not keyword.startswith("DimensionIndexValues")
+    and keyword not in ("FrameTime", "DiffusionBValue", *DIRECTIONS)
+]
 # Dimensions that are places or natures, which are read from the fields themselves.
 _NO_VOLUMES = frozenset(
     (
@@ -214,10 +220,8 @@ def _find_nature(fields: Fields) -> dict[str, str]:
 
 def _find_marks(fields: Fields) -> dict[str, tuple[float, ...]]:
     marks: dict[str, tuple[float, ...]] = {}
-    for keyword, mark in MARKS.items():
-        if keyword in _FOUND_ELSEWHERE or keyword.endswith("Vector") or " " in keyword:
-            continue
-        number = fields.find_number(mark.group, keyword)
+    for keyword in _READ_AS_THEY_ARE:
+        number = fields.find_number(MARKS[keyword].group, keyword)
         if number is not None:
             marks[keyword] = (number,)
     marks |= find_diffusion(fields)

@@ -11,7 +11,7 @@ from typing import Any
 from napari_dip_fusion.io.dicom.elements import list_values
 from napari_dip_fusion.io.dicom.fields import Fields
 
-__all__ = ["CLOCKS", "MOMENTS", "find_moments"]
+__all__ = ["CLOCKS", "COUNTS", "MOMENTS", "SAME_MOMENT", "find_moments"]
 
 MOMENTS = (
     "TemporalPositionTimeOffset",
@@ -27,8 +27,22 @@ MOMENTS = (
 )
 """The fields that :func:`find_moments` looks for, the most telling first."""
 
-CLOCKS = frozenset(MOMENTS[3:5] + MOMENTS[7:])
+COUNTS = frozenset(("ImageIndex", "AcquisitionNumber"))
+"""Those that are no times, but count volumes."""
+
+CLOCKS = frozenset(
+    (
+        "FrameReferenceDateTime",
+        "FrameAcquisitionDateTime",
+        "AcquisitionDateTime",
+        "AcquisitionTime",
+        "ContentTime",
+    )
+)
 """Those that are the time of day: the same for all frames at one time, or for none."""
+
+SAME_MOMENT = 0.5
+"""Moments that differ by no more, in milliseconds or counts, are one."""
 
 _TIME = re.compile(r"(\d{2})(?:(\d{2})(?:(\d{2})(\.\d{1,6})?)?)?")
 _DAY = 86_400_000.0
@@ -46,12 +60,13 @@ def find_moments(fields: Fields) -> dict[str, float]:
     -------
     dict of float
         By the names in :data:`MOMENTS`: milliseconds from some beginning, but a count of
-        volumes for ``"ImageIndex"`` and ``"AcquisitionNumber"``. What is not known is left
-        out.
+        volumes for those in :data:`COUNTS`. What is not known is left out.
     """
     content = "FrameContentSequence"
     offset = fields.find_number("TemporalPositionSequence", "TemporalPositionTimeOffset")
     number = fields.find_number(content, "FrameAcquisitionNumber")
+    if number is None:
+        number = fields.find_number("", "AcquisitionNumber")
     found = {
         "TemporalPositionTimeOffset": None if offset is None else 1000 * offset,  # seconds
         "TriggerTime": fields.find_number("", "TriggerTime"),
@@ -59,9 +74,7 @@ def find_moments(fields: Fields) -> dict[str, float]:
         "FrameReferenceDateTime": _read_clock(fields.find(content, "FrameReferenceDateTime")),
         "FrameAcquisitionDateTime": _read_clock(fields.find(content, "FrameAcquisitionDateTime")),
         "ImageIndex": _count_volumes(fields),
-        "AcquisitionNumber": fields.find_number("", "AcquisitionNumber")
-        if number is None
-        else number,
+        "AcquisitionNumber": number,
         "AcquisitionDateTime": _read_clock(fields.get("AcquisitionDateTime")),
         "AcquisitionTime": _read_clock(
             fields.get("AcquisitionTime"), fields.get("AcquisitionDate")

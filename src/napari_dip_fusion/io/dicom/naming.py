@@ -9,17 +9,9 @@ import numpy as np
 from pydicom.uid import UID
 
 from napari_dip_fusion.io.dicom.frames import Frame
+from napari_dip_fusion.io.dicom.place import PLANES
 
-__all__ = ["PLANES", "tell_names"]
-
-PLANES = (
-    ("sagittal", (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)),
-    ("coronal", (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)),
-    ("axial", (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)),
-)
-"""The planes of the body by the axis of their normal, as radiologists look at them: their name,
-and the directions along a row and a column in (left, back, head).
-"""
+__all__ = ["tell_names"]
 
 # What the terms of Image Type and Frame Type stand for (C.8.3.1.1.1, C.8.13.3.1); the short
 # ones are those of manufacturers.

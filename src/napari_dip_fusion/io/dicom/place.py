@@ -14,13 +14,23 @@ from napari_dip_fusion.io.dicom.fields import Fields
 from napari_dip_fusion.io.dicom.spacing import SIZES, PixelSpacing, find_pixel_spacing
 from napari_dip_fusion.io.dicom.vectors import SLICED, FrameVectors
 
-__all__ = ["FramePlace", "find_frame_place"]
+__all__ = ["PLANES", "FramePlace", "find_frame_place"]
+
+PLANES = (
+    ("sagittal", (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)),
+    ("coronal", (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)),
+    ("axial", (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)),
+)
+"""The planes of the body by the axis of their normal, as radiologists look at them: their name,
+and the directions along a row and a column in (left, back, head).
+"""
+
+_AXIAL = np.array(PLANES[2][1])
 
 # Square of the area spanned by the directions along a row and a column: 1 where they are unit
 # vectors at right angles. Damaged ones span no plane.
 _AREAS = (0.8, 1.2)
 _MISSING = "ImagePositionPatient is missing"
-_AXIAL = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,20 +10,23 @@ from napari_dip_fusion.io.dicom.clusters import cluster_numbers
 from napari_dip_fusion.io.dicom.frames import Frame
 from napari_dip_fusion.io.dicom.keys import label_marks
 from napari_dip_fusion.io.dicom.kinds import MARKS
-from napari_dip_fusion.io.dicom.moments import CLOCKS, MOMENTS
+from napari_dip_fusion.io.dicom.moments import CLOCKS, COUNTS, MOMENTS, SAME_MOMENT
 
 __all__ = ["Ranking", "count_frames", "tell_apart"]
 
 Numbers = NDArray[np.float64]
 Labels = NDArray[np.intp]
 
-# Milliseconds, or a count.
-_SAME_MOMENT = 0.5
-# Known of each frame of a loop; the time of day is that of each file, whatever it shows.
-_OF_FRAMES = MOMENTS[:5]
+# Known of each frame of a loop; the others are those of each file, whatever it shows.
+_OF_FRAMES = (
+    "TemporalPositionTimeOffset",
+    "TriggerTime",
+    "FrameReferenceTime",
+    "FrameReferenceDateTime",
+    "FrameAcquisitionDateTime",
+)
 # A pause between volumes is so many times as long as one between slices.
 _PAUSE = 1.5
-_COUNTS = frozenset(("ImageIndex", "AcquisitionNumber"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,17 +115,17 @@ def count_frames(frames: Sequence[Frame]) -> Ranking:
 
 def _rank(name: str, moments: Numbers, places: Labels) -> Labels | None:
     """Return volumes by when their frames were made."""
-    labels = cluster_numbers(moments, _SAME_MOMENT)
+    labels = cluster_numbers(moments, SAME_MOMENT)
     if _are_volumes(labels, places):
         return labels
-    if name in _COUNTS:
+    if name in COUNTS:
         return None
     if name not in CLOCKS:
         # Counted from a heartbeat or an injection, again in each place.
         ranks = _rank_in_places(moments, places)
-        return _find_runs(moments, places, _SAME_MOMENT) if ranks is None else ranks
-    ranks = _find_runs(moments, places, _SAME_MOMENT)
-    return _rank_blocks(moments, places, _SAME_MOMENT) if ranks is None else ranks
+        return _find_runs(moments, places, SAME_MOMENT) if ranks is None else ranks
+    ranks = _find_runs(moments, places, SAME_MOMENT)
+    return _rank_blocks(moments, places, SAME_MOMENT) if ranks is None else ranks
 
 
 def _are_volumes(labels: Labels, places: Labels) -> bool:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from napari_dip_fusion.io.dicom.clusters import cluster_numbers
 from napari_dip_fusion.io.dicom.frames import Frame
-from napari_dip_fusion.io.dicom.moments import MOMENTS
+from napari_dip_fusion.io.dicom.moments import MOMENTS, SAME_MOMENT
 
 __all__ = ["label_slabs"]
 
@@ -18,7 +18,6 @@ Labels = NDArray[np.intp]
 _UNEVEN = 0.1
 # Slices that are so many steps apart are not of one volume.
 _APART = 4
-_SAME_MOMENT = 0.5
 
 
 def label_slabs(frames: Sequence[Frame], distances: Numbers) -> Labels:
@@ -67,7 +66,7 @@ def _propose(frames: Sequence[Frame], distances: Numbers) -> Iterator[Labels]:
         if None in values:
             continue
         numbers = np.array(values, dtype=np.float64)
-        labels = cluster_numbers(numbers, _SAME_MOMENT)
+        labels = cluster_numbers(numbers, SAME_MOMENT)
         # At least three slices show whether they are even.
         if np.bincount(labels).min() > 2:
             yield labels

@@ -158,13 +158,12 @@ def _find_suggested(fields: Fields) -> tuple[float, float] | None:
     It is that of C.11.2.1.3.2 (LINEAR_EXACT); LINEAR ends one gray value lower.
     """
     center, width = (
-        read_number(fields.find("FrameVOILUTSequence", keyword))
+        fields.find_number("FrameVOILUTSequence", keyword)
         for keyword in ("WindowCenter", "WindowWidth")
     )
     if center is None or width is None or not width > 0:
         return None
-    window = center - width / 2, center + width / 2
-    return window if np.isfinite(window).all() else None
+    return center - width / 2, center + width / 2
 
 
 def choose_dtype(values: Sequence[StoredValues]) -> np.dtype[Any]:
