@@ -49,10 +49,10 @@ def find_private(dataset: Any, owner: str, group: int, element: int) -> Any:
     object
         As pydicom has it.
     """
-    first = group << 16
-    for tag in dataset.keys():  # noqa: SIM118, the elements themselves would be converted
-        if first + 0x10 <= tag <= first + 0xFF and str(dataset[tag].value).strip() == owner:
-            found = dataset.get(first + ((tag & 0xFF) << 8) + element)
+    first, tags = group << 16, dataset.keys()
+    for block in range(0x10, 0x100):
+        if first + block in tags and str(dataset[first + block].value).strip() == owner:
+            found = dataset.get(first + (block << 8) + element)
             if found is not None:
                 return found.value
     return None
