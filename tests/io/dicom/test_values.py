@@ -9,7 +9,9 @@ import pydicom
 import pytest
 import SimpleITK as sitk  # noqa: N813
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate, encapsulate_extended, parse_fragments
 from pydicom.pixels import apply_color_lut, apply_modality_lut
+from pydicom.pixels.encoders import RLELosslessEncoder
 from pydicom.uid import (
     CTImageStorage,
     DeflatedExplicitVRLittleEndian,
@@ -373,6 +375,54 @@ def test_a_deflated_file_needs_no_preamble(tmp_path):
     path = save(header, tmp_path / "a.dcm")
     path.write_bytes(path.read_bytes()[128:])
     np.testing.assert_array_equal(read(path), header.pixel_array)
+
+
+# How the frames of a file are found: what encapsulates them, and how often all are gone through.
+TABLES_OF_OFFSETS = {
+    "none": (lambda frames: (encapsulate(frames, has_bot=False),), 1),
+    "basic": (lambda frames: (encapsulate(frames, has_bot=True),), 0),
+    "basic, in pieces": (lambda frames: (encapsulate(frames, fragments_per_frame=2),), 0),
+    "extended": (encapsulate_extended, 0),
+}
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("kind", TABLES_OF_OFFSETS)
+def test_compressed_frames_are_looked_for_once(tmp_path, monkeypatch, kind, lazy):
+    wrap, most = TABLES_OF_OFFSETS[kind]
+    values = integers(0, 4096, "u2", (6, *SHAPE))
+    values[::2] = 7  # frames of several sizes
+    header = make(values, NumberOfFrames=6)
+    options = {
+        "rows": SHAPE[0],
+        "columns": SHAPE[1],
+        "samples_per_pixel": 1,
+        "bits_allocated": 16,
+        "bits_stored": 16,
+        "pixel_representation": 0,
+        "number_of_frames": 1,
+        "photometric_interpretation": "MONOCHROME2",
+    }
+    frames = [RLELosslessEncoder.encode(plane, **options) for plane in values]
+    header.PixelData, *tables = wrap(frames)
+    for keyword, content in zip(("", "Lengths"), tables, strict=False):
+        setattr(header, f"ExtendedOffsetTable{keyword}", content)
+    header["PixelData"].is_undefined_length = True
+    header.file_meta.TransferSyntaxUID = RLELossless
+    path = save(header, tmp_path / "a.dcm")
+    searched = []
+
+    def search(buffer, **options):
+        searched.append(buffer)
+        return parse_fragments(buffer, **options)
+
+    monkeypatch.setattr(decoding, "parse_fragments", search)
+    monkeypatch.setattr("pydicom.encaps.parse_fragments", search)
+    monkeypatch.setattr(volume, "_EAGER_BYTES", 0 if lazy else 10**6)
+    image = read_image(path)
+    for n in (3, 0, 5, 1, 2, 4):
+        np.testing.assert_array_equal(np.asarray(image.data[n]), values[n])
+    assert len(searched) == most
 
 
 @pytest.mark.parametrize("slope", [None, "-2", "0.5"])

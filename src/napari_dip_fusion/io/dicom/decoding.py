@@ -6,10 +6,12 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from io import BytesIO
+from itertools import pairwise
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.encaps import parse_basic_offsets, parse_fragments
 from pydicom.pixels.decoders.base import get_decoder
 
 from napari_dip_fusion.errors import ImageFileError, summarize_error
@@ -110,7 +112,8 @@ def _decode(frame: Frame) -> NDArray[Any]:
             return _read_bits(handle, frame)
         try:
             decoder = get_decoder(pixels.syntax)
-            stored, _ = decoder.as_array(handle, index=frame.index, **pixels.options)
+            options = {**pixels.options, **_find_frames(frame, handle)}
+            stored, _ = decoder.as_array(handle, index=frame.index, **options)
         except RuntimeError as error:  # what pydicom raises after all decoders have failed
             raise _explain_undecoded(frame, error) from error
         return stored
@@ -123,10 +126,38 @@ def _open_pixels(frame: Frame) -> BinaryIO:
         handle = path.open("rb")
         handle.seek(pixels.start)
         return handle
-    content = pixels.unpacked.get(path) or unpack_pixels(path)
+    content = pixels.unpacked[0] if pixels.unpacked else unpack_pixels(path)
     if frame.frames > 1:
-        pixels.unpacked[path] = content
+        pixels.unpacked[:] = [content]
     return BytesIO(content)
+
+
+def _find_frames(frame: Frame, handle: BinaryIO) -> dict[str, Any]:
+    """Return options that tell pydicom where compressed frames are, empty if it knows or finds it.
+
+    Many writers leave the table of offsets empty. pydicom would go through all frames for
+    each of them.
+    """
+    pixels, count = frame.pixels, frame.frames
+    if count == 1 or not pixels.syntax.is_encapsulated or "extended_offsets" in pixels.options:
+        return {}
+    if not pixels.offsets:
+        start = handle.tell()
+        pixels.offsets.append({} if parse_basic_offsets(handle) else _list_frames(handle, count))
+        handle.seek(start)
+    return pixels.offsets[0]
+
+
+def _list_frames(handle: BinaryIO, count: int) -> dict[str, Any]:
+    """Return where frames are that are not cut to pieces, empty if these are."""
+    start = handle.tell()
+    found, places = parse_fragments(handle)
+    if found != count:
+        return {}
+    handle.seek(places[-1] + 4)
+    last = int.from_bytes(handle.read(4), "little")
+    lengths = [end - begin - 8 for begin, end in pairwise(places)]  # without tag and length
+    return {"extended_offsets": ([place - start for place in places], [*lengths, last])}
 
 
 def _read_bits(handle: BinaryIO, frame: Frame) -> NDArray[np.uint8]:

@@ -73,9 +73,11 @@ class PixelElement:
         What the header asks to be done with them for a screen, and is not.
     remarks : tuple of str
         What the reader of the picture has to know.
-    unpacked : dict of bytes
-        By the path: the pixels of a file of many frames that was unpacked as a whole, so that
-        this is done once.
+    unpacked : list of bytes
+        Once the pixels of a file of many frames were unpacked as a whole: these.
+    offsets : list of dict
+        Once the compressed frames of a file of many were looked for: the options that tell
+        pydicom's decoders where they are.
     """
 
     syntax: UID
@@ -84,7 +86,8 @@ class PixelElement:
     options: dict[str, Any]
     not_applied: list[str]
     remarks: tuple[str, ...]
-    unpacked: dict[Path, bytes] = field(default_factory=dict)
+    unpacked: list[bytes] = field(default_factory=list)
+    offsets: list[dict[str, Any]] = field(default_factory=list)
 
 
 def read_header(path: Path) -> tuple[Any, PixelElement]:
