@@ -203,13 +203,14 @@ def test_a_localizer_stays_apart(tmp_path, make_slice, save, read, angle):
     assert (sorted(len(image.data) for image in images), told) == ([1, COUNT], [])
 
 
-def test_stacks_beside_each_other_stay_apart(tmp_path, make_slice, save, read):
+@pytest.mark.parametrize("count", [1, COUNT])
+def test_stacks_beside_each_other_stay_apart(tmp_path, make_slice, save, read, count):
     headers = [
-        make_slice(n, [aside, 0, STEP * n], AXIAL) for aside in (-40.0, 40.0) for n in range(COUNT)
+        make_slice(n, [aside, 0, STEP * n], AXIAL) for aside in (-40.0, 40.0) for n in range(count)
     ]
     images, told = read(save(tmp_path / "ct", headers))
     assert told == []
-    assert [image.shape for image in images] == [(COUNT, *SHAPE)] * 2
+    assert [image.shape for image in images] == [(count, *SHAPE)] * 2
     assert {image.affine[2, 3] for image in images} == {-40.0, 40.0}
 
 

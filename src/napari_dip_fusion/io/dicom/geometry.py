@@ -113,7 +113,9 @@ def split_aside(frames: Sequence[Frame], directions: Numbers) -> Labels:
     if all(_measure_spread(axis, places) <= tolerance for axis in aside.T):
         return np.zeros(len(frames), dtype=np.intp)
     labels = cluster_vectors(aside, tolerance)
-    return labels if 2 * (labels.max() + 1) <= len(frames) else np.zeros_like(labels)
+    # Slices of one distance lie on no slant, and those of a slant hardly ever aside alike.
+    told = places.max() == 0 or 2 * (labels.max() + 1) <= len(frames)
+    return labels if told else np.zeros_like(labels)
 
 
 @dataclass(frozen=True, eq=False)
