@@ -229,6 +229,18 @@ ODD = {
         "CT series 3: 3 of 10 slices are missing and shown blank: z 3, 6, 7",
         1e-5,
     ),
+    "more missing than there": (
+        [0, 3, 4, 5, 9, 10, 14],
+        [0.0] * 7,
+        "CT series 3: 8 of 15 slices are missing and shown blank: z 1, 2, 6, 7, 8, ...",
+        1e-5,
+    ),
+    "finer in a part": (
+        [0, 2, 4, 6, 7, 8, 10],
+        [0.0] * 7,
+        "CT series 3: 4 of 11 slices are missing and shown blank: z 1, 3, 5, 9",
+        1e-5,
+    ),
     "rounded steps": ([0, 1.02, 1.98, 3, 4.01, 5, 6], [0.0] * 7, None, 0.08),
     "uneven": (
         [0, 1, 2.3, 3, 4, 5, 6],

@@ -192,14 +192,16 @@ def _count_steps(distances: Numbers, known: float | None) -> tuple[Labels, list[
     A step that is known is that of slices of which many may be left out.
     """
     jumps = np.diff(distances)
-    # The median is the step of an even series as long as most slices are there.
-    steps = jumps / np.median(jumps)
-    if known and np.abs(jumps / known - np.round(jumps / known)).max() < _UNEVEN:
-        steps = jumps / known
-    whole = np.clip(np.round(steps), 1, 2**31).astype(np.intp)
-    even = np.arange(len(distances))
-    if np.abs(steps - whole).max() > 2 * _UNEVEN or whole.sum() > _MOST_SPREAD * len(distances):
-        return even, []
+    # The median is the step of an even series as long as most slices are there; where they are
+    # not, or where a part of a scan is finer, it may be the shortest one.
+    for step in filter(None, (known, np.median(jumps), jumps.min())):
+        steps = jumps / step
+        whole = np.clip(np.round(steps), 1, 2**31).astype(np.intp)
+        near = np.abs(steps - whole).max() <= 2 * _UNEVEN
+        if near and whole.sum() <= _MOST_SPREAD * len(distances):
+            break
+    else:
+        return np.arange(len(distances)), []
     indices = np.concatenate([[0], np.cumsum(whole)])
     missing = np.setdiff1d(np.arange(indices[-1] + 1), indices)
     if not len(missing) or known:
