@@ -44,9 +44,13 @@ def choose_rescaled_dtype(
     if stored.kind in "iu" and all(float(n).is_integer() for pair in pairs for n in pair):
         info = np.iinfo(stored)
         ends = [int(end) * int(a) + int(b) for a, b in pairs for end in (info.min, info.max)]
+        low, high = min(ends), max(ends)
         # rescale() computes in int64.
-        if min(ends) >= -(2**63) and max(ends) < 2**63:
-            return np.result_type(np.min_scalar_type(min(ends)), np.min_scalar_type(max(ends)))
+        if low >= -(2**63) and high < 2**63:
+            # A type with a sign holds -1 - v where it holds v; uint32 and int16 would be int64.
+            return np.result_type(
+                np.min_scalar_type(low), np.min_scalar_type(-1 - high if low < 0 <= high else high)
+            )
     return np.dtype(np.float32 if stored.itemsize <= 2 else np.float64)
 
 

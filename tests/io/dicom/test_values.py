@@ -718,6 +718,9 @@ def test_doses_are_scaled(tmp_path):
         (("u1", "u2"), (1, 0), "u2"),
         (("u1", "i2"), (0.5, 0), "f4"),
         (("f4", "u2"), (1, 0), "f4"),
+        (("u2",), (2, -4096), "i4"),  # as Siemens scales phases
+        (("u1",), (1, -128), "i1"),
+        (("u2",), (-1, -1), "i4"),
     ],
 )
 def test_slices_of_several_types_fit_into_one(types, factors, expected):

@@ -192,6 +192,15 @@ def test_a_pair_is_read(make_nifti, names, packed):
         read_image(path)
 
 
+@pytest.mark.parametrize(("kind", "size"), [(nib.Nifti1Header, 352), (nib.Nifti2Header, 544)])
+def test_a_header_alone_is_not_damaged(make_nifti, kind, size):
+    """nibabel's own example says that the pixels begin behind the header."""
+    path = make_nifti("a.hdr", kind=kind, magic=b"ni1" if size == 352 else b"ni2")
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ImageFileError, match=r"lie in a\.img, which is not beside"):
+        read_image(path)
+
+
 def test_a_file_that_is_marked_as_half_of_a_pair(make_nifti):
     """nibabel and ITK read the pixels from where the header puts them."""
     image, warned = read(make_nifti(magic=b"ni1"))

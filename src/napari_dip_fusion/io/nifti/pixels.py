@@ -94,7 +94,8 @@ def _find_pixels(path: Path, header: Any) -> _PixelPlace:
         partner = _find_partner(path, stem)
         if partner is not None:
             lowest, path = 0, partner
-        elif offset < lowest:
+        # A file of this ending holds no pixels, wherever its header says that they begin.
+        elif offset < lowest or path.name.lower().endswith((".hdr", ".hdr.gz")):
             raise ImageFileError(
                 f"{path} is one file of a pair: its pixels lie in {stem}.img, which is not "
                 "beside it; put both in one folder"
