@@ -27,73 +27,16 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import pydicom.data
-from PIL import Image
+from fuzz_files import write_good_files
 
 from napari_dip_fusion.errors import ImageFileError
-from napari_dip_fusion.io import read_images, write_image, write_images
-from napari_dip_fusion.io.zarr import writing as zarr_writing
-from napari_dip_fusion.sources import Source
+from napari_dip_fusion.io import read_images
 
 SECONDS = 20
 # Images that declare more pixels than this are not read as a whole.
 MOST_BYTES = 2**28
 # Sizes at the borders of signed and unsigned types.
 NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
-# Examples of pydicom: one for each way in which pixels are stored.
-DICOM = (
-    "CT_small.dcm",
-    "MR_small_RLE.dcm",
-    "MR_small_bigendian.dcm",
-    "MR_small_jp2klossless.dcm",
-    "SC_rgb_small_odd_jpeg.dcm",
-    "image_dfl.dcm",
-    "rtdose.dcm",
-    "SC_rgb_rle_2frame.dcm",
-)
-
-
-def write_good_files(folder):
-    """Write one small good file of each kind."""
-    rng = np.random.default_rng(0)
-    gray = rng.integers(0, 255, (20, 24), np.uint8)
-    color = rng.integers(0, 255, (20, 24, 3), np.uint8)
-    volume = Source(
-        rng.random((4, 20, 24), dtype=np.float32),
-        affine=np.array([[2, 0, 0, 1], [0, 0.8, 0.6, 2], [0, -0.6, 0.8, 3], [0, 0, 0, 1.0]]),
-        units=("mm",) * 3,
-        name="volume",
-        display={"colormap": "magma"},
-    )
-    files = [
-        write_image(folder / "gray.png", gray),
-        write_image(folder / "deep.png", color.astype(np.uint16) * 257),
-        write_image(folder / "gray.tif", gray),
-        write_image(folder / "color.tif", color),
-        write_image(folder / "volume.ome.tif", volume),
-        write_images(
-            folder / "all.fusion.ome.tif",
-            [volume, Source(gray), Source(color, rgb=True)],
-        ),
-        write_image(folder / "volume.nii", volume),
-        write_image(folder / "volume.nii.gz", volume),
-        write_image(folder / "times.nii.gz", Source(rng.random((3, 4, 8, 9), dtype=np.float32))),
-        write_image(folder / "volume.ome.zarr", volume),
-        folder / "old.zarr",
-    ]
-    zarr_writing.write(folder / "old.zarr", volume, version="0.4")
-    for ending in ("jpg", "bmp"):
-        files.append(folder / f"color.{ending}")
-        Image.fromarray(color).save(files[-1])
-    files.append(folder / "palette.png")
-    Image.fromarray(color).quantize(16).save(files[-1])
-    for compression in ("lzw", "jpeg", "packbits", "zlib", "zstd"):
-        import tifffile
-
-        files.append(folder / f"{compression}.tif")
-        tifffile.imwrite(files[-1], color, compression=compression, tile=(16, 16))
-    examples = Path(pydicom.data.__file__).parent / "test_files"
-    return files + [Path(shutil.copy(examples / name, folder / name)) for name in DICOM]
 
 
 def damage(content, rng):
@@ -140,11 +83,14 @@ def replace_number(data, rng, *, same_length):
 
 
 def write_damaged_copy(good, folder, rng):
-    """Write a damaged copy of a file, or of a folder with one damaged file."""
+    """Write a damaged copy of a file, or of a folder or set of files with one damaged file."""
     copy = folder / good.name
-    if good.is_dir():
-        shutil.copytree(good, copy)
-        parts = [p for p in sorted(copy.rglob("*")) if p.is_file()]
+    in_set = good.parent.suffix == ".set"
+    if good.is_dir() or in_set:
+        shutil.copytree(
+            good.parent if in_set else good, folder if in_set else copy, dirs_exist_ok=True
+        )
+        parts = [p for p in sorted(folder.rglob("*")) if p.is_file()]
         part = parts[rng.integers(len(parts))]
         part.write_bytes(damage(part.read_bytes(), rng))
     # A damaged gzip file ends in its checksum; what lies within is damaged more often.
