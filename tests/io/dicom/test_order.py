@@ -238,6 +238,26 @@ def test_times_of_each_echo_are_found(tmp_path, make_slice, save, read, levels):
     assert levels(image)[:, :, 1].tolist() == [[1, 101], [201, 301], [401, 501]]
 
 
+@pytest.mark.parametrize(
+    "when",
+    [
+        lambda t: {"TriggerTime": 40.0 * t},
+        lambda t: {"FrameReferenceTime": 1000.0 * t},
+        lambda t: {"AcquisitionTime": clock(2000 * t)},
+    ],
+)
+def test_times_that_come_again_in_each_acquisition(
+    tmp_path, make_slice, value, save, read, levels, when
+):
+    headers = [
+        make_slice(3 * a + t, z, AcquisitionNumber=a + 1, **when(t))
+        for a, t, z in itertools.product(range(2), range(3), range(SLICES))
+    ]
+    (image,), told = read(save(tmp_path / "all", headers))
+    assert (image.axes, told) == (("t", "z", "y", "x"), [])
+    np.testing.assert_array_equal(levels(image), value(np.arange(6)[:, None], np.arange(SLICES)))
+
+
 def test_volumes_that_fill_no_grid_are_one_axis(tmp_path, make_slice, save, read, levels):
     weights = [(0.0, [0, 0, 0]), *((1000.0, list(row)) for row in np.eye(3)), (500.0, [1, 0, 0])]
     headers = [

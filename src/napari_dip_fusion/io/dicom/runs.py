@@ -76,6 +76,9 @@ def tell_apart(frames: Sequence[Frame], places: Labels) -> Ranking | None:
             ranks = _rank(name, np.array(found, dtype=np.float64), places)
             if ranks is not None:
                 return Ranking("t", name, ranks)
+    ranks = _rank_within_acquisitions(frames, places)
+    if ranks is not None:
+        return Ranking("t", "AcquisitionNumber", ranks)
     numbers = np.array([frame.number for frame in frames])
     ranks = _find_runs(numbers, places, 0.0)
     if ranks is not None and not _counts_on(numbers, ranks, places):
@@ -126,6 +129,20 @@ def _rank(name: str, moments: Numbers, places: Labels) -> Labels | None:
         return _find_runs(moments, places, SAME_MOMENT) if ranks is None else ranks
     ranks = _find_runs(moments, places, SAME_MOMENT)
     return _rank_blocks(moments, places, SAME_MOMENT) if ranks is None else ranks
+
+
+def _rank_within_acquisitions(frames: Sequence[Frame], places: Labels) -> Labels | None:
+    """Return volumes by moments that come again in each acquisition, as after heartbeats."""
+    numbers = [frame.kind.moments.get("AcquisitionNumber") for frame in frames]
+    for name in MOMENTS:
+        found = [frame.kind.moments.get(name) for frame in frames]
+        if None in numbers or None in found:
+            continue
+        columns = [cluster_numbers(np.array(column), SAME_MOMENT) for column in (numbers, found)]
+        _, ranks = np.unique(np.stack(columns), axis=1, return_inverse=True)
+        if _are_volumes(ranks.ravel(), places):
+            return ranks.ravel()
+    return None
 
 
 def _are_volumes(labels: Labels, places: Labels) -> bool:
