@@ -394,6 +394,41 @@ def test_a_scan_that_was_stopped(tmp_path, make_slice, save, read, levels):
     assert told == ["MR series 3: 1 incomplete volumes were left out: t 2 has 3 of 4 slices"]
 
 
+@pytest.mark.parametrize(
+    "order", [(0, 1), (1, 0), (0, 2, 1), (2, 0, 1), (0, 2, 1, 3), (0, 2, 4, 1, 3)]
+)
+def test_a_scan_that_was_stopped_within_any_order_of_slices(
+    tmp_path, make_slice, value, save, read, levels, order
+):
+    """Three slices in turns have the order of falling ones that begin elsewhere."""
+    count = len(order)
+    for held in range(1, count):
+        headers = [
+            make_slice(v, z, AcquisitionTime=clock(300 * (v * count + n)))
+            for v in range(4)
+            for n, z in enumerate(order)
+            if v < 3 or n < held
+        ]
+        (image,), told = read(save(tmp_path / f"{held}", headers))
+        assert levels(image).tolist() == [[value(v, z) for z in range(count)] for v in range(3)]
+        assert len(told) == 1
+        assert f"t 3 has {held} of {count} slices" in told[0]
+
+
+def test_a_scan_that_was_stopped_between_uneven_heartbeats(
+    tmp_path, make_slice, save, read, levels
+):
+    beats = np.random.default_rng(0).uniform(-8, 8, (3, SLICES)).round(1)
+    headers = [
+        make_slice(v, z, TriggerTime=100.0 + 40 * v + beats[v, z])
+        for v in range(3)
+        for z in range(SLICES if v < 2 else 3)
+    ]
+    (image,), told = read(save(tmp_path / "all", headers))
+    assert levels(image).tolist() == [[0, 1, 2, 3], [100, 101, 102, 103]]
+    assert told == ["MR series 3: 1 incomplete volumes were left out: t 2 has 3 of 4 slices"]
+
+
 @pytest.mark.parametrize("lost", [0, 2])
 @pytest.mark.parametrize("volume", [0, 1, 2])
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ _OF_FRAMES = (
 )
 # A pause between volumes is so many times as long as one between slices.
 _PAUSE = 1.5
+_FEW_SLICES = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,12 +125,13 @@ def _rank(name: str, moments: Numbers, places: Labels) -> Labels | None:
         return labels
     if name in COUNTS:
         return None
-    if name not in CLOCKS:
-        # Counted from a heartbeat or an injection, again in each place.
-        ranks = _rank_in_places(moments, places)
-        return _find_runs(moments, places, SAME_MOMENT) if ranks is None else ranks
-    ranks = _find_runs(moments, places, SAME_MOMENT)
-    return _rank_blocks(moments, places, SAME_MOMENT) if ranks is None else ranks
+    # Counted from a heartbeat or an injection, again in each place.
+    ranks = None if name in CLOCKS else _rank_in_places(moments, places)
+    if ranks is None:
+        ranks = _find_runs(moments, places, SAME_MOMENT)
+    if ranks is None and name in CLOCKS:
+        ranks = _rank_blocks(moments, places, SAME_MOMENT)
+    return _rank_one_by_one(moments, places) if ranks is None else ranks
 
 
 def _rank_within_acquisitions(frames: Sequence[Frame], places: Labels) -> Labels | None:
@@ -162,6 +165,20 @@ def _rank_in_places(moments: Numbers, places: Labels) -> Labels | None:
     ranks = np.empty(len(places), dtype=np.intp)
     ranks[order] = np.arange(len(places)) % np.bincount(places).max()
     return ranks
+
+
+def _rank_one_by_one(moments: Numbers, places: Labels) -> Labels | None:
+    """Return volumes of which each ends before the next begins, in whatever order of slices.
+
+    Those at the end may be incomplete.
+    """
+    order = np.lexsort((moments, places))
+    starts = np.r_[True, np.diff(places[order]) != 0]
+    ranks = np.empty(len(places), dtype=np.intp)
+    ranks[order] = np.arange(len(places)) - np.flatnonzero(starts)[np.cumsum(starts) - 1]
+    volumes = [moments[ranks == rank] for rank in range(ranks.max() + 1)]
+    apart = all(b.min() - a.max() > SAME_MOMENT for a, b in pairwise(volumes))
+    return ranks if apart else None
 
 
 def _rank_blocks(moments: Numbers, places: Labels, tolerance: float) -> Labels | None:
@@ -236,6 +253,9 @@ def _find_beginning(run: Labels, moments: Numbers) -> int | None:
         shorter, longest = np.sort(pauses)[-2:]
         if longest > _PAUSE * shorter:
             return int(np.argmax(pauses) + 1) % len(run)
+    # All orders of up to three slices go one way, from some slice on: that says nothing.
+    if len(run) <= _FEW_SLICES and run[0] in (0, len(run) - 1):
+        return 0
     steps = np.sign(run - np.roll(run, 1))
     rising = np.count_nonzero(steps > 0) >= np.count_nonzero(steps < 0)
     beginnings = np.flatnonzero(steps < 0 if rising else steps > 0)
