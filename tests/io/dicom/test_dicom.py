@@ -9,6 +9,7 @@ import pydicom
 import pydicom.data
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import (
     CTImageStorage,
     DeflatedExplicitVRLittleEndian,
@@ -317,6 +318,18 @@ def test_damage_in_a_folder(tmp_path):
         assert "IM004.dcm" in str(told[0].message)
         assert "1 of 10 slices are missing" in str(told[1].message)
         assert image.shape == (10, 6, 8)
+
+
+def test_pixels_of_one_series_that_cannot_be_decoded_spare_the_others(tmp_path):
+    save_series(tmp_path, DATA)
+    broken = pydicom.dcmread(EXAMPLES / "MR_small_jp2klossless.dcm")
+    broken.PixelData = encapsulate([b"no JPEG 2000"])
+    broken.save_as(tmp_path / "broken.dcm")
+    with pytest.warns(UserWarning, match=r"a file was left out: .*broken\.dcm cannot be decoded"):
+        image = read_image(tmp_path)
+    np.testing.assert_array_equal(image.data, DATA)
+    with pytest.raises(ImageFileError, match=r"broken\.dcm cannot be decoded"):
+        read_image(tmp_path / "broken.dcm")
 
 
 def test_nothing_to_read(tmp_path):

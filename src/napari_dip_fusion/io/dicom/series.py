@@ -84,18 +84,38 @@ def read_files(paths: Sequence[Path], *, patient: bool = False) -> list[Source]:
                 failures.append(error)
     if not frames:
         raise [*failures, *imageless][0]
-    if failures:
-        others = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
-        warnings.warn(f"a file was left out: {failures[0]}{others}", stacklevel=2)
+    _warn_of_failures(failures)
     frames = _drop_copies(frames)
     _check_concatenations(frames)
-    images = [image for group in group_frames(frames) for image in stack_frames(group)]
+    images, undecoded = _stack_groups(frames)
+    if not images and undecoded:
+        raise undecoded[0]
     if not images:
         raise ImageFileError(
             f"{paths[0]}: nothing in the headers tells which frames make a volume; "
             "name the files of one volume"
         )
+    _warn_of_failures(undecoded)
     return images
+
+
+def _warn_of_failures(failures: Sequence[ImageFileError | OSError]) -> None:
+    if failures:
+        others = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
+        warnings.warn(f"a file was left out: {failures[0]}{others}", stacklevel=3)
+
+
+def _stack_groups(frames: Sequence[Frame]) -> tuple[list[Source], list[ImageFileError]]:
+    """Return the volumes of frames, and why some of them could not be decoded."""
+    images: list[Source] = []
+    failures = []
+    for group in group_frames(frames):
+        try:
+            images += stack_frames(group)
+        # The other series of a folder may be sound.
+        except ImageFileError as error:
+            failures.append(error)
+    return images, failures
 
 
 def _drop_copies(frames: list[Frame]) -> list[Frame]:
