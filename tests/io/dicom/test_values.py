@@ -339,6 +339,13 @@ def test_floats_are_known_by_their_element(tmp_path):
         read_image(save(header, tmp_path / "c.dcm"))
 
 
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+def test_an_image_of_few_bytes_is_not_cut_short(tmp_path, syntax):
+    header = make(np.array([[3, 7]], np.uint8))
+    header.file_meta.TransferSyntaxUID = syntax
+    assert read(save(header, tmp_path / "a.dcm")).tolist() == [3, 7]
+
+
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
 def test_single_bits(tmp_path, photometric, syntax):

@@ -238,10 +238,10 @@ def _describe_deflated(path: Path, header: Any) -> PixelElement:
 
 def _describe_pixels(path: Path, header: Any, found: bytes, place: int) -> PixelElement:
     """Return the pixels whose element begins with some bytes at a place."""
-    if len(found) < 12:
+    explicit = found[4:6] in _VR
+    if len(found) < (12 if explicit else 8):
         raise ImageFileError(f"{path} ends before its pixels; the file is cut short, copy it again")
     order = "<" if header.original_encoding[1] else ">"
-    explicit = found[4:6] in _VR
     length = int(struct.unpack_from(f"{order}L", found, 8 if explicit else 4)[0])
     start = place + (12 if explicit else 8)
     content = found[start - place :]
