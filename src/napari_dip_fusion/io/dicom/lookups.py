@@ -119,7 +119,9 @@ def find_modality_table(header: Any) -> Lookup | None:
     -------
     Lookup or None
         Values as of pydicom's ``apply_modality_lut``, in uint8 for up to 8 bits an entry and
-        in uint16 for more; None if the header has no such table.
+        in uint16 for more; None if the header has no such table. Signed values far behind
+        the first entry get the last one, as the standard says: pydicom counts entries in the
+        type of the pixels, and passes over its end.
 
     Raises
     ------
