@@ -31,6 +31,31 @@ def test_what_does_not_fit_is_refused(fields, message):
         Source(np.zeros((4, 5)), **fields)
 
 
+def test_transposed_axes_keep_place_colors_and_resolutions():
+    affine = np.eye(4)
+    affine[:3, :3] = TURN @ np.diag([3, 2, 1])
+    affine[:3, 3] = (7, 8, 9)
+    level = np.array([[1.0, 0, 0, 0], [0, 2, 0, 0.5], [0, 0, 2, 0.25], [0, 0, 0, 1]])
+    data = np.arange(2 * 4 * 6 * 3).reshape(2, 4, 6, 3)
+    image = Source(
+        data,
+        affine=affine,
+        units=("mm", "um", "nm"),
+        rgb=True,
+        pyramid=(data[:, ::2, ::2],),
+        level_affines=(level,),
+    )
+    turned = image.transpose([2, 0, 1])
+    assert (turned.axes, turned.units) == (("x", "z", "y"), ("nm", "mm", "um"))
+    np.testing.assert_array_equal(turned.data[5, 1, 3], data[1, 3, 5])
+    np.testing.assert_allclose(turned.affine @ (5, 1, 3, 1), (affine @ (1, 3, 5, 1))[[2, 0, 1, 3]])
+    np.testing.assert_array_equal(turned.pyramid[0][2, 1, 1], data[1, 2, 4])
+    np.testing.assert_allclose(
+        turned.find_level_affine(1) @ (2, 1, 1, 1), (level @ (1, 1, 2, 1))[[2, 0, 1, 3]]
+    )
+    assert image.transpose([0, 1, 2]) is image
+
+
 def test_take_keeps_the_place():
     affine = np.eye(4)
     affine[:3, :3] = TURN @ np.diag([3, 2, 1])

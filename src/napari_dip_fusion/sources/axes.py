@@ -4,7 +4,6 @@ Two sources share a world only as far as their axes are of one kind (a frame num
 height) and their units measure the same (a pixel is no millimeter).
 """
 
-from collections.abc import Sequence
 from itertools import permutations
 
 import numpy as np
@@ -123,9 +122,8 @@ def align_axes(source: Source, place: Source) -> Source:
     names = _name_alike(source, place)
     extra = [name for name in names if name not in place.axes]
     order = [names.index(name) for name in [*extra, *(a for a in place.axes if a in names)]]
-    if order == list(range(source.ndim)):
-        return source if tuple(names) == source.axes else source.replace(axes=tuple(names))
-    return _transpose(source.replace(axes=tuple(names)), order)
+    named = source if tuple(names) == source.axes else source.replace(axes=tuple(names))
+    return named.transpose(order)
 
 
 def _name_alike(source: Source, place: Source) -> list[str]:
@@ -148,15 +146,6 @@ def _list_stacked(image: Source, kind: str) -> list[int]:
     plane = find_plane_axes(image)
     pairs = enumerate(zip(image.axes, image.units, strict=True))
     return [n for n, pair in pairs if n not in plane and find_kind(*pair) == kind]
-
-
-def _transpose(image: Source, order: Sequence[int]) -> Source:
-    turned = _permute(image, order)
-    return turned.replace(
-        axes=tuple(image.axes[n] for n in order),
-        units=tuple(image.units[n] for n in order),
-        affine=turned.affine[[*order, image.ndim]],
-    )
 
 
 def turn_to_world(image: Source) -> Source:
@@ -188,20 +177,9 @@ def turn_to_world(image: Source) -> Source:
     order = list(range(image.ndim))
     for place, number in zip(space, best, strict=True):
         order[place] = space[number]
-    return _permute(image, order)
-
-
-def _permute(image: Source, order: Sequence[int]) -> Source:
-    """Return an image with its pixels in another order of axes, and its world as it is."""
-    colors = [image.ndim] if image.rgb else []
-    last = [*order, image.ndim]
-    levels = [np.transpose(data, [*order, *colors]) for data in (image.data, *image.pyramid)]
-    return image.replace(
-        data=levels[0],
-        pyramid=tuple(levels[1:]),
-        affine=image.affine[:, last],
-        level_affines=tuple(matrix[np.ix_(last, last)] for matrix in image.level_affines),
-    )
+    # Only the pixels are turned; the world keeps its axes.
+    affine = image.affine[:, [*order, -1]]
+    return image.transpose(order).replace(axes=image.axes, units=image.units, affine=affine)
 
 
 def share_space(source: Source, place: Source) -> bool:

@@ -1,6 +1,6 @@
 """The noun of this package: a source is an image and its place in the world."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -202,6 +202,35 @@ class Source:
     def replace(self, **changes: Any) -> "Source":
         """Return a copy with other values in the named fields."""
         return replace(self, **changes)
+
+    def transpose(self, order: Sequence[int]) -> "Source":
+        """Return the same image with its axes in another order.
+
+        Parameters
+        ----------
+        order : sequence of int
+            Numbers of the axes, without the one of colors, which stays the last.
+
+        Returns
+        -------
+        Source
+            The image itself where the order is the one that it has.
+        """
+        order = list(order)
+        if order == list(range(self.ndim)):
+            return self
+        arrays = [*order, self.ndim] if self.rgb else order
+        matrix = np.ix_([*order, -1], [*order, -1])
+        levels = [np.transpose(data, arrays) for data in (self.data, *self.pyramid)]
+        return replace(
+            self,
+            data=levels[0],
+            axes=tuple(self.axes[n] for n in order),
+            units=tuple(self.units[n] for n in order),
+            affine=self.affine[matrix],
+            pyramid=tuple(levels[1:]),
+            level_affines=tuple(affine[matrix] for affine in self.level_affines),
+        )
 
     def take(self, axis: str, index: int, *, keep: bool = False) -> "Source":
         """Return what lies at one index of an axis, without its pyramid.

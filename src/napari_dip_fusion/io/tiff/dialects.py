@@ -82,18 +82,7 @@ def order_axes(image: Source) -> Source:
     Source
         The same image; its axes are t, z, c, y and x, after any other ones.
     """
-    order = sorted(range(image.ndim), key=lambda n: _ORDER.find(image.axes[n]))
-    if order == list(range(image.ndim)):
-        return image
-    along = [*order, *range(image.ndim, len(image.data.shape))]
-    whole = [*order, image.ndim]
-    return image.replace(
-        data=np.transpose(image.data, along),
-        pyramid=tuple(np.transpose(level, along) for level in image.pyramid),
-        axes=tuple(image.axes[n] for n in order),
-        units=tuple(image.units[n] for n in order),
-        affine=image.affine[np.ix_(whole, whole)],
-    )
+    return image.transpose(sorted(range(image.ndim), key=lambda n: _ORDER.find(image.axes[n])))
 
 
 def _turn(image: Source, orientation: Any) -> Source:

@@ -145,31 +145,25 @@ def _find_shared_steps(path: Path, scales: Mapping[str, Any]) -> Any:
 
 def _make_source(path: Path, levels: Sequence[Level], axes: Sequence[Axis]) -> Source:
     """Return an image with its axes in the order of sources."""
-    order = sort_axes(axes)
-    matrix = np.ix_([*order, -1], [*order, -1])
-    affines = [np.eye(len(axes) + 1) if n.affine is None else n.affine[matrix] for n in levels]
-    arrays = [level.array.data for level in levels]
-    is_sorted = order == list(range(len(axes)))
-    data, *pyramid = arrays if is_sorted else [array.transpose(order) for array in arrays]
+    affines = [np.eye(len(axes) + 1) if n.affine is None else n.affine for n in levels]
     image = Source(
-        data,
-        tuple(axes[n].name for n in order),
+        levels[0].array.data,
+        tuple(axis.name for axis in axes),
         affine=affines[0],
-        units=tuple(axes[n].unit for n in order),
+        units=tuple(axis.unit for axis in axes),
         path=path,
-        pyramid=tuple(pyramid),
+        pyramid=tuple(level.array.data for level in levels[1:]),
     )
-    if levels[0].affine is None or not pyramid:
-        return image
-    places = tuple(
-        image.find_level_affine(n)
-        if levels[n].affine is None
-        else np.linalg.solve(affines[0], affines[n])
-        for n in range(1, len(levels))
-    )
-    image = image.replace(level_affines=places)
-    _warn_of_shifts(path, image, levels)
-    return image
+    if levels[0].affine is not None and image.pyramid:
+        places = tuple(
+            image.find_level_affine(n)
+            if levels[n].affine is None
+            else np.linalg.solve(affines[0], affines[n])
+            for n in range(1, len(levels))
+        )
+        image = image.replace(level_affines=places)
+        _warn_of_shifts(path, image, levels)
+    return image.transpose(sort_axes(axes))
 
 
 def _warn_of_shifts(path: Path, image: Source, levels: Sequence[Level]) -> None:
