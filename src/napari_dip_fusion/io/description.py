@@ -7,14 +7,16 @@ another program may have changed them.
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.axes import find_factor
 from napari_dip_fusion.sources.source import GUESSED_PLACE
+from napari_dip_fusion.sources.units import abbreviate_unit
 
 __all__ = ["NAMESPACE", "describe", "parse", "restore"]
 
@@ -77,6 +79,7 @@ def restore(
     found: Mapping[str, Any] | None,
     *,
     reduce_affine: Callable[[NDArray[np.float64]], NDArray[np.float64]] = np.asarray,
+    units_said: bool = True,
 ) -> Source:
     """Return an image with the fields that its description holds.
 
@@ -89,6 +92,8 @@ def restore(
     reduce_affine : callable
         Function from an affine to what is left of it in the format's own fields. If
         that is not what the fields say, another program has moved the image since.
+    units_said : bool
+        Whether the format's fields name the units that `image` has.
 
     Returns
     -------
@@ -98,19 +103,19 @@ def restore(
     """
     if found is None or not _fits(image, found):
         return image
-    # The fields of a format may hold less than the affine, but what they hold is compared.
     affine = np.asarray(found["affine"], dtype=np.float64)
-    same_place = affine.shape == image.affine.shape and _is_same_place(
-        reduce_affine(affine), image.affine
-    )
     try:
+        units = tuple(str(unit) for unit in found["units"])
+        # The fields of a format may hold less than the affine, but what they hold is compared.
+        said = image.units if units_said else units
+        same_place = _is_same_place(reduce_affine(affine), units, image.replace(units=said))
         metadata = dict(found["metadata"])
         # Whoever moved the image since knows where it lies.
         if not same_place:
             metadata.pop(GUESSED_PLACE, None)
         return image.replace(
             axes=tuple(str(axis) for axis in found["axes"]),
-            units=tuple(str(unit) for unit in found["units"]) if same_place else image.units,
+            units=units if same_place else image.units,
             affine=affine if same_place else image.affine,
             name=str(found["name"]),
             display=dict(found["display"]),
@@ -127,13 +132,35 @@ def _fits(image: Source, found: Mapping[str, Any]) -> bool:
         affine = np.asarray(found["affine"], dtype=np.float64)
     except (KeyError, TypeError, ValueError):
         return False
-    return bool(found.get("shape") == list(image.shape) and np.isfinite(affine).all())
+    same_shape = found.get("shape") == list(image.shape) and affine.shape == image.affine.shape
+    return bool(same_shape and np.isfinite(affine).all())
 
 
-def _is_same_place(described: NDArray[np.float64], read: NDArray[np.float64]) -> bool:
-    """Tell whether two affines are the same but for the rounding of a format's fields."""
-    # NIfTI stores its affine in float32, to about seven digits.
-    return bool(np.allclose(described, read, rtol=1e-5, atol=1e-6 * np.abs(read).max()))
+def _is_same_place(described: NDArray[np.float64], units: Sequence[str], image: Source) -> bool:
+    """Tell whether a format's fields say of a place what a description says, or nothing."""
+    # A format may have held the same lengths in another unit.
+    factors = [
+        find_factor(unit, abbreviate_unit(own)) or 1.0
+        for unit, own in zip(image.units, units, strict=True)
+    ]
+    read = np.diag([*factors, 1.0]) @ image.affine
+    lengths = np.linalg.norm(read[:-1, :-1], axis=0)
+    # NIfTI stores its affine in float32, to about seven digits. Each number has its own size:
+    # a position may be a million pixels.
+    rounding = 1e-5 * np.tile([*lengths, lengths.min()], (image.ndim, 1))
+    rounding[:, -1] += 2e-7 * np.abs(read[:-1, -1])
+    differs = np.abs(described - read)[:-1] > rounding
+    for n, unit in enumerate(image.units):
+        # Where a format has no field for an axis, its reader counts the pixels.
+        if unit == "pixel" and _is_counted(image.affine, n):
+            differs[n], differs[:, n] = False, False
+    return not differs.any()
+
+
+def _is_counted(affine: NDArray[np.float64], axis: int) -> bool:
+    """Tell whether an affine only counts the pixels of an axis."""
+    one = np.eye(len(affine))[axis]
+    return np.array_equal(affine[axis], one) and np.array_equal(affine[:, axis], one)
 
 
 def _to_plain(value: Any) -> Any:

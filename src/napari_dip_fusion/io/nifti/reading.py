@@ -51,13 +51,12 @@ def read(path: Path) -> list[Source]:
     # dim[0] is the number of dimensions in the file; a plane was given its third one above.
     if int(header["dim"][0]) == 2:
         images = [_flatten(one) for one in images]
-    restored = [description.restore(one, found) for one in images]
-    # What this program wrote has its true unit in the description.
-    assumed = read_units(header).assumed if found is None else ""
-    return [
-        one.replace(metadata={**one.metadata, "assumed_unit": assumed}) if assumed else one
-        for one in restored
-    ]
+    assumed = read_units(header).assumed
+    if found is not None:
+        # What this program wrote has its true unit in the description.
+        return [description.restore(one, found, units_said=not assumed) for one in images]
+    known = {"assumed_unit": assumed} if assumed else {}
+    return [one.replace(metadata={**one.metadata, **known}) for one in images]
 
 
 def _make_source(path: Path, header: Any) -> Source:
