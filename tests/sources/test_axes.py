@@ -8,6 +8,7 @@ import pytest
 from napari_dip_fusion.sources import GUESSED_PLACE, Source
 from napari_dip_fusion.sources.axes import (
     align_axes,
+    arrange_axes,
     find_counted_axes,
     find_factor,
     share_space,
@@ -72,6 +73,21 @@ def test_resolutions_go_along_into_another_order():
     np.testing.assert_array_equal(
         image.affine, [[1, 0, 0, 0], [0, 2, 0, 0.5], [0, 0, 4, 1.5], [0, 0, 0, 1]]
     )
+
+
+@pytest.mark.parametrize(
+    ("axes", "units", "arranged"),
+    [
+        ("tzyx", ("s", "mm", "mm", "mm"), "tzyx"),
+        ("ztyx", ("mm", "s", "mm", "mm"), "tzyx"),
+        ("yxz", ("mm",) * 3, "zyx"),
+        (("echo", "t", "z", "y", "x"), ("pixel",) * 5, ("t", "echo", "z", "y", "x")),
+        (("z", "rows", "columns"), ("mm",) * 3, ("z", "rows", "columns")),
+        (("depth", "frame", "y", "x"), ("um", "pixel", "um", "um"), ("frame", "depth", "y", "x")),
+    ],
+)
+def test_axes_are_arranged_as_files_hold_them(axes, units, arranged):
+    assert arrange_axes(make(axes, units)).axes == tuple(arranged)
 
 
 @pytest.mark.parametrize(

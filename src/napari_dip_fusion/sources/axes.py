@@ -17,12 +17,14 @@ _TURNED = 0.5
 
 __all__ = [
     "align_axes",
+    "arrange_axes",
     "find_counted_axes",
     "find_factor",
     "find_kind",
     "find_plane_axes",
     "find_stacked_axes",
     "is_placeless",
+    "list_kinds",
     "share_space",
     "turn_to_world",
 ]
@@ -100,6 +102,47 @@ def find_kind(name: str, unit: str) -> str | None:
     return name or None
 
 
+def list_kinds(image: Source) -> list[str]:
+    """Return what each axis of an image counts, as of :func:`find_kind`.
+
+    Parameters
+    ----------
+    image : Source
+        The image.
+
+    Returns
+    -------
+    list of str
+        Empty where nothing says it. The two axes of its planes are ones of space.
+    """
+    plane = find_plane_axes(image)
+    pairs = enumerate(zip(image.axes, image.units, strict=True))
+    return ["space" if n in plane else find_kind(*pair) or "" for n, pair in pairs]
+
+
+def arrange_axes(image: Source) -> Source:
+    """Return an image with its axes in the order in which files hold them.
+
+    Parameters
+    ----------
+    image : Source
+        The image.
+
+    Returns
+    -------
+    Source
+        The same image: first time, then what is neither time nor space, then space with the
+        two axes of its planes as the last ones, y before x.
+    """
+    ranks = {"time": 0, "space": 2}
+    kinds, plane = list_kinds(image), find_plane_axes(image)
+    order = sorted(
+        range(image.ndim),
+        key=lambda n: (ranks.get(kinds[n], 1), n in plane, "yx".find(image.axes[n])),
+    )
+    return image.transpose(order)
+
+
 def align_axes(source: Source, place: Source) -> Source:
     """Return a source with the names of another's axes, in the other's order.
 
@@ -144,8 +187,7 @@ def _name_alike(source: Source, place: Source) -> list[str]:
 def _list_stacked(image: Source, kind: str) -> list[int]:
     """Return the numbers of the stacked axes of a kind."""
     plane = find_plane_axes(image)
-    pairs = enumerate(zip(image.axes, image.units, strict=True))
-    return [n for n, pair in pairs if n not in plane and find_kind(*pair) == kind]
+    return [n for n, found in enumerate(list_kinds(image)) if n not in plane and found == kind]
 
 
 def turn_to_world(image: Source) -> Source:

@@ -47,6 +47,59 @@ def test_round_trip_of_everything(tmp_path, version):
 
 
 @VERSIONS
+@pytest.mark.parametrize(
+    ("axes", "units", "written"),
+    [
+        ("tyx", ("s", "um", "um"), [("t", "time", "second"), *"yx"]),
+        (("echo", "y", "x"), ("pixel", "um", "um"), [("echo", None, None), *"yx"]),
+        (("b", "z", "y", "x"), ("s/mm2", "um", "um", "um"), [("b", None, "s/mm2"), *"zyx"]),
+        (("c", "y", "x"), ("pixel", "um", "um"), [("c", "channel", None), *"yx"]),
+        (("delay", "y", "x"), ("ms", "um", "um"), [("delay", "time", "millisecond"), *"yx"]),
+        (("depth", "y", "x"), ("um", "um", "um"), [*"zyx"]),
+        ("ztyx", ("um", "s", "um", "um"), [("t", "time", "second"), *"zyx"]),
+        (
+            ("echo", "t", "z", "y", "x"),
+            ("pixel", "s", "um", "um", "um"),
+            [("t", "time", "second"), ("echo", None, None), *"zyx"],
+        ),
+    ],
+)
+def test_axes_are_written_as_what_they_are(tmp_path, axes, units, written, version):
+    shape = tuple(range(2, 2 + len(units)))
+    affine = np.diag([*np.arange(1.0, 1 + len(units)), 1.0])
+    values = {"axis_values": {axes[0]: [4.92, 7.38]}}
+    image = random_image(shape, axes=axes, units=units, affine=affine, metadata=values)
+    writing.write(tmp_path / "a.zarr", image, version=version)
+    attributes = dict(zarr.open_group(tmp_path / "a.zarr", mode="r").attrs)
+    scales = attributes.get("ome", attributes)["multiscales"][0]
+    found = [(axis["name"], axis.get("type"), axis.get("unit")) for axis in scales["axes"]]
+    space = {name: (name, "space", "micrometer") for name in "zyx"}
+    assert found == [space[axis] if isinstance(axis, str) else axis for axis in written]
+    back = read_image(tmp_path / "a.zarr")
+    order = [back.axes.index(axis) for axis in axes]
+    np.testing.assert_array_equal(back.to_numpy().transpose(order), image.data)
+    np.testing.assert_array_equal(back.spacing[order], image.spacing)
+    assert [back.units[n] for n in order] == list(units)
+    assert back.metadata == values
+    # Without the description, as other programs read it.
+    group = zarr.open_group(tmp_path / "a.zarr", mode="a")
+    del group.attrs["napari-dip-fusion"]
+    foreign = read_images(tmp_path / "a.zarr")[0]
+    names = {"delay": "t"}
+    assert foreign.axes == tuple(names.get(name, name) for name, *_ in found if name != "c")
+
+
+def test_colors_that_another_program_made_channels_are_channels(tmp_path):
+    path = write_image(tmp_path / "a.zarr", random_image((4, 5, 3), rgb=True))
+    group = zarr.open_group(path, mode="a")
+    del group["0"]
+    group.create_array("0", data=np.arange(40.0).reshape(2, 4, 5))
+    images = read_images(path)
+    assert [image.shape for image in images] == [(4, 5)] * 2
+    np.testing.assert_array_equal(images[1].to_numpy(), np.arange(20.0, 40).reshape(4, 5))
+
+
+@VERSIONS
 @pytest.mark.parametrize("shape", [(4, 5, 3), (2, 4, 5, 4), (2, 3, 4, 5, 3)])
 def test_colors(tmp_path, shape, version):
     image = random_image(shape, rgb=True)
@@ -219,8 +272,14 @@ def test_damaged_chunk(tmp_path):
 
 
 def test_what_ome_zarr_cannot_hold(tmp_path):
-    with pytest.raises(ImageFileError, match="two to four axes"):
-        write_image(tmp_path / "a.zarr", np.zeros((2,) * 5))
+    for image in (
+        np.zeros((2,) * 6),
+        random_image((2,) * 5, axes=("echo", "b", "z", "y", "x")),
+        random_image((2, 3, 4, 3), axes=("echo", "y", "x"), rgb=True),
+        random_image((2,) * 4, axes=("t", "delay", "y", "x"), units=("s", "ms", "mm", "mm")),
+    ):
+        with pytest.raises(ImageFileError, match="one of time, and one of another kind or of col"):
+            write_image(tmp_path / "a.zarr", image)
     with pytest.raises(ImageFileError, match="got complex128"):
         write_image(tmp_path / "a.zarr", np.zeros((2, 3), complex))
     with pytest.warns(UserWarning, match="no unit furlong for axis x"):

@@ -107,12 +107,22 @@ def _read_image(path: Path, attributes: Mapping[str, Any], root: Path, name: str
     image = _make_source(path, levels, axes).replace(name=_read_name(scales) or name)
     if guess:
         image = image.replace(metadata={GUESSED_PLACE: guess})
-    found = description.parse(json.dumps(attributes.get(ATTRIBUTE)))
-    if found is not None:
-        if found.get("rgb") and "c" in image.axes:
-            image = _turn_channels_into_colors(image)
-        return [description.restore(image, found, reduce_affine=_keep_scale_and_shift)]
+    own = _restore(image, description.parse(json.dumps(attributes.get(ATTRIBUTE))))
+    if own is not None:
+        return [own]
     return split_channels(image, *list_channels(attributes.get("omero") or {}))
+
+
+def _restore(image: Source, found: Mapping[str, Any] | None) -> Source | None:
+    """Return an image as this program wrote it; None for one of another program.
+
+    Another program may have put an image of its own beside the description.
+    """
+    sizes = dict(zip(image.axes, image.shape, strict=True))
+    if found is not None and found.get("rgb") and sizes.get("c") in (3, 4):
+        image = _turn_channels_into_colors(image)
+    restored = description.restore(image, found, reduce_affine=_keep_scale_and_shift)
+    return None if restored is image else restored
 
 
 def _choose_multiscale(path: Path, attributes: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from napari_dip_fusion.io import description
 from napari_dip_fusion.io.losses import warn_of_lost_unit, warn_of_private_rotation
 from napari_dip_fusion.io.zarr import ATTRIBUTE
 from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.axes import arrange_axes, list_kinds
 from napari_dip_fusion.sources.units import LENGTHS, TIMES, abbreviate_unit, spell_out_unit
 
 __all__ = ["check", "write"]
@@ -17,13 +18,19 @@ __all__ = ["check", "write"]
 # Rows and columns of a chunk. Other axes have chunks of one, so that a plane of a volume
 # is read without its neighbors.
 _CHUNK = 1024
+# The types of axes in the standard, by the kinds of axes of sources.
+_TYPES = {"time": "time", "space": "space", "c": "channel"}
 
 
 def check(image: Source) -> None:
     """Refuse an image that OME-Zarr cannot hold, as :func:`.check_image` asks."""
-    if not 2 <= image.ndim <= 4:
+    kinds = list_kinds(image)
+    others = len(kinds) - kinds.count("space") - kinds.count("time") + image.rgb
+    if kinds.count("space") > 3 or kinds.count("time") > 1 or others > 1:
+        colors = " and colors" if image.rgb else ""
         raise ImageFileError(
-            f"OME-Zarr is written with two to four axes, got {', '.join(image.axes)}; choose a part"
+            "OME-Zarr holds two or three axes of space, one of time, and one of another kind or "
+            f"of colors, got {', '.join(image.axes)}{colors}; choose a part, or write OME-TIFF"
         )
     if image.dtype.kind not in "iufb":
         raise ImageFileError(f"OME-Zarr is written of numbers, got {image.dtype}; convert them")
@@ -40,7 +47,7 @@ def write(path: Path, image: Source, *, version: str = "0.5") -> None:
     path : Path
         Folder to write.
     image : Source
-        Two to four axes besides colors.
+        Its axes are put into the order of the standard: time, one other or colors, space.
     version : {"0.5", "0.4"}
         Version of OME-Zarr: on Zarr 3 or on Zarr 2.
 
@@ -52,6 +59,8 @@ def write(path: Path, image: Source, *, version: str = "0.5") -> None:
     import zarr
 
     check(image)
+    image = arrange_axes(image)
+    warn_of_private_rotation(image, "OME-Zarr", kept_in="an attribute", stacklevel=3)
     axes = _make_axes(image)
     group = zarr.open_group(str(path), mode="w", zarr_format=3 if version == "0.5" else 2)
     datasets = []
@@ -70,31 +79,30 @@ def write(path: Path, image: Source, *, version: str = "0.5") -> None:
 
 
 def _make_axes(image: Source) -> list[dict[str, str]]:
-    """Return OME's axes; an axis of another name takes the name of its place."""
-    spatial = image.ndim - _count_times(image)
-    names = ("t",) * _count_times(image) + ("z", "y", "x")[-spatial:]
+    """Return OME's axes: those of space are z, y and x, the others have their own names."""
+    kinds = list_kinds(image)
+    spatial = "zyx"[-kinds.count("space") :]
+    names = [*image.axes[: -len(spatial)], *spatial]
     axes = []
-    for name, unit in zip(names, image.units, strict=True):
-        axis = {"name": name, "type": "time" if name == "t" else "space"}
-        short = abbreviate_unit(unit)
-        if short in (TIMES if name == "t" else LENGTHS):
-            axis["unit"] = str(spell_out_unit(short))
-        elif short != "pixel":
+    for name, kind, unit in zip(names, kinds, map(abbreviate_unit, image.units), strict=True):
+        axis = {"name": name}
+        # The standard has no type for an echo or a b-value, and wants none then.
+        if kind in _TYPES:
+            axis["type"] = _TYPES[kind]
+        known = {"time": TIMES, "space": LENGTHS}.get(kind)
+        if unit != "pixel" and (known is None or unit in known):
+            axis["unit"] = spell_out_unit(unit) or unit
+        elif unit != "pixel":
             warn_of_lost_unit(unit, name, "OME-Zarr", stacklevel=4)
         axes.append(axis)
-    warn_of_private_rotation(image, "OME-Zarr", kept_in="an attribute", stacklevel=4)
     if image.rgb:
         axes.insert(_count_times(image), {"name": "c", "type": "channel"})
     return axes
 
 
 def _count_times(image: Source) -> int:
-    """Return the number of axes of time, 0 or 1.
-
-    The order of axes is time, channels, space (section "axes" of the specification), so
-    channels are put behind as many.
-    """
-    return int(image.ndim == 4 or (image.ndim == 3 and image.axes[0] == "t"))
+    """Return the number of axes of time, 0 or 1, behind which colors are put."""
+    return list_kinds(image).count("time")
 
 
 def _move_colors(image: Source, data: Any) -> Any:
