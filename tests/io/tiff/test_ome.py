@@ -54,6 +54,59 @@ def test_any_axes(tmp_path, ndim):
     assert back.axes == Source(data).axes
 
 
+@pytest.mark.parametrize(
+    ("axes", "units", "letters", "channels"),
+    [
+        ("tyx", ("s", "um", "um"), "TYX", "CT"),
+        (("echo", "y", "x"), ("pixel", "um", "um"), "CYX", ["echo 4.92", "echo 7.38"]),
+        (("b", "z", "y", "x"), ("s/mm2", "um", "um", "um"), "CZYX", ["b 4.92", "b 7.38"]),
+        (("t", "echo", "y", "x"), ("s", "pixel", "um", "um"), "TCYX", ["echo 0", "echo 1"]),
+        (("depth", "y", "x"), ("um", "um", "um"), "ZYX", "CT"),
+        (("delay", "y", "x"), ("ms", "um", "um"), "TYX", "CT"),
+        ("yxz", ("um",) * 3, "ZYX", "CT"),
+        ("xy", ("um",) * 2, "YX", "CT"),
+    ],
+)
+def test_other_programs_find_axes_as_what_they_are(tmp_path, axes, units, letters, channels):
+    shape = (2, 2, 3, 4)[: len(units)]
+    affine = np.diag([*np.arange(1.5, 1.5 + len(units)), 1.0])
+    values = {"axis_values": {axes[0]: [4.92, 7.38]}}
+    data = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+    image = Source(data, axes, affine=affine, units=units, name="CT", metadata=values)
+    path = write_image(tmp_path / "a.ome.tif", image)
+    with tifffile.TiffFile(path) as tif:
+        assert tif.series[0].axes == letters
+        pixels = tifffile.xml2dict(tif.ome_metadata)["OME"]["Image"]["Pixels"]
+    found = pixels["Channel"]
+    names = [each["Name"] for each in found] if isinstance(found, list) else found["Name"]
+    assert names == channels
+    assert pixels["PhysicalSizeX"] == affine[list(axes).index("x"), list(axes).index("x")]
+    back = read_image(path)
+    order = [back.axes.index(axis) for axis in axes]
+    np.testing.assert_array_equal(back.data.transpose(order), data)
+    np.testing.assert_array_equal(back.spacing[order], image.spacing)
+    assert [back.units[n] for n in order] == list(units)
+    assert back.metadata == values
+
+
+def test_axes_that_ome_tiff_has_no_letter_for_are_spoken_of(tmp_path):
+    image = Source(np.zeros((2, 3, 4, 5), np.uint8), axes=("echo", "b", "y", "x"))
+    with pytest.warns(UserWarning, match="no axis b; other programs take it for t"):
+        path = write_image(tmp_path / "a.ome.tif", image)
+    assert read_image(path).axes == image.axes
+
+
+def test_counted_times_keep_the_place(tmp_path):
+    affine = np.eye(5)
+    affine[1:4, 1:] = TURNED[:3]
+    affine[0, 0] = 2
+    units = ("pixel", "mm", "mm", "mm")
+    image = Source(np.zeros((2, 3, 4, 5), np.uint8), affine=affine, units=units)
+    with pytest.warns(UserWarning, match="rotation, shear and flips are kept"):
+        back = read_image(write_image(tmp_path / "a.ome.tif", image))
+    np.testing.assert_array_equal(back.affine, affine)
+
+
 def test_other_programs_find_sizes_names_and_positions(tmp_path):
     affine = np.diag([30.0, 2.0, 0.5, 0.25, 1])
     affine[1:4, -1] = (10, 11, 12)

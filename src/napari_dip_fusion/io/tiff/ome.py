@@ -4,6 +4,7 @@ Rotation, shear, display and metadata, for which OME has no fields, are written 
 comment in the OME-XML (see :mod:`~napari_dip_fusion.io.description`).
 """
 
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -120,13 +121,14 @@ def write_all(path: Path, images: Sequence[Source]) -> None:
     ImageFileError
         If OME-TIFF cannot hold an image.
     """
-    pixels = [_make_pixels(image) for image in images]
-    with tifffile.TiffWriter(
-        path, ome=True, bigtiff=sum(p.nbytes for p in pixels) > _BIGTIFF_BYTES
-    ) as writer:
-        for image, values in zip(images, pixels, strict=True):
+    for image in images:
+        check(image)
+    nbytes = sum(math.prod(image.data.shape) * image.dtype.itemsize for image in images)
+    with tifffile.TiffWriter(path, ome=True, bigtiff=nbytes > _BIGTIFF_BYTES) as writer:
+        for image in map(_put_plane_last, images):
+            # One at a time: lazy images may not fit into memory together.
             writer.write(
-                values,
+                _make_pixels(image),
                 photometric="rgb" if image.rgb else "minisblack",
                 planarconfig="contig" if image.rgb else None,
                 # Lossless, and read by nearly every program.
@@ -135,9 +137,15 @@ def write_all(path: Path, images: Sequence[Source]) -> None:
             )
 
 
+def _put_plane_last(image: Source) -> Source:
+    """Return an image whose last axes are y and x; the others can be written in any order."""
+    if not {"y", "x"} <= set(image.axes):
+        return image
+    return image.transpose(sorted(range(image.ndim), key=lambda n: "yx".find(image.axes[n])))
+
+
 def _make_pixels(image: Source) -> NDArray[Any]:
     """Return the pixels in a type that OME-TIFF holds."""
-    check(image)
     values = image.to_numpy()
     if values.dtype.kind == "b":
         warnings.warn("OME-TIFF: True and False are written as 1 and 0 of uint8", stacklevel=5)

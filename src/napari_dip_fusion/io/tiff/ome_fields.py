@@ -5,6 +5,8 @@ https://www.openmicroscopy.org/Schemas/OME/2016-06.
 """
 
 import json
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,13 @@ import numpy as np
 from napari_dip_fusion.io import description
 from napari_dip_fusion.io.losses import warn_of_lost_unit, warn_of_private_rotation
 from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.axes import find_kind
 from napari_dip_fusion.sources.units import LENGTHS, TIMES, abbreviate_unit
 
 __all__ = ["choose_letters", "make_fields"]
 
+# Letters of axes by their kind.
+_LETTERS = {"space": "Z", "time": "T", "c": "C"}
 # Beyond, the text would outgrow what readers of OME-XML take.
 _MOST_PLANES = 10_000
 
@@ -33,17 +38,17 @@ def make_fields(image: Source) -> dict[str, Any]:
     dict
         The argument ``metadata`` of :meth:`tifffile.TiffWriter.write`.
     """
-    letters = choose_letters(image.axes)
+    letters = choose_letters(image.axes, image.units)
     warn_of_private_rotation(image, "OME-TIFF", kept_in="a comment", stacklevel=5)
+    _warn_of_other_axes(image, letters)
     note = json.dumps(description.describe(image))
     fields: dict[str, Any] = {
         "axes": letters + ("S" if image.rgb else ""),
         "Name": image.name or "image",
         "CommentAnnotation": {"Namespace": description.NAMESPACE, "Value": note},
     }
-    # Readers show the name of a channel; with an axis of channels there are several.
-    if "C" not in letters:
-        fields["Channel"] = {"Name": image.name or "image"}
+    if names := _name_channels(image, letters):
+        fields["Channel"] = {"Name": names}
     for letter, step, unit in zip(letters, image.spacing, image.units, strict=True):
         fields.update(_make_size_fields(letter, float(step), abbreviate_unit(unit)))
     planes = _list_positions(image, letters)
@@ -89,13 +94,17 @@ def _make_size_fields(letter: str, step: float, unit: str) -> dict[str, Any]:
     return {key: step, f"{key}Unit": _name_unit(unit)}
 
 
-def choose_letters(axes: tuple[str, ...]) -> str:
-    """Return OME's letters of axes; an axis of another name takes one that is free.
+def choose_letters(axes: Sequence[str], units: Sequence[str]) -> str:
+    """Return OME's letters of axes.
+
+    An axis of another name takes the letter of its kind: Z in space, T in time, and otherwise
+    C, for channels are what OME calls all that is neither. Where that is taken it is another
+    one.
 
     Parameters
     ----------
-    axes : tuple of str
-        Names of two to five axes.
+    axes, units : sequence of str
+        Names and units of two to five axes.
 
     Returns
     -------
@@ -103,7 +112,31 @@ def choose_letters(axes: tuple[str, ...]) -> str:
         Of the letters Z, T, C, Y and X; the last two are always YX.
     """
     # The five axes of OME's DimensionOrder.
-    names = axes[:-2]
-    free = [letter for letter in "ZTC" if letter.lower() not in names]
-    letters = [name.upper() if name in ("z", "t", "c") else free.pop(0) for name in names]
+    letters = [name.upper() if name in ("z", "t", "c") else "" for name in axes[:-2]]
+    for n, letter in enumerate(letters):
+        wanted = _LETTERS.get(find_kind(axes[n], units[n]) or "", "C")
+        letters[n] = letter or next(free for free in (wanted, *"CTZ") if free not in letters)
     return "".join(letters) + "YX"
+
+
+def _name_channels(image: Source, letters: str) -> str | list[str]:
+    """Return the names of channels, which readers show; empty where none are known."""
+    if "C" not in letters:
+        return image.name or "image"
+    number = letters.index("C")
+    axis, size = image.axes[number], image.shape[number]
+    known = image.metadata.get("axis_values")
+    values = known.get(axis) if isinstance(known, dict) else None
+    if not isinstance(values, list) or len(values) != size:
+        values = list(range(size))
+    return [] if axis == "c" else [f"{axis} {value}" for value in values]
+
+
+def _warn_of_other_axes(image: Source, letters: str) -> None:
+    """Warn of axes that other programs will take for time or height."""
+    for letter, name, unit in zip(letters[:-2], image.axes, image.units, strict=False):
+        if letter != "C" and _LETTERS.get(find_kind(name, unit) or "") != letter:
+            warnings.warn(
+                f"OME-TIFF has no axis {name}; other programs take it for {letter.lower()}",
+                stacklevel=6,
+            )

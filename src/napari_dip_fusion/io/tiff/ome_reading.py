@@ -227,14 +227,16 @@ def _restore_axes(image: Source, found: dict[str, Any]) -> Source | None:
 
     None is returned if the description is of another image.
     """
-    shape, axes = found.get("shape"), found.get("axes")
-    if not isinstance(shape, list) or not isinstance(axes, list) or len(axes) != len(shape):
+    shape, axes, units = (found.get(key) for key in ("shape", "axes", "units"))
+    if not (isinstance(shape, list) and isinstance(axes, list) and isinstance(units, list)):
+        return None
+    if not len(shape) == len(axes) == len(units):
         return None
     same = [size for size in shape if size != 1] == [size for size in image.shape if size != 1]
     if not same or not 2 <= len(shape) <= 5:
         return None
     colors = image.data.shape[image.ndim :]
-    letters = tuple(choose_letters(tuple(str(axis) for axis in axes)).lower())
+    letters = tuple(choose_letters(list(map(str, axes)), list(map(str, units))).lower())
     data = image.data.reshape(*shape, *colors)
     return Source(data, letters, rgb=image.rgb, name=image.name, path=image.path)
 
