@@ -139,6 +139,40 @@ def test_plane(tmp_path):
     np.testing.assert_array_equal(back.affine, image.affine)
 
 
+@pytest.mark.parametrize(
+    ("axes", "units", "fourth"),
+    [
+        ("tyx", ("s", "um", "um"), "sec"),
+        ("tyx", ("ms", "mm", "mm"), "msec"),
+        (("echo", "y", "x"), ("pixel", "mm", "mm"), "unknown"),
+        (("c", "y", "x"), ("pixel", "um", "um"), "unknown"),
+        (("echo", "z", "y", "x"), ("pixel", "mm", "mm", "mm"), "unknown"),
+        ("ztyx", ("mm", "s", "mm", "mm"), "sec"),
+    ],
+)
+@pytest.mark.parametrize("colors", [(), (3,)])
+def test_what_is_no_space_is_the_fourth_dimension(tmp_path, axes, units, fourth, colors):
+    shape = (2, 3, 4, 5)[: len(units)]
+    affine = np.diag([*np.arange(1.5, 1.5 + len(units)), 1.0])
+    affine[:-1, -1] = np.arange(10, 10 + len(units))
+    data = np.random.default_rng(0).integers(0, 255, (*shape, *colors), np.uint8)
+    image = Source(data, axes, affine=affine, units=units, rgb=bool(colors))
+    path = write_image(tmp_path / "a.nii", image)
+    loaded = nib.load(path)
+    (number,) = (n for n, axis in enumerate(axes) if axis not in ("z", "y", "x"))
+    sizes = dict(zip(axes, shape, strict=True))
+    assert loaded.shape == (sizes["x"], sizes["y"], sizes.get("z", 1), shape[number])
+    assert loaded.header.get_xyzt_units()[1] == fourth
+    np.testing.assert_allclose(loaded.header["pixdim"][4], affine[number, number])
+    np.testing.assert_allclose(loaded.header["toffset"], affine[number, -1])
+    back = read_image(path)
+    order = [back.axes.index(axis) for axis in axes]
+    turned = back.transpose(order)
+    np.testing.assert_array_equal(turned.to_numpy(), data)
+    np.testing.assert_array_equal(turned.affine, affine)
+    assert turned.units == units
+
+
 def test_fifth_dimension_becomes_images(tmp_path):
     data = np.random.default_rng(0).random((5, 4, 3, 1, 2))
     nib.Nifti1Image(data, np.eye(4)).to_filename(tmp_path / "a.nii")
@@ -167,8 +201,11 @@ def test_what_nifti_cannot_hold(tmp_path):
     turned[0, 1] = 1
     with pytest.raises(ImageFileError, match="cannot turn time into space"):
         write(tmp_path / "d.nii", Source(np.zeros((2, 2, 2, 2)), affine=turned))
-    with pytest.raises(ImageFileError, match="two to four axes"):
-        write(tmp_path / "e.nii", np.zeros((2,) * 5))
+    for axes in (("axis 0", *"tzyx"), ("echo", "b", "y", "x")):
+        with pytest.raises(ImageFileError, match="two to four axes"):
+            write(tmp_path / "e.nii", Source(np.zeros((2,) * len(axes)), axes))
+    with pytest.raises(ImageFileError, match="correct the affine"):
+        write(tmp_path / "e.nii", Source(np.zeros((2, 2)), affine=np.diag([0.0, 1, 1])))
     with pytest.raises(ImageFileError, match="got complex128"):
         write(tmp_path / "f.nii", np.zeros((3, 4), complex))
 

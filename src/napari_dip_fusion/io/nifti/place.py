@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_dip_fusion.io.anatomy import NIFTI_TO_WORLD
 
-__all__ = ["Place", "find_place"]
+__all__ = ["Place", "find_place", "is_invertible"]
 
 Matrix = NDArray[np.float64]
 
@@ -77,7 +77,7 @@ def find_place(path: Path, header: Any, shape: tuple[int, ...]) -> Place:
     steps, oddities = _read_steps(header, shape)
     forms = {"sform": _read_sform(header, shape), "qform": _read_qform(header, steps)}
     set_forms = {name: form for name, form in forms.items() if int(header[f"{name}_code"]) > 0}
-    usable = {name: form for name, form in set_forms.items() if _is_invertible(form)}
+    usable = {name: form for name, form in set_forms.items() if _can_be_used(form)}
     broken = " and ".join(name for name in set_forms if name not in usable)
     if not usable:
         return _make_up_place(broken, shape, steps, oddities)
@@ -160,12 +160,27 @@ def _check_quaternion(path: Path, header: Any) -> None:
         )
 
 
-def _is_invertible(affine: Matrix) -> bool:
-    """Tell whether the steps of an affine lead in three directions."""
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if not (np.isfinite(affine).all() and (lengths > 0).all()):
+def _can_be_used(form: Matrix) -> bool:
+    return is_invertible(form[:3, :3]) and bool(np.isfinite(form).all())
+
+
+def is_invertible(steps: Matrix) -> bool:
+    """Tell whether the axes of an image lead in as many directions as there are axes.
+
+    Parameters
+    ----------
+    steps : ndarray of shape (D, D)
+        The affine without its translation.
+
+    Returns
+    -------
+    bool
+        False also where a number is not finite.
+    """
+    lengths = np.linalg.norm(steps, axis=0)
+    if not (np.isfinite(steps).all() and (lengths > 0).all()):
         return False
-    return bool(abs(np.linalg.det(affine[:3, :3] / lengths)) > _SMALLEST_VOLUME)
+    return bool(abs(np.linalg.det(steps / lengths)) > _SMALLEST_VOLUME)
 
 
 def _compare(path: Path, header: Any, shape: tuple[int, ...], usable: dict[str, Matrix]) -> None:

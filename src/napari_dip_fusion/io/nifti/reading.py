@@ -1,5 +1,6 @@
 """NIfTI files are read to sources, large ones lazily."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def read(path: Path) -> list[Source]:
     found = next(filter(None, map(description.parse, comments)), None)
     images = split_channels(image)
     # dim[0] is the number of dimensions in the file; a plane was given its third one above.
-    if int(header["dim"][0]) == 2:
+    if int(header["dim"][0]) == 2 or _has_added_height(image, found):
         images = [_flatten(one) for one in images]
     assumed = read_units(header).assumed
     if found is not None:
@@ -99,6 +100,13 @@ def _join_colors(image: Source, intent: str) -> Source:
         return image
     # Taking one channel drops the axis from the names, units and affine.
     return image.take("c", 0).replace(data=np.moveaxis(image.data, axis, -1), rgb=True)
+
+
+def _has_added_height(image: Source, found: Mapping[str, Any] | None) -> bool:
+    """Tell whether this program wrote planes over time, which NIfTI wants to have a height."""
+    number = image.axes.index("z")
+    planes = [*image.shape[:number], *image.shape[number + 1 :]]
+    return image.shape[number] == 1 and found is not None and found.get("shape") == planes
 
 
 def _flatten(image: Source) -> Source:

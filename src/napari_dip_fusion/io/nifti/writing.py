@@ -13,7 +13,9 @@ from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import description
 from napari_dip_fusion.io.anatomy import NIFTI_TO_WORLD
 from napari_dip_fusion.io.nifti.header import COMMENT
+from napari_dip_fusion.io.nifti.place import is_invertible
 from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.axes import arrange_axes, list_kinds
 from napari_dip_fusion.sources.units import LENGTHS, TIMES, abbreviate_unit
 
 __all__ = ["check", "write"]
@@ -28,13 +30,21 @@ _HELD_TIMES = {"s": "sec", "ms": "msec", "us": "usec"}
 
 def check(image: Source) -> None:
     """Refuse an image that NIfTI cannot hold, as :func:`.check_image` asks."""
-    if not 2 <= image.ndim <= 4:
+    kinds = list_kinds(image)
+    others = len(kinds) - kinds.count("space")
+    if kinds.count("space") > 3 or others > 1:
         raise ImageFileError(
-            f"NIfTI is written with two to four axes, got {', '.join(image.axes)}; choose a part"
+            "NIfTI is written with two to four axes, of which one may be none of space, got "
+            f"{', '.join(image.axes)}; choose a part, or write OME-TIFF"
         )
-    steps = image.affine[:-1, :-1]
-    if image.ndim == 4 and (steps[0, 1:].any() or steps[1:, 0].any()):
+    steps = arrange_axes(image).affine[:-1, :-1]
+    if steps[:others, others:].any() or steps[others:, :others].any():
         raise ImageFileError("NIfTI cannot turn time into space; write OME-Zarr or OME-TIFF")
+    if not is_invertible(steps):
+        raise ImageFileError(
+            "NIfTI places pixels along axes that lead in as many directions, got steps "
+            f"{steps.tolist()}; correct the affine"
+        )
     if image.rgb and image.dtype != np.uint8:
         raise ImageFileError(
             f"NIfTI holds colors of uint8, got {image.dtype}; convert them, or write OME-TIFF"
@@ -58,7 +68,8 @@ def write(path: Path, image: Source) -> None:
     path : Path
         ``.nii`` or ``.nii.gz`` file to write.
     image : Source
-        Two to four axes, the last three of space.
+        Two to four axes, of which one may be none of space: it becomes the fourth dimension,
+        which other programs take for time.
 
     Raises
     ------
@@ -66,6 +77,8 @@ def write(path: Path, image: Source) -> None:
         If NIfTI cannot hold the image.
     """
     check(image)
+    described = arrange_axes(image)
+    image = _add_height(described)
     affine, units = _make_place(image)
     data = _make_pixels(image)
     kind: Any = nib.Nifti2Image if max(data.shape) > _MOST_SIZE else nib.Nifti1Image
@@ -79,9 +92,22 @@ def write(path: Path, image: Source) -> None:
     header.set_xyzt_units(*units)
     if image.ndim == 4:
         header["pixdim"][4], header["toffset"] = image.affine[0, 0], image.affine[0, -1]
-    text = json.dumps(description.describe(image)).encode()
+    text = json.dumps(description.describe(described)).encode()
     header.extensions.append(nib.nifti1.Nifti1Extension(COMMENT, text))
     written.to_filename(path)
+
+
+def _add_height(image: Source) -> Source:
+    """Return planes along an axis that is none of space with a third axis of space."""
+    if image.ndim != 3 or list_kinds(image)[0] == "space":
+        return image
+    affine = np.insert(np.insert(image.affine, 1, 0, axis=0), 1, 0, axis=1)
+    affine[1, 1] = 1
+    first, y, x = image.axes
+    units = (image.units[0], *image.units[1:2], *image.units[1:])
+    return image.replace(
+        data=image.data[:, None], axes=(first, "z", y, x), units=units, affine=affine, pyramid=()
+    )
 
 
 def _is_rigid(affine: NDArray[np.float64]) -> bool:
