@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_dip_fusion.errors import ImageFileError
-from napari_dip_fusion.io import read_image, read_plane, write_image
+from napari_dip_fusion.io import check_image, read_image, read_plane, write_image
 from napari_dip_fusion.sources import Source
 
 
@@ -68,6 +68,15 @@ def test_axes_of_size_one_come_back(tmp_path, ending, shape, rgb):
     np.testing.assert_array_equal(back.to_numpy(), data)
     np.testing.assert_array_equal(back.affine, affine)
     assert (back.axes, back.units, back.metadata) == (image.axes, units, {"kept": 1})
+
+
+@pytest.mark.parametrize("ending", [".ome.tif", ".fusion.ome.tif", ".nii", ".zarr", ".png", ".tif"])
+def test_images_without_pixels_are_refused(tmp_path, ending):
+    image = Source(np.zeros((0, 5), np.uint8))
+    for write in (lambda path: write_image(path, image), lambda path: check_image(path, image)):
+        with pytest.raises(ImageFileError, match=r"needs pixels, got shape \(0, 5\)"):
+            write(tmp_path / f"a{ending}")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("ending", [".png", ".tif"])

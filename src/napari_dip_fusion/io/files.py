@@ -127,7 +127,9 @@ def check_image(path: str | os.PathLike[str], image: Source) -> None:
     ImageFileError
         If the format cannot hold the image, or no format has this ending.
     """
-    find_written_format(Path(path)).load_check()(image)
+    form = find_written_format(Path(path))
+    _require_pixels(image)
+    form.load_check()(image)
 
 
 def write_image(
@@ -163,6 +165,7 @@ def write_image(
     if not isinstance(image, Source):
         image = _make_source(np.asarray(image))
     write = find_written_format(path).load_writer()
+    _require_pixels(image)
     with write_atomically(path, overwrite=overwrite) as temporary:
         write(temporary, image)
     return path
@@ -203,9 +206,17 @@ def write_images(
     if not path.name.lower().endswith(bundle.endings):
         raise ImageFileError(f"several images are written together as .fusion.ome.tif, got {path}")
     write_all = bundle.load_writer("write_all")
+    for image in images:
+        _require_pixels(image)
     with write_atomically(path, overwrite=overwrite) as temporary:
         write_all(temporary, images)
     return path
+
+
+def _require_pixels(image: Source) -> None:
+    """Refuse an image without any pixel, over which each library fails in its own way."""
+    if 0 in image.data.shape:
+        raise ImageFileError(f"an image needs pixels, got shape {tuple(image.data.shape)}")
 
 
 def _make_source(array: NDArray[Any]) -> Source:

@@ -104,7 +104,7 @@ def _add_height(image: Source) -> Source:
     affine = np.insert(np.insert(image.affine, 1, 0, axis=0), 1, 0, axis=1)
     affine[1, 1] = 1
     first, y, x = image.axes
-    units = (image.units[0], *image.units[1:2], *image.units[1:])
+    units = (image.units[0], image.units[1], *image.units[1:])
     return image.replace(
         data=image.data[:, None], axes=(first, "z", y, x), units=units, affine=affine, pyramid=()
     )
