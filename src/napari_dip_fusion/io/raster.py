@@ -75,6 +75,7 @@ def read(path: Path) -> list[Source]:
         If the file is damaged, declares more than it can hold, or is of a kind that is
         not read.
     """
+    require_memory(path, path.stat().st_size)
     content = path.read_bytes()
     if content.startswith(_PNG):
         _check_png(path, content)
