@@ -155,6 +155,10 @@ def test_a_companion_file_is_read_as_its_set(tmp_path):
         (tmp_path / file).unlink()
     with pytest.raises(ImageFileError, match=r"describes pixels in ch0.ome.tif, ch1.ome.tif; put"):
         read_images(tmp_path / "set.companion.ome")
+    for content in (b"<OME \x81 \xe9/>", b"\xff\xfe<\x00O\x00\x00\xd8"):
+        (tmp_path / "set.companion.ome").write_bytes(content)
+        with pytest.raises(ImageFileError, match=r"damaged OME-XML|holds no OME-XML"):
+            read_images(tmp_path / "set.companion.ome")
     (tmp_path / "set.companion.ome").write_text("nothing")
     with pytest.raises(ImageFileError, match="holds no OME-XML; name a file of the set"):
         read_images(tmp_path / "set.companion.ome")

@@ -90,6 +90,17 @@ def test_a_size_that_is_none_is_said(tmp_path, size):
     assert image.units == ("pixel", "um", "pixel")
 
 
+def test_times_of_planes_stand_in_for_an_increment_of_none(tmp_path):
+    described = {"axes": "TYX", "TimeIncrement": 0.0, "Plane": {"DeltaT": [1.0, 3.0, 5.0]}}
+    data = np.zeros((3, 4, 5), np.uint8)
+    tifffile.imwrite(tmp_path / "a.ome.tif", data, ome=True, metadata=described)
+    with pytest.warns(
+        UserWarning, match=r"is 0\.0, which is no size; the axis t is taken from its"
+    ):
+        image = read_image(tmp_path / "a.ome.tif")
+    assert (image.spacing[0], image.units[0]) == (2, "s")
+
+
 @pytest.mark.parametrize("order", ["".join(o) for o in itertools.permutations("ZCT")])
 @pytest.mark.parametrize("byteorder", ["<", ">"])
 def test_axes_are_in_one_order_whatever_that_of_the_file(tmp_path, order, byteorder):

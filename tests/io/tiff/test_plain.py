@@ -47,6 +47,17 @@ def test_large_stack_is_read_by_pages(tmp_path, monkeypatch):
     np.testing.assert_array_equal(read_plane(tmp_path / "a.tif", plane=5).data, data[5])
 
 
+def test_large_stack_that_was_cut_since_is_damaged(tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "_PIECE_BYTES", 1000)
+    path = tmp_path / "a.tif"
+    described = {"axes": "ZYX"}
+    tifffile.imwrite(path, np.zeros((20, 30, 40), np.uint8), imagej=True, metadata=described)
+    image = read_image(path)
+    path.write_bytes(path.read_bytes()[:9000])
+    with pytest.raises(ImageFileError, match="cut short or damaged"):
+        image.take("z", 19).to_numpy()
+
+
 @pytest.mark.parametrize("piece", [2**20, 10])
 def test_palette_and_inverted_gray(tmp_path, monkeypatch, piece):
     monkeypatch.setattr(pages, "_PIECE_BYTES", piece)

@@ -140,9 +140,12 @@ class _Run:
         return len(self.shape)
 
     def __getitem__(self, where: tuple[slice | int, ...]) -> NDArray[Any]:
+        require_regular(self.file)
         stored = self.dtype.newbyteorder(self.order)
-        run = np.memmap(self.file, stored, "r", self.offset, self.shape)
-        return np.array(run[where], dtype=self.dtype)
+        # The file may have been cut short since it was opened.
+        with report_damage(self.file, "read as TIFF", unchanged=_UNCHANGED):
+            run = np.memmap(self.file, stored, "r", self.offset, self.shape)
+            return np.array(run[where], dtype=self.dtype)
 
 
 def _cut_run(series: Any, piece_bytes: int) -> Any:

@@ -68,16 +68,17 @@ def _find_step(image: Source, axis: str, element: ImageElement) -> tuple[float, 
     key, default = ("TimeIncrement", "s") if axis == "t" else (f"PhysicalSize{axis.upper()}", "um")
     said = element.pixels.get(key)
     step = _read_number(said)
-    if said is not None and (step is None or step <= 0):
-        warnings.warn(
-            f"{image.name}: {key} is {said}, which is no size; the axis {axis} counts pixels",
-            stacklevel=4,
-        )
     unit = abbreviate_unit(element.pixels.get(f"{key}Unit", default))
     values, its_unit = _list_values(axis, image.shape[image.axes.index(axis)], element)
     if step is not None and step > 0:
         _compare(image, axis, step, unit, values, its_unit)
         return step, unit, []
+    if said is not None:
+        instead = "is taken from its planes" if values else "counts pixels"
+        warnings.warn(
+            f"{image.name}: {key} is {said}, which is no size; the axis {axis} {instead}",
+            stacklevel=4,
+        )
     if not values:
         return 1.0, "pixel", []
     mean = (values[-1] - values[0]) / (len(values) - 1)

@@ -156,7 +156,8 @@ def _parse_file(path: Path) -> Element:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "cp1252")
+        other = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "cp1252"
+        text = content.decode(other, errors="replace")
     if not is_ome_xml(text):
         raise ImageFileError(f"{path} holds no OME-XML; name a file of the set that has one")
     try:
