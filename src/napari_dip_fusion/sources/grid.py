@@ -169,25 +169,12 @@ def resample_to_reference(
         reference=reference,
         coverage=[coverage for _, coverage, _ in sampled],
         resampled=[resampled for _, _, resampled in sampled],
-        remarks=list_remarks(sources, place),
+        remarks=_list_remarks(sources, place),
     )
 
 
-def list_remarks(sources: Sequence[Source], place: Source) -> list[str]:
-    """Return what somebody should know of the places of sources.
-
-    Parameters
-    ----------
-    sources : sequence of Source
-        From :func:`~napari_dip_fusion.sources.axes.align_axes`.
-    place : Source
-        The one whose grid is taken.
-
-    Returns
-    -------
-    list of str
-        A line each; none where all places are said by the files and can be compared.
-    """
+def _list_remarks(sources: Sequence[Source], place: Source) -> list[str]:
+    """Return what somebody should know of the places of sources, a line each."""
     guesses = [f"the place of {_name(s)} is a guess: {s.guess}" for s in sources if s.guess]
     return guesses + [
         f"{_name(source)} is measured in {_list_units(source)} and {_name(place)} in "

@@ -13,12 +13,26 @@ from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io.failures import report_damage
 from napari_dip_fusion.io.formats import find_packer
 
-__all__ = ["COMMENT", "is_gzip", "open_content", "read_checked_header", "report_nifti_damage"]
+__all__ = [
+    "COMMENT",
+    "EXTENDER",
+    "MOST_EXTENSION",
+    "is_gzip",
+    "open_content",
+    "read_checked_header",
+    "report_nifti_damage",
+]
 
 _Order = Literal["little", "big"]
 
 COMMENT = 6
 """Code of an extension that holds a comment (NIFTI_ECODE_COMMENT in nifti1.h)."""
+
+EXTENDER = 4
+"""Bytes after the header of a single file that tell whether there are extensions."""
+
+MOST_EXTENSION = 256 * 2**20
+"""Bytes that extensions may take, before the pixels; the largest known (CIFTI) are far smaller."""
 
 # Codes of types of pixels in nifti1.h that are no single numbers, or more than NumPy can hold.
 _REFUSED_TYPES = {
@@ -31,11 +45,8 @@ _REFUSED_TYPES = {
 # Bytes that the field "magic" of each version begins with: of one file, and of a pair.
 _MAGICS = ((b"n+1", b"ni1"), (b"n+2", b"ni2"))
 _MOST_DIMENSIONS = 7
-# Four bytes that tell of extensions follow the header; each extension has 16 bytes or more.
-_EXTENDER = 4
+# Each extension has 16 bytes or more.
 _LEAST_EXTENSION = 16
-# The largest known extensions (of CIFTI) are far smaller.
-_MOST_EXTENSION = 256 * 2**20
 _ORDERS: tuple[_Order, ...] = ("little", "big")
 # The field eol_check of NIfTI-2; it changes where a file is sent as text.
 _EOL_CHECK = (13, 10, 26, 10)
@@ -201,13 +212,13 @@ def _check_fields(path: Path, header: Any) -> None:
 
 def _read_comments(path: Path, handle: BinaryIO, header: Any, order: _Order) -> list[bytes]:
     """Return the comments among the extensions, which begin where a file is read on."""
-    extender = handle.read(_EXTENDER)
+    extender = handle.read(EXTENDER)
     # The first of these bytes tells whether there are extensions at all.
-    if len(extender) < _EXTENDER or not extender[0]:
+    if len(extender) < EXTENDER or not extender[0]:
         return []
-    left = _MOST_EXTENSION
+    left = MOST_EXTENSION
     if header.is_single and float(header["vox_offset"]) >= 0:
-        left = min(left, int(header["vox_offset"]) - header.template_dtype.itemsize - _EXTENDER)
+        left = min(left, int(header["vox_offset"]) - header.template_dtype.itemsize - EXTENDER)
     comments = []
     while len(sizes := handle.read(8)) == 8:
         size, code = (int.from_bytes(part, order, signed=True) for part in (sizes[:4], sizes[4:]))

@@ -18,7 +18,13 @@ from napari_dip_fusion.io.limits import (
     require_memory,
     require_packed_bytes,
 )
-from napari_dip_fusion.io.nifti.header import is_gzip, open_content, report_nifti_damage
+from napari_dip_fusion.io.nifti.header import (
+    EXTENDER,
+    MOST_EXTENSION,
+    is_gzip,
+    open_content,
+    report_nifti_damage,
+)
 from napari_dip_fusion.io.regular import require_regular
 
 __all__ = ["count_colors", "read_pixels"]
@@ -27,10 +33,6 @@ __all__ = ["count_colors", "read_pixels"]
 _EAGER_BYTES = 64 * 2**20
 # Colors a pixel of the datatypes DT_RGB24 and DT_RGBA32 in nifti1.h.
 _COLORS = {128: 3, 2304: 4}
-# Four bytes that tell of extensions follow the header of a single file.
-_EXTENDER = 4
-# Extensions lie between header and pixels; the largest known are far smaller.
-_MOST_EXTENSION = 256 * 2**20
 
 
 def count_colors(header: Any) -> int:
@@ -88,7 +90,7 @@ class _PixelPlace:
 def _find_pixels(path: Path, header: Any) -> _PixelPlace:
     """Return where the pixels lie: behind the header, or in a file of their own."""
     offset = float(header["vox_offset"])
-    lowest = header.template_dtype.itemsize + _EXTENDER
+    lowest = header.template_dtype.itemsize + EXTENDER
     if not header.is_single:
         stem = _strip_endings(path.name)
         partner = _find_partner(path, stem)
@@ -107,7 +109,7 @@ def _find_pixels(path: Path, header: Any) -> _PixelPlace:
                 f"taken from byte {offset:g} on",
                 stacklevel=2,
             )
-    if not (offset.is_integer() and abs(offset) <= _MOST_EXTENSION):
+    if not (offset.is_integer() and abs(offset) <= MOST_EXTENSION):
         raise ImageFileError(f"{path} declares its pixels at byte {offset:g}; it is damaged")
     if offset < lowest:
         raise ImageFileError(

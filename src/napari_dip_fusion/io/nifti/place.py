@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip_fusion.io.anatomy import NIFTI_TO_WORLD
+from napari_dip_fusion.io.nifti.fields import read_units
 
 __all__ = ["Place", "find_place", "is_invertible"]
 
@@ -193,9 +194,10 @@ def _compare(path: Path, header: Any, shape: tuple[int, ...], usable: dict[str, 
         apart = np.linalg.norm(((sform - usable["qform"]) @ corners.T)[:3], axis=0).max()
         angle = 2 * _estimate_rounding(header)
         if apart > _ROUNDING * lengths.min() + angle * np.linalg.norm(extent * lengths):
+            unit = read_units(header).length
             warnings.warn(
-                f"{path}: sform and qform put its voxels up to {apart:.3g} {_name_unit(header)} "
-                "apart; the sform is used",
+                f"{path}: sform and qform put its voxels up to {apart:.3g} {unit} apart; the sform "
+                "is used",
                 stacklevel=4,
             )
         return
@@ -215,10 +217,6 @@ def _estimate_rounding(header: Any) -> float:
     first = np.sqrt(max(1.0 - squares, 0.0))
     limit = float(np.sqrt(_QUATERNION_ROUNDING))
     return min(_QUATERNION_ROUNDING / (2 * first), limit) if first > 0 else limit
-
-
-def _name_unit(header: Any) -> str:
-    return {1: "m", 3: "um"}.get(int(header["xyzt_units"]) % 8, "mm")
 
 
 def _to_world(affine: Any) -> Matrix:

@@ -15,17 +15,10 @@ from numpy.typing import NDArray
 
 from napari_dip_fusion.errors import ImageFileError
 
-__all__ = [
-    "ASSOCIATED_ALPHA",
-    "Samples",
-    "describe_samples",
-    "require_known_samples",
-    "require_one_palette",
-]
+__all__ = ["Samples", "describe_samples", "require_known_samples"]
 
-ASSOCIATED_ALPHA = "associated (colors are stored multiplied by it, and read so)"
-"""What an image's metadata say of an alpha by which its colors are multiplied."""
-
+# What an image's metadata say of an alpha by which its colors are multiplied.
+_ASSOCIATED_ALPHA = "associated (colors are stored multiplied by it, and read so)"
 _PHOTOMETRIC = tifffile.PHOTOMETRIC
 _REFUSED = {
     _PHOTOMETRIC.SEPARATED: "amounts of ink (CMYK); convert it to RGB first",
@@ -218,7 +211,7 @@ def describe_samples(path: Path, page: Any, *, painted: bool = True) -> Samples:
         page.bitspersample if isinstance(page.bitspersample, int) else 8 * page.dtype.itemsize,
         palette,
         _find_coefficients(page) if ycbcr else (),
-        ASSOCIATED_ALPHA if associated else "",
+        _ASSOCIATED_ALPHA if associated else "",
     )
     if photometric == _PHOTOMETRIC.MINISWHITE and page.dtype.kind in "if":
         rule = "-1 - value" if page.dtype.kind == "i" else "-value"
@@ -228,31 +221,6 @@ def describe_samples(path: Path, page: Any, *, painted: bool = True) -> Samples:
             stacklevel=3,
         )
     return samples
-
-
-def require_one_palette(path: Path, series: Any) -> None:
-    """Refuse a series of pages whose values stand for colors in a palette of each page's own.
-
-    Parameters
-    ----------
-    path : Path
-        The file, for the message.
-    series : tifffile.TiffPageSeries
-        The series; of its pages tifffile knows the first one's palette only.
-
-    Raises
-    ------
-    ImageFileError
-        If a page has another palette than the first one.
-    """
-    table = series.keyframe.colormap
-    for number, page in enumerate(series):
-        own = None if page is None else page.aspage().colormap
-        if own is not None and not np.array_equal(own, table):
-            raise ImageFileError(
-                f"{path} has a palette of its own in page {number}, so one value means several "
-                "colors; convert it to RGB"
-            )
 
 
 def _find_photometric(page: Any) -> int:

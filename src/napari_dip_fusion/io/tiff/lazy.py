@@ -11,16 +11,12 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_dip_fusion.io.failures import report_damage
 from napari_dip_fusion.io.regular import require_regular
 from napari_dip_fusion.io.silence import silence_logger
-from napari_dip_fusion.io.tiff.opening import listen
+from napari_dip_fusion.io.tiff.opening import listen, report_tiff_damage
 from napari_dip_fusion.io.tiff.pieces import is_one_run
 
 __all__ = ["read_lazily"]
-
-# Warnings that are to be errors say nothing of damage.
-_UNCHANGED = (OSError, MemoryError, Warning)
 
 
 def read_lazily(path: Path, series: Any, piece_bytes: int) -> Any:
@@ -96,7 +92,7 @@ class _PageStack:
         if place is None:
             return np.zeros(self.page, self.dtype)
         require_regular(place.file)
-        with report_damage(place.file, "read as TIFF", unchanged=_UNCHANGED):
+        with report_tiff_damage(place.file):
             return self._decode(place).reshape(self.page)
 
     def _decode(self, place: _Place) -> NDArray[Any]:
@@ -143,7 +139,7 @@ class _Run:
         require_regular(self.file)
         stored = self.dtype.newbyteorder(self.order)
         # The file may have been cut short since it was opened.
-        with report_damage(self.file, "read as TIFF", unchanged=_UNCHANGED):
+        with report_tiff_damage(self.file):
             run = np.memmap(self.file, stored, "r", self.offset, self.shape)
             return np.array(run[where], dtype=self.dtype)
 

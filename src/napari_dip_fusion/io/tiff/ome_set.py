@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element
 import tifffile
 
 from napari_dip_fusion.errors import ImageFileError
+from napari_dip_fusion.io.formats import get_format
 from napari_dip_fusion.io.limits import require_memory
 from napari_dip_fusion.io.silence import silence_logger
 from napari_dip_fusion.io.tiff.ome_xml import (
@@ -28,7 +29,6 @@ from napari_dip_fusion.io.tiff.opening import require_own_folder
 
 __all__ = ["OmeSet", "read_companion", "study_set"]
 
-_TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Files of a folder that are looked at for one that was renamed.
 _MOST_FILES = 1000
 
@@ -133,7 +133,7 @@ def _follow(path: Path, other: Path, own: str | None) -> OmeSet:
     """
     with other.open("rb") as handle:
         mark = handle.read(4)
-    if mark not in _TIFF_MARKS:
+    if mark not in get_format("TIFF").magic:
         root = _parse_file(other)
         if own:
             root.set("UUID", own)

@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,7 +14,7 @@ from napari_dip_fusion.io.regular import require_regular
 from napari_dip_fusion.io.silence import relay_messages, silence_logger
 from napari_dip_fusion.io.tiff.ome_xml import list_named_files
 
-__all__ = ["check_named_files", "listen", "open_tiff", "require_own_folder"]
+__all__ = ["check_named_files", "listen", "open_tiff", "report_tiff_damage", "require_own_folder"]
 
 # Fields without which pixels or their place would be others: sizes, samples, pieces, the
 # description, resolution and colors.
@@ -42,6 +42,23 @@ _HARMLESS = (
 )
 
 
+def report_tiff_damage(path: Path) -> AbstractContextManager[None]:
+    """Turn the errors that tifffile raises over a damaged file into one.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for the message.
+
+    Returns
+    -------
+    context manager
+        Raises ImageFileError for any error of its block but those of the file system and of
+        memory, and warnings that are to be errors.
+    """
+    return report_damage(path, "read as TIFF", unchanged=(OSError, MemoryError, Warning))
+
+
 @contextmanager
 def open_tiff(path: Path, *, quiet: bool = False, **options: Any) -> Iterator[tifffile.TiffFile]:
     """Open a TIFF file, and turn all that its damage can raise into one error.
@@ -66,9 +83,7 @@ def open_tiff(path: Path, *, quiet: bool = False, **options: Any) -> Iterator[ti
         If the file is damaged or no plain file, or names parts that are not read.
     """
     require_regular(path)
-    # Warnings that are to be errors say nothing of damage.
-    unchanged = (OSError, MemoryError, Warning)
-    with report_damage(path, "read as TIFF", unchanged=unchanged), ExitStack() as stack:
+    with report_tiff_damage(path), ExitStack() as stack:
         with listen(path, quiet=quiet):
             tif = stack.enter_context(tifffile.TiffFile(path, **options))
             # Each page points at the next one. Counting finds where the chain ends, also if

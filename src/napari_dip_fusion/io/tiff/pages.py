@@ -8,14 +8,10 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io.formats import strip_ending
 from napari_dip_fusion.io.limits import require_memory
-from napari_dip_fusion.io.tiff.colors import (
-    Samples,
-    describe_samples,
-    require_known_samples,
-    require_one_palette,
-)
+from napari_dip_fusion.io.tiff.colors import Samples, describe_samples, require_known_samples
 from napari_dip_fusion.io.tiff.lazy import read_lazily
 from napari_dip_fusion.io.tiff.opening import listen
 from napari_dip_fusion.io.tiff.pieces import check_pieces, is_one_run
@@ -78,7 +74,7 @@ def read_series(opened: OpenTiff, number: int, *, painted: bool = True) -> list[
     require_known_samples(opened.path, series.keyframe)
     samples = describe_samples(opened.path, series.keyframe, painted=painted)
     if samples.palette is not None:
-        require_one_palette(opened.path, series)
+        _require_one_palette(opened.path, series)
     levels = []
     for n, level in enumerate(series.levels):
         check_pieces(opened.path, level, quiet=n > 0)
@@ -86,6 +82,19 @@ def read_series(opened: OpenTiff, number: int, *, painted: bool = True) -> list[
     # All levels have the same samples; the first one is the finest.
     parts = list(zip(*levels, strict=True))
     return [_make_source(opened.path, part, samples, further=n > 0) for n, part in enumerate(parts)]
+
+
+def _require_one_palette(path: Path, series: Any) -> None:
+    """Refuse pages whose values stand for colors in a palette of each page's own."""
+    # Of the palettes of a series tifffile knows the first page's only.
+    table = series.keyframe.colormap
+    for number, page in enumerate(series):
+        own = None if page is None else page.aspage().colormap
+        if own is not None and not np.array_equal(own, table):
+            raise ImageFileError(
+                f"{path} has a palette of its own in page {number}, so one value means several "
+                "colors; convert it to RGB"
+            )
 
 
 def _make_source(
