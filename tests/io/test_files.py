@@ -4,9 +4,12 @@ import sys
 
 import numpy as np
 import pytest
+import tifffile
 
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import check_image, read_image, read_plane, write_image
+from napari_dip_fusion.io.nifti import pixels
+from napari_dip_fusion.io.tiff import pages
 from napari_dip_fusion.sources import Source
 
 
@@ -77,6 +80,24 @@ def test_images_without_pixels_are_refused(tmp_path, ending):
         with pytest.raises(ImageFileError, match=r"needs pixels, got shape \(0, 5\)"):
             write(tmp_path / f"a{ending}")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ending", [".ome.tif", ".tif", ".nii", ".nii.gz", ".zarr"])
+def test_a_file_that_was_replaced_is_another_image_for_caches(tmp_path, monkeypatch, ending):
+    """napari keeps what dask computes by the names of its tasks."""
+    monkeypatch.setattr(pages, "_PIECE_BYTES", 100)
+    monkeypatch.setattr(pixels, "_EAGER_BYTES", 100)
+    path, names = tmp_path / f"a{ending}", []
+    for value in (1, 2):
+        data = np.full((3, 20, 30), value, np.uint8)
+        if ending == ".tif":
+            tifffile.imwrite(path, data, imagej=True, metadata={"axes": "ZYX"})
+        else:
+            write_image(path, data, overwrite=True)
+        image = read_image(path)
+        names.append(image.data.name)
+        np.testing.assert_array_equal(image.to_numpy(), data)
+    assert names[0] != names[1]
 
 
 @pytest.mark.parametrize("ending", [".png", ".tif"])

@@ -209,7 +209,9 @@ def _read_lazily(scaled: _ScaledPixels, colors: int) -> Any:
     dtype = scaled.dtype
     chunks = _choose_chunks(scaled)
     require_memory(scaled.place.path, int(np.prod(chunks)) * dtype.itemsize)
-    lazy = da.from_array(scaled, chunks=chunks, lock=True, meta=np.empty(0, dtype))  # type: ignore[no-untyped-call]
+    # A name made from the path would have napari's cache show a file that was replaced since.
+    options: dict[str, Any] = {"name": False, "lock": True, "meta": np.empty(0, dtype)}
+    lazy = da.from_array(scaled, chunks=chunks, **options)  # type: ignore[no-untyped-call]
     if colors:
         ends = (*lazy.chunks, (colors,))
         return lazy.map_blocks(

@@ -162,5 +162,6 @@ def _make_lazy(pixels: _PageStack | _Run, leading: int, piece_bytes: int) -> Any
         limit=piece_bytes,
         dtype=pixels.dtype,
     )
-    meta = np.empty(0, pixels.dtype)
-    return da.from_array(pixels, chunks=sizes, meta=meta, lock=True)  # type: ignore[no-untyped-call]
+    # A name made from the path would have napari's cache show a file that was replaced since.
+    options: dict[str, Any] = {"name": False, "lock": True, "meta": np.empty(0, pixels.dtype)}
+    return da.from_array(pixels, chunks=sizes, **options)  # type: ignore[no-untyped-call]

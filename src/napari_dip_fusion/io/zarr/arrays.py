@@ -217,7 +217,9 @@ def open_array(path: Path, root: Path) -> StoredArray:
             array = zarr.open_array(CheckedStore(folder, root, **options), mode="r")
     lazy: Any = da  # dask has no types
     pixels = _ReportingArray(path, array)
-    data = lazy.from_array(pixels, chunks=array.chunks, meta=np.empty(0, pixels.dtype))
+    # A name made from the path would have napari's cache show a file that was replaced since.
+    meta = np.empty(0, pixels.dtype)
+    data = lazy.from_array(pixels, chunks=array.chunks, name=False, meta=meta)
     return StoredArray(path, data, array, rename)
 
 
