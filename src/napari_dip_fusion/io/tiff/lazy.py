@@ -3,7 +3,7 @@
 No file is kept open by a lazy image: it remembers where each of its pages lies.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from napari_dip_fusion.io.tiff.pieces import is_one_run
 __all__ = ["read_lazily"]
 
 
-def read_lazily(path: Path, series: Any, piece_bytes: int) -> Any:
+def read_lazily(path: Path, series: Any, piece_bytes: int, told: set[str]) -> Any:
     """Return a series as a lazy array.
 
     Parameters
@@ -30,6 +30,8 @@ def read_lazily(path: Path, series: Any, piece_bytes: int) -> Any:
         One resolution of an image, whose pages were checked.
     piece_bytes : int
         About the size of the parts that are read at once.
+    told : set of str
+        What tifffile said of the file, and was passed on.
 
     Returns
     -------
@@ -45,8 +47,10 @@ def read_lazily(path: Path, series: Any, piece_bytes: int) -> Any:
         return None
     leading = series.shape[: len(series.shape) - len(shape)]
     if series.shape[len(leading) :] != shape:
-        return _stack_pages(path, series, (len(series),), piece_bytes).reshape(series.shape)
-    return _stack_pages(path, series, leading, piece_bytes)
+        leading = (len(series),)
+    places = tuple(None if page is None else _find_place(page) for page in series)
+    stack = _PageStack(path, places, leading, shape, series.dtype, told)
+    return _make_lazy(stack, len(leading), piece_bytes).reshape(series.shape)
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class _PageStack:
     leading: tuple[int, ...]
     page: tuple[int, ...]
     dtype: np.dtype[Any]
-    told: set[str] = field(default_factory=set)
+    told: set[str]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -105,13 +109,6 @@ class _PageStack:
         with tif, listen(self.path, told=self.told):
             tif.filehandle.seek(place.offset)
             return tifffile.TiffPage(tif, place.index).asarray()
-
-
-def _stack_pages(path: Path, series: Any, leading: tuple[int, ...], piece_bytes: int) -> Any:
-    """Return pages in one file or several as a lazy array with these leading axes."""
-    places = tuple(None if page is None else _find_place(page) for page in series)
-    stack = _PageStack(path, places, leading, tuple(series.keyframe.shape), series.dtype)
-    return _make_lazy(stack, len(leading), piece_bytes)
 
 
 def _find_place(page: Any) -> _Place:

@@ -118,9 +118,10 @@ def _read_pixels(opened: OpenTiff, number: int, level: int) -> Any:
     """Return the samples of one resolution as they are stored, lazily where they are many."""
     series: Any = opened.tif.series[number].levels[level]
     nbytes = series.size * series.dtype.itemsize
-    lazy = read_lazily(opened.path, series, _PIECE_BYTES) if nbytes > _PIECE_BYTES else None
-    if lazy is not None:
-        return lazy
+    if nbytes > _PIECE_BYTES:
+        lazy = read_lazily(opened.path, series, _PIECE_BYTES, opened.told)
+        if lazy is not None:
+            return lazy
     require_memory(opened.path, nbytes)
     with listen(opened.path, told=opened.told):
         # tifffile takes pages of other files, too, for parts of the file that is open.
