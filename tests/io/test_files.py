@@ -82,6 +82,22 @@ def test_images_without_pixels_are_refused(tmp_path, ending):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("ending", [".ome.tif", ".nii", ".zarr"])
+@pytest.mark.parametrize(
+    ("axes", "rgb"), [(("t", "echo", "z", "y", "x"), False), (("frame", "y", "x"), True)]
+)
+def test_a_plane_of_many_axes_can_be_written(tmp_path, ending, axes, rgb):
+    """As one fused within a volume over time and echoes has them."""
+    affine = np.diag([*range(1, len(axes) + 1), 1.0])
+    data = np.arange(60, dtype=np.uint8).reshape(*(1,) * (len(axes) - 2), 4, 5, 3)
+    image = Source(data if rgb else data[..., 0], axes, affine=affine, rgb=rgb)
+    check_image(tmp_path / f"a{ending}", image)
+    back = read_image(write_image(tmp_path / f"a{ending}", image))
+    assert (back.axes[-2:], back.rgb) == (("y", "x"), rgb)
+    np.testing.assert_array_equal(np.squeeze(back.to_numpy()), np.squeeze(image.data))
+    np.testing.assert_array_equal(back.spacing[-2:], image.spacing[-2:])
+
+
 @pytest.mark.parametrize("ending", [".ome.tif", ".tif", ".nii", ".nii.gz", ".zarr"])
 def test_a_file_that_was_replaced_is_another_image_for_caches(tmp_path, monkeypatch, ending):
     """napari keeps what dask computes by the names of its tasks."""

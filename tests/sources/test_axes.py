@@ -11,6 +11,7 @@ from napari_dip_fusion.sources.axes import (
     arrange_axes,
     find_counted_axes,
     find_factor,
+    limit_axes,
     share_space,
     turn_to_world,
 )
@@ -88,6 +89,17 @@ def test_resolutions_go_along_into_another_order():
 )
 def test_axes_are_arranged_as_files_hold_them(axes, units, arranged):
     assert arrange_axes(make(axes, units)).axes == tuple(arranged)
+
+
+def test_axes_of_one_pixel_make_room():
+    image = Source(RNG.random((1, 2, 1, 4, 5)), ("t", "echo", "z", "y", "x"))
+    assert limit_axes(image, 1, beside=("space",)).axes == ("echo", "z", "y", "x")
+    assert limit_axes(image, 1, beside=("space", "time")) is image
+    two = Source(RNG.random((1, 1, 4, 5)), ("b", "echo", "y", "x"))
+    assert limit_axes(two, 1, beside=("space",)).axes == ("echo", "y", "x")
+    assert limit_axes(two, 0, beside=("space",)).axes == ("y", "x")
+    long = Source(RNG.random((2, 2, 4, 5)), ("b", "echo", "y", "x"))
+    assert limit_axes(long, 1, beside=("space",)) is long
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ Two sources share a world only as far as their axes are of one kind (a frame num
 height) and their units measure the same (a pixel is no millimeter).
 """
 
+from collections.abc import Sequence
 from itertools import permutations
 
 import numpy as np
@@ -24,6 +25,7 @@ __all__ = [
     "find_plane_axes",
     "find_stacked_axes",
     "is_placeless",
+    "limit_axes",
     "list_kinds",
     "share_space",
     "turn_to_world",
@@ -141,6 +143,30 @@ def arrange_axes(image: Source) -> Source:
         key=lambda n: (ranks.get(kinds[n], 1), n in plane, "yx".find(image.axes[n])),
     )
     return image.transpose(order)
+
+
+def limit_axes(image: Source, most: int, *, beside: Sequence[str]) -> Source:
+    """Return an image without axes of size one for which a format has no room.
+
+    Parameters
+    ----------
+    image : Source
+        The image.
+    most : int
+        How many axes of other kinds the format has room for.
+    beside : sequence of str
+        Kinds of axes that are not counted.
+
+    Returns
+    -------
+    Source
+        With more axes only where these are longer than one.
+    """
+    for axis, kind, size in zip(image.axes, list_kinds(image), image.shape, strict=True):
+        surplus = sum(found not in beside for found in list_kinds(image)) - most
+        if surplus > 0 and size == 1 and kind not in beside:
+            image = image.take(axis, 0)
+    return image
 
 
 def align_axes(source: Source, place: Source) -> Source:

@@ -15,7 +15,7 @@ from napari_dip_fusion.io.anatomy import NIFTI_TO_WORLD
 from napari_dip_fusion.io.nifti.header import COMMENT
 from napari_dip_fusion.io.nifti.place import is_invertible
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.axes import arrange_axes, list_kinds
+from napari_dip_fusion.sources.axes import arrange_axes, limit_axes, list_kinds
 from napari_dip_fusion.sources.units import LENGTHS, TIMES, abbreviate_unit
 
 __all__ = ["check", "write"]
@@ -30,14 +30,15 @@ _HELD_TIMES = {"s": "sec", "ms": "msec", "us": "usec"}
 
 def check(image: Source) -> None:
     """Refuse an image that NIfTI cannot hold, as :func:`.check_image` asks."""
-    kinds = list_kinds(image)
+    arranged = _arrange(image)
+    kinds = list_kinds(arranged)
     others = len(kinds) - kinds.count("space")
     if kinds.count("space") > 3 or others > 1:
         raise ImageFileError(
             "NIfTI is written with two to four axes, of which one may be none of space, got "
             f"{', '.join(image.axes)}; choose a part, or write OME-TIFF"
         )
-    steps = arrange_axes(image).affine[:-1, :-1]
+    steps = arranged.affine[:-1, :-1]
     if steps[:others, others:].any() or steps[others:, :others].any():
         raise ImageFileError("NIfTI cannot turn time into space; write OME-Zarr or OME-TIFF")
     if not is_invertible(steps):
@@ -77,7 +78,7 @@ def write(path: Path, image: Source) -> None:
         If NIfTI cannot hold the image.
     """
     check(image)
-    described = arrange_axes(image)
+    described = _arrange(image)
     image = _add_height(described)
     affine, units = _make_place(image)
     data = _make_pixels(image)
@@ -95,6 +96,11 @@ def write(path: Path, image: Source) -> None:
     text = json.dumps(description.describe(described)).encode()
     header.extensions.append(nib.nifti1.Nifti1Extension(COMMENT, text))
     written.to_filename(path)
+
+
+def _arrange(image: Source) -> Source:
+    """Return an image with its axes in NIfTI's order, without surplus ones of one pixel."""
+    return limit_axes(arrange_axes(image), 1, beside=("space",))
 
 
 def _add_height(image: Source) -> Source:

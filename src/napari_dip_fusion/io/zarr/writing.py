@@ -10,7 +10,7 @@ from napari_dip_fusion.io import description
 from napari_dip_fusion.io.losses import warn_of_lost_unit, warn_of_private_rotation
 from napari_dip_fusion.io.zarr import ATTRIBUTE
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.axes import arrange_axes, list_kinds
+from napari_dip_fusion.sources.axes import arrange_axes, limit_axes, list_kinds
 from napari_dip_fusion.sources.units import LENGTHS, TIMES, abbreviate_unit, spell_out_unit
 
 __all__ = ["check", "write"]
@@ -24,7 +24,7 @@ _TYPES = {"time": "time", "space": "space", "c": "channel"}
 
 def check(image: Source) -> None:
     """Refuse an image that OME-Zarr cannot hold, as :func:`.check_image` asks."""
-    kinds = list_kinds(image)
+    kinds = list_kinds(_arrange(image))
     others = len(kinds) - kinds.count("space") - kinds.count("time") + image.rgb
     if kinds.count("space") > 3 or kinds.count("time") > 1 or others > 1:
         colors = " and colors" if image.rgb else ""
@@ -59,7 +59,7 @@ def write(path: Path, image: Source, *, version: str = "0.5") -> None:
     import zarr
 
     check(image)
-    image = arrange_axes(image)
+    image = _arrange(image)
     warn_of_private_rotation(image, "OME-Zarr", kept_in="an attribute", stacklevel=3)
     axes = _make_axes(image)
     group = zarr.open_group(str(path), mode="w", zarr_format=3 if version == "0.5" else 2)
@@ -76,6 +76,11 @@ def write(path: Path, image: Source, *, version: str = "0.5") -> None:
         ome["multiscales"][0]["version"] = version
         group.attrs["multiscales"] = ome["multiscales"]
     group.attrs[ATTRIBUTE] = description.describe(image)
+
+
+def _arrange(image: Source) -> Source:
+    """Return an image with its axes in the standard's order, without surplus ones of one pixel."""
+    return limit_axes(arrange_axes(image), 1 - image.rgb, beside=("space", "time"))
 
 
 def _make_axes(image: Source) -> list[dict[str, str]]:
