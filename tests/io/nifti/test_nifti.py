@@ -201,7 +201,7 @@ def test_what_nifti_cannot_hold(tmp_path):
     turned[0, 1] = 1
     with pytest.raises(ImageFileError, match="cannot turn time into space"):
         write(tmp_path / "d.nii", Source(np.zeros((2, 2, 2, 2)), affine=turned))
-    for axes in (("axis 0", *"tzyx"), ("echo", "b", "y", "x")):
+    for axes in ("x", ("axis 0", *"tzyx"), ("echo", "b", "y", "x")):
         with pytest.raises(ImageFileError, match="two to four axes"):
             write(tmp_path / "e.nii", Source(np.zeros((2,) * len(axes)), axes))
     with pytest.raises(ImageFileError, match="correct the affine"):

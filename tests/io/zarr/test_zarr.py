@@ -273,6 +273,7 @@ def test_damaged_chunk(tmp_path):
 
 def test_what_ome_zarr_cannot_hold(tmp_path):
     for image in (
+        np.zeros(2),
         np.zeros((2,) * 6),
         random_image((2,) * 5, axes=("echo", "b", "z", "y", "x")),
         random_image((2, 3, 4, 3), axes=("echo", "y", "x"), rgb=True),

@@ -33,7 +33,7 @@ def check(image: Source) -> None:
     arranged = _arrange(image)
     kinds = list_kinds(arranged)
     others = len(kinds) - kinds.count("space")
-    if kinds.count("space") > 3 or others > 1:
+    if not 2 <= kinds.count("space") <= 3 or others > 1:
         raise ImageFileError(
             "NIfTI is written with two to four axes, of which one may be none of space, got "
             f"{', '.join(image.axes)}; choose a part, or write OME-TIFF"

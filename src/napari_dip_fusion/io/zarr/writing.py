@@ -26,7 +26,7 @@ def check(image: Source) -> None:
     """Refuse an image that OME-Zarr cannot hold, as :func:`.check_image` asks."""
     kinds = list_kinds(_arrange(image))
     others = len(kinds) - kinds.count("space") - kinds.count("time") + image.rgb
-    if kinds.count("space") > 3 or kinds.count("time") > 1 or others > 1:
+    if not 2 <= kinds.count("space") <= 3 or kinds.count("time") > 1 or others > 1:
         colors = " and colors" if image.rgb else ""
         raise ImageFileError(
             "OME-Zarr holds two or three axes of space, one of time, and one of another kind or "
