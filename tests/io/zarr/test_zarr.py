@@ -122,6 +122,14 @@ def test_resolutions(tmp_path, version):
     np.testing.assert_allclose(quarter.spacing, (8, 12))
 
 
+def test_turned_resolutions_are_spoken_of(tmp_path):
+    image = random_image((8, 12))
+    turned = np.array([[2, 0.5, 0.5], [0, 2, 0.5], [0, 0, 1]])
+    image = image.replace(pyramid=(image.data[::2, ::2],), level_affines=(turned,))
+    with pytest.warns(UserWarning, match="level 1 loses the rotation and shear"):
+        write_image(tmp_path / "a.zarr", image)
+
+
 @VERSIONS
 def test_foreign_file_has_scale_units_and_channels(tmp_path, version):
     data = np.random.default_rng(0).integers(0, 99, (2, 3, 8, 9), np.uint16)

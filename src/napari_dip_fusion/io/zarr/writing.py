@@ -1,5 +1,6 @@
 """Sources are written as OME-Zarr folders."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,12 @@ def _move_colors(image: Source, data: Any) -> Any:
 def _make_dataset(image: Source, level: int) -> dict[str, Any]:
     """Return what is said of one resolution: its folder, scale and translation."""
     place = image.find_level_affine(level)
+    if np.count_nonzero(place[:-1, :-1] - np.diag(np.diag(place)[:-1])):
+        warnings.warn(
+            f"{image.name or 'image'}: OME-Zarr is written with scale and translation only; level "
+            f"{level} loses the rotation and shear that it has to the first",
+            stacklevel=4,
+        )
     scale = list(image.spacing * np.diag(place)[:-1])
     shift = list(image.affine[:-1, -1] + image.spacing * place[:-1, -1])
     if image.rgb:
