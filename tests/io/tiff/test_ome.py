@@ -1,3 +1,5 @@
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 import tifffile
@@ -87,6 +89,13 @@ def test_other_programs_find_axes_as_what_they_are(tmp_path, axes, units, letter
     np.testing.assert_array_equal(back.spacing[order], image.spacing)
     assert [back.units[n] for n in order] == list(units)
     assert back.metadata == values
+
+
+@pytest.mark.parametrize("name", ["a\x0bb\x00c", "scan \udce9", "\x01", "<&> \n µ Ü"])
+def test_any_name_is_written_as_xml(tmp_path, name):
+    path = write_image(tmp_path / "a.ome.tif", Source(np.zeros((4, 5), np.uint8), name=name))
+    ElementTree.fromstring(tifffile.tiffcomment(path))
+    assert read_image(path).name == name
 
 
 def test_axes_that_ome_tiff_has_no_letter_for_are_spoken_of(tmp_path):

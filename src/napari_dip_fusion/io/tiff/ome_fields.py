@@ -13,6 +13,7 @@ import numpy as np
 
 from napari_dip_fusion.io import description
 from napari_dip_fusion.io.losses import warn_of_lost_unit, warn_of_private_rotation
+from napari_dip_fusion.io.tiff.ome_xml import remove_illegal
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.axes import find_kind
 from napari_dip_fusion.sources.units import LENGTHS, TIMES, abbreviate_unit
@@ -41,13 +42,16 @@ def make_fields(image: Source) -> dict[str, Any]:
     letters = choose_letters(image.axes, image.units)
     warn_of_private_rotation(image, "OME-TIFF", kept_in="a comment", stacklevel=5)
     _warn_of_other_axes(image, letters)
+    # The description has the whole name.
+    name = remove_illegal(image.name) or "image"
     note = json.dumps(description.describe(image))
     fields: dict[str, Any] = {
         "axes": letters + ("S" if image.rgb else ""),
-        "Name": image.name or "image",
+        "Name": name,
         "CommentAnnotation": {"Namespace": description.NAMESPACE, "Value": note},
     }
-    if names := _name_channels(image, letters):
+    names = _name_channels(image, letters) if "C" in letters else name
+    if names:
         fields["Channel"] = {"Name": names}
     for letter, step, unit in zip(letters, image.spacing, image.units, strict=True):
         fields.update(_make_size_fields(letter, float(step), abbreviate_unit(unit)))
@@ -119,17 +123,15 @@ def choose_letters(axes: Sequence[str], units: Sequence[str]) -> str:
     return "".join(letters) + "YX"
 
 
-def _name_channels(image: Source, letters: str) -> str | list[str]:
+def _name_channels(image: Source, letters: str) -> list[str]:
     """Return the names of channels, which readers show; empty where none are known."""
-    if "C" not in letters:
-        return image.name or "image"
     number = letters.index("C")
     axis, size = image.axes[number], image.shape[number]
     known = image.metadata.get("axis_values")
     values = known.get(axis) if isinstance(known, dict) else None
     if not isinstance(values, list) or len(values) != size:
         values = list(range(size))
-    return [] if axis == "c" else [f"{axis} {value}" for value in values]
+    return [] if axis == "c" else [remove_illegal(f"{axis} {value}") for value in values]
 
 
 def _warn_of_other_axes(image: Source, letters: str) -> None:

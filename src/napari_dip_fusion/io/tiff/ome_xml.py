@@ -21,11 +21,12 @@ __all__ = [
     "list_named_files",
     "parse_images",
     "parse_xml",
+    "remove_illegal",
 ]
 
 _MOST_IMAGES = 1000
-# Characters that no XML may hold, which some programs copy from a microscope's fields.
-_ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+# Characters that no XML may hold; the halves of characters are bytes of a file's name.
+_ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _BARE_AMPERSAND = re.compile(r"&(?!#?\w+;)")
 _START = re.compile(r"<(\w+:)?OME[\s>]")
 _NOTHING = ("", "null", "None")
@@ -59,6 +60,11 @@ class ImageElement:
 def is_ome_xml(text: str) -> bool:
     """Tell whether a text is meant to be OME-XML, whole or damaged."""
     return _START.search(text[:4096]) is not None
+
+
+def remove_illegal(text: str) -> str:
+    """Return a text without the characters that no XML may hold."""
+    return _ILLEGAL.sub("", text)
 
 
 def parse_xml(path: Path, text: str) -> tuple[Element, bool]:
@@ -99,7 +105,8 @@ def parse_xml(path: Path, text: str) -> tuple[Element, bool]:
     try:
         root = ElementTree.fromstring(whole)
     except ElementTree.ParseError:
-        root = ElementTree.fromstring(_BARE_AMPERSAND.sub("&amp;", _ILLEGAL.sub("", whole)))
+        # Some programs copy such characters from a microscope's fields.
+        root = ElementTree.fromstring(_BARE_AMPERSAND.sub("&amp;", remove_illegal(whole)))
         mended = True
     for element in root.iter():
         for key in [key for key, value in element.attrib.items() if value in _NOTHING]:
