@@ -69,6 +69,7 @@ def test_fields_that_another_program_changed_win(affine, units):
         {"affine": "none"},
         {"units": ["um"]},
         {"axes": ["x"]},
+        {"axes": ["x", "x", "x"]},
         {"metadata": 3},
     ],
 )

@@ -132,6 +132,9 @@ def _fits(image: Source, found: Mapping[str, Any]) -> bool:
         affine = np.asarray(found["affine"], dtype=np.float64)
     except (KeyError, TypeError, ValueError):
         return False
+    axes = found.get("axes")
+    if not isinstance(axes, list) or len(set(map(str, axes))) < len(axes):
+        return False
     same_shape = found.get("shape") == list(image.shape) and affine.shape == image.affine.shape
     return bool(same_shape and np.isfinite(affine).all())
 

@@ -37,6 +37,14 @@ def test_ambiguous_file_lists_what_it_holds(tmp_path):
     np.testing.assert_array_equal(read_plane(path, channel="a 1", plane=2).data, data[2, 1])
 
 
+def test_each_unknown_axis_has_a_name_to_choose_on(tmp_path):
+    data = np.arange(2 * 3 * 2 * 20 * 30, dtype=np.uint16).reshape(2, 3, 2, 20, 30)
+    tifffile.imwrite(tmp_path / "a.tif", data)
+    assert read_image(tmp_path / "a.tif").axes == ("q", "q2", "q3", "y", "x")
+    plane = read_plane(tmp_path / "a.tif", plane="q=1,q2=2,q3=0")
+    np.testing.assert_array_equal(plane.data, data[1, 2, 0])
+
+
 def test_large_stack_is_read_by_pages(tmp_path, monkeypatch):
     data = np.arange(6 * 20 * 30, dtype=np.uint16).reshape(6, 20, 30)
     tifffile.imwrite(tmp_path / "a.tif", data, metadata={"axes": "ZYX"}, compression="deflate")

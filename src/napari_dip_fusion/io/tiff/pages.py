@@ -105,12 +105,20 @@ def _make_source(
     rgb = axes.endswith("S")
     return Source(
         data,
-        tuple(axes.removesuffix("S").lower()),
+        _name_axes(axes.removesuffix("S").lower()),
         rgb=rgb,
         name=strip_ending(path) + FURTHER * further,
         path=path,
         pyramid=tuple(level for level, _ in pyramid),
         metadata={"alpha": samples.note} if rgb and samples.note else {},
+    )
+
+
+def _name_axes(letters: str) -> tuple[str, ...]:
+    """Return names of axes, of which no two are one; tifffile calls all unknown ones Q."""
+    before = [letters[:n].count(letter) for n, letter in enumerate(letters)]
+    return tuple(
+        f"{letter}{n + 1}" if n else letter for letter, n in zip(letters, before, strict=True)
     )
 
 
