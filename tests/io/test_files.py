@@ -2,9 +2,11 @@ import os
 import subprocess
 import sys
 
+import nibabel as nib
 import numpy as np
 import pytest
 import tifffile
+import zarr
 
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import check_image, read_image, read_plane, write_image
@@ -96,6 +98,18 @@ def test_a_plane_of_many_axes_can_be_written(tmp_path, ending, axes, rgb):
     assert (back.axes[-2:], back.rgb) == (("y", "x"), rgb)
     np.testing.assert_array_equal(np.squeeze(back.to_numpy()), np.squeeze(image.data))
     np.testing.assert_array_equal(back.spacing[-2:], image.spacing[-2:])
+
+
+@pytest.mark.parametrize("axes", [("-3", "-2", "-1"), ("q", "y", "x"), ()])
+def test_a_stack_of_which_nothing_is_known_is_a_volume_for_others(tmp_path, axes):
+    image = Source(np.zeros((3, 4, 5), np.uint8), axes)
+    for ending in (".ome.tif", ".nii", ".zarr"):
+        assert read_image(write_image(tmp_path / f"a{ending}", image)).axes == image.axes
+    assert nib.load(tmp_path / "a.nii").shape == (5, 4, 3)
+    with tifffile.TiffFile(tmp_path / "a.ome.tif") as tif:
+        assert tif.series[0].axes == "ZYX"
+    scales = zarr.open_group(tmp_path / "a.zarr", mode="r").attrs["ome"]["multiscales"]
+    assert [axis["name"] for axis in scales[0]["axes"]] == ["z", "y", "x"]
 
 
 @pytest.mark.parametrize("ending", [".ome.tif", ".tif", ".nii", ".nii.gz", ".zarr"])

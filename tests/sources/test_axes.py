@@ -12,6 +12,7 @@ from napari_dip_fusion.sources.axes import (
     find_counted_axes,
     find_factor,
     limit_axes,
+    list_kinds,
     share_space,
     turn_to_world,
 )
@@ -89,6 +90,27 @@ def test_resolutions_go_along_into_another_order():
 )
 def test_axes_are_arranged_as_files_hold_them(axes, units, arranged):
     assert arrange_axes(make(axes, units)).axes == tuple(arranged)
+
+
+@pytest.mark.parametrize(
+    ("axes", "units", "kinds"),
+    [
+        ("tzyx", ("pixel",) * 4, ["time", "space", "space", "space"]),
+        (("depth", "y", "x"), ("um",) * 3, ["space"] * 3),
+        (("echo", "y", "x"), ("pixel",) * 3, ["echo", "space", "space"]),
+        # Nothing says what these are.
+        (("-3", "-2", "-1"), ("pixel",) * 3, ["space"] * 3),
+        (("q", "q2", "y", "x"), ("pixel",) * 4, ["time", "space", "space", "space"]),
+        (("q", "q2", "q3", "y", "x"), ("pixel",) * 5, ["", "time", *["space"] * 3]),
+        (("axis 0", "t", "z", "y", "x"), ("pixel",) * 5, ["", "time", *["space"] * 3]),
+        (("t", "q", "y", "x"), ("pixel",) * 4, ["time", "space", "space", "space"]),
+        (("q", "t", "y", "x"), ("pixel",) * 4, ["", "time", "space", "space"]),
+        (("-3", "-2", "-1"), ("s", "um", "um"), ["time", "space", "space"]),
+        (("rows", "columns"), ("pixel",) * 2, ["space", "space"]),
+    ],
+)
+def test_kinds_of_axes(axes, units, kinds):
+    assert list_kinds(tuple(axes), units) == kinds
 
 
 def test_axes_of_one_pixel_make_room():

@@ -4,6 +4,7 @@ Two sources share a world only as far as their axes are of one kind (a frame num
 height) and their units measure the same (a pixel is no millimeter).
 """
 
+import re
 from collections.abc import Sequence
 from itertools import permutations
 
@@ -24,12 +25,16 @@ __all__ = [
     "find_kind",
     "find_plane_axes",
     "find_stacked_axes",
+    "is_nameless",
     "is_placeless",
     "limit_axes",
     "list_kinds",
     "share_space",
     "turn_to_world",
 ]
+
+# Names that programs give to axes of which they know nothing.
+_MADE_UP = re.compile(r"|-?\d+|axis -?\d+|dim \d+|q\d*")
 
 
 def find_stacked_axes(image: Source, *, longer_than: int = 1) -> list[str]:
@@ -54,8 +59,12 @@ def find_stacked_axes(image: Source, *, longer_than: int = 1) -> list[str]:
 
 def find_plane_axes(image: Source) -> list[int]:
     """Return the numbers of the two axes that are not stacked, in ascending order."""
-    flat = {"y", "x"} if {"y", "x"} <= set(image.axes) else set(image.axes[-2:])
-    return [number for number, name in enumerate(image.axes) if name in flat]
+    return _find_plane(image.axes)
+
+
+def _find_plane(axes: Sequence[str]) -> list[int]:
+    flat = {"y", "x"} if {"y", "x"} <= set(axes) else set(axes[-2:])
+    return [number for number, name in enumerate(axes) if name in flat]
 
 
 def find_factor(own: str, other: str) -> float | None:
@@ -104,22 +113,42 @@ def find_kind(name: str, unit: str) -> str | None:
     return name or None
 
 
-def list_kinds(image: Source) -> list[str]:
-    """Return what each axis of an image counts, as of :func:`find_kind`.
+def list_kinds(axes: Sequence[str], units: Sequence[str]) -> list[str]:
+    """Return what each axis of an image counts, for a file that has to say it.
 
     Parameters
     ----------
-    image : Source
-        The image.
+    axes, units : sequence of str
+        Names and units of the axes.
 
     Returns
     -------
     list of str
-        Empty where nothing says it. The two axes of its planes are ones of space.
+        As of :func:`find_kind`; the two axes of the planes are ones of space. Where nothing
+        says it, as of an array without names: the third axis from the end is one of space,
+        the fourth one of time, if there is no other, and the further ones are ``""``.
     """
-    plane = find_plane_axes(image)
-    pairs = enumerate(zip(image.axes, image.units, strict=True))
-    return ["space" if n in plane else find_kind(*pair) or "" for n, pair in pairs]
+    plane = _find_plane(axes)
+    kinds = [
+        "space" if n in plane else "" if is_nameless(name, unit) else find_kind(name, unit) or ""
+        for n, (name, unit) in enumerate(zip(axes, units, strict=True))
+    ]
+    for place, kind, most in ((-3, "space", 3), (-4, "time", 1)):
+        if len(kinds) >= -place and not kinds[place] and kinds.count(kind) < most:
+            kinds[place] = kind
+    return kinds
+
+
+def is_nameless(name: str, unit: str) -> bool:
+    """Tell whether nothing says what an axis counts.
+
+    Parameters
+    ----------
+    name, unit : str
+        Of the axis. Names are made up by napari (``"-3"``), NumPy's order (``"axis 0"``) and
+        tifffile (``"q"``).
+    """
+    return unit not in LENGTHS and unit not in TIMES and _MADE_UP.fullmatch(name) is not None
 
 
 def arrange_axes(image: Source) -> Source:
@@ -137,7 +166,7 @@ def arrange_axes(image: Source) -> Source:
         two axes of its planes as the last ones, y before x.
     """
     ranks = {"time": 0, "space": 2}
-    kinds, plane = list_kinds(image), find_plane_axes(image)
+    kinds, plane = list_kinds(image.axes, image.units), find_plane_axes(image)
     order = sorted(
         range(image.ndim),
         key=lambda n: (ranks.get(kinds[n], 1), n in plane, "yx".find(image.axes[n])),
@@ -162,10 +191,11 @@ def limit_axes(image: Source, most: int, *, beside: Sequence[str]) -> Source:
     Source
         With more axes only where these are longer than one.
     """
-    for axis, kind, size in zip(image.axes, list_kinds(image), image.shape, strict=True):
-        surplus = sum(found not in beside for found in list_kinds(image)) - most
+    kinds = list_kinds(image.axes, image.units)
+    surplus = sum(kind not in beside for kind in kinds) - most
+    for axis, kind, size in zip(image.axes, kinds, image.shape, strict=True):
         if surplus > 0 and size == 1 and kind not in beside:
-            image = image.take(axis, 0)
+            image, surplus = image.take(axis, 0), surplus - 1
     return image
 
 
@@ -213,7 +243,8 @@ def _name_alike(source: Source, place: Source) -> list[str]:
 def _list_stacked(image: Source, kind: str) -> list[int]:
     """Return the numbers of the stacked axes of a kind."""
     plane = find_plane_axes(image)
-    return [n for n, found in enumerate(list_kinds(image)) if n not in plane and found == kind]
+    pairs = enumerate(zip(image.axes, image.units, strict=True))
+    return [n for n, pair in pairs if n not in plane and find_kind(*pair) == kind]
 
 
 def turn_to_world(image: Source) -> Source:

@@ -31,7 +31,7 @@ _HELD_TIMES = {"s": "sec", "ms": "msec", "us": "usec"}
 def check(image: Source) -> None:
     """Refuse an image that NIfTI cannot hold, as :func:`.check_image` asks."""
     arranged = _arrange(image)
-    kinds = list_kinds(arranged)
+    kinds = list_kinds(arranged.axes, arranged.units)
     others = len(kinds) - kinds.count("space")
     if not 2 <= kinds.count("space") <= 3 or others > 1:
         raise ImageFileError(
@@ -105,7 +105,7 @@ def _arrange(image: Source) -> Source:
 
 def _add_height(image: Source) -> Source:
     """Return planes along an axis that is none of space with a third axis of space."""
-    if image.ndim != 3 or list_kinds(image)[0] == "space":
+    if image.ndim != 3 or list_kinds(image.axes, image.units)[0] == "space":
         return image
     affine = np.insert(np.insert(image.affine, 1, 0, axis=0), 1, 0, axis=1)
     affine[1, 1] = 1

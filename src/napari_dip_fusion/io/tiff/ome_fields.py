@@ -15,7 +15,7 @@ from napari_dip_fusion.io import description
 from napari_dip_fusion.io.losses import warn_of_lost_unit, warn_of_private_rotation
 from napari_dip_fusion.io.tiff.ome_xml import remove_illegal
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.axes import find_kind
+from napari_dip_fusion.sources.axes import list_kinds
 from napari_dip_fusion.sources.units import LENGTHS, TIMES, abbreviate_unit
 
 __all__ = ["choose_letters", "make_fields"]
@@ -117,8 +117,9 @@ def choose_letters(axes: Sequence[str], units: Sequence[str]) -> str:
     """
     # The five axes of OME's DimensionOrder.
     letters = [name.upper() if name in ("z", "t", "c") else "" for name in axes[:-2]]
+    kinds = list_kinds(axes, units)
     for n, letter in enumerate(letters):
-        wanted = _LETTERS.get(find_kind(axes[n], units[n]) or "", "C")
+        wanted = _LETTERS.get(kinds[n], "C")
         letters[n] = letter or next(free for free in (wanted, *"CTZ") if free not in letters)
     return "".join(letters) + "YX"
 
@@ -136,8 +137,9 @@ def _name_channels(image: Source, letters: str) -> list[str]:
 
 def _warn_of_other_axes(image: Source, letters: str) -> None:
     """Warn of axes that other programs will take for time or height."""
-    for letter, name, unit in zip(letters[:-2], image.axes, image.units, strict=False):
-        if letter != "C" and _LETTERS.get(find_kind(name, unit) or "") != letter:
+    kinds = list_kinds(image.axes, image.units)
+    for letter, name, kind in zip(letters[:-2], image.axes, kinds, strict=False):
+        if letter != "C" and _LETTERS.get(kind) != letter:
             warnings.warn(
                 f"OME-TIFF has no axis {name}; other programs take it for {letter.lower()}",
                 stacklevel=6,

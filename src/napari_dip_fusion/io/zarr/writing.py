@@ -11,7 +11,7 @@ from napari_dip_fusion.io import description
 from napari_dip_fusion.io.losses import warn_of_lost_unit, warn_of_private_rotation
 from napari_dip_fusion.io.zarr import ATTRIBUTE
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.axes import arrange_axes, limit_axes, list_kinds
+from napari_dip_fusion.sources.axes import arrange_axes, is_nameless, limit_axes, list_kinds
 from napari_dip_fusion.sources.units import LENGTHS, TIMES, abbreviate_unit, spell_out_unit
 
 __all__ = ["check", "write"]
@@ -25,7 +25,8 @@ _TYPES = {"time": "time", "space": "space", "c": "channel"}
 
 def check(image: Source) -> None:
     """Refuse an image that OME-Zarr cannot hold, as :func:`.check_image` asks."""
-    kinds = list_kinds(_arrange(image))
+    arranged = _arrange(image)
+    kinds = list_kinds(arranged.axes, arranged.units)
     others = len(kinds) - kinds.count("space") - kinds.count("time") + image.rgb
     if not 2 <= kinds.count("space") <= 3 or kinds.count("time") > 1 or others > 1:
         colors = " and colors" if image.rgb else ""
@@ -86,12 +87,12 @@ def _arrange(image: Source) -> Source:
 
 def _make_axes(image: Source) -> list[dict[str, str]]:
     """Return OME's axes: those of space are z, y and x, the others have their own names."""
-    kinds = list_kinds(image)
+    kinds = list_kinds(image.axes, image.units)
     spatial = "zyx"[-kinds.count("space") :]
     names = [*image.axes[: -len(spatial)], *spatial]
     axes = []
     for name, kind, unit in zip(names, kinds, map(abbreviate_unit, image.units), strict=True):
-        axis = {"name": name}
+        axis = {"name": "t" if kind == "time" and is_nameless(name, unit) else name}
         # The standard has no type for an echo or a b-value, and wants none then.
         if kind in _TYPES:
             axis["type"] = _TYPES[kind]
@@ -108,7 +109,7 @@ def _make_axes(image: Source) -> list[dict[str, str]]:
 
 def _count_times(image: Source) -> int:
     """Return the number of axes of time, 0 or 1, behind which colors are put."""
-    return list_kinds(image).count("time")
+    return list_kinds(image.axes, image.units).count("time")
 
 
 def _move_colors(image: Source, data: Any) -> Any:
