@@ -1,7 +1,8 @@
 """Which axes of two sources mean the same, and how far numbers along them can be compared.
 
 Two sources share a world only as far as their axes are of one kind (a frame number is no
-height) and their units measure the same (a pixel is no millimeter).
+height) and their units measure the same (a pixel is no millimeter). What an axis counts also
+says in which order files hold it.
 """
 
 import re
@@ -12,10 +13,6 @@ import numpy as np
 
 from napari_dip_fusion.sources.source import Source
 from napari_dip_fusion.sources.units import LENGTHS, TIMES
-
-# Axes whose directions differ by more than this from those of the world are looked at: the
-# cosine of 60 degrees.
-_TURNED = 0.5
 
 __all__ = [
     "align_axes",
@@ -33,6 +30,9 @@ __all__ = [
     "turn_to_world",
 ]
 
+# Axes whose directions differ by more than this from those of the world are looked at: the
+# cosine of 60 degrees.
+_TURNED = 0.5
 # Names that programs give to axes of which they know nothing.
 _MADE_UP = re.compile(r"|-?\d+|axis -?\d+|dim \d+|q\d*")
 
