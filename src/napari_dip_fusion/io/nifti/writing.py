@@ -15,7 +15,7 @@ from napari_dip_fusion.io.anatomy import NIFTI_TO_WORLD
 from napari_dip_fusion.io.nifti.header import COMMENT
 from napari_dip_fusion.io.nifti.place import is_invertible
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.axes import arrange_axes, limit_axes, list_kinds
+from napari_dip_fusion.sources.axis_order import arrange_axes, limit_axes, list_kinds
 from napari_dip_fusion.sources.units import LENGTHS, TIMES, abbreviate_unit
 
 __all__ = ["check", "write"]

@@ -15,7 +15,7 @@ from napari_dip_fusion.io import description
 from napari_dip_fusion.io.losses import warn_of_lost_unit, warn_of_private_rotation
 from napari_dip_fusion.io.tiff.ome_xml import remove_illegal
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.axes import list_kinds
+from napari_dip_fusion.sources.axis_order import list_kinds
 from napari_dip_fusion.sources.units import LENGTHS, TIMES, abbreviate_unit
 
 __all__ = ["choose_letters", "make_fields"]

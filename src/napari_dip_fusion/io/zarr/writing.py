@@ -11,7 +11,7 @@ from napari_dip_fusion.io import description
 from napari_dip_fusion.io.losses import warn_of_lost_unit, warn_of_private_rotation
 from napari_dip_fusion.io.zarr import ATTRIBUTE
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.axes import arrange_axes, is_nameless, limit_axes, list_kinds
+from napari_dip_fusion.sources.axis_order import arrange_axes, is_nameless, limit_axes, list_kinds
 from napari_dip_fusion.sources.units import LENGTHS, TIMES, abbreviate_unit, spell_out_unit
 
 __all__ = ["check", "write"]

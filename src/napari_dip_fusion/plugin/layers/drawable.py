@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.axes import turn_to_world
+from napari_dip_fusion.sources.axis_order import turn_to_world
 
 
 def make_drawable(image: Source) -> Source:
