@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GUESSED_PLACE", "STAGE_POSITION", "Source"]
+__all__ = ["GUESSED_PLACE", "STAGE_POSITION", "Source", "fit_level"]
 
 GUESSED_PLACE = "guessed_place"
 """Key of a source's metadata under which stands why its place in the world is only a guess."""
@@ -190,10 +190,7 @@ class Source:
 
     def _guess_level(self, level: int) -> NDArray[np.float64]:
         """Return where a coarser resolution lies in pixels of `data`, by its shape."""
-        factors = np.array(self.shape) / self.pyramid[level - 1].shape[: self.ndim]
-        matrix = np.diag([*factors, 1.0])
-        matrix[:-1, -1] = (factors - 1) / 2
-        return matrix
+        return fit_level(self.shape, self.pyramid[level - 1].shape[: self.ndim])
 
     def to_numpy(self) -> NDArray[Any]:
         """Return the pixels as an array in memory."""
@@ -281,6 +278,25 @@ class Source:
         if not -size <= index < size:
             raise ValueError(f"index on axis {axis} must be 0 to {size - 1}, got {index}")
         return number, index % size
+
+
+def fit_level(shape: Sequence[int], coarse: Sequence[int]) -> NDArray[np.float64]:
+    """Return where a coarser resolution lies if it covers the same area as the finest.
+
+    Parameters
+    ----------
+    shape, coarse : sequence of D int
+        Sizes of the finest resolution and of the coarser one.
+
+    Returns
+    -------
+    ndarray of shape (D + 1, D + 1)
+        Matrix from pixel indices of the coarser one to those of the finest.
+    """
+    factors = np.array(shape) / np.array(coarse)
+    matrix = np.diag([*factors, 1.0])
+    matrix[:-1, -1] = (factors - 1) / 2
+    return matrix
 
 
 def _remove(names: tuple[str, ...], number: int) -> tuple[str, ...]:

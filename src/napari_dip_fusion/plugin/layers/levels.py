@@ -10,6 +10,8 @@ import numpy as np
 from napari.layers import Image
 from numpy.typing import NDArray
 
+from napari_dip_fusion.sources.source import fit_level
+
 LEVEL_AFFINES = "level_affines"
 """Key of layer metadata with a matrix from the pixels of each coarser level to the finest ones."""
 
@@ -40,10 +42,7 @@ def get_level_affine(layer: Image, level: int) -> NDArray[np.float64]:
     declared = parse_level_affines(known, layer.ndim, count)
     if declared:
         return declared[level - 1]
-    factors = np.array(get_level_shape(layer)) / get_level_shape(layer, level)
-    matrix = np.diag([*factors, 1.0])
-    matrix[:-1, -1] = (factors - 1) / 2
-    return matrix
+    return fit_level(get_level_shape(layer), get_level_shape(layer, level))
 
 
 def get_level_factors(layer: Image, level: int) -> NDArray[np.float64]:
@@ -80,7 +79,7 @@ def parse_level_affines(known: Any, ndim: int, count: int) -> tuple[NDArray[np.f
     Returns
     -------
     tuple of ndarray of shape (ndim + 1, ndim + 1)
-        None where they are not those of so many levels.
+        Empty where they are not those of so many levels.
     """
     try:
         matrices = np.asarray(known, dtype=np.float64)
