@@ -17,9 +17,7 @@ from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io.dicom.files import is_dicom
 from napari_dip_fusion.io.formats import list_endings
 from napari_dip_fusion.plugin.readers import read_layers, read_series_layers
-
-PLUGIN = "napari-dip-fusion"
-"""Name under which a layer remembers who read it."""
+from napari_dip_fusion.plugin.running.provenance import OWN_PLUGIN
 
 
 def open_in_place(viewer: Viewer) -> None:
@@ -60,6 +58,6 @@ def _add_group(viewer: Viewer, paths: Sequence[Path]) -> None:
     names = [str(path) for path in paths]
     layers = read_layers(names[0]) if len(names) == 1 else read_series_layers(names)
     # As napari does for its own readers, so that a run can be repeated from the file.
-    with layer_source(path=names[0], reader_plugin=PLUGIN):
+    with layer_source(path=names[0], reader_plugin=OWN_PLUGIN):
         for data, arguments, _ in layers:
             viewer.add_image(data, **arguments)

@@ -29,6 +29,7 @@ from napari_dip_fusion.sources.parts import choose_image, choose_level
 from napari_dip_fusion.sources.units import abbreviate_unit
 
 OWN_PLUGIN = "napari-dip-fusion"
+"""Name under which a layer remembers that this plugin read it."""
 
 
 @dataclass(frozen=True)
