@@ -684,6 +684,7 @@ def test_a_pixel_is_never_taken_for_a_millimeter(ndim):
         (("z", "frame"), ("pixel", "pixel"), False),
         (("t", "frame"), ("s", "ms"), True),
         (("z", "depth"), ("mm", "um"), True),
+        (("z", "z"), ("mm", "furlong"), True),
         (("z", "-3"), ("pixel", "pixel"), True),
     ],
 )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from napari.layers import Image
 
-from napari_dip_fusion.sources.axes import find_factor, find_kind
+from napari_dip_fusion.sources.axes import find_kind
 from napari_dip_fusion.sources.units import LENGTHS, abbreviate_unit
 
 
@@ -30,7 +30,8 @@ def require_one_world(layer: Image, reference: Image, plane: Sequence[int]) -> N
             continue
         names = [_get_label(image, axis) for image in layers]
         units = [abbreviate_unit(image.units[axis]) for image in layers]
-        if find_factor(*units) is None:
+        # napari converts by pint, which knows more units than files name.
+        if layer.units[axis].dimensionality != reference.units[axis].dimensionality:
             known = next((unit for unit in units if unit in LENGTHS), units[1])
             raise ValueError(
                 f"{layer.name} is measured in {units[0]} and {reference.name} in {units[1]}, so "
