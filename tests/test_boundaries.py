@@ -63,7 +63,7 @@ LEAVES = (
     "sources.units",
 )
 LEAF_ROOMS = ("config", "metrics", "samples")
-FOUNDATIONS = {f"{NAME}.interruption", f"{NAME}.sensor.strips"}
+FOUNDATIONS = {f"{NAME}.interruption", f"{NAME}.sensor.strips", f"{NAME}.sensor.threads"}
 """What loops over large images are made with, in leaves too: they ask there whether to go on."""
 
 

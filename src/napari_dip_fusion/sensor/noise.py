@@ -1,8 +1,10 @@
 """Estimate how much noise an image holds, and undo what clipping does to the mean of noise."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, special
+from scipy import special
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -10,10 +12,6 @@ Doubles = NDArray[np.float64]
 NEGLIGIBLE = 0.01
 """Noise below this standard deviation (2.5 of 255 gray levels) is left alone: it cannot be told
 from fine texture."""
-
-# Second differences across and down (Immerkaer 1996), which are 0 where the image is a plane. Its
-# squares sum to 36, so that divided by 6 it leaves the variance of white noise as it is.
-_MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6
 
 # Side of a block in pixels: 256 pixels tell the noise to 11 %, and a picture of 256x256 has 256
 # blocks, of which some are smooth.
@@ -119,19 +117,45 @@ def _find_speckle(sigmas: Doubles, means: Doubles) -> float:
 
 def _measure_blocks(image: Floats) -> tuple[Doubles, Doubles]:
     """Return standard deviation of the noise, and mean, of the blocks with least clipping."""
-    difference = np.abs(ndimage.convolve(image.astype(np.float64), _MASK, mode="reflect"))
-    clipped = (image <= image.min()) | (image >= image.max())
-    # The mask reaches one pixel far: neighbors of clipped pixels give wrong differences, too.
-    near = ndimage.uniform_filter(clipped.astype(np.float64), 3, mode="reflect")
-    blocks, share = _cut_blocks(difference), _cut_blocks(near).mean(axis=-1)
-    few = max(4, len(blocks) // 50)
+    differences = _cut_blocks(np.abs(_take_second_differences(image)))
+    share = _count_near_clipped(image) / (9 * differences.shape[-1])
+    few = max(4, len(share) // 50)
     # Where hardly any block is free, those with least clipping have to serve: 2 %, at least four.
     free = share <= max(_CLIPPED_SHARE, np.sort(share)[min(few, len(share)) - 1])
-    means = _cut_blocks(image.astype(np.float64))[free].mean(axis=-1)
-    return _MAD_TO_SIGMA * np.median(blocks[free], axis=-1), means
+    means = _cut_blocks(image)[free].mean(axis=-1, dtype=np.float64)
+    return _MAD_TO_SIGMA * _take_medians(differences[free]), means
 
 
-def _cut_blocks(image: Doubles) -> Doubles:
+def _take_medians(blocks: Floats) -> Doubles:
+    """Return the median of each row, which sorted rows give in a fifth of numpy.median's time."""
+    ordered, count = np.sort(blocks, axis=-1), blocks.shape[-1]
+    middle = ordered[:, [(count - 1) // 2, count // 2]]
+    return np.asarray(middle.mean(axis=-1, dtype=np.float64))
+
+
+def _take_second_differences(image: Floats) -> Floats:
+    """Return second differences across of second differences down, in which noise stays as it is.
+
+    The mask is [[1, -2, 1], [-2, 4, -2], [1, -2, 1]] / 6 (Immerkaer 1996), which gives 0 where the
+    image is a plane. Its squares sum to 1.
+    """
+    padded = np.pad(image, 1, mode="symmetric")
+    differences: Floats = np.diff(np.diff(padded, n=2, axis=0), n=2, axis=1)
+    differences /= 6
+    return differences
+
+
+def _count_near_clipped(image: Floats) -> NDArray[np.int64]:
+    """Return how many pixels in the 3x3 windows of a block's pixels are clipped, of each block."""
+    clipped = (image <= image.min()) | (image >= image.max())
+    # The mask of the differences reaches one pixel far: those of neighbors are wrong, too.
+    padded = np.pad(clipped.astype(np.uint8), 1, mode="symmetric")
+    near = padded[:-2] + padded[1:-1] + padded[2:]
+    near = near[:, :-2] + near[:, 1:-1] + near[:, 2:]
+    return _cut_blocks(near).sum(axis=-1, dtype=np.int64)
+
+
+def _cut_blocks(image: NDArray[Any]) -> NDArray[Any]:
     """Cut an image into whole blocks, shape (blocks, pixels); a smaller image is one block."""
     size = min(_BLOCK, *image.shape)
     rows, columns = (n // size * size for n in image.shape)
