@@ -22,7 +22,8 @@ ORDER = {
     "napari_dip_fusion": "errors config record sources sensor prior metrics methods fusion samples "
     "io comparison cli plugin",
     "sources": "source units parts resample coverage grid prepare",
-    "sensor": "noise denoising stacks strips gains bands consensus analysis",
+    "sensor": "threads strips windows stacks noise denoising gains consensus bands coherence "
+    "undershoot model analysis",
     "prior": "devices network optimizer fit stopping memory",
     "fusion": "control result events iterations steps timing figures",
     "comparison": "labels events store runs report",

@@ -55,6 +55,7 @@ def test_result(dtype: str, count: int) -> None:
     assert res.gains.shape == (count, 33, 47)
     assert res.base_gains is not None
     assert res.base_gains.shape == (count, 33, 47)
+    assert res.undershoot.shape == (33, 47)
     assert len(res.noise) == count
     assert len(res.losses) == 5
     assert (res.excess >= 0).all()
@@ -176,6 +177,7 @@ def test_without_noise_the_result_is_the_consensus_of_both_bands() -> None:
     np.testing.assert_array_equal(res.image, res.consensus.clip(0, 1))
     bands = split_bands(res.sources.images, QUICK.gains.band_sigma)
     expected = consensus(bands.base, res.base_gains) + consensus(bands.details, res.gains)
+    expected += res.undershoot
     np.testing.assert_allclose(res.consensus, expected, atol=1e-6)
     own = fuse(CLEAN, QUICK.replace(give_back=False))
     assert np.abs(own.image - expected).mean() > 0.01
@@ -317,7 +319,7 @@ def test_other_methods_run_in_its_place(method: str, monkeypatch: pytest.MonkeyP
     np.testing.assert_array_equal(res.image, fuse_with(method, PAIR))
     assert res.stop_reason == "closed form"
     assert len(res.losses) == 0
-    assert res.gains is res.base_gains is res.consensus is None
+    assert res.gains is res.base_gains is res.undershoot is res.consensus is None
     assert (res.noise, res.gain_bands) == ((), {})
     assert res.record["config"]["method"] == method
     assert parse_record(json.dumps(res.record))["iterations"] == 0

@@ -28,7 +28,7 @@ class GainSettings(Settings):
     # One band of gains on intensities is weak on focus series and on details; in two bands the
     # consensus image alone beats the trained networks in most metrics (benchmarks/quality.py).
     band_sigma: float = Field(
-        default=3.5,
+        default=4.0,
         ge=0,
         le=64,
         title="Detail scale",
@@ -53,8 +53,8 @@ class GainSettings(Settings):
         default=12.0,
         ge=0.1,
         le=64,
-        description="Power applied to the gains (of the details, in two bands) before scaling; "
-        "above 1 the stronger source weighs more.",
+        description="Power applied to the gains (in two bands, of the details, times those of the "
+        "base) before scaling; above 1 the stronger source weighs more.",
     )
 
     def model_post_init(self, context: Any, /) -> None:

@@ -84,6 +84,9 @@ class FusionResult:
         than ``dip`` and ``consensus``, which have no use for them.
     base_gains : ndarray of shape (K, M, N), or None
         Sensor gain maps of the base, float32; None in one band.
+    undershoot : ndarray of shape (M, N), or None
+        What T is above the sum of the least-squares images of base and details, float32: what
+        the undershoot beside bright structures took. None in one band.
     consensus : ndarray of shape (M, N), or None
         The closed form T, float32; of the denoised sources where they are noisy. None where
         there are no gains.
@@ -109,6 +112,7 @@ class FusionResult:
     stop_reason: str
     gains: Floats | None = None
     base_gains: Floats | None = None
+    undershoot: Floats | None = None
     consensus: Floats | None = None
     noise: tuple[float, ...] = ()
     losses: Losses = field(default_factory=lambda: np.empty(0))
@@ -218,10 +222,11 @@ def _copy_analysis(analysis: "Analysis") -> dict[str, Any]:
 
     Copies, since what is given out may be changed, and the run be continued.
     """
-    base = analysis.model.base_gains
+    model = analysis.model
     return {
-        "gains": analysis.model.gains.copy(),
-        "base_gains": None if base is None else base.copy(),
+        "gains": model.gains.copy(),
+        "base_gains": None if model.base_gains is None else model.base_gains.copy(),
+        "undershoot": None if model.undershoot is None else model.undershoot.copy(),
         "consensus": analysis.consensus.copy(),
         "noise": analysis.noise,
         "floor": analysis.floor,

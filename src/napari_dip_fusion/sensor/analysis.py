@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.interruption import checkpoint
-from napari_dip_fusion.sensor.bands import Bands, SensorModel, estimate_sensor_model, split_bands
 from napari_dip_fusion.sensor.consensus import consensus_weight
 from napari_dip_fusion.sensor.denoising import denoise, filter_wiener, remove_speckle
+from napari_dip_fusion.sensor.model import SensorModel, estimate_sensor_model
 from napari_dip_fusion.sensor.noise import (
     compute_clipped_mean,
     estimate_white_and_speckle,
     is_clipped,
     undo_clipping,
 )
+from napari_dip_fusion.sensor.threads import map_on_threads
 from napari_dip_fusion.sources.own_pixels import OwnPixels
 
 Floats = NDArray[np.float32]
@@ -132,10 +132,8 @@ def find_noise(
     """
     if config.denoising.noise != "auto":
         return (SourceNoise(),) * len(images)
-    return tuple(
-        _find_noise(image if own is None else own.planes[0])
-        for image, own in zip_longest(images, own_pixels)
-    )
+    pixels = [i if own is None else own.planes[0] for i, own in zip_longest(images, own_pixels)]
+    return tuple(map_on_threads(_find_noise, pixels))
 
 
 def analyze(
@@ -171,16 +169,15 @@ def analyze(
     known = find_noise(images, config, own_pixels) if noise is None else noise
     cleaned = [_clean_source(*each) for each in zip_longest(images, known, own_pixels)]
     denoised = np.stack([c.denoised for c in cleaned])
-    bands = split_bands(denoised, config.gains.band_sigma)
-    model = _estimate_model(bands, config)
-    target = consensus = model.consensus(bands)
+    model = estimate_sensor_model(denoised, **config.gains.model_dump())
+    consensus, floor = model.solve(denoised)
+    target = consensus
     if any(known):
         # The gains are those of the denoised sources, because noise would draw them towards the
         # noisiest source; target and floor are made with them from the noisy sources.
-        unbiased = np.stack([c.unbiased for c in cleaned])
-        target = model.consensus(split_bands(unbiased, config.gains.band_sigma))
         consensus = consensus.clip(0, 1)
-        bands = split_bands(images, config.gains.band_sigma)
+        target, _ = model.solve(np.stack([c.unbiased for c in cleaned]))
+        _, floor = model.solve(images)
     return Analysis(
         noise=tuple(c.deviation for c in cleaned),
         variances=np.stack(np.broadcast_arrays(*(np.atleast_2d(c.variance) for c in cleaned))),
@@ -188,17 +185,7 @@ def analyze(
         model=model,
         target=target,
         consensus=consensus,
-        floor=model.loss_floor(bands),
-    )
-
-
-def _estimate_model(bands: Bands, config: FusionConfig) -> SensorModel:
-    return estimate_sensor_model(
-        bands,
-        patch_size=config.gains.patch_size,
-        window=config.gains.window,
-        scale=config.gains.scale,
-        sharpness=config.gains.sharpness,
+        floor=floor,
     )
 
 
@@ -217,7 +204,6 @@ class _CleanSource:
 
 
 def _find_noise(image: Floats) -> SourceNoise:
-    checkpoint()
     white, speckle = estimate_white_and_speckle(image)
     return SourceNoise(white=white, speckle=speckle)
 

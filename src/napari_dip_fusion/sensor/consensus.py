@@ -48,23 +48,7 @@ def consensus(sources: Sequence[ArrayLike] | ArrayLike, gains: ArrayLike) -> Flo
     ValueError
         If the shapes differ, or all gains of a pixel are zero.
     """
-    x, beta = stack_with_gains(sources, gains)
-    weight = consensus_weight(beta)
-    empty = int(np.count_nonzero(weight <= 0))
-    if empty:
-        raise ValueError(
-            f"each pixel needs a gain above zero in one source, got {empty} pixels without; "
-            "correct the gain maps there"
-        )
-    total: Floats = np.einsum("kmn,kmn->mn", beta, x) / weight
-    return total
-
-
-def consensus_weight(gains: ArrayLike) -> Floats:
-    """Return w = sum_i beta_i^2, the weight of each pixel in the loss, shape (M, N)."""
-    beta = np.asarray(gains, dtype=np.float32)
-    weight: Floats = np.einsum("kmn,kmn->mn", beta, beta)
-    return weight
+    return fit_image(*_check(sources, gains))
 
 
 def loss_floor(sources: Sequence[ArrayLike] | ArrayLike, gains: ArrayLike) -> float:
@@ -84,12 +68,55 @@ def loss_floor(sources: Sequence[ArrayLike] | ArrayLike, gains: ArrayLike) -> fl
     ValueError
         As for :func:`consensus`.
     """
+    x, beta = _check(sources, gains)
+    image = fit_image(x, beta)
+    return sum_loss(x, beta, image) / image.size
+
+
+def consensus_weight(gains: ArrayLike) -> Floats:
+    """Return w = sum_i beta_i^2, the weight of each pixel in the loss, of the shape of an image."""
+    first, *others = np.asarray(gains, dtype=np.float32)
+    weight: Floats = first * first
+    for beta in others:
+        weight += beta * beta
+    return weight
+
+
+def fit_image(sources: Floats, gains: Floats) -> Floats:
+    """Return T of sources and gains that are known to fit, of the shape of a source.
+
+    Parameters
+    ----------
+    sources, gains : ndarray of shape (K, ...), float32
+        Every pixel has a gain above 0 in one source.
+    """
+    image: Floats = gains[0] * sources[0]
+    for x, beta in zip(sources[1:], gains[1:], strict=True):
+        image += beta * x
+    image /= consensus_weight(gains)
+    return image
+
+
+def sum_loss(sources: Floats, gains: Floats, image: Floats) -> float:
+    """Return the loss of an image, summed over the pixels.
+
+    Parameters
+    ----------
+    sources, gains : ndarray of shape (K, ...), float32
+    image : ndarray of the shape of a source, float32
+    """
+    # For T, sum X_i^2 - w T^2 is the same, but loses its digits where the sources agree.
+    residuals = (x - beta * image for x, beta in zip(sources, gains, strict=True))
+    return sum(float(np.sum(np.square(r), dtype=np.float64)) for r in residuals)
+
+
+def _check(sources: Sequence[ArrayLike] | ArrayLike, gains: ArrayLike) -> tuple[Floats, Floats]:
+    """Return sources and gains as arrays, or raise ValueError where they have no T."""
     x, beta = stack_with_gains(sources, gains)
-    image = consensus(x, beta)
-    # sum X_i^2 - w T^2 is the same, but loses its digits where the sources agree.
-    return float(
-        sum(
-            np.mean(np.square(xi - bi * image, dtype=np.float64))
-            for xi, bi in zip(x, beta, strict=True)
+    empty = int(np.count_nonzero(consensus_weight(beta) <= 0))
+    if empty:
+        raise ValueError(
+            f"each pixel needs a gain above zero in one source, got {empty} pixels without; "
+            "correct the gain maps there"
         )
-    )
+    return x, beta

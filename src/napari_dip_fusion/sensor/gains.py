@@ -19,22 +19,22 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 
 from napari_dip_fusion.config import GainSettings
 from napari_dip_fusion.sensor.stacks import check_finite, stack_sources
-from napari_dip_fusion.sensor.strips import cut_strips
+from napari_dip_fusion.sensor.strips import map_strips
+from napari_dip_fusion.sensor.windows import average, average_blocks, blur, measure_reach
 
 Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
+Reals = NDArray[Any]
 
 _DEFAULT = GainSettings()
 
 # Bytes of the sources and their moments in float64 that are worked on at once.
 _STRIP_BYTES = 32 * 2**20
 
-# Moments below this fraction of the brightest squared value are rounding, not image.
-_ROUNDING = 1e-12
+ROUNDING = 1e-12
+"""Moments below this fraction of the brightest squared value are rounding, not image."""
 
 
 def gain_maps(
@@ -89,7 +89,7 @@ def gain_maps(
     stack = stack_sources(sources)
     check_gain_options(stack.shape, patch_size, window, scale, sharpness)
     check_finite(stack)
-    return compute_gains([stack], patch_size, window, scale, sharpness)
+    return compute_gains(stack, patch_size, window, scale, sharpness)
 
 
 def check_gain_options(
@@ -123,14 +123,14 @@ def check_gain_options(
 
 
 def compute_gains(
-    stacks: Sequence[NDArray[Any]], patch_size: int, window: str, scale: str, sharpness: float
+    stack: NDArray[Any], patch_size: int, window: str, scale: str, sharpness: float
 ) -> Floats:
-    """Return the gains that follow from the sum of the moments of some stacks.
+    """Return the gains of sources.
 
     Parameters
     ----------
-    stacks : sequence of ndarrays of shape (K, M, N)
-        The sources, or several bands of them.
+    stack : ndarray of shape (K, M, N)
+        The sources.
     patch_size, window, scale, sharpness
         As for :func:`gain_maps`, checked already.
 
@@ -138,27 +138,30 @@ def compute_gains(
     -------
     ndarray of shape (K, M, N), float32
     """
-    gains = np.empty(stacks[0].shape, dtype=np.float32)
-    count, height, width = stacks[0].shape
-    rounding = _ROUNDING * sum(float(np.max(np.square(s, dtype=np.float64))) for s in stacks)
-    halo = _measure_halo(patch_size, window)
+    gains = np.empty(stack.shape, dtype=np.float32)
+    count, height, width = stack.shape
+    rounding = ROUNDING * float(np.max(np.square(stack, dtype=np.float64)))
+    reach = measure_window(patch_size, window)
     # Strips are at least four times as high as their halo, whose rows are computed twice, and hold
     # whole blocks.
-    size = max(_STRIP_BYTES // (8 * width * count * (count + 1)), 4 * halo, 1)
+    size = max(_STRIP_BYTES // (8 * width * count * (count + 1)), 4 * reach, 1)
     size = -(-size // patch_size) * patch_size
-    for rows, around, inside in cut_strips(height, size, halo):
-        strips = [s[:, around].astype(np.float64) for s in stacks]
-        moments = _average_products(strips, patch_size, window)[:, :, inside]
-        gains[:, rows] = _scale_gains(_find_leading(moments, rounding), scale, sharpness)
+    halo = 0 if window == "block" else reach
+
+    def work(rows: slice, around: slice, inside: slice) -> None:
+        strip = stack[:, around].astype(np.float64)
+        moments = average_products([strip], patch_size, window)[:, :, inside]
+        gains[:, rows] = scale_gains(find_leading(moments, rounding), scale, sharpness)
+
+    map_strips(work, height, size, halo)
     return gains
 
 
-def _measure_halo(patch_size: int, window: str) -> int:
-    """Return how many rows above and below a strip its windows reach into."""
-    if window == "block":
-        return 0
-    # gaussian_filter cuts its kernel off at four standard deviations.
-    return patch_size // 2 if window == "box" else int(4 * _choose_sigma(patch_size) + 0.5)
+def measure_window(patch_size: int, window: str) -> int:
+    """Return how many pixels far the window around a pixel reaches."""
+    if window == "gaussian":
+        return measure_reach(_choose_sigma(patch_size))
+    return patch_size // 2 if window == "box" else patch_size - 1
 
 
 def _choose_sigma(patch_size: int) -> float:
@@ -170,50 +173,41 @@ def _choose_sigma(patch_size: int) -> float:
     return patch_size / 4.5
 
 
-def _average_products(strips: Sequence[Doubles], patch_size: int, window: str) -> Doubles:
-    """Return the second moments M_ij in each patch, added up over the strips.
+def average_products(stacks: Sequence[Reals], patch_size: int, window: str) -> Reals:
+    """Return the second moments M_ij in each patch, added up over some stacks.
 
     Parameters
     ----------
-    strips : sequence of ndarrays of shape (K, rows, N)
-        The same strip of several stacks.
+    stacks : sequence of ndarrays of shape (K, ...), float32 or float64
+        The sources, or several bands of them.
     patch_size, window
         As for :func:`gain_maps`.
 
     Returns
     -------
-    ndarray of shape (K, K, rows, N)
+    ndarray of shape (K, K, ...), of the type of the stacks
     """
-    count = len(strips[0])
-    moments = np.empty((count, *strips[0].shape))
-    for i in range(count):
-        for j in range(i, count):
-            total = _average(np.sum([s[i] * s[j] for s in strips], axis=0), patch_size, window)
-            moments[i, j] = moments[j, i] = total
+    first, *others = stacks
+    pairs = [(i, j) for i in range(len(first)) for j in range(i, len(first))]
+    products = np.stack([first[i] * first[j] for i, j in pairs])
+    for stack in others:
+        for total, (i, j) in zip(products, pairs, strict=True):
+            total += stack[i] * stack[j]
+    means = _average(products, patch_size, window)
+    moments = np.empty((len(first), *first.shape), dtype=first.dtype)
+    for (i, j), mean in zip(pairs, means, strict=True):
+        moments[i, j] = moments[j, i] = mean
     return moments
 
 
-def _average(image: Doubles, patch_size: int, window: str) -> Doubles:
-    """Return the mean of an image in the patch around each pixel."""
-    if window == "box":
-        return np.asarray(ndimage.uniform_filter(image, patch_size, mode="reflect"))
+def _average(stack: Reals, patch_size: int, window: str) -> Reals:
+    """Return the mean of some images in the patch around each pixel."""
     if window == "gaussian":
-        return np.asarray(ndimage.gaussian_filter(image, _choose_sigma(patch_size), mode="reflect"))
-    return _average_blocks(image, patch_size)
+        return blur(stack, _choose_sigma(patch_size))
+    return average(stack, patch_size) if window == "box" else average_blocks(stack, patch_size)
 
 
-def _average_blocks(image: Doubles, size: int) -> Doubles:
-    """Return, at each pixel, the mean of its block; the last blocks may be smaller."""
-    rows, columns = (np.arange(0, n, size) for n in image.shape)
-    sums = np.add.reduceat(np.add.reduceat(image, rows, axis=0), columns, axis=1)
-    heights, widths = (
-        np.diff(starts, append=n) for starts, n in zip((rows, columns), image.shape, strict=True)
-    )
-    means = sums / np.outer(heights, widths)
-    return np.repeat(np.repeat(means, heights, axis=0), widths, axis=1)
-
-
-def _find_leading(moments: Doubles, rounding: float) -> Doubles:
+def find_leading(moments: Reals, rounding: float) -> Reals:
     """Return the leading eigenvector of each matrix of moments, without signs.
 
     It is the square root of the diagonal of the projector on the leading
@@ -222,35 +216,46 @@ def _find_leading(moments: Doubles, rounding: float) -> Doubles:
 
     Parameters
     ----------
-    moments : ndarray of shape (K, K, rows, N)
+    moments : ndarray of shape (K, K, ...), float32 or float64
     rounding : float
         Difference of eigenvalues below which they count as equal.
 
     Returns
     -------
-    ndarray of shape (K, rows, N)
+    ndarray of shape (K, ...), of the type of the moments
+        The largest element of each vector is 1.
     """
     if len(moments) == 2:
-        # The leading eigenvector of a symmetric 2x2 matrix is (cos a, sin a) with
-        # tan 2a = 2 M_01 / (M_00 - M_11), an order of magnitude faster than by eigh.
-        difference = moments[0, 0] - moments[1, 1]
-        twice_cross = 2 * moments[0, 1]
-        angle = np.arctan2(twice_cross, difference) / 2
-        angle[np.hypot(twice_cross, difference) <= rounding] = np.pi / 4
-        pair: Doubles = np.abs(np.stack([np.cos(angle), np.sin(angle)]))
-        return pair
-    values, vectors = np.linalg.eigh(np.moveaxis(moments, (0, 1), (-2, -1)))
+        return _find_leading_of_two(moments, rounding)
+    values, vectors = np.linalg.eigh(np.moveaxis(moments, (0, 1), (-2, -1)).astype(np.float64))
     leading = values >= values[..., -1:] - rounding  # eigh sorts them in ascending order
     projector = np.sum(np.square(vectors) * leading[..., None, :], axis=-1)
-    vector: Doubles = np.moveaxis(np.sqrt(projector), -1, 0)
-    return vector
+    vector = np.moveaxis(np.sqrt(projector / projector.max(axis=-1, keepdims=True)), -1, 0)
+    return vector.astype(moments.dtype)
 
 
-def _scale_gains(vector: Doubles, scale: str, sharpness: float) -> Doubles:
-    """Return gains, raised to a power and scaled as `scale` says."""
+def _find_leading_of_two(moments: Reals, rounding: float) -> Reals:
+    """Return what :func:`find_leading` does, for two sources in closed form.
+
+    With d = M_00 - M_11 and h = sqrt(d^2 + 4 M_01^2), the eigenvalues differ by h, and the smaller
+    element of the leading eigenvector is 2 |M_01| / (h + |d|) of the larger one, which belongs to
+    the larger of M_00 and M_11. It is many times faster than eigh.
+    """
+    difference = moments[0, 0] - moments[1, 1]
+    twice_cross = 2 * np.abs(moments[0, 1])
+    gap = np.sqrt(difference * difference + twice_cross * twice_cross)
+    equal = gap <= rounding
+    ratio = (twice_cross + equal) / (gap + np.abs(difference) + equal)
+    first_leads = difference >= 0
+    pair = np.empty_like(moments[0])
+    np.copyto(pair[0], np.where(first_leads, 1, ratio))
+    np.copyto(pair[1], np.where(first_leads, ratio, 1))
+    pair[:, equal] = 1
+    return pair
+
+
+def scale_gains(vector: Reals, scale: str, sharpness: float = 1.0) -> Reals:
+    """Return gains, raised to a power and scaled as `scale` says; their largest has to be 1."""
     if sharpness != 1:
-        # The largest is made 1 first, since high powers of small numbers are 0.
-        vector = (vector / vector.max(axis=0)) ** sharpness
-    size = vector.max(axis=0) if scale == "unit-max" else np.linalg.norm(vector, axis=0)
-    scaled: Doubles = vector / size
-    return scaled
+        vector = vector**sharpness
+    return vector if scale == "unit-max" else vector / np.sqrt(np.sum(vector * vector, axis=0))

@@ -1,0 +1,187 @@
+"""The sensor model in one band and in two, beside a plain transcription."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from napari_dip_fusion.sensor import model as model_module
+from napari_dip_fusion.sensor.consensus import consensus, loss_floor
+from napari_dip_fusion.sensor.gains import gain_maps
+from napari_dip_fusion.sensor.model import estimate_sensor_model
+
+RNG = np.random.default_rng(1)
+
+WINDOW = {"patch_size": 9, "window": "gaussian", "scale": "unit-max"}
+ONE_BAND = {**WINDOW, "sharpness": 1.0, "band_sigma": 0.0}
+TWO_BANDS = {**WINDOW, "sharpness": 12.0, "band_sigma": 4.0}
+
+
+def blur(image, sigma):
+    return ndimage.gaussian_filter(image, sigma, mode="reflect")
+
+
+def box(image):
+    return ndimage.uniform_filter(image, 5, mode="reflect")
+
+
+def lead(moments):
+    """Return the leading eigenvector of each matrix, its largest element 1."""
+    vectors = np.abs(np.linalg.eigh(np.moveaxis(moments, (0, 1), (2, 3)))[1][..., -1])
+    return np.moveaxis(vectors / vectors.max(-1, keepdims=True), -1, 0)
+
+
+def moments(stack):
+    return np.array([[blur(a * b, 2) for a in stack] for b in stack])
+
+
+def guided(image, guide):
+    variance = box(guide * guide) - box(guide) ** 2
+    slope = (box(guide * image) - box(guide) * box(image)) / (variance + 2e-3)
+    return box(slope) * guide + box(box(image) - slope * box(guide))
+
+
+def least_squares(gains, stack):
+    return (gains * stack).sum(0) / (gains**2).sum(0)
+
+
+def transcribe(x):
+    """Return base gains, gains of the details, what is given back, and T, of the default settings."""
+    base = np.array([blur(s, 4) for s in x])
+    details, means = x - base, np.array([blur(s, 3) for s in x])
+    base_gains = lead(moments(base) + moments(details))
+    weak = (2.5 / 255) ** 2 * base_gains[:, None] * base_gains
+    gains = (lead(moments(x - means) + weak) * base_gains) ** 12
+    gains /= gains.max(0)
+    gains = np.array([guided(g, s) for g, s in zip(gains, x, strict=True)]).clip(0, 1)
+    gains /= gains.max(0)
+    fused = least_squares(base_gains, base) + least_squares(gains, details)
+
+    taken = 0
+    brightest = np.max([blur(s, 1) for s in x], axis=0)
+    for s, b, m, g in zip(x, base, means, gains, strict=True):
+        dark = (3 * (1 - blur(s, 1) / (0.7 * brightest))).clip(0, 1)
+        flat = 1 / (1 + blur((s - blur(s, 1.5)) ** 2, 1) / (6 / 255) ** 2)
+        variance = blur(s * s, 3) - m * m
+        edge = variance / (variance + 0.05)
+        halo = np.maximum(b - blur(edge, 3) * s - blur((1 - edge) * m, 3), 0)
+        taken = taken + 8 * g**2 / (gains**2).sum(0) * dark * flat * halo
+    given_back = np.minimum(blur(taken, 1.5), np.maximum(x.max(0) - fused, 0))
+    return base_gains, gains, given_back, fused + given_back
+
+
+def draw_cells(shape=(90, 80)):
+    """Return bright nuclei, and beside and under them filaments on a weak haze."""
+    rows, columns = np.indices(shape)
+    nuclei = np.zeros(shape)
+    for row, column, radius in ((25, 30, 11), (62, 50, 9)):
+        away = np.hypot(rows - row, columns - column)
+        nuclei += 0.95 / (1 + np.exp((away - radius) / 0.8))
+    filaments = 0.12 + 0.12 * (np.abs((rows + columns) % 14 - 7) < 1.5)
+    haze = 0.02 * np.random.default_rng(0).random(shape)
+    return np.array([nuclei + haze, blur(filaments, 0.7)]).astype(np.float32)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_one_band_is_the_whole_source(count: int) -> None:
+    sources = RNG.random((count, 30, 41), dtype=np.float32)
+    model = estimate_sensor_model(sources, **ONE_BAND)
+    assert model.base_gains is None
+    assert model.undershoot is None
+    options = {n: v for n, v in ONE_BAND.items() if n != "band_sigma"}
+    np.testing.assert_array_equal(model.gains, gain_maps(sources, **options))
+    image, floor = model.solve(sources)
+    np.testing.assert_allclose(image, consensus(sources, model.gains), atol=1e-6)
+    assert floor == pytest.approx(loss_floor(sources, model.gains))
+
+
+@pytest.mark.parametrize("more", [[], [0.3 + 0.2 * RNG.random((90, 80))]], ids=["two", "three"])
+def test_two_bands_against_a_plain_transcription(more) -> None:
+    sources = np.array([*draw_cells(), *more]).astype(np.float32)
+    base_gains, gains, given_back, fused = transcribe(sources.astype(float))
+    model = estimate_sensor_model(sources, **TWO_BANDS)
+    np.testing.assert_allclose(model.base_gains, base_gains, atol=1e-4)
+    np.testing.assert_allclose(model.gains, gains, atol=1e-4)
+    np.testing.assert_allclose(model.undershoot, given_back, atol=1e-4)
+    assert given_back.max() > 0.05
+    np.testing.assert_allclose(model.solve(sources)[0], fused, atol=1e-4)
+
+
+def test_unit_norm_scales_the_gains_of_both_bands() -> None:
+    sources = draw_cells()
+    largest = estimate_sensor_model(sources, **TWO_BANDS)
+    norm = estimate_sensor_model(sources, **{**TWO_BANDS, "scale": "unit-norm"})
+    for name in ("gains", "base_gains"):
+        found, expected = getattr(norm, name), getattr(largest, name)
+        np.testing.assert_allclose(np.linalg.norm(found, axis=0), 1, rtol=1e-5)
+        np.testing.assert_allclose(found, expected / np.linalg.norm(expected, axis=0), rtol=1e-5)
+
+
+def test_the_floor_is_the_loss_that_no_image_can_lower() -> None:
+    sources = draw_cells()
+    model = estimate_sensor_model(sources, **TWO_BANDS)
+    base = np.array([blur(s, 4) for s in sources])
+    # Details to which their share of what was given back is added leave the same floor.
+    details = sources - base + model.gains * model.undershoot
+    floor = loss_floor(base, model.base_gains) + loss_floor(details, model.gains)
+    image, found = model.solve(sources)
+    assert found == pytest.approx(floor, rel=1e-4)
+    total = consensus(base, model.base_gains) + consensus(details, model.gains)
+    np.testing.assert_allclose(image, total, atol=1e-5)
+
+
+@pytest.mark.parametrize(("window", "patch_size"), [("gaussian", 9), ("box", 5), ("block", 4)])
+def test_strips_of_rows_change_nothing(window: str, patch_size: int, monkeypatch) -> None:
+    options = {**TWO_BANDS, "window": window, "patch_size": patch_size, "band_sigma": 1.0}
+    sources = np.tile(draw_cells(), (1, 3, 1))
+    whole = estimate_sensor_model(sources, **options)
+    image, floor = whole.solve(sources)
+    monkeypatch.setattr(model_module, "_STRIP_PIXELS", 1)
+    cut = estimate_sensor_model(sources, **options)
+    for name in ("gains", "base_gains", "undershoot"):
+        np.testing.assert_allclose(getattr(cut, name), getattr(whole, name), atol=2e-5)
+    np.testing.assert_allclose(cut.solve(sources)[0], image, atol=1e-5)
+    assert cut.solve(sources)[1] == pytest.approx(floor, rel=1e-5)
+
+
+def test_the_sharp_source_of_a_focus_pair_wins() -> None:
+    rows, columns = np.mgrid[:80, :80]
+    scene = (0.5 + 0.4 * np.sin(columns * 0.9) * np.sin(rows * 0.8)).astype(np.float32)
+    blurred = ndimage.gaussian_filter(scene, 2)
+    left = columns < 40
+    sources = np.stack([np.where(left, scene, blurred), np.where(left, blurred, scene)])
+    fused, _ = estimate_sensor_model(sources, **TWO_BANDS).solve(sources)
+    error = np.abs(fused - scene)[:, (columns[0] < 32) | (columns[0] > 47)].mean()
+    average = np.abs(sources.mean(0) - scene).mean()
+    assert error < 0.3 * average
+
+
+def test_weak_details_come_from_the_source_of_the_base() -> None:
+    # A bright source with texture of one gray level over a darker one with texture of two.
+    texture = RNG.standard_normal((2, 60, 60))
+    sources = np.array([0.8 + texture[0] / 255, 0.2 + 2 * texture[1] / 255]).astype(np.float32)
+    model = estimate_sensor_model(sources, **TWO_BANDS)
+    assert (model.gains[0] == 1).all()
+    assert model.gains[1].max() < 1e-3
+
+
+def test_bright_nuclei_leave_no_moats() -> None:
+    sources = draw_cells()
+    model = estimate_sensor_model(sources, **TWO_BANDS)
+    fused, _ = model.solve(sources)
+    nuclei = sources[0] > 0.3
+    away = ndimage.distance_transform_edt(~nuclei)
+    ring = (away > 1) & (away < 8) & (sources[1] > sources[0])
+    moat, without = (
+        np.maximum(sources[1] - f, 0)[ring].mean() * 255 for f in (fused, fused - model.undershoot)
+    )
+    assert moat < 2.5
+    assert without > 2 * moat
+    brightest = np.maximum(sources.max(0), fused - model.undershoot)
+    assert (fused <= brightest + 1e-6).all()
+
+
+def test_black_sources_are_fused_to_black() -> None:
+    sources = np.zeros((2, 40, 40), dtype=np.float32)
+    model = estimate_sensor_model(sources, **TWO_BANDS)
+    np.testing.assert_array_equal(model.solve(sources)[0], 0)
+    assert (model.gains == 1).all()
