@@ -45,7 +45,7 @@ def least_squares(gains, stack):
 
 
 def transcribe(x):
-    """Return base gains, gains of the details, what is given back, and T, of the default settings."""
+    """Return base gains, gains of the details, what is given back, and T."""
     base = np.array([blur(s, 4) for s in x])
     details, means = x - base, np.array([blur(s, 3) for s in x])
     base_gains = lead(moments(base) + moments(details))

@@ -47,13 +47,10 @@ def test_the_first_failure_is_raised_and_the_rest_left_out() -> None:
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_stopped_run_ends_its_threads(count) -> None:
-    class Stopped(Exception):
-        pass
-
     def ask():
-        raise Stopped
+        raise InterruptedError
 
-    with make_interruptible(ask), pytest.raises(Stopped):
+    with make_interruptible(ask), pytest.raises(InterruptedError):
         map_on_threads(lambda item: None, range(count))
 
 

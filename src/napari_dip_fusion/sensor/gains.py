@@ -231,7 +231,7 @@ def find_leading(moments: Reals, rounding: float) -> Reals:
     leading = values >= values[..., -1:] - rounding  # eigh sorts them in ascending order
     projector = np.sum(np.square(vectors) * leading[..., None, :], axis=-1)
     vector = np.moveaxis(np.sqrt(projector / projector.max(axis=-1, keepdims=True)), -1, 0)
-    return vector.astype(moments.dtype)
+    return np.asarray(vector, dtype=moments.dtype)
 
 
 def _find_leading_of_two(moments: Reals, rounding: float) -> Reals:
@@ -244,18 +244,14 @@ def _find_leading_of_two(moments: Reals, rounding: float) -> Reals:
     difference = moments[0, 0] - moments[1, 1]
     twice_cross = 2 * np.abs(moments[0, 1])
     gap = np.sqrt(difference * difference + twice_cross * twice_cross)
-    equal = gap <= rounding
-    ratio = (twice_cross + equal) / (gap + np.abs(difference) + equal)
+    ratio = np.ones_like(gap)
+    np.divide(twice_cross, gap + np.abs(difference), out=ratio, where=gap > rounding)
     first_leads = difference >= 0
-    pair = np.empty_like(moments[0])
-    np.copyto(pair[0], np.where(first_leads, 1, ratio))
-    np.copyto(pair[1], np.where(first_leads, ratio, 1))
-    pair[:, equal] = 1
-    return pair
+    return np.stack([np.where(first_leads, 1, ratio), np.where(first_leads, ratio, 1)])
 
 
 def scale_gains(vector: Reals, scale: str, sharpness: float = 1.0) -> Reals:
     """Return gains, raised to a power and scaled as `scale` says; their largest has to be 1."""
     if sharpness != 1:
         vector = vector**sharpness
-    return vector if scale == "unit-max" else vector / np.sqrt(np.sum(vector * vector, axis=0))
+    return vector if scale == "unit-max" else vector / np.linalg.norm(vector, axis=0)

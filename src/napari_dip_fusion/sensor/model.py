@@ -120,14 +120,13 @@ def estimate_sensor_model(
     check_finite(stack)
     if band_sigma == 0:
         return SensorModel(compute_gains(stack, patch_size, window, scale, sharpness))
-    base_gains, gains, undershoot = (np.empty_like(s) for s in (stack, stack, stack[0]))
+    gains, base_gains, undershoot = (np.empty_like(s) for s in (stack, stack, stack[0]))
     options = (patch_size, window, scale, sharpness, band_sigma)
 
     def work(rows: slice, around: slice, inside: slice) -> None:
-        strip = _estimate_strip(stack[:, around], *options)
-        base_gains[:, rows] = strip.base_gains[:, inside]
-        gains[:, rows] = strip.gains[:, inside]
-        undershoot[rows] = strip.undershoot[inside]
+        parts = _estimate_strip(stack[:, around], *options)
+        for whole, part in zip((gains, base_gains, undershoot), parts, strict=True):
+            whole[..., rows, :] = part[..., inside, :]
 
     # Strips begin at the first row of a block.
     halo = _measure_halo(patch_size, window, band_sigma)
@@ -137,8 +136,8 @@ def estimate_sensor_model(
 
 def _estimate_strip(
     strip: Floats, patch_size: int, window: str, scale: str, sharpness: float, sigma: float
-) -> SensorModel:
-    """Return the sensor model, in two bands, of some rows of the sources."""
+) -> tuple[Floats, Floats, Floats]:
+    """Return gains, base gains and undershoot of some rows of the sources."""
     bands, means = split_bands(strip, sigma), blur(strip, _FINE * sigma)
     found = estimate_band_gains(
         strip, bands, strip - means, patch_size=patch_size, window=window, sharpness=sharpness
@@ -146,7 +145,7 @@ def _estimate_strip(
     base_gains, gains = scale_gains(found.base, scale), scale_gains(found.details, scale)
     fused = fit_image(bands.base, base_gains) + fit_image(bands.details, gains)
     undershoot = measure_undershoot(strip, bands.base, means, gains, fused, _FINE * sigma)
-    return SensorModel(gains, base_gains, undershoot, sigma)
+    return gains, base_gains, undershoot
 
 
 def _measure_halo(patch_size: int, window: str, sigma: float) -> int:

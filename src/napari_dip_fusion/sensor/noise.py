@@ -152,7 +152,7 @@ def _count_near_clipped(image: Floats) -> NDArray[np.int64]:
     padded = np.pad(clipped.astype(np.uint8), 1, mode="symmetric")
     near = padded[:-2] + padded[1:-1] + padded[2:]
     near = near[:, :-2] + near[:, 1:-1] + near[:, 2:]
-    return _cut_blocks(near).sum(axis=-1, dtype=np.int64)
+    return np.asarray(_cut_blocks(near).sum(axis=-1, dtype=np.int64))
 
 
 def _cut_blocks(image: NDArray[Any]) -> NDArray[Any]:

@@ -13,8 +13,8 @@ from napari_dip_fusion.sensor.windows import blur, measure_reach
 
 Floats = NDArray[np.float32]
 
-# A source is dark below this share of the brightest one, after a blur of this many pixels; it counts
-# as wholly dark from two thirds of that share on.
+# A source is dark below this share of the brightest one, after a blur of this many pixels, and
+# wholly dark below two thirds of that share.
 _DARK_SHARE, _DARK_SIGMA, _DARK_SLOPE = 0.7, 1.0, 3.0
 
 # A source is flat where its variations finer than the first sigma, averaged with the second, are
@@ -84,8 +84,7 @@ def _find_dark(sources: Floats) -> Floats:
 def _find_flat(sources: Floats) -> Floats:
     """Return how flat each source is, 0 to 1."""
     variance = blur(np.square(sources - blur(sources, _FLAT_FINE)), _FLAT_SIGMA)
-    flat: Floats = 1 / (1 + variance / np.float32(_FLAT**2))
-    return flat
+    return np.asarray(1 / (1 + variance / np.float32(_FLAT**2)), dtype=np.float32)
 
 
 def _smooth_between_edges(sources: Floats, means: Floats, sigma: float) -> Floats:
