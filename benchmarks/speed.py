@@ -7,7 +7,8 @@ features, bilinear, float32 in contiguous memory, plain Adam, and a loss summed 
 All take turns, so that whatever else the machine does slows every one down; figures are medians.
 An iteration that follows a change of turn is not counted. What the command gains by keeping its
 heap is measured in processes of their own, since that cannot be taken back; they take turns too.
-Processor time, summed over the threads, suffers less from other work than seconds do.
+Processor time, summed over the threads, suffers less from other work than seconds do. The closed
+form of a clean 2048x2048 pair is timed beside one Gaussian filter; that alone: --closed-form.
 Writes speed.md, speed.png and speed.json to FOLDER.
 """
 
@@ -25,6 +26,7 @@ from statistics import median
 from time import perf_counter, process_time
 from typing import Any
 
+import closed_form
 import numpy as np
 import torch
 from pairs import SIZE, Floats, chosen, parse_noise
@@ -40,6 +42,8 @@ from napari_dip_fusion.sensor.analysis import analyze
 
 REFERENCE = "reference"
 PUBLISHED_ITERATIONS = 2000
+LARGE = 2048
+"""Side of the pair whose closed form is timed."""
 
 
 class PublishedFit:
@@ -204,6 +208,7 @@ def table(figures: dict[str, Any]) -> str:
         "|---|---:|---:|---:|---:|",
         *(f"| {n} | {_with_ratio(steps, n)} | {_with_ratio(processor, n)} |" for n in steps),
     ]
+    lines += ["", *closed_form.table(figures["closed_form"])]
     if runs:
         lines += [
             "",
@@ -267,10 +272,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="0 leaves torch's own choice")
     parser.add_argument("--device", default="auto")
     parser.add_argument("-o", "--output", type=Path, default=Path("speed"))
+    parser.add_argument("--closed-form", action="store_true", help="time the closed form only")
     parser.add_argument("--alone", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.alone:
         measure_alone(*json.loads(given.alone))
+        return
+    if given.closed_form:
+        print("\n".join(closed_form.table(closed_form.measure(LARGE, given.rounds))))
         return
     if given.threads:
         torch.set_num_threads(given.threads)
@@ -289,6 +298,7 @@ def main() -> None:
         "conditions": f"{pair.key}: {conditions(images, device, given.rounds)}",
         "iterations": steps,
         "processor": processor,
+        "closed_form": closed_form.measure(LARGE, given.rounds),
         "reference_beside_runs": reference.seconds or steps[REFERENCE],
         "runs": {n: s for n, s in runs.items() if s},
     }
