@@ -8,7 +8,7 @@ import pytest
 from napari_dip_fusion import metrics
 
 
-def make_images(count=2, shape=(19, 23), seed=0):
+def make_images(count=2, shape=(41, 43), seed=0):
     """Return correlated sources with flat and black parts, and a fused image, in uint8."""
     rng = np.random.default_rng(seed)
     common = rng.integers(0, 256, shape)
@@ -46,5 +46,6 @@ def functions():
         "piella_no_edge": partial(metrics.piella, edge_exponent=0),
         "piella_plain": partial(metrics.piella, edge_exponent=0, saliency=False),
         "ssim": metrics.ssim,
+        "vif": metrics.vif,
         "entropy": metrics.entropy,
     }

@@ -9,7 +9,7 @@ from napari_dip_fusion.metrics.tiles import cut_rows, cut_tiles
 
 @pytest.mark.parametrize("tile", [(4, 4), (8, 12), (16, 256), (4096, 4096)])
 def test_tiles_change_nothing(tile, make, monkeypatch):
-    sources, fused = make(3, (37, 53))
+    sources, fused = make(3, (47, 53))
     sources = sources / 254.321
     expected = evaluate(sources, fused / 254.321, data_range=1, which="all")
     monkeypatch.setattr(tiles, "_TILE", tile)

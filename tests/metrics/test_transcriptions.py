@@ -109,6 +109,36 @@ def plain_ssim(sources, fused):
     return np.mean([structural_similarity(source, fused, **setting) for source in sources])
 
 
+def plain_fidelity(source, fused):
+    kept = held = 0.0
+    for side in (17, 9, 5, 3):
+        r = np.arange(side) - side // 2
+        window = np.exp(-(r[:, None] ** 2 + r**2) / (2 * (side / 5) ** 2))
+        window /= window.sum()
+        if side < 17:
+            source, fused = (plain_half(image, window) for image in (source, fused))
+        for i, j in np.ndindex(*np.subtract(source.shape, side - 1)):
+            a, b = (image[i : i + side, j : j + side] for image in (source, fused))
+            a, b = a - (window * a).sum(), b - (window * b).sum()
+            power = (window * a * a).sum()
+            gain = max((window * a * b).sum() / power, 0.0) if power > 1e-9 else 0.0
+            rest = (window * (b - gain * a) ** 2).sum()
+            kept += np.log2(1 + gain**2 * power / (rest + 2))
+            held += np.log2(1 + power / 2)
+    return kept / held
+
+
+def plain_half(image, window):
+    side = len(window)
+    rows, columns = np.subtract(image.shape, side - 1)
+    return np.array(
+        [
+            [(window * image[i : i + side, j : j + side]).sum() for j in range(0, columns, 2)]
+            for i in range(0, rows, 2)
+        ]
+    )
+
+
 PLAIN = {
     "petrovic": plain_petrovic,
     "mutual_information": lambda s, f: plain_information(s, f).mean(),
@@ -122,6 +152,7 @@ PLAIN = {
     "piella_no_edge": plain_window_index,
     "piella_plain": lambda s, f: plain_window_index(s, f, saliency=False),
     "ssim": plain_ssim,
+    "vif": lambda s, f: np.mean([plain_fidelity(source, f) for source in s]),
     "entropy": lambda s, f: plain_entropy(f),
 }
 

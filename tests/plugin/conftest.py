@@ -30,9 +30,9 @@ def _own_preferences(plugin_settings):
 
 
 @pytest.fixture
-def pair():
-    """Return a CT and an MR image."""
-    return [np.asarray(s) for s in head_phantom(shape=SHAPE).sources]
+def pair(request):
+    """Return a CT and an MR image, of a shape that a test may give."""
+    return [np.asarray(s) for s in head_phantom(shape=getattr(request, "param", SHAPE)).sources]
 
 
 @pytest.fixture

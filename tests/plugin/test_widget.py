@@ -1,6 +1,7 @@
 import threading
 
 import numpy as np
+import pytest
 from magicgui.widgets import Container
 from napari.utils.notifications import notification_manager
 
@@ -43,6 +44,8 @@ def test_a_fusion_from_the_button_to_the_table(qtbot, widget, viewer, until_idle
     assert widget.metrics.scores["fused CT + MR"] == stored["metrics"]
 
 
+# All metrics need 41x41 pixels.
+@pytest.mark.parametrize("pair", [(41, 42)], indirect=True)
 def test_nothing_is_read_or_estimated_again_after_a_run(
     qtbot, widget, viewer, until_idle, monkeypatch
 ):

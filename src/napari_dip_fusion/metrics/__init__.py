@@ -6,18 +6,19 @@ image with several of those in :data:`METRICS`.
 
 One paper is one module, named after an author and the year:
 
-=============  =============================  ==============================================
-module         function                       what it measures
-=============  =============================  ==============================================
-petrovic_2000  petrovic                       edges of the sources that survive
-qu_2002        mutual_information             information shared with the sources
-cvejic_2006    mutual_information_renyi       the same, with the entropy of Renyi
-hossny_2008    normalized_mutual_information  the same, relative to the entropies
-piella_2003    piella                         likeness to the more salient source
-cvejic_2005    cvejic                         likeness to the source that is followed
-wang_2004      ssim                           structural similarity to the sources
-shannon_1948   entropy                        information that the fused image itself holds
-=============  =============================  ==============================================
+===============  =============================  ===============================================
+module           function                       what it measures
+===============  =============================  ===============================================
+petrovic_2000    petrovic                       edges of the sources that survive
+qu_2002          mutual_information             information shared with the sources
+cvejic_2006      mutual_information_renyi       the same, with the entropy of Renyi
+hossny_2008      normalized_mutual_information  the same, relative to the entropies
+piella_2003      piella                         likeness to the more salient source
+cvejic_2005      cvejic                         likeness to the source that is followed
+wang_2004        ssim                           structural similarity to the sources
+sheikh_2006      vif                            visual information of the sources that survives
+shannon_1948     entropy                        information that the fused image itself holds
+===============  =============================  ===============================================
 
 Each holds the metric under its usual name, which checks and quantizes the images it is given, and
 ``score``, the same metric on a stack of gray levels that is checked and quantized already.
@@ -31,6 +32,7 @@ from napari_dip_fusion.metrics.piella_2003 import piella
 from napari_dip_fusion.metrics.qu_2002 import mutual_information
 from napari_dip_fusion.metrics.registry import DEFAULT_METRICS, METRICS, Metric, evaluate
 from napari_dip_fusion.metrics.shannon_1948 import entropy
+from napari_dip_fusion.metrics.sheikh_2006 import vif
 from napari_dip_fusion.metrics.wang_2004 import ssim
 
 __all__ = [
@@ -46,4 +48,5 @@ __all__ = [
     "petrovic",
     "piella",
     "ssim",
+    "vif",
 ]

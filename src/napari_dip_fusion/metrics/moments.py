@@ -31,9 +31,9 @@ def measure_moments(stack: Stack, add_up: Callable[[Stack], Stack], count: int) 
     stack : ndarray of shape (K + 1, M, N)
         The sources, then the fused image.
     add_up : callable
-        :func:`sum_windows` or :func:`sum_blocks`.
+        :func:`sum_windows` or :func:`sum_blocks`, or a function that gives weighted means.
     count : int
-        Number of pixels in a window.
+        Number of pixels in a window; 1 for weighted means.
     """
     sums, squares, products = add_up(stack), add_up(stack * stack), stack[:-1] * stack[-1]
     # n^2 var = n sum x^2 - (sum x)^2, and the same for the covariance.

@@ -15,6 +15,7 @@ from napari_dip_fusion.metrics import (
     piella_2003,
     qu_2002,
     shannon_1948,
+    sheikh_2006,
     wang_2004,
 )
 from napari_dip_fusion.metrics.gray_levels import Images, Stack, quantize
@@ -176,6 +177,12 @@ _REGISTERED = (
         "SSIM",
         "Structural similarity to a source, mean over them, up to 1; higher is better.",
         wang_2004.score,
+    ),
+    Metric(
+        "vif",
+        "VIF",
+        "Visual information kept of a source, mean over them, 1 for a copy; higher is better.",
+        sheikh_2006.score,
     ),
     Metric(
         "entropy",

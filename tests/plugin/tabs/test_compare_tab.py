@@ -115,6 +115,8 @@ def test_the_table_as_a_file(tab, until_done, tmp_path):
     assert float(rows[0]["seconds"]) >= 0
 
 
+# All metrics need 41x41 pixels.
+@pytest.mark.parametrize("pair", [(41, 42)], indirect=True)
 def test_all_metrics_on_demand(tab, until_done):
     tab.all_metrics.value = True
     tab.run_button.native.click()
@@ -122,6 +124,7 @@ def test_all_metrics_on_demand(tab, until_done):
     assert list(tab.table.rows[0].metrics) == list(METRICS)
 
 
+@pytest.mark.parametrize("pair", [(41, 42)], indirect=True)
 def test_all_metrics_of_a_comparison_that_was_made(qtbot, tab, viewer, until_done):
     tab.run_button.native.click()
     until_done(tab)

@@ -112,6 +112,8 @@ def test_two_layers_named_like_a_reference_have_two_rows(qtbot, widget, viewer, 
     assert list(widget.metrics.scores)[:2] == ["average (layer)", "average (layer) (layer)"]
 
 
+# All metrics need 41x41 pixels.
+@pytest.mark.parametrize("pair", [(41, 42)], indirect=True)
 def test_all_metrics_are_computed_when_they_are_ticked(qtbot, widget, viewer, until_idle):
     def shown(names, rows):
         scores = widget.metrics.scores
@@ -170,3 +172,11 @@ def test_a_line_that_wraps_does_not_cover_the_table(qtbot, widget):
     label, table = widget.metrics.status.native, widget.metrics.table
     qtbot.waitUntil(lambda: label.height() >= label.heightForWidth(label.width()) > 0)
     assert not label.geometry().intersects(table.geometry())
+
+
+def test_images_too_small_for_all_metrics_say_so(qtbot, widget):
+    widget.metrics.compute_button.native.click()
+    scored(qtbot, widget, 3)
+    widget.metrics.all_metrics.value = True
+    qtbot.waitUntil(lambda: "at least 41x41 pixels" in widget.metrics.status.value, timeout=20_000)
+    assert list(widget.metrics.scores) == list(BASELINES)
