@@ -231,7 +231,7 @@ def test_metrics_equal_those_of_the_run(pair, tmp_path, capsys) -> None:
     assert "higher is better" in capsys.readouterr().out
     assert run("metrics", *pair, "--fused", out, "--which", "all") == 0
     shown = capsys.readouterr().out
-    assert all(label in shown for label in ("SSIM", "VIF"))
+    assert all(label in shown for label in ("SSIM", "VIF", "SD (levels)", "AG (", "SF ("))
     odd = out.rename(tmp_path / "[red] f.tif")  # looks like mark-up
     assert run("metrics", *pair, "--fused", odd) == 0
     assert "[red] f.tif" in capsys.readouterr().out

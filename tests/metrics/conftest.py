@@ -48,4 +48,7 @@ def functions():
         "ssim": metrics.ssim,
         "vif": metrics.vif,
         "entropy": metrics.entropy,
+        "standard_deviation": metrics.standard_deviation,
+        "average_gradient": metrics.average_gradient,
+        "spatial_frequency": metrics.spatial_frequency,
     }

@@ -77,6 +77,9 @@ def test_bad_input_is_refused(sources, fused, data_range, message):
         ("ssim", 11),
         ("mutual_information", 1),
         ("vif", 41),
+        ("standard_deviation", 1),
+        ("average_gradient", 2),
+        ("spatial_frequency", 1),
     ],
 )
 def test_too_small_images_are_refused(name, side, functions):

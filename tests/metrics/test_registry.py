@@ -59,6 +59,8 @@ def test_flat_fused_image_keeps_nothing(images):
     assert scores["mutual_information"] == pytest.approx(0, abs=1e-12)
     for name in ("cvejic", "vif", "entropy"):
         assert scores[name] == 0
+    for name in ("standard_deviation", "average_gradient", "spatial_frequency"):
+        assert scores[name] == 0
     assert scores["petrovic"] < 0.1
 
 

@@ -139,6 +139,23 @@ def plain_half(image, window):
     )
 
 
+def plain_average_gradient(fused):
+    steps = [
+        np.sqrt(((fused[i + 1, j] - fused[i, j]) ** 2 + (fused[i, j + 1] - fused[i, j]) ** 2) / 2)
+        for i, j in np.ndindex(fused.shape[0] - 1, fused.shape[1] - 1)
+    ]
+    return np.mean(steps)
+
+
+def plain_spatial_frequency(fused):
+    rows, columns = fused.shape
+    row = sum((fused[i, j] - fused[i, j - 1]) ** 2 for i in range(rows) for j in range(1, columns))
+    column = sum(
+        (fused[i, j] - fused[i - 1, j]) ** 2 for i in range(1, rows) for j in range(columns)
+    )
+    return np.sqrt(row / fused.size + column / fused.size)
+
+
 PLAIN = {
     "petrovic": plain_petrovic,
     "mutual_information": lambda s, f: plain_information(s, f).mean(),
@@ -154,6 +171,9 @@ PLAIN = {
     "ssim": plain_ssim,
     "vif": lambda s, f: np.mean([plain_fidelity(source, f) for source in s]),
     "entropy": lambda s, f: plain_entropy(f),
+    "standard_deviation": lambda s, f: np.sqrt(((f - f.mean()) ** 2).mean()),
+    "average_gradient": lambda s, f: plain_average_gradient(f),
+    "spatial_frequency": lambda s, f: plain_spatial_frequency(f),
 }
 
 

@@ -18,15 +18,21 @@ cvejic_2005      cvejic                         likeness to the source that is f
 wang_2004        ssim                           structural similarity to the sources
 sheikh_2006      vif                            visual information of the sources that survives
 shannon_1948     entropy                        information that the fused image itself holds
+pearson_1894     standard_deviation             contrast of the fused image itself
+cui_2015         average_gradient               sharpness of the fused image itself
+eskicioglu_1995  spatial_frequency              detail of the fused image itself
 ===============  =============================  ===============================================
 
 Each holds the metric under its usual name, which checks and quantizes the images it is given, and
 ``score``, the same metric on a stack of gray levels that is checked and quantized already.
 """
 
+from napari_dip_fusion.metrics.cui_2015 import average_gradient
 from napari_dip_fusion.metrics.cvejic_2005 import cvejic
 from napari_dip_fusion.metrics.cvejic_2006 import mutual_information_renyi
+from napari_dip_fusion.metrics.eskicioglu_1995 import spatial_frequency
 from napari_dip_fusion.metrics.hossny_2008 import normalized_mutual_information
+from napari_dip_fusion.metrics.pearson_1894 import standard_deviation
 from napari_dip_fusion.metrics.petrovic_2000 import petrovic
 from napari_dip_fusion.metrics.piella_2003 import piella
 from napari_dip_fusion.metrics.qu_2002 import mutual_information
@@ -39,6 +45,7 @@ __all__ = [
     "DEFAULT_METRICS",
     "METRICS",
     "Metric",
+    "average_gradient",
     "cvejic",
     "entropy",
     "evaluate",
@@ -47,6 +54,8 @@ __all__ = [
     "normalized_mutual_information",
     "petrovic",
     "piella",
+    "spatial_frequency",
     "ssim",
+    "standard_deviation",
     "vif",
 ]

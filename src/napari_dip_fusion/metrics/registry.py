@@ -8,9 +8,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from napari_dip_fusion.metrics import (
+    cui_2015,
     cvejic_2005,
     cvejic_2006,
+    eskicioglu_1995,
     hossny_2008,
+    pearson_1894,
     petrovic_2000,
     piella_2003,
     qu_2002,
@@ -189,6 +192,24 @@ _REGISTERED = (
         "H (bits)",
         "Spread of the fused gray levels, in bits; higher is better, but noise raises it too.",
         shannon_1948.score,
+    ),
+    Metric(
+        "standard_deviation",
+        "SD (levels)",
+        "Contrast of the fused image, in levels 0..255; higher is better, but noise raises it too.",
+        pearson_1894.score,
+    ),
+    Metric(
+        "average_gradient",
+        "AG (levels)",
+        "Mean step between pixels, in levels 0..255; higher is better, but noise raises it too.",
+        cui_2015.score,
+    ),
+    Metric(
+        "spatial_frequency",
+        "SF (levels)",
+        "RMS step between pixels, in levels 0..255; higher is better, but noise raises it too.",
+        eskicioglu_1995.score,
     ),
 )
 
