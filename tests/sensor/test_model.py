@@ -135,7 +135,7 @@ def test_strips_of_rows_change_nothing(window: str, patch_size: int, monkeypatch
     sources = np.tile(draw_cells(), (1, 3, 1))
     whole = estimate_sensor_model(sources, **options)
     image, floor = whole.solve(sources)
-    monkeypatch.setattr(model_module, "_STRIP_PIXELS", 1)
+    monkeypatch.setattr(model_module, "_STRIP_MOMENTS", 1)
     cut = estimate_sensor_model(sources, **options)
     for name in ("gains", "base_gains", "undershoot"):
         np.testing.assert_allclose(getattr(cut, name), getattr(whole, name), atol=2e-5)

@@ -107,7 +107,7 @@ _REGISTERED = (
         "sensor gains, of denoised sources where there is noise.",
         "Ma et al. 2022, arXiv:2110.09490",
         "consensus:consensus_image",
-        (12, 6),
+        (14, 7),
     ),
     Method(
         "wavelet",

@@ -18,8 +18,8 @@ from napari_dip_fusion.sensor.windows import blur, measure_reach
 
 Floats = NDArray[np.float32]
 
-# Pixels of a strip of the image, over all sources: its arrays stay near the processor then.
-_STRIP_PIXELS = 2**20
+# Moments of a strip of the image, K^2 at each pixel: its arrays stay near the processor then.
+_STRIP_MOMENTS = 2**21
 
 # Standard deviation of the blur below which details tell their source, by that of the base.
 _FINE = 0.75
@@ -163,6 +163,6 @@ def _map(
     """Work on the strips of images of a shape (K, M, N); see :func:`.map_strips`."""
     count, height, width = shape
     # The rows of the halo are computed twice: strips are at least four times as high.
-    size = max(_STRIP_PIXELS // (count * width), 4 * halo, 1)
+    size = max(_STRIP_MOMENTS // (count**2 * width), 4 * halo, 1)
     size, halo = (-(-n // multiple) * multiple for n in (size, halo))
     return map_strips(work, height, size, halo)
