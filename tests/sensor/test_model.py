@@ -13,7 +13,7 @@ RNG = np.random.default_rng(1)
 
 WINDOW = {"patch_size": 9, "window": "gaussian", "scale": "unit-max"}
 ONE_BAND = {**WINDOW, "sharpness": 1.0, "band_sigma": 0.0}
-TWO_BANDS = {**WINDOW, "sharpness": 12.0, "band_sigma": 4.0}
+TWO_BANDS = {**WINDOW, "sharpness": 12.0, "band_sigma": 4.5}
 
 
 def blur(image, sigma):
@@ -46,7 +46,7 @@ def least_squares(gains, stack):
 
 def transcribe(x):
     """Return base gains, gains of the details, what is given back, and T."""
-    base = np.array([blur(s, 4) for s in x])
+    base = np.array([blur(s, 4.5) for s in x])
     details, means = x - base, np.array([blur(s, 3) for s in x])
     base_gains = lead(moments(base) + moments(details))
     weak = (2.5 / 255) ** 2 * base_gains[:, None] * base_gains
@@ -56,15 +56,18 @@ def transcribe(x):
     gains /= gains.max(0)
     fused = least_squares(base_gains, base) + least_squares(gains, details)
 
-    taken = 0
-    brightest = np.max([blur(s, 1) for s in x], axis=0)
-    for s, b, m, g in zip(x, base, means, gains, strict=True):
-        dark = (3 * (1 - blur(s, 1) / (0.7 * brightest))).clip(0, 1)
+    taken, smooth = 0, np.array([blur(s, 1) for s in x])
+    first = smooth.argmax(axis=0)
+    for s, b, m, g, d in zip(x, base, means, gains, details, strict=True):
+        dark = (3 * (1 - blur(s, 1) / (0.7 * smooth.max(axis=0)))).clip(0, 1)
+        common = np.choose(first, [blur(d * other, 3) for other in details])
+        own, others = blur(d * d, 3) + 1e-6, [blur(other**2, 3) + 1e-6 for other in details]
+        unlike = (1 - (common / np.sqrt(own * np.choose(first, others))).clip(0, 1)) ** 2
         flat = 1 / (1 + blur((s - blur(s, 1.5)) ** 2, 1) / (6 / 255) ** 2)
         variance = blur(s * s, 3) - m * m
         edge = variance / (variance + 0.05)
         halo = np.maximum(b - blur(edge, 3) * s - blur((1 - edge) * m, 3), 0)
-        taken = taken + 8 * g**2 / (gains**2).sum(0) * dark * flat * halo
+        taken = taken + 8 * g**2 / (gains**2).sum(0) * dark * flat * unlike * halo
     given_back = np.minimum(blur(taken, 1.5), np.maximum(x.max(0) - fused, 0))
     return base_gains, gains, given_back, fused + given_back
 
@@ -119,7 +122,7 @@ def test_unit_norm_scales_the_gains_of_both_bands() -> None:
 def test_the_floor_is_the_loss_that_no_image_can_lower() -> None:
     sources = draw_cells()
     model = estimate_sensor_model(sources, **TWO_BANDS)
-    base = np.array([blur(s, 4) for s in sources])
+    base = np.array([blur(s, 4.5) for s in sources])
     # Details to which their share of what was given back is added leave the same floor.
     details = sources - base + model.gains * model.undershoot
     floor = loss_floor(base, model.base_gains) + loss_floor(details, model.gains)
@@ -178,6 +181,17 @@ def test_bright_nuclei_leave_no_moats() -> None:
     assert without > 2 * moat
     brightest = np.maximum(sources.max(0), fused - model.undershoot)
     assert (fused <= brightest + 1e-6).all()
+
+
+def test_darkness_beside_an_edge_of_a_focus_pair_stays() -> None:
+    rows, columns = np.mgrid[:80, :80]
+    sharp = np.where(np.hypot(rows - 40, columns - 40) < 15, 0.9, 0.1)
+    sources = np.array([sharp, blur(sharp, 3)]).astype(np.float32)
+    model = estimate_sensor_model(sources, **TWO_BANDS)
+    fused, _ = model.solve(sources)
+    error = np.abs(fused - sharp).mean()
+    assert error < np.abs(sources.mean(0) - sharp).mean() / 2
+    assert model.undershoot.mean() < 0.3 / 255
 
 
 def test_black_sources_are_fused_to_black() -> None:

@@ -28,7 +28,7 @@ class GainSettings(Settings):
     # One band of gains on intensities is weak on focus series and on details; in two bands the
     # consensus image alone beats the trained networks in most metrics (benchmarks/quality.py).
     band_sigma: float = Field(
-        default=4.0,
+        default=4.5,
         ge=0,
         le=64,
         title="Detail scale",

@@ -30,6 +30,7 @@ from napari_dip_fusion.sensor.bands import Bands
 from napari_dip_fusion.sensor.gains import (
     ROUNDING,
     average_products,
+    choose_average,
     find_leading,
     measure_window,
 )
@@ -80,9 +81,10 @@ def estimate_band_gains(
     BandGains
     """
     # A source bears on the base by its brightness and by the structure that it has there.
-    both = average_products([bands.base, bands.details], patch_size, window)
+    average_patches = choose_average(patch_size, window)
+    both = average_products([bands.base, bands.details], average_patches)
     base = find_leading(both, ROUNDING)
-    moments = average_products([fine], patch_size, window)
+    moments = average_products([fine], average_patches)
     moments += np.float32(_WEAK**2) * base[:, None] * base[None]
     details = _scale((find_leading(moments, ROUNDING) * base) ** np.float32(sharpness))
     return BandGains(base, _scale(_smooth(details, sources).clip(_SMALLEST, 1)))

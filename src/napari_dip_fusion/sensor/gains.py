@@ -14,7 +14,8 @@ References
    Using Deep Image Priors", ICIP 2022, arXiv:2110.09490.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from napari_dip_fusion.sensor.windows import average, average_blocks, blur, meas
 
 Floats = NDArray[np.float32]
 Reals = NDArray[Any]
+Average = Callable[[Reals], Reals]
 
 _DEFAULT = GainSettings()
 
@@ -147,10 +149,11 @@ def compute_gains(
     size = max(_STRIP_BYTES // (8 * width * count * (count + 1)), 4 * reach, 1)
     size = -(-size // patch_size) * patch_size
     halo = 0 if window == "block" else reach
+    average_patches = choose_average(patch_size, window)
 
     def work(rows: slice, around: slice, inside: slice) -> None:
         strip = stack[:, around].astype(np.float64)
-        moments = average_products([strip], patch_size, window)[:, :, inside]
+        moments = average_products([strip], average_patches)[:, :, inside]
         gains[:, rows] = scale_gains(find_leading(moments, rounding), scale, sharpness)
 
     map_strips(work, height, size, halo)
@@ -173,15 +176,22 @@ def _choose_sigma(patch_size: int) -> float:
     return patch_size / 4.5
 
 
-def average_products(stacks: Sequence[Reals], patch_size: int, window: str) -> Reals:
+def choose_average(patch_size: int, window: str) -> Average:
+    """Return the function that gives images their mean in the patch around each pixel."""
+    if window == "gaussian":
+        return partial(blur, sigma=_choose_sigma(patch_size))
+    return partial(average if window == "box" else average_blocks, size=patch_size)
+
+
+def average_products(stacks: Sequence[Reals], average: Average) -> Reals:
     """Return the second moments M_ij in each patch, added up over some stacks.
 
     Parameters
     ----------
     stacks : sequence of ndarrays of shape (K, ...), float32 or float64
         The sources, or several bands of them.
-    patch_size, window
-        As for :func:`gain_maps`.
+    average : callable
+        Gives images their mean around each pixel, as those of :mod:`.windows` do.
 
     Returns
     -------
@@ -193,18 +203,11 @@ def average_products(stacks: Sequence[Reals], patch_size: int, window: str) -> R
     for stack in others:
         for total, (i, j) in zip(products, pairs, strict=True):
             total += stack[i] * stack[j]
-    means = _average(products, patch_size, window)
+    means = average(products)
     moments = np.empty((len(first), *first.shape), dtype=first.dtype)
     for (i, j), mean in zip(pairs, means, strict=True):
         moments[i, j] = moments[j, i] = mean
     return moments
-
-
-def _average(stack: Reals, patch_size: int, window: str) -> Reals:
-    """Return the mean of some images in the patch around each pixel."""
-    if window == "gaussian":
-        return blur(stack, _choose_sigma(patch_size))
-    return average(stack, patch_size) if window == "box" else average_blocks(stack, patch_size)
 
 
 def find_leading(moments: Reals, rounding: float) -> Reals:

@@ -22,7 +22,7 @@ Floats = NDArray[np.float32]
 _STRIP_MOMENTS = 2**21
 
 # Standard deviation of the blur below which details tell their source, by that of the base.
-_FINE = 0.75
+_FINE = 2 / 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,14 +144,15 @@ def _estimate_strip(
     )
     base_gains, gains = scale_gains(found.base, scale), scale_gains(found.details, scale)
     fused = fit_image(bands.base, base_gains) + fit_image(bands.details, gains)
-    undershoot = measure_undershoot(strip, bands.base, means, gains, fused, _FINE * sigma)
+    undershoot = measure_undershoot(strip, bands, means, gains, fused, _FINE * sigma)
     return gains, base_gains, undershoot
 
 
 def _measure_halo(patch_size: int, window: str, sigma: float) -> int:
     """Return how many pixels around a pixel its sensor model depends on, in two bands."""
-    gain_reach = measure_reach(sigma) + measure_gain_reach(patch_size, window)
-    return measure_undershoot_reach(_FINE * sigma, gain_reach)
+    band_reach = measure_reach(sigma)
+    gain_reach = band_reach + measure_gain_reach(patch_size, window)
+    return measure_undershoot_reach(_FINE * sigma, band_reach, gain_reach)
 
 
 def _map(

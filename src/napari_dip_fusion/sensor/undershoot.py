@@ -6,9 +6,13 @@ blob the details, nothing cancels the undershoot, and a dark moat surrounds the 
 at most 1 the fused image would be nowhere darker than a source, which bands of their own forget.
 """
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dip_fusion.sensor.bands import Bands
+from napari_dip_fusion.sensor.gains import average_products
 from napari_dip_fusion.sensor.windows import blur, measure_reach
 
 Floats = NDArray[np.float32]
@@ -29,22 +33,27 @@ _EDGE = np.float32(0.05)
 # the brightest source anyway. It is smoothed, as the halo is smooth.
 _STRENGTH, _SMOOTH_SIGMA = np.float32(8), 1.5
 
+# Variance of details, of a quarter of a gray level, below which there is nothing to correlate.
+_WEAKEST = np.float32(1e-6)
+
 # Keeps 0 / 0 from sources that are black.
 _TINY = np.float32(1e-9)
 
 
 def measure_undershoot(
-    sources: Floats, base: Floats, means: Floats, gains: Floats, fused: Floats, sigma: float
+    sources: Floats, bands: Bands, means: Floats, gains: Floats, fused: Floats, sigma: float
 ) -> Floats:
     """Return what undershoot took from a fused image.
 
-    It is looked for where a source whose details are taken is dark, flat, and has a halo in its
-    base: it lies above what an edge-preserving filter makes of the source.
+    It is looked for where a source whose details are taken is dark, flat, unlike the brightest
+    source, and has a halo in its base: it lies above what an edge-preserving filter makes of the
+    source.
 
     Parameters
     ----------
-    sources, base : ndarray of shape (K, ...), float32 in [0, 1]
-        Sources, and their base.
+    sources : ndarray of shape (K, ...), float32 in [0, 1]
+    bands : Bands
+        The sources' base and details.
     means : ndarray of shape (K, ...), float32
         Gaussian means of the sources, of standard deviation `sigma`.
     gains : ndarray of shape (K, ...), float32
@@ -60,23 +69,36 @@ def measure_undershoot(
         At least 0, and at most what `fused` lacks of the brightest source.
     """
     power = gains * gains
-    share = power / power.sum(axis=0)
-    halo = np.maximum(base - _smooth_between_edges(sources, means, sigma), 0)
-    taken = np.sum(share * _find_dark(sources) * _find_flat(sources) * halo, axis=0)
+    taken = power / power.sum(axis=0)
+    smooth = blur(sources, _DARK_SIGMA)
+    taken *= _find_dark(smooth)
+    taken *= _find_flat(sources)
+    taken *= _find_unlike(bands.details, smooth.argmax(axis=0), sigma)
+    taken *= np.maximum(bands.base - _smooth_between_edges(sources, means, sigma), 0)
     lacking = np.maximum(sources.max(axis=0) - fused, 0)
-    undershoot: Floats = np.minimum(blur(_STRENGTH * taken[None], _SMOOTH_SIGMA)[0], lacking)
+    given = blur(_STRENGTH * taken.sum(axis=0)[None], _SMOOTH_SIGMA)[0]
+    undershoot: Floats = np.minimum(given, lacking)
     return undershoot
 
 
-def measure_undershoot_reach(sigma: float, gain_reach: int) -> int:
-    """Return how many pixels around a pixel its undershoot depends on."""
-    return max(2 * measure_reach(sigma), gain_reach) + measure_reach(_SMOOTH_SIGMA)
+def measure_undershoot_reach(sigma: float, band_reach: int, gain_reach: int) -> int:
+    """Return how many pixels around a pixel its undershoot depends on.
+
+    Parameters
+    ----------
+    sigma : float
+        As for :func:`measure_undershoot`.
+    band_reach, gain_reach : int
+        How many pixels around a pixel its bands and its gains depend on; bands on no fewer than a
+        blur by `sigma`.
+    """
+    halo_reach = band_reach + measure_reach(sigma)
+    return max(halo_reach, gain_reach) + measure_reach(_SMOOTH_SIGMA)
 
 
-def _find_dark(sources: Floats) -> Floats:
+def _find_dark(smooth: Floats) -> Floats:
     """Return how dark each source is beside the brightest one, 0 to 1."""
-    means = blur(sources, _DARK_SIGMA)
-    share = means / (_DARK_SHARE * means.max(axis=0) + _TINY)
+    share = smooth / (_DARK_SHARE * smooth.max(axis=0) + _TINY)
     dark: Floats = (_DARK_SLOPE * (1 - share)).clip(0, 1)
     return dark
 
@@ -85,6 +107,20 @@ def _find_flat(sources: Floats) -> Floats:
     """Return how flat each source is, 0 to 1."""
     variance = blur(np.square(sources - blur(sources, _FLAT_FINE)), _FLAT_SIGMA)
     return np.asarray(1 / (1 + variance / np.float32(_FLAT**2)), dtype=np.float32)
+
+
+def _find_unlike(details: Floats, brightest: NDArray[np.intp], sigma: float) -> Floats:
+    """Return how unlike the brightest source each source is, 0 to 1, by correlated details.
+
+    In a focus series, the blurred source is brighter beside an edge than the sharp one, whose
+    darkness is right there. The same edge is in both.
+    """
+    moments = average_products([details], partial(blur, sigma=sigma))
+    power = np.einsum("kk...->k...", moments) + _WEAKEST
+    common = np.take_along_axis(moments, brightest[None, None], axis=1)[:, 0]
+    correlation = common / np.sqrt(power * np.take_along_axis(power, brightest[None], axis=0))
+    unlike: Floats = np.square(1 - correlation.clip(0, 1))
+    return unlike
 
 
 def _smooth_between_edges(sources: Floats, means: Floats, sigma: float) -> Floats:
