@@ -2,7 +2,6 @@
 
 import gc
 
-import napari
 import numpy as np
 import pytest
 
@@ -12,14 +11,13 @@ SHAPE = (32, 40)
 TINY = {"iterations": 3, "width": 4, "depth": 2, "threads": 1, "network": "always"}
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def _earlier_objects_out_of_the_way():
-    """Let the garbage collector look at what the tests of a file make, and at nothing older.
+    """Let the garbage collector look at what a test makes, and at nothing older.
 
     napari collects all garbage whenever a layer or a viewer goes. Half of the time of a small test
     went into looking at a million objects of torch and napari that stay to the end anyway.
     """
-    assert napari.Viewer  # which brings Qt: napari imports its parts on first use
     gc.collect()
     gc.freeze()
 
