@@ -57,6 +57,7 @@ def test_nothing_is_read_or_estimated_again_after_a_run(
     monkeypatch.setattr(PlaneReader, "read", lambda self: read.append(self.name) or real(self))
     monkeypatch.setattr(scores, "estimate_gains", None)
     widget.metrics.all_metrics.value = True
+    widget.panel.more.setValue(1)
     for press in (widget.panel.fuse_button, widget.panel.continue_button):
         widget.metrics.show_scores(Scores((), {}), ())
         press.native.click()
@@ -76,9 +77,11 @@ def test_a_run_that_ended_holds_no_sources(widget, until_idle):
     assert (plan.layers, plan.readers) == ((), ())
     assert plan.names == ("CT", "MR")
     assert widget.session.can_continue
+    assert widget.panel.more.value() == 100
+    widget.panel.more.setValue(2)
     widget.panel.continue_button.native.click()
     until_idle(widget)
-    assert "Done: 103 iterations" in widget.panel.message.value
+    assert "Done: 5 iterations" in widget.panel.message.value
 
 
 def test_the_copies_name_the_layers_of_the_run(widget, viewer, pair, until_idle):
