@@ -4,6 +4,8 @@ import gc
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
+from napari.utils._proxies import PublicOnlyProxy
 
 from napari_dip_fusion.samples import head_phantom
 
@@ -33,16 +35,26 @@ def pair(request):
     return [np.asarray(s) for s in head_phantom(shape=getattr(request, "param", SHAPE)).sources]
 
 
+def show_pair(viewer, pair):
+    for name, image in zip(("CT", "MR"), pair, strict=True):
+        viewer.add_image(image, name=name)
+    return viewer
+
+
 @pytest.fixture
 def viewer(make_napari_viewer_proxy, pair):
     """Return a viewer, as napari gives it to plugins, that shows CT and MR.
 
     The proxy raises when a layer is touched outside the GUI thread.
     """
-    viewer = make_napari_viewer_proxy()
-    for name, image in zip(("CT", "MR"), pair, strict=True):
-        viewer.add_image(image, name=name)
-    return viewer
+    return show_pair(make_napari_viewer_proxy(), pair)
+
+
+@pytest.fixture
+def viewer_without_window(qapp, monkeypatch, pair):
+    """Return the same for what needs layers and dims only: a window takes half a second."""
+    monkeypatch.setenv("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "True")
+    return show_pair(PublicOnlyProxy(ViewerModel()), pair)
 
 
 @pytest.fixture

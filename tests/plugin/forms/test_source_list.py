@@ -10,6 +10,11 @@ from napari_dip_fusion.plugin.running.plan import make_plan
 
 
 @pytest.fixture
+def viewer(viewer_without_window):
+    return viewer_without_window
+
+
+@pytest.fixture
 def sources(qtbot, viewer):
     made = SourceList(viewer)
     qtbot.addWidget(made.native)

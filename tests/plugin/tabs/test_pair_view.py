@@ -1,19 +1,30 @@
-"""Two images in turn, and one less the other, in a real viewer."""
+"""Two images in turn, and one less the other."""
 
 import numpy as np
 import pytest
 from qtpy.QtCore import QThreadPool
 
 from napari_dip_fusion.plugin.layers.difference import COLORMAP
+from napari_dip_fusion.plugin.tabs.pair_view import PairView
 
 
 @pytest.fixture
-def view(widget, viewer):
+def viewer(viewer_without_window):
+    viewer = viewer_without_window
     viewer.add_image(np.full((32, 40), 0.75, np.float32), name="a", contrast_limits=(0, 1))
     viewer.add_image(np.full((32, 40), 0.5, np.float32), name="b", contrast_limits=(0, 1))
-    view = widget.compare_tab.pair
+    return viewer
+
+
+@pytest.fixture
+def view(qtbot, viewer):
+    view = PairView(viewer, dict)
+    qtbot.addWidget(view.native)
     view.set_pair(viewer.layers["a"], viewer.layers["b"])
-    return view
+    yield view
+    view.close_subscriptions()
+    assert QThreadPool.globalInstance().waitForDone(20_000)
+    qtbot.wait(10)
 
 
 def visible(viewer):
@@ -140,35 +151,6 @@ def test_one_image_does_not_flicker(view, viewer):
     assert "two different images" in view.message.value
 
 
-def test_the_dock_closed_meanwhile_puts_all_back(view, widget, viewer):
-    view.flicker_button.native.click()
-    viewer.window.remove_dock_widget(widget.native)
-    assert visible(viewer) == ["CT", "MR", "a", "b"]
-    viewer.layers.remove("a")
-
-
-def test_the_widget_destroyed_meanwhile_puts_all_back(qtbot, view, widget, viewer):
-    import gc
-
-    from qtpy.QtCore import QCoreApplication, QEvent
-
-    view.rate.value = 10
-    view.flicker_button.native.click()
-    dock = widget.native.parent()
-    widget.native.deleteLater()
-    QCoreApplication.sendPostedEvents(widget.native, QEvent.Type.DeferredDelete)
-    gc.collect()
-    assert visible(viewer) == ["CT", "MR", "a", "b"]
-    qtbot.wait(150)
-    assert dock is not None
-
-
-def test_the_viewer_closed_meanwhile(view, viewer):
-    view.flicker_button.native.click()
-    viewer.close()
-    assert not view.flicker.running
-
-
 def test_difference_of_two_results(qtbot, view, viewer):
     for name in ("a", "b"):
         viewer.layers[name].scale = (0.5, 2)
@@ -193,16 +175,6 @@ def test_equal_images_differ_by_nothing(qtbot, view, viewer):
     assert tuple(viewer.layers["a - b"].contrast_limits) == (-1, 1)
 
 
-def test_a_source_counts_as_the_fusion_takes_it(qtbot, widget, view, viewer):
-    viewer.layers["CT"].contrast_limits = (0, 100)
-    widget.settings.intensity.mode.value = "contrast limits"
-    view.set_pair(viewer.layers["a"], viewer.layers["CT"])
-    view.difference_button.native.click()
-    qtbot.waitUntil(lambda: "a - CT" in viewer.layers, timeout=10_000)
-    source = (viewer.layers["CT"].data / 100).clip(0, 1)
-    np.testing.assert_allclose(viewer.layers["a - CT"].data, 0.75 - source, atol=1e-6)
-
-
 def test_the_second_image_is_brought_to_the_grid_of_the_first(qtbot, view, viewer):
     viewer.add_image(np.full((16, 20), 0.5, np.float32), name="coarse", scale=(2, 2))
     view.set_pair(viewer.layers["a"], viewer.layers["coarse"])
@@ -222,10 +194,3 @@ def test_what_cannot_be_subtracted_is_explained(qtbot, view, viewer):
     view.set_pair(viewer.layers["a"], viewer.layers["b"])
     view.difference_button.native.click()
     qtbot.waitUntil(lambda: "NaN" in view.message.value, timeout=10_000)
-
-
-def test_a_difference_that_comes_after_the_end_is_dropped(view, widget, viewer):
-    view.difference_button.native.click()
-    widget.shutdown()
-    assert QThreadPool.globalInstance().waitForDone(10_000)
-    assert "a - b" not in viewer.layers
