@@ -42,12 +42,18 @@ def show_pair(viewer, pair):
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy, pair):
-    """Return a viewer, as napari gives it to plugins, that shows CT and MR.
+def empty_viewer(make_napari_viewer_proxy):
+    """Return a viewer as napari gives it to plugins.
 
     The proxy raises when a layer is touched outside the GUI thread.
     """
-    return show_pair(make_napari_viewer_proxy(), pair)
+    return make_napari_viewer_proxy()
+
+
+@pytest.fixture
+def viewer(empty_viewer, pair):
+    """Return a viewer that shows CT and MR."""
+    return show_pair(empty_viewer, pair)
 
 
 @pytest.fixture

@@ -23,16 +23,15 @@ from napari_dip_fusion.plugin.running.provenance import Opening, Provenance
 
 
 @pytest.fixture
-def opened(viewer, pair, tmp_path, npe2pm):
+def opened(empty_viewer, pair, tmp_path, npe2pm):
     """Return a viewer that shows CT and MR from files with names that need quoting."""
-    viewer.layers.clear()
     for plugin in ("napari", "napari-dip-fusion"):
         npe2pm.register(PluginManifest.from_distribution(plugin))
     for name, image in zip(("CT", "MR"), pair, strict=True):
         path = tmp_path / f"a {name}.png"
         iio.imwrite(path, image)
-        viewer.open(path, plugin="napari", name=name)
-    return viewer
+        empty_viewer.open(path, plugin="napari", name=name)
+    return empty_viewer
 
 
 def find_fused(viewer):
