@@ -143,6 +143,7 @@ def test_real_estimates_reach_the_widget(qtbot, widget):
 
 
 def test_without_torch_no_time_is_shown(qtbot, probe, widget):
+    qtbot.waitUntil(lambda: "42 s" in widget.panel.need.value, timeout=5000)
     widget.fuse_tab.set_torch_problem("PyTorch cannot be imported")
     made = len(probe.calls)
     widget.settings.fields["seed"].value = 5
