@@ -194,6 +194,16 @@ def test_darkness_beside_an_edge_of_a_focus_pair_stays() -> None:
     assert model.undershoot.mean() < 0.3 / 255
 
 
+def test_base_and_details_of_different_sources_have_gains() -> None:
+    # A bright area without details, over a nearly black source with strong ones.
+    stripes = 1e-3 * (np.arange(60) % 2) + np.zeros((60, 60))
+    sources = np.array([np.ones((60, 60)), 100 * stripes]).astype(np.float32)
+    for sharpness in (1.0, 12.0, 64.0):
+        model = estimate_sensor_model(sources, **{**TWO_BANDS, "sharpness": sharpness})
+        np.testing.assert_array_equal(model.gains.max(axis=0), 1)
+        assert np.isfinite(model.solve(sources)[0]).all()
+
+
 def test_black_sources_are_fused_to_black() -> None:
     sources = np.zeros((2, 40, 40), dtype=np.float32)
     model = estimate_sensor_model(sources, **TWO_BANDS)

@@ -46,8 +46,8 @@ _WEAK = 2.5 / 255
 # flat; its standard deviation is 0.045 then, 11 of 255 gray levels.
 _GUIDED_SIZE, _GUIDED_FLAT = 5, np.float32(2e-3)
 
-# Smallest gain of the details. Lines of the guided filter may leave [0, 1]: no pixel is to end
-# without any gain.
+# Smallest gain of the details: no pixel is to end without any, where base and details are wholly of
+# different sources, or where lines of the guided filter leave [0, 1].
 _SMALLEST = np.float32(1e-6)
 
 
@@ -86,7 +86,9 @@ def estimate_band_gains(
     base = find_leading(both, ROUNDING)
     moments = average_products([fine], average_patches)
     moments += np.float32(_WEAK**2) * base[:, None] * base[None]
-    details = _scale((find_leading(moments, ROUNDING) * base) ** np.float32(sharpness))
+    # The largest is made 1 first, since high powers of small numbers are 0.
+    joint = _scale((find_leading(moments, ROUNDING) * base).clip(_SMALLEST, 1))
+    details = joint ** np.float32(sharpness)
     return BandGains(base, _scale(_smooth(details, sources).clip(_SMALLEST, 1)))
 
 

@@ -183,14 +183,14 @@ def choose_average(patch_size: int, window: str) -> Average:
     return partial(average if window == "box" else average_blocks, size=patch_size)
 
 
-def average_products(stacks: Sequence[Reals], average: Average) -> Reals:
+def average_products(stacks: Sequence[Reals], take_means: Average) -> Reals:
     """Return the second moments M_ij in each patch, added up over some stacks.
 
     Parameters
     ----------
     stacks : sequence of ndarrays of shape (K, ...), float32 or float64
         The sources, or several bands of them.
-    average : callable
+    take_means : callable
         Gives images their mean around each pixel, as those of :mod:`.windows` do.
 
     Returns
@@ -203,7 +203,7 @@ def average_products(stacks: Sequence[Reals], average: Average) -> Reals:
     for stack in others:
         for total, (i, j) in zip(products, pairs, strict=True):
             total += stack[i] * stack[j]
-    means = average(products)
+    means = take_means(products)
     moments = np.empty((len(first), *first.shape), dtype=first.dtype)
     for (i, j), mean in zip(pairs, means, strict=True):
         moments[i, j] = moments[j, i] = mean
