@@ -63,7 +63,8 @@ def transcribe(x):
         common = np.choose(first, [blur(d * other, 3) for other in details])
         own, others = blur(d * d, 3) + 1e-6, [blur(other**2, 3) + 1e-6 for other in details]
         unlike = (1 - (common / np.sqrt(own * np.choose(first, others))).clip(0, 1)) ** 2
-        flat = 1 / (1 + blur((s - blur(s, 1.5)) ** 2, 1) / (6 / 255) ** 2)
+        beneath = np.minimum(s, np.sort(x, axis=0)[-2])
+        flat = 1 / (1 + blur((beneath - blur(beneath, 1.5)) ** 2, 1) / (4.5 / 255) ** 2)
         variance = blur(s * s, 3) - m * m
         edge = variance / (variance + 0.05)
         halo = np.maximum(b - blur(edge, 3) * s - blur((1 - edge) * m, 3), 0)

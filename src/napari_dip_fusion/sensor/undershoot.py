@@ -22,8 +22,8 @@ Floats = NDArray[np.float32]
 _DARK_SHARE, _DARK_SIGMA, _DARK_SLOPE = 0.7, 1.0, 3.0
 
 # A source is flat where its variations finer than the first sigma, averaged with the second, are
-# weaker than 6 of 255 gray levels.
-_FLAT_FINE, _FLAT_SIGMA, _FLAT = 1.5, 1.0, 6 / 255
+# weaker than 4.5 of 255 gray levels.
+_FLAT_FINE, _FLAT_SIGMA, _FLAT = 1.5, 1.0, 4.5 / 255
 
 # Variance of a source in [0, 1] at which the guided filter keeps half of an edge; its standard
 # deviation is 0.22 then.
@@ -104,8 +104,18 @@ def _find_dark(smooth: Floats) -> Floats:
 
 
 def _find_flat(sources: Floats) -> Floats:
-    """Return how flat each source is, 0 to 1."""
-    variance = blur(np.square(sources - blur(sources, _FLAT_FINE)), _FLAT_SIGMA)
+    """Return how flat each source is, 0 to 1, in shape (K, ...), or (1, ...) if all are the same.
+
+    Where a source is the brightest, the one next to it stands in its place: beside a bright blob,
+    the edge of the blob itself does not count.
+    """
+    brightest, next_to_it = sources[0], np.full_like(sources[0], -np.inf)
+    for source in sources[1:]:
+        next_to_it = np.maximum(next_to_it, np.minimum(brightest, source))
+        brightest = np.maximum(brightest, source)
+    # Of two sources, both are the darker one then.
+    beneath = np.minimum(sources, next_to_it) if len(sources) > 2 else next_to_it[None]
+    variance = blur(np.square(beneath - blur(beneath, _FLAT_FINE)), _FLAT_SIGMA)
     return np.asarray(1 / (1 + variance / np.float32(_FLAT**2)), dtype=np.float32)
 
 
