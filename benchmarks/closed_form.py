@@ -31,8 +31,8 @@ PASSES = {
     "guided filter of the gains": (coherence, "_smooth"),
     "rest of the gains": (model, "estimate_band_gains"),
     "undershoot": (model, "measure_undershoot"),
-    "rest of the sensor model": (model, "_estimate_strip"),
-    "T and floor": (model.SensorModel, "_solve_strip"),
+    "rest of the sensor model": (model, "_estimate_tile"),
+    "T and floor": (model.SensorModel, "_solve_tile"),
 }
 
 

@@ -134,12 +134,12 @@ def test_the_floor_is_the_loss_that_no_image_can_lower() -> None:
 
 
 @pytest.mark.parametrize(("window", "patch_size"), [("gaussian", 9), ("box", 5), ("block", 4)])
-def test_strips_of_rows_change_nothing(window: str, patch_size: int, monkeypatch) -> None:
+def test_tiles_change_nothing(window: str, patch_size: int, monkeypatch) -> None:
     options = {**TWO_BANDS, "window": window, "patch_size": patch_size, "band_sigma": 1.0}
-    sources = np.tile(draw_cells(), (1, 3, 1))
+    sources = np.tile(draw_cells(), (1, 2, 3))
     whole = estimate_sensor_model(sources, **options)
     image, floor = whole.solve(sources)
-    monkeypatch.setattr(model_module, "_STRIP_MOMENTS", 1)
+    monkeypatch.setattr(model_module, "_TILE_MOMENTS", 1)
     cut = estimate_sensor_model(sources, **options)
     for name in ("gains", "base_gains", "undershoot"):
         np.testing.assert_allclose(getattr(cut, name), getattr(whole, name), atol=2e-5)
@@ -203,6 +203,12 @@ def test_base_and_details_of_different_sources_have_gains() -> None:
         model = estimate_sensor_model(sources, **{**TWO_BANDS, "sharpness": sharpness})
         np.testing.assert_array_equal(model.gains.max(axis=0), 1)
         assert np.isfinite(model.solve(sources)[0]).all()
+
+
+@pytest.mark.parametrize("sigma", [-1.0, np.nan, np.inf])
+def test_a_blur_of_no_size_is_refused(sigma) -> None:
+    with pytest.raises(ValueError, match=f"band_sigma must be 0 or more pixels, got {sigma}"):
+        estimate_sensor_model(draw_cells(), **{**TWO_BANDS, "band_sigma": sigma})
 
 
 def test_black_sources_are_fused_to_black() -> None:

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_dip_fusion.config import GainSettings
 from napari_dip_fusion.sensor.stacks import check_finite, stack_sources
-from napari_dip_fusion.sensor.strips import map_strips
+from napari_dip_fusion.sensor.strips import Slices, map_tiles
 from napari_dip_fusion.sensor.windows import average, average_blocks, blur, measure_reach
 
 Floats = NDArray[np.float32]
@@ -110,7 +110,7 @@ def check_gain_options(
         raise ValueError(f"window must be box, gaussian or block, got {window!r}")
     if scale not in ("unit-max", "unit-norm"):
         raise ValueError(f"scale must be unit-max or unit-norm, got {scale!r}")
-    if not sharpness > 0:
+    if not 0 < sharpness < np.inf:
         raise ValueError(f"sharpness must be above 0, got {sharpness}")
     if patch_size < 1 or (window != "block" and patch_size % 2 == 0):
         raise ValueError(
@@ -151,12 +151,12 @@ def compute_gains(
     halo = 0 if window == "block" else reach
     average_patches = choose_average(patch_size, window)
 
-    def work(rows: slice, around: slice, inside: slice) -> None:
-        strip = stack[:, around].astype(np.float64)
-        moments = average_products([strip], average_patches)[:, :, inside]
-        gains[:, rows] = scale_gains(find_leading(moments, rounding), scale, sharpness)
+    def work(rows: Slices, around: Slices, inside: Slices) -> None:
+        strip = stack[:, *around].astype(np.float64)
+        moments = average_products([strip], average_patches)[:, :, *inside]
+        gains[:, *rows] = scale_gains(find_leading(moments, rounding), scale, sharpness)
 
-    map_strips(work, height, size, halo)
+    map_tiles(work, (height,), (size,), halo)
     return gains
 
 

@@ -11,15 +11,15 @@ from napari_dip_fusion.sensor.coherence import estimate_band_gains, measure_gain
 from napari_dip_fusion.sensor.consensus import fit_image, sum_loss
 from napari_dip_fusion.sensor.gains import check_gain_options, compute_gains, scale_gains
 from napari_dip_fusion.sensor.stacks import check_finite, stack_sources
-from napari_dip_fusion.sensor.strips import map_strips
+from napari_dip_fusion.sensor.strips import Slices, map_tiles
 from napari_dip_fusion.sensor.threads import Result
 from napari_dip_fusion.sensor.undershoot import measure_undershoot, measure_undershoot_reach
 from napari_dip_fusion.sensor.windows import blur, measure_reach
 
 Floats = NDArray[np.float32]
 
-# Moments of a strip of the image, K^2 at each pixel: its arrays stay near the processor then.
-_STRIP_MOMENTS = 2**21
+# Moments of a tile of the image, K^2 at each pixel: its arrays stay near the processor then.
+_TILE_MOMENTS = 2**21
 
 # Standard deviation of the blur below which details tell their source, by that of the base.
 _FINE = 2 / 3
@@ -67,24 +67,24 @@ class SensorModel:
         """
         image = np.empty_like(sources[0])
 
-        def work(rows: slice, around: slice, inside: slice) -> float:
-            image[rows], loss = self._solve_strip(sources[:, around], rows, inside)
+        def work(there: Slices, around: Slices, inside: Slices) -> float:
+            image[there], loss = self._solve_tile(sources[:, *around], there, inside)
             return loss
 
         losses = _map(work, sources.shape, measure_reach(self.band_sigma))
         return image, sum(losses) / image.size
 
-    def _solve_strip(self, strip: Floats, rows: slice, inside: slice) -> tuple[Floats, float]:
-        """Return T of some rows, and the sum of the loss that it leaves."""
-        gains = self.gains[:, rows]
+    def _solve_tile(self, tile: Floats, there: Slices, inside: Slices) -> tuple[Floats, float]:
+        """Return T of a tile, and the sum of the loss that it leaves."""
+        gains = self.gains[:, *there]
         if self.base_gains is None or self.undershoot is None:
-            image = fit_image(strip, gains)
-            return image, sum_loss(strip, gains, image)
-        bands, base_gains = split_bands(strip, self.band_sigma), self.base_gains[:, rows]
-        base, details = bands.base[:, inside], bands.details[:, inside]
+            image = fit_image(tile, gains)
+            return image, sum_loss(tile, gains, image)
+        bands, base_gains = split_bands(tile, self.band_sigma), self.base_gains[:, *there]
+        base, details = bands.base[:, *inside], bands.details[:, *inside]
         base_image, details_image = fit_image(base, base_gains), fit_image(details, gains)
         loss = sum_loss(base, base_gains, base_image) + sum_loss(details, gains, details_image)
-        return base_image + details_image + self.undershoot[rows], loss
+        return base_image + details_image + self.undershoot[there], loss
 
 
 def estimate_sensor_model(
@@ -113,38 +113,40 @@ def estimate_sensor_model(
     Raises
     ------
     ValueError
-        As for :func:`.gain_maps`.
+        As for :func:`.gain_maps`, or if `band_sigma` is below 0 or not finite.
     """
     stack = stack_sources(sources)
     check_gain_options(stack.shape, patch_size, window, scale, sharpness)
+    if not 0 <= band_sigma < np.inf:
+        raise ValueError(f"band_sigma must be 0 or more pixels, got {band_sigma}")
     check_finite(stack)
     if band_sigma == 0:
         return SensorModel(compute_gains(stack, patch_size, window, scale, sharpness))
     gains, base_gains, undershoot = (np.empty_like(s) for s in (stack, stack, stack[0]))
     options = (patch_size, window, scale, sharpness, band_sigma)
 
-    def work(rows: slice, around: slice, inside: slice) -> None:
-        parts = _estimate_strip(stack[:, around], *options)
+    def work(there: Slices, around: Slices, inside: Slices) -> None:
+        parts = _estimate_tile(stack[:, *around], *options)
         for whole, part in zip((gains, base_gains, undershoot), parts, strict=True):
-            whole[..., rows, :] = part[..., inside, :]
+            whole[(..., *there)] = part[(..., *inside)]
 
-    # Strips begin at the first row of a block.
+    # Tiles begin at the first pixel of a block.
     halo = _measure_halo(patch_size, window, band_sigma)
     _map(work, stack.shape, halo, patch_size if window == "block" else 1)
     return SensorModel(gains, base_gains, undershoot, band_sigma)
 
 
-def _estimate_strip(
-    strip: Floats, patch_size: int, window: str, scale: str, sharpness: float, sigma: float
+def _estimate_tile(
+    tile: Floats, patch_size: int, window: str, scale: str, sharpness: float, sigma: float
 ) -> tuple[Floats, Floats, Floats]:
-    """Return gains, base gains and undershoot of some rows of the sources."""
-    bands, means = split_bands(strip, sigma), blur(strip, _FINE * sigma)
+    """Return gains, base gains and undershoot of a part of the sources."""
+    bands, means = split_bands(tile, sigma), blur(tile, _FINE * sigma)
     found = estimate_band_gains(
-        strip, bands, strip - means, patch_size=patch_size, window=window, sharpness=sharpness
+        tile, bands, tile - means, patch_size=patch_size, window=window, sharpness=sharpness
     )
     base_gains, gains = scale_gains(found.base, scale), scale_gains(found.details, scale)
     fused = fit_image(bands.base, base_gains) + fit_image(bands.details, gains)
-    undershoot = measure_undershoot(strip, bands, means, gains, fused, _FINE * sigma)
+    undershoot = measure_undershoot(tile, bands, means, gains, fused, _FINE * sigma)
     return gains, base_gains, undershoot
 
 
@@ -156,14 +158,16 @@ def _measure_halo(patch_size: int, window: str, sigma: float) -> int:
 
 
 def _map(
-    work: Callable[[slice, slice, slice], Result],
+    work: Callable[[Slices, Slices, Slices], Result],
     shape: tuple[int, ...],
     halo: int,
     multiple: int = 1,
 ) -> list[Result]:
-    """Work on the strips of images of a shape (K, M, N); see :func:`.map_strips`."""
+    """Work on the tiles of images of a shape (K, M, N); see :func:`.map_tiles`."""
     count, height, width = shape
-    # The rows of the halo are computed twice: strips are at least four times as high.
-    size = max(_STRIP_MOMENTS // (count**2 * width), 4 * halo, 1)
-    size, halo = (-(-n // multiple) * multiple for n in (size, halo))
-    return map_strips(work, height, size, halo)
+    moments = _TILE_MOMENTS // count**2
+    # The halo is computed twice: tiles are at least four times as wide, and strips where they can.
+    rows = min(max(moments // width, 4 * halo, 1), height)
+    columns = max(moments // rows, 4 * halo)
+    rows, columns, halo = (-(-n // multiple) * multiple for n in (rows, columns, halo))
+    return map_tiles(work, (height, width), (rows, columns), halo)
