@@ -127,8 +127,8 @@ def estimate_sensor_model(
 
     def work(there: Slices, around: Slices, inside: Slices) -> None:
         parts = _estimate_tile(stack[:, *around], *options)
-        for whole, part in zip((gains, base_gains, undershoot), parts, strict=True):
-            whole[(..., *there)] = part[(..., *inside)]
+        gains[:, *there], base_gains[:, *there] = (p[:, *inside] for p in parts[:2])
+        undershoot[there] = parts[2][inside]
 
     # Tiles begin at the first pixel of a block.
     halo = _measure_halo(patch_size, window, band_sigma)

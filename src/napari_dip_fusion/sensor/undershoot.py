@@ -73,7 +73,7 @@ def measure_undershoot(
     smooth = blur(sources, _DARK_SIGMA)
     taken *= _find_dark(smooth)
     taken *= _find_flat(sources)
-    taken *= _find_unlike(bands.details, smooth.argmax(axis=0), sigma)
+    taken *= _find_unlike(bands.details, smooth, sigma)
     taken *= np.maximum(bands.base - _smooth_between_edges(sources, means, sigma), 0)
     lacking = np.maximum(sources.max(axis=0) - fused, 0)
     given = blur(_STRENGTH * taken.sum(axis=0)[None], _SMOOTH_SIGMA)[0]
@@ -119,7 +119,7 @@ def _find_flat(sources: Floats) -> Floats:
     return np.asarray(1 / (1 + variance / np.float32(_FLAT**2)), dtype=np.float32)
 
 
-def _find_unlike(details: Floats, brightest: NDArray[np.intp], sigma: float) -> Floats:
+def _find_unlike(details: Floats, smooth: Floats, sigma: float) -> Floats:
     """Return how unlike the brightest source each source is, 0 to 1, by correlated details.
 
     In a focus series, the blurred source is brighter beside an edge than the sharp one, whose
@@ -127,8 +127,15 @@ def _find_unlike(details: Floats, brightest: NDArray[np.intp], sigma: float) -> 
     """
     moments = average_products([details], partial(blur, sigma=sigma))
     power = np.einsum("kk...->k...", moments) + _WEAKEST
-    common = np.take_along_axis(moments, brightest[None, None], axis=1)[:, 0]
-    correlation = common / np.sqrt(power * np.take_along_axis(power, brightest[None], axis=0))
+    # Moments with the brightest source, and its own, are chosen by comparisons: finding and using
+    # an index of it is many times as slow.
+    brightest, common, own = smooth[0], moments[:, 0], power[0]
+    for j in range(1, len(smooth)):
+        brighter = smooth[j] > brightest
+        brightest = np.maximum(brightest, smooth[j])
+        common = np.where(brighter, moments[:, j], common)
+        own = np.where(brighter, power[j], own)
+    correlation = common / np.sqrt(power * own)
     unlike: Floats = np.square(1 - correlation.clip(0, 1))
     return unlike
 
