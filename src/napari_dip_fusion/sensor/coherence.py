@@ -39,8 +39,8 @@ from napari_dip_fusion.sensor.windows import average
 Floats = NDArray[np.float32]
 
 # Root mean square of details, of sources in [0, 1], that are too weak to choose their source by
-# themselves: 2.5 of 255 gray levels. Where all are weaker, the base chooses.
-_WEAK = 2.5 / 255
+# themselves: 1.5 of 255 gray levels. Where all are weaker, the base chooses.
+_WEAK = 1.5 / 255
 
 # The guided filter's window, and the variance of a source in [0, 1] below which it takes it for
 # flat; its standard deviation is 0.045 then, 11 of 255 gray levels.

@@ -21,7 +21,8 @@ Floats = NDArray[np.float32]
 # Moments of a tile of the image, K^2 at each pixel: its arrays stay near the processor then.
 _TILE_MOMENTS = 2**21
 
-# Standard deviation of the blur below which details tell their source, by that of the base.
+# Standard deviation of the blur that leaves the details which tell their source, as a share of that
+# of the base.
 _FINE = 2 / 3
 
 
@@ -31,7 +32,8 @@ class SensorModel:
 
     In two bands, each source is a base (its Gaussian blur) and the details
     that remain, with gains of their own: X_i^b = beta_i^b X_0^b + N_i^b for
-    both bands b, and T is the sum of the bands' least-squares images.
+    both bands b, and T is the sum of the bands' least-squares images and of
+    what undershoot took from it.
 
     Attributes
     ----------
