@@ -71,11 +71,12 @@ def format_seconds(seconds: float) -> str:
 
     Examples
     --------
-    >>> [format_seconds(s) for s in (0.32, 9, 50, 130, 9000)]
-    ['0.3 s', '9 s', '50 s', '2 min', '2.5 h']
+    >>> [format_seconds(s) for s in (0.04, 0.32, 9, 50, 130, 9000)]
+    ['0.04 s', '0.3 s', '9 s', '50 s', '2 min', '2.5 h']
     """
     if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 2 else f"{seconds:.1f} s"
+        digits = 0 if seconds >= 2 else 1 if seconds >= 0.095 else 2
+        return f"{seconds:.{digits}f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
