@@ -141,9 +141,11 @@ def test_tiles_change_nothing(window: str, patch_size: int, monkeypatch) -> None
     image, floor = whole.solve(sources)
     monkeypatch.setattr(model_module, "_TILE_MOMENTS", 1)
     cut = estimate_sensor_model(sources, **options)
-    for name in ("gains", "base_gains", "undershoot"):
-        np.testing.assert_allclose(getattr(cut, name), getattr(whole, name), atol=2e-5)
-    np.testing.assert_allclose(cut.solve(sources)[0], image, atol=1e-5)
+    # Products of matrices of another size round otherwise, which a power of 12 shows most.
+    np.testing.assert_allclose(cut.gains, whole.gains, atol=2e-4)
+    np.testing.assert_allclose(cut.base_gains, whole.base_gains, atol=2e-6)
+    np.testing.assert_allclose(cut.undershoot, whole.undershoot, atol=2e-6)
+    np.testing.assert_allclose(cut.solve(sources)[0], image, atol=5e-6)
     assert cut.solve(sources)[1] == pytest.approx(floor, rel=1e-5)
 
 
