@@ -22,8 +22,8 @@ ORDER = {
     "napari_dip_fusion": "errors config record sources sensor prior metrics methods fusion samples "
     "io comparison cli plugin",
     "sources": "source units parts resample coverage grid prepare",
-    "sensor": "threads strips windows stacks noise denoising gains consensus bands coherence "
-    "undershoot model analysis",
+    "sensor": "threads strips windows stacks noise denoising leading gains consensus bands "
+    "coherence undershoot model analysis",
     "prior": "devices network optimizer fit stopping memory",
     "fusion": "control result events iterations steps timing figures",
     "comparison": "labels events store runs report",

@@ -31,9 +31,9 @@ from napari_dip_fusion.sensor.gains import (
     ROUNDING,
     average_products,
     choose_average,
-    find_leading,
     measure_window,
 )
+from napari_dip_fusion.sensor.leading import find_leading
 from napari_dip_fusion.sensor.windows import average
 
 Floats = NDArray[np.float32]

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_dip_fusion.config import GainSettings
+from napari_dip_fusion.sensor.leading import find_leading
 from napari_dip_fusion.sensor.stacks import check_finite, stack_sources
 from napari_dip_fusion.sensor.strips import Slices, map_tiles
 from napari_dip_fusion.sensor.windows import average, average_blocks, blur, measure_reach
@@ -208,49 +209,6 @@ def average_products(stacks: Sequence[Reals], take_means: Average) -> Reals:
     for (i, j), mean in zip(pairs, means, strict=True):
         moments[i, j] = moments[j, i] = mean
     return moments
-
-
-def find_leading(moments: Reals, rounding: float) -> Reals:
-    """Return the leading eigenvector of each matrix of moments, without signs.
-
-    It is the square root of the diagonal of the projector on the leading
-    eigenspace, which is the eigenvector's absolute value where that space is a
-    line, and equal for all sources of an eigenspace of more dimensions.
-
-    Parameters
-    ----------
-    moments : ndarray of shape (K, K, ...), float32 or float64
-    rounding : float
-        Difference of eigenvalues below which they count as equal.
-
-    Returns
-    -------
-    ndarray of shape (K, ...), of the type of the moments
-        The largest element of each vector is 1.
-    """
-    if len(moments) == 2:
-        return _find_leading_of_two(moments, rounding)
-    values, vectors = np.linalg.eigh(np.moveaxis(moments, (0, 1), (-2, -1)).astype(np.float64))
-    leading = values >= values[..., -1:] - rounding  # eigh sorts them in ascending order
-    projector = np.sum(np.square(vectors) * leading[..., None, :], axis=-1)
-    vector = np.moveaxis(np.sqrt(projector / projector.max(axis=-1, keepdims=True)), -1, 0)
-    return np.asarray(vector, dtype=moments.dtype)
-
-
-def _find_leading_of_two(moments: Reals, rounding: float) -> Reals:
-    """Return what :func:`find_leading` does, for two sources in closed form.
-
-    With d = M_00 - M_11 and h = sqrt(d^2 + 4 M_01^2), the eigenvalues differ by h, and the smaller
-    element of the leading eigenvector is 2 |M_01| / (h + |d|) of the larger one, which belongs to
-    the larger of M_00 and M_11. It is many times faster than eigh.
-    """
-    difference = moments[0, 0] - moments[1, 1]
-    twice_cross = 2 * np.abs(moments[0, 1])
-    gap = np.sqrt(difference * difference + twice_cross * twice_cross)
-    ratio = np.ones_like(gap)
-    np.divide(twice_cross, gap + np.abs(difference), out=ratio, where=gap > rounding)
-    first_leads = difference >= 0
-    return np.stack([np.where(first_leads, 1, ratio), np.where(first_leads, ratio, 1)])
 
 
 def scale_gains(vector: Reals, scale: str, sharpness: float = 1.0) -> Reals:
