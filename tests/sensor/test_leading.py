@@ -62,6 +62,7 @@ def test_rounding_has_no_direction(count: int) -> None:
     found = find_leading(moments, 1e-12)
     np.testing.assert_array_equal(found[:, 0], 1)
     np.testing.assert_array_equal(found[1:, 1], 0)
+    np.testing.assert_array_equal(find_leading(moments[..., :1], 1e-12), 1)
 
 
 def test_parts_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

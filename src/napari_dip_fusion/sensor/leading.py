@@ -40,12 +40,12 @@ def find_leading(moments: Reals, rounding: float) -> Reals:
     """
     if len(moments) == 2:
         return _find_of_two(moments, rounding)
-    count = len(moments)
-    flat = moments[np.triu_indices(count)].reshape(count * (count + 1) // 2, -1)
-    vectors = np.ones((count, flat.shape[1]), dtype=moments.dtype)
+    at = _number_elements(len(moments))
+    flat = moments[np.triu_indices(len(at))].reshape(at.max() + 1, -1)
+    vectors = np.empty((len(at), flat.shape[1]), dtype=moments.dtype)
     for start in range(0, flat.shape[1], _PIXELS):
         pixels = slice(start, start + _PIXELS)
-        _find_by_squaring(flat[:, pixels], rounding, vectors[:, pixels])
+        vectors[:, pixels] = _find_by_squaring(flat[:, pixels], at, rounding)
     return vectors.reshape(moments.shape[1:])
 
 
@@ -65,20 +65,31 @@ def _find_of_two(moments: Reals, rounding: float) -> Reals:
     return np.stack([np.where(first_leads, 1, ratio), np.where(first_leads, ratio, 1)])
 
 
-def _find_by_squaring(flat: Reals, rounding: float, vectors: Reals) -> None:
-    """Write leading eigenvectors, shape (K, P), where there is a direction.
+def _number_elements(count: int) -> NDArray[np.int_]:
+    """Return the place of each element of a symmetric matrix in its upper triangle, row by row."""
+    upper = np.triu_indices(count)
+    at = np.empty((count, count), dtype=int)
+    at[upper] = np.arange(len(upper[0]))
+    at.T[upper] = at[upper]
+    return at
+
+
+def _find_by_squaring(flat: Reals, at: NDArray[np.int_], rounding: float) -> Reals:
+    """Return what :func:`find_leading` does, for any number of sources.
 
     Parameters
     ----------
     flat : ndarray of shape (K (K + 1) / 2, P)
-        The upper triangle of each matrix, row by row.
+        The upper triangles of the matrices.
+    at : ndarray of shape (K, K)
+        Where each element of a matrix is in its triangle.
     rounding : float
-    vectors : ndarray of shape (K, P)
-        Ones.
+
+    Returns
+    -------
+    ndarray of shape (K, P)
     """
-    # Where each element of a matrix is in its triangle.
-    at = np.empty((len(vectors), len(vectors)), dtype=int)
-    at[np.triu_indices(len(vectors))] = at.T[np.triu_indices(len(vectors))] = np.arange(len(flat))
+    vectors = np.ones((len(at), flat.shape[1]), dtype=flat.dtype)
     diagonal = at.diagonal()
     trace = flat[diagonal].sum(axis=0)
     (left,) = np.nonzero(trace > rounding)
@@ -96,9 +107,10 @@ def _find_by_squaring(flat: Reals, rounding: float, vectors: Reals) -> None:
             vectors[:, left[done]] = _take_column(powers.compress(done, axis=1), at)
             left, powers = left[~done], powers.compress(~done, axis=1)
             if left.size == 0:
-                return
+                return vectors
     shares = powers[diagonal]
     vectors[:, left] = np.sqrt(shares / shares.max(axis=0))
+    return vectors
 
 
 def _square(flat: Reals, at: NDArray[np.int_]) -> Reals:
