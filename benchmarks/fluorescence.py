@@ -38,8 +38,6 @@ from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import fuse
 from napari_dip_fusion.methods import fuse_stack
 
-__all__ = ["Crest", "filament_contrast", "find_crest", "find_ring", "moat", "sets"]
-
 OURS = "ours"
 METHODS = tuple(name for name in REGISTERED if name != "consensus")  # without noise it is ours
 SHOWN = (OURS, "laplacian", "maximum")
@@ -49,6 +47,14 @@ RING = 8
 # Pixels from a filament's crest to the places beside it.
 BESIDE = 3
 LEAST_CONTRAST, WEAK_CONTRAST = 8 / 255, 25 / 255
+
+
+def fuse_by_each(images: Floats) -> dict[str, Floats]:
+    """Return what the default preset and each method make of clean images in [0, 1]."""
+    windows = ((0.0, 1.0),) * len(images)
+    config = FusionConfig.preset("fast", intensity=windows, noise="none")
+    ours = fuse(list(images), config).image
+    return {OURS: ours, **{name: fuse_stack(name, images) for name in METHODS}}
 
 
 def find_ring(images: Floats, nuclei: Mask) -> Mask:
@@ -131,9 +137,7 @@ class Case:
 
     @classmethod
     def of(cls, cells: Cells) -> "Case":
-        config = FusionConfig.preset("fast", intensity=((0, 1), (0, 1)))
-        ours = fuse(list(cells.images), config).image
-        return cls(cells, {OURS: ours, **{m: fuse_stack(m, cells.images) for m in METHODS}})
+        return cls(cells, fuse_by_each(cells.images))
 
     def measure(self) -> dict[str, Figures]:
         where = self.cells.images, self.cells.nuclei

@@ -20,7 +20,7 @@ from statistics import mean
 
 import numpy as np
 from cells import Image, in_gray_levels, stretch
-from fluorescence import METHODS, OURS
+from fluorescence import METHODS, OURS, fuse_by_each
 from pairs import SIZE, Floats
 from quality import CLEAN_HEADINGS, Figures, markdown_table, metric_cells
 from scipy import ndimage
@@ -28,9 +28,6 @@ from skimage import data
 from skimage.color import rgb2gray, rgb2hed
 from skimage.transform import resize
 
-from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.fusion import fuse
-from napari_dip_fusion.methods import fuse_stack
 from napari_dip_fusion.metrics import evaluate
 
 GRAY = ("camera", "coins", "moon", "brick", "gravel", "clock")
@@ -80,10 +77,7 @@ def square(picture: Image) -> Image:
 
 def measure(images: Floats) -> dict[str, Figures]:
     """Return the metrics of each method's fused image of one pair, shape (2, M, N)."""
-    config = FusionConfig.preset("fast", intensity=((0, 1), (0, 1)), noise="none")
-    fused = {OURS: fuse(list(images), config).image}
-    fused |= {name: fuse_stack(name, images) for name in METHODS}
-    which = tuple(CLEAN_HEADINGS)
+    which, fused = tuple(CLEAN_HEADINGS), fuse_by_each(images)
     return {n: evaluate(images, i, data_range=1.0, which=which) for n, i in fused.items()}
 
 
