@@ -1,5 +1,6 @@
-"""Long computations ask here, between two of their steps, whether they are still wanted."""
+"""Long computations ask here whether they are still wanted, and tell how far they are."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -7,6 +8,12 @@ from contextvars import ContextVar
 # The sensor, the methods and the metrics know nothing of runs and their controls. What they ask
 # belongs to the run in whose thread, or in whose copied context, they compute.
 _ask: ContextVar[Callable[[], None] | None] = ContextVar("ask", default=None)
+
+Tell = Callable[[str, float, float], None]
+"""Takes the name of a stage of a computation, how much of it is done, and how much there is."""
+
+_tell: ContextVar[Tell | None] = ContextVar("tell", default=None)
+_stage: ContextVar["_Stage | None"] = ContextVar("stage", default=None)
 
 
 @contextmanager
@@ -34,3 +41,60 @@ def checkpoint() -> None:
     ask = _ask.get()
     if ask is not None:
         ask()
+
+
+@contextmanager
+def make_observable(tell: Tell) -> Iterator[None]:
+    """Let computations within this context tell how far they are.
+
+    Parameters
+    ----------
+    tell : callable
+        Called from any thread that computes; see :data:`Tell`. It must return at once.
+    """
+    token = _tell.set(tell)
+    try:
+        yield
+    finally:
+        _tell.reset(token)
+
+
+@contextmanager
+def stage(name: str, total: float) -> Iterator[None]:
+    """Give the computations within this context a name and an amount of work.
+
+    Parameters
+    ----------
+    name : str
+        For people, such as ``"gains"``.
+    total : float
+        How much there is to do, in planes.
+    """
+    tell = _tell.get()
+    token = _stage.set(None if tell is None else _Stage(name, total, tell))
+    try:
+        yield
+    finally:
+        _stage.reset(token)
+
+
+def advance(planes: float) -> None:
+    """Tell that so many more planes of the present stage are done, if anybody listens."""
+    current = _stage.get()
+    if current is not None:
+        current.advance(planes)
+
+
+class _Stage:
+    """A stage of a computation, on which several threads may be at work."""
+
+    def __init__(self, name: str, total: float, tell: Tell) -> None:
+        self._name, self._total, self._tell = name, total, tell
+        self._done = 0.0
+        self._lock = threading.Lock()
+        tell(name, 0.0, total)
+
+    def advance(self, planes: float) -> None:
+        with self._lock:
+            self._done = min(self._done + planes, self._total)
+            self._tell(self._name, self._done, self._total)

@@ -79,7 +79,7 @@ def add_noise(mr: Source, noise: str) -> Source:
 def prepare(ct: Source, mr: Source, **options: str) -> PreparedSources:
     grid = resample_to_reference([ct, mr], **options)
     assert grid.resampled == [False, True]
-    return prepare_sources(grid.planes, intensity=(WINDOW, WINDOW))
+    return prepare_sources(grid.images, intensity=(WINDOW, WINDOW))
 
 
 def analyze_all(prepared: PreparedSources) -> Analysis:

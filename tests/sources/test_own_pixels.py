@@ -161,7 +161,7 @@ def test_own_pixels_are_prepared_as_the_sources_are() -> None:
     target = turned(20, 1, (10, 3))
     place = Source(RNG.random(SHAPE), affine=target)
     moved = [Source(gray, name="PET"), Source(color, rgb=True)]
-    planes = resample_to_reference([place, *moved]).planes
+    planes = resample_to_reference([place, *moved]).images
     assert [p.name for p in planes][1] == "PET"
     prepared = prepare_sources(planes, intensity=((0, 1), (-100, 1100), "dtype"))
     assert prepared.own_pixels[0] is None

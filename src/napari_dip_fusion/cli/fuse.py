@@ -157,7 +157,7 @@ def _name_gains(folder: Path | None, job: _Job) -> list[Path]:
 def _fuse_and_write(read: GridSources, job: _Job, outputs: Outputs, *, quiet: bool) -> None:
     notes = describe_grid(job.paths, read, job.choice)
     try:
-        result = run_fusion(read.planes, job.paths, job.config, quiet=quiet, notes=notes)
+        result = run_fusion(read.images, job.paths, job.config, quiet=quiet, notes=notes)
     except FusionError as error:
         if error.result is None:
             raise

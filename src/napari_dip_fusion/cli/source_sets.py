@@ -45,7 +45,7 @@ def collect_sets(
 
     @lru_cache(maxsize=kept)
     def read(*paths: Path) -> list[Source]:
-        return read_sources(paths, Choice(), quiet=quiet).planes
+        return read_sources(paths, Choice(), quiet=quiet).images
 
     if folder is None:
         paths = list(sources or [])

@@ -2,7 +2,10 @@ from .control import Control as Control
 from .events import Decided as Decided
 from .events import Done as Done
 from .events import Event as Event
+from .events import FrameDone as FrameDone
+from .events import FrameFailed as FrameFailed
 from .events import GainsReady as GainsReady
+from .events import PlanesDone as PlanesDone
 from .events import Preview as Preview
 from .events import StepDone as StepDone
 from .result import FusionResult as FusionResult

@@ -79,11 +79,64 @@ class Preview:
         0 for the consensus image, of the denoised sources where there is noise; later, what the
         network explains after so many iterations, which is a worse image until it ends.
     image : ndarray of shape (M, N) or (M, N, 3)
-        In [0, 1].
+        In [0, 1]. Of a volume or a series, one plane, or the whole in its shape.
+    plane : tuple of int, or None
+        Index of the plane along the axes that come before rows and columns; None where the image
+        is the whole.
     """
 
     iteration: int
     image: Floats
+    plane: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class PlanesDone:
+    """So many planes of a volume or a series have gone through a stage of the run.
+
+    Attributes
+    ----------
+    stage : str
+        For people, such as ``"gains"``.
+    done, total : float
+        Planes; a part of one counts as such.
+    """
+
+    stage: str
+    done: float
+    total: float
+
+
+@dataclass(frozen=True, eq=False)
+class FrameDone:
+    """One frame of a series is fused.
+
+    Attributes
+    ----------
+    index : tuple of int
+        Along the axes of the series, which come before those of a frame.
+    image : ndarray of shape (M, N), (Z, M, N) or (..., 3)
+        In [0, 1].
+    """
+
+    index: tuple[int, ...]
+    image: Floats
+
+
+@dataclass(frozen=True)
+class FrameFailed:
+    """One frame of a series could not be fused; the others go on.
+
+    Attributes
+    ----------
+    index : tuple of int
+        As of :class:`FrameDone`.
+    message : str
+        What happened.
+    """
+
+    index: tuple[int, ...]
+    message: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,4 +146,4 @@ class Done:
     result: FusionResult
 
 
-Event = Decided | GainsReady | StepDone | Preview | Done
+Event = Decided | GainsReady | StepDone | Preview | PlanesDone | FrameDone | FrameFailed | Done

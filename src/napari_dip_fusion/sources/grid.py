@@ -43,7 +43,7 @@ class GridSources:
 
     Attributes
     ----------
-    planes : list of Source
+    images : list of Source
         Each source's pixels at those of the reference, in the type of the source; an
         :class:`.InterpolatedSource` where they were interpolated.
     place : Source
@@ -60,7 +60,7 @@ class GridSources:
         guesses, and which could not be compared.
     """
 
-    planes: list[Source]
+    images: list[Source]
     place: Source
     reference: int
     coverage: list[Coverage]
@@ -70,7 +70,7 @@ class GridSources:
     @property
     def arrays(self) -> list[NDArray[Any]]:
         """The pixels alone, each of shape (M, N), (M, N, 3) or (M, N, 4)."""
-        return [plane.to_numpy() for plane in self.planes]
+        return [image.to_numpy() for image in self.images]
 
     def make_source(self, image: NDArray[Any], *, flat: bool, **changes: Any) -> Source:
         """Return an image as a source at the place of the reference's plane.
@@ -164,7 +164,7 @@ def resample_to_reference(
     place = sources[reference]
     sampled = [_sample(source, place, interpolation) for source in sources]
     return GridSources(
-        planes=[plane for plane, _, _ in sampled],
+        images=[image for image, _, _ in sampled],
         place=place,
         reference=reference,
         coverage=[coverage for _, coverage, _ in sampled],

@@ -83,7 +83,7 @@ def test_layers_and_files_carry_the_same() -> None:
         Source(layer.data, affine=layer.affine.affine_matrix, name=layer.name)
         for layer in viewer.layers
     ]
-    layer, file = readers[1].read(), resample_to_reference(sources, plane="z=1").planes[1]
+    layer, file = readers[1].read(), resample_to_reference(sources, plane="z=1").images[1]
     assert isinstance(layer, InterpolatedSource)
     assert isinstance(file, InterpolatedSource)
     for name in ("planes", "weights", "matrix", "inside"):

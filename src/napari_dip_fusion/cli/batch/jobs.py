@@ -156,7 +156,7 @@ def _check(job: Job, read: GridSources, *, overwrite: bool) -> Outputs:
 
 
 def _fuse(job: Job, read: GridSources, show: Show | None) -> FusionResult:
-    prepared = prepare_files(read.planes, job.paths, job.config)
+    prepared = prepare_files(read.images, job.paths, job.config)
     notes = {**job.notes, **describe_grid(job.paths, read, job.choice)}
     for event in fusion.iter_fuse(prepared, job.config, notes=notes):
         if isinstance(event, StepDone) and show is not None:
