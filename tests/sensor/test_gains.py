@@ -121,7 +121,7 @@ def test_integers_are_taken_and_left_as_they_are() -> None:
     ("shape", "options", "message"),
     [
         ((1, 9, 9), {}, "two or more sources, got 1"),
-        ((2, 9, 9, 3), {}, r"shape \(M, N\), got \(9, 9, 3\)"),
+        ((2, 9, 9, 3), {}, r"shape \(M, N\) or volumes, got \(9, 9, 3\)"),
         ((2, 1, 40), {}, "one patch of 9x9 pixels, got 1x40; choose a smaller patch_size"),
         ((2, 20, 20), {"patch_size": 4}, "odd for sliding windows, got 4"),
         ((2, 20, 20), {"window": "disc"}, "window must be box, gaussian or block"),

@@ -7,7 +7,7 @@ from scipy import ndimage
 from napari_dip_fusion.sensor import model as model_module
 from napari_dip_fusion.sensor.consensus import consensus, loss_floor
 from napari_dip_fusion.sensor.gains import gain_maps
-from napari_dip_fusion.sensor.model import estimate_sensor_model
+from napari_dip_fusion.sensor.model import fit_sensor_model
 
 RNG = np.random.default_rng(1)
 
@@ -88,7 +88,7 @@ def draw_cells(shape=(90, 80)):
 @pytest.mark.parametrize("count", [2, 3])
 def test_one_band_is_the_whole_source(count: int) -> None:
     sources = RNG.random((count, 30, 41), dtype=np.float32)
-    model = estimate_sensor_model(sources, **ONE_BAND)
+    model = fit_sensor_model(sources, **ONE_BAND).model
     assert model.base_gains is None
     assert model.undershoot is None
     options = {n: v for n, v in ONE_BAND.items() if n != "band_sigma"}
@@ -102,7 +102,7 @@ def test_one_band_is_the_whole_source(count: int) -> None:
 def test_two_bands_against_a_plain_transcription(more) -> None:
     sources = np.array([*draw_cells(), *more]).astype(np.float32)
     base_gains, gains, given_back, fused = transcribe(sources.astype(float))
-    model = estimate_sensor_model(sources, **TWO_BANDS)
+    model = fit_sensor_model(sources, **TWO_BANDS).model
     np.testing.assert_allclose(model.base_gains, base_gains, atol=1e-4)
     np.testing.assert_allclose(model.gains, gains, atol=1e-4)
     np.testing.assert_allclose(model.undershoot, given_back, atol=1e-4)
@@ -112,8 +112,8 @@ def test_two_bands_against_a_plain_transcription(more) -> None:
 
 def test_unit_norm_scales_the_gains_of_both_bands() -> None:
     sources = draw_cells()
-    largest = estimate_sensor_model(sources, **TWO_BANDS)
-    norm = estimate_sensor_model(sources, **{**TWO_BANDS, "scale": "unit-norm"})
+    largest = fit_sensor_model(sources, **TWO_BANDS).model
+    norm = fit_sensor_model(sources, **{**TWO_BANDS, "scale": "unit-norm"}).model
     for name in ("gains", "base_gains"):
         found, expected = getattr(norm, name), getattr(largest, name)
         np.testing.assert_allclose(np.linalg.norm(found, axis=0), 1, rtol=1e-5)
@@ -122,7 +122,7 @@ def test_unit_norm_scales_the_gains_of_both_bands() -> None:
 
 def test_the_floor_is_the_loss_that_no_image_can_lower() -> None:
     sources = draw_cells()
-    model = estimate_sensor_model(sources, **TWO_BANDS)
+    model = fit_sensor_model(sources, **TWO_BANDS).model
     base = np.array([blur(s, 4.5) for s in sources])
     # Details to which their share of what was given back is added leave the same floor.
     details = sources - base + model.gains * model.undershoot
@@ -137,10 +137,10 @@ def test_the_floor_is_the_loss_that_no_image_can_lower() -> None:
 def test_tiles_change_nothing(window: str, patch_size: int, monkeypatch) -> None:
     options = {**TWO_BANDS, "window": window, "patch_size": patch_size, "band_sigma": 1.0}
     sources = np.tile(draw_cells(), (1, 2, 3))
-    whole = estimate_sensor_model(sources, **options)
+    whole = fit_sensor_model(sources, **options).model
     image, floor = whole.solve(sources)
     monkeypatch.setattr(model_module, "_TILE_MOMENTS", 1)
-    cut = estimate_sensor_model(sources, **options)
+    cut = fit_sensor_model(sources, **options).model
     # Products of matrices of another size round otherwise, which a power of 12 shows most.
     np.testing.assert_allclose(cut.gains, whole.gains, atol=2e-4)
     np.testing.assert_allclose(cut.base_gains, whole.base_gains, atol=2e-6)
@@ -155,7 +155,7 @@ def test_the_sharp_source_of_a_focus_pair_wins() -> None:
     blurred = ndimage.gaussian_filter(scene, 2)
     left = columns < 40
     sources = np.stack([np.where(left, scene, blurred), np.where(left, blurred, scene)])
-    fused, _ = estimate_sensor_model(sources, **TWO_BANDS).solve(sources)
+    fused, _ = fit_sensor_model(sources, **TWO_BANDS).model.solve(sources)
     error = np.abs(fused - scene)[:, (columns[0] < 32) | (columns[0] > 47)].mean()
     average = np.abs(sources.mean(0) - scene).mean()
     assert error < 0.3 * average
@@ -165,14 +165,14 @@ def test_weak_details_come_from_the_source_of_the_base() -> None:
     # A bright source with texture of half a gray level over a darker one with texture of one.
     weak, stronger = np.random.default_rng(0).standard_normal((2, 60, 60)) / 255
     sources = np.array([0.8 + weak / 2, 0.2 + stronger]).astype(np.float32)
-    model = estimate_sensor_model(sources, **TWO_BANDS)
+    model = fit_sensor_model(sources, **TWO_BANDS).model
     assert (model.gains[0] == 1).all()
     assert model.gains[1].max() < 1e-3
 
 
 def test_bright_nuclei_leave_no_moats() -> None:
     sources = draw_cells()
-    model = estimate_sensor_model(sources, **TWO_BANDS)
+    model = fit_sensor_model(sources, **TWO_BANDS).model
     fused, _ = model.solve(sources)
     nuclei = sources[0] > 0.3
     away = ndimage.distance_transform_edt(~nuclei)
@@ -190,7 +190,7 @@ def test_darkness_beside_an_edge_of_a_focus_pair_stays() -> None:
     rows, columns = np.mgrid[:80, :80]
     sharp = np.where(np.hypot(rows - 40, columns - 40) < 15, 0.9, 0.1)
     sources = np.array([sharp, blur(sharp, 3)]).astype(np.float32)
-    model = estimate_sensor_model(sources, **TWO_BANDS)
+    model = fit_sensor_model(sources, **TWO_BANDS).model
     fused, _ = model.solve(sources)
     error = np.abs(fused - sharp).mean()
     assert error < np.abs(sources.mean(0) - sharp).mean() / 2
@@ -202,7 +202,7 @@ def test_base_and_details_of_different_sources_have_gains() -> None:
     stripes = 1e-3 * (np.arange(60) % 2) + np.zeros((60, 60))
     sources = np.array([np.ones((60, 60)), 100 * stripes]).astype(np.float32)
     for sharpness in (1.0, 12.0, 64.0):
-        model = estimate_sensor_model(sources, **{**TWO_BANDS, "sharpness": sharpness})
+        model = fit_sensor_model(sources, **{**TWO_BANDS, "sharpness": sharpness}).model
         np.testing.assert_array_equal(model.gains.max(axis=0), 1)
         assert np.isfinite(model.solve(sources)[0]).all()
 
@@ -210,11 +210,11 @@ def test_base_and_details_of_different_sources_have_gains() -> None:
 @pytest.mark.parametrize("sigma", [-1.0, np.nan, np.inf])
 def test_a_blur_of_no_size_is_refused(sigma) -> None:
     with pytest.raises(ValueError, match=f"band_sigma must be 0 or more pixels, got {sigma}"):
-        estimate_sensor_model(draw_cells(), **{**TWO_BANDS, "band_sigma": sigma})
+        fit_sensor_model(draw_cells(), **{**TWO_BANDS, "band_sigma": sigma})
 
 
 def test_black_sources_are_fused_to_black() -> None:
     sources = np.zeros((2, 40, 40), dtype=np.float32)
-    model = estimate_sensor_model(sources, **TWO_BANDS)
+    model = fit_sensor_model(sources, **TWO_BANDS).model
     np.testing.assert_array_equal(model.solve(sources)[0], 0)
     assert (model.gains == 1).all()

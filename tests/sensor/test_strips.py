@@ -30,5 +30,5 @@ def test_a_window_of_the_halo_gives_the_same_from_tiles(sizes: tuple[int, int]) 
         result[there] = ndimage.maximum_filter(image[around], 5)[inside]
         return image[there].size
 
-    assert sum(map_tiles(work, image.shape, sizes, 2)) == image.size
+    assert sum(map_tiles(work, image.shape, sizes, (2, 2))) == image.size
     np.testing.assert_array_equal(result, ndimage.maximum_filter(image, 5))

@@ -34,7 +34,7 @@ def consensus_image(
         Standard deviation of the blur that gives the base, whose gains are its own; 0 for one
         band.
     patch_size, window, scale, sharpness
-        As for :func:`napari_dip_fusion.sensor.bands.estimate_sensor_model`.
+        As for :func:`napari_dip_fusion.sensor.model.fit_sensor_model`.
     noise : {"auto", "none"}
         Whether the noise of the sources is estimated and removed, or taken as it is.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.sensor.consensus import consensus_weight
 from napari_dip_fusion.sensor.denoising import denoise, filter_wiener, remove_speckle
-from napari_dip_fusion.sensor.model import SensorModel, estimate_sensor_model
+from napari_dip_fusion.sensor.model import SensorModel, fit_sensor_model
 from napari_dip_fusion.sensor.noise import (
     compute_clipped_mean,
     estimate_white_and_speckle,
@@ -169,8 +169,8 @@ def analyze(
     known = find_noise(images, config, own_pixels) if noise is None else noise
     cleaned = [_clean_source(*each) for each in zip_longest(images, known, own_pixels)]
     denoised = np.stack([c.denoised for c in cleaned])
-    model = estimate_sensor_model(denoised, **config.gains.model_dump())
-    consensus, floor = model.solve(denoised)
+    fit = fit_sensor_model(denoised, **config.gains.model_dump())
+    model, consensus, floor = fit.model, fit.image, fit.floor
     target = consensus
     if any(known):
         # The gains are those of the denoised sources, because noise would draw them towards the

@@ -1,5 +1,6 @@
 """Split sources into bands: a base and its details."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ class Bands:
     details: Floats
 
 
-def split_bands(sources: Floats, sigma: float) -> Bands:
+def split_bands(sources: Floats, sigma: float, steps: Sequence[float] = ()) -> Bands:
     """Split sources into their Gaussian blur and the details that remain.
 
     Parameters
@@ -26,6 +27,8 @@ def split_bands(sources: Floats, sigma: float) -> Bands:
     sources : ndarray of shape (K, ...), float32
     sigma : float
         Standard deviation of the blur in pixels, above 0.
+    steps : sequence of float, optional
+        As for :func:`.blur`.
     """
-    base = blur(sources, sigma)
+    base = blur(sources, sigma, steps)
     return Bands(base, sources - base)

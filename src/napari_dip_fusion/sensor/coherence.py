@@ -21,7 +21,9 @@ References
    doi:10.1109/TPAMI.2012.213.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +31,13 @@ from numpy.typing import NDArray
 from napari_dip_fusion.sensor.bands import Bands
 from napari_dip_fusion.sensor.gains import (
     ROUNDING,
+    Average,
     average_products,
     choose_average,
     measure_window,
 )
 from napari_dip_fusion.sensor.leading import find_leading
-from napari_dip_fusion.sensor.windows import average
+from napari_dip_fusion.sensor.windows import average, measure_half
 
 Floats = NDArray[np.float32]
 
@@ -60,7 +63,14 @@ class BandGains:
 
 
 def estimate_band_gains(
-    sources: Floats, bands: Bands, fine: Floats, *, patch_size: int, window: str, sharpness: float
+    sources: Floats,
+    bands: Bands,
+    fine: Floats,
+    *,
+    patch_size: int,
+    window: str,
+    sharpness: float,
+    steps: Sequence[float] = (),
 ) -> BandGains:
     """Estimate the gains of base and details.
 
@@ -75,26 +85,33 @@ def estimate_band_gains(
         Window of the moments, as for :func:`.gain_maps`.
     sharpness : float
         Power applied to the gains of the details.
+    steps : sequence of float, optional
+        As for :func:`.blur`.
 
     Returns
     -------
     BandGains
     """
     # A source bears on the base by its brightness and by the structure that it has there.
-    average_patches = choose_average(patch_size, window)
-    both = average_products([bands.base, bands.details], average_patches)
-    base = find_leading(both, ROUNDING)
+    average_patches = choose_average(patch_size, window, steps)
+    # Of a large volume, moments and the like are let go of as soon as they have served.
+    base = find_leading(average_products([bands.base, bands.details], average_patches), ROUNDING)
     moments = average_products([fine], average_patches)
     moments += np.float32(_WEAK**2) * base[:, None] * base[None]
+    leading = find_leading(moments, ROUNDING)
+    del moments
     # The largest is made 1 first, since high powers of small numbers are 0.
-    joint = _scale((find_leading(moments, ROUNDING) * base).clip(_SMALLEST, 1))
-    details = joint ** np.float32(sharpness)
-    return BandGains(base, _scale(_smooth(details, sources).clip(_SMALLEST, 1)))
+    details = _scale((leading * base).clip(_SMALLEST, 1)) ** np.float32(sharpness)
+    del leading
+    take_means = partial(average, size=_GUIDED_SIZE, steps=steps)
+    for image, guide in zip(details, sources, strict=True):
+        image[...] = _smooth(image[None], guide[None], take_means)[0]
+    return BandGains(base, _scale(details.clip(_SMALLEST, 1)))
 
 
-def measure_gain_reach(patch_size: int, window: str) -> int:
-    """Return how many pixels of the bands around a pixel its gains depend on."""
-    return measure_window(patch_size, window) + 2 * (_GUIDED_SIZE // 2)
+def measure_gain_reach(patch_size: int, window: str, step: float) -> int:
+    """Return how many samples of the bands its gains depend on, along an axis of a step."""
+    return measure_window(patch_size, window, step) + 2 * measure_half(_GUIDED_SIZE, step)
 
 
 def _scale(gains: Floats) -> Floats:
@@ -102,17 +119,19 @@ def _scale(gains: Floats) -> Floats:
     return scaled
 
 
-def _smooth(images: Floats, guides: Floats) -> Floats:
+def _smooth(images: Floats, guides: Floats, take_means: Average) -> Floats:
     """Smooth each image where its guide is flat, by a guided filter.
 
     In each window, the result is the straight line a guide + b that fits the image best; each pixel
     gets the mean of the lines of the windows it lies in (He, Sun and Tang 2013, eqs. (5), (6) and
     (8)).
     """
-    mean_image, mean_guide = average(images, _GUIDED_SIZE), average(guides, _GUIDED_SIZE)
-    variance = average(guides * guides, _GUIDED_SIZE) - mean_guide * mean_guide
-    covariance = average(guides * images, _GUIDED_SIZE) - mean_guide * mean_image
-    slope = covariance / (variance + _GUIDED_FLAT)
-    offset = average(mean_image - slope * mean_guide, _GUIDED_SIZE)
-    smooth: Floats = average(slope, _GUIDED_SIZE) * guides + offset
+    mean_image, mean_guide = take_means(images), take_means(guides)
+    variance = take_means(guides * guides)
+    variance -= mean_guide * mean_guide
+    slope = take_means(guides * images)
+    slope -= mean_guide * mean_image
+    slope /= variance + _GUIDED_FLAT
+    offset = take_means(mean_image - slope * mean_guide)
+    smooth: Floats = take_means(slope) * guides + offset
     return smooth

@@ -22,10 +22,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_dip_fusion.config import GainSettings
+from napari_dip_fusion.interruption import advance
 from napari_dip_fusion.sensor.leading import find_leading
 from napari_dip_fusion.sensor.stacks import check_finite, stack_sources
-from napari_dip_fusion.sensor.strips import Slices, map_tiles
-from napari_dip_fusion.sensor.windows import average, average_blocks, blur, measure_reach
+from napari_dip_fusion.sensor.strips import Slices, choose_sizes, count_planes, map_tiles
+from napari_dip_fusion.sensor.windows import (
+    average,
+    average_blocks,
+    blur,
+    measure_block,
+    measure_half,
+    measure_reach,
+)
 
 Floats = NDArray[np.float32]
 Reals = NDArray[Any]
@@ -47,6 +55,7 @@ def gain_maps(
     window: str = _DEFAULT.window,
     scale: str = _DEFAULT.scale,
     sharpness: float = 1.0,
+    steps: Sequence[float] = (),
 ) -> Floats:
     """Estimate the gain of each source at each pixel.
 
@@ -55,8 +64,8 @@ def gain_maps(
 
     Parameters
     ----------
-    sources : array of shape (K, M, N), or K arrays of shape (M, N)
-        K >= 2 aligned gray images of any real type. Intensities are used as
+    sources : array of shape (K, ..., M, N), or K arrays of shape (..., M, N)
+        K >= 2 aligned gray images of any real type, planes or volumes. Intensities are used as
         they are: bring the sources to comparable units first.
     patch_size : int
         Side of the patch in pixels; odd for sliding windows.
@@ -68,17 +77,20 @@ def gain_maps(
         The largest gain at each pixel is 1, or the squares sum to 1.
     sharpness : float
         Power applied to the gains before they are scaled; 1 leaves them as they are.
+    steps : sequence of float, optional
+        Of a volume: distance between neighbors along each axis, in pixels of its planes, by
+        default 1. Windows are as wide in the world along all axes.
 
     Returns
     -------
-    ndarray of shape (K, M, N), float32
+    ndarray of shape (K, ..., M, N), float32
         Gains in [0, 1]. Where the moments single out no direction (patches of
         zeros), the gains are equal.
 
     Raises
     ------
     ValueError
-        If the sources are fewer than two, differ in shape, are not 2-D or are
+        If the sources are fewer than two, differ in shape, have fewer than two axes or are
         smaller than a patch, hold NaN or infinite values, or an option has no
         such value.
 
@@ -92,7 +104,7 @@ def gain_maps(
     stack = stack_sources(sources)
     check_gain_options(stack.shape, patch_size, window, scale, sharpness)
     check_finite(stack)
-    return compute_gains(stack, patch_size, window, scale, sharpness)
+    return compute_gains(stack, patch_size, window, scale, sharpness, steps)
 
 
 def check_gain_options(
@@ -102,8 +114,8 @@ def check_gain_options(
 
     Parameters
     ----------
-    shape : tuple of three int
-        Shape (K, M, N) of the sources.
+    shape : tuple of int
+        Shape (K, ..., M, N) of the sources.
     patch_size, window, scale, sharpness
         As for :func:`gain_maps`.
     """
@@ -118,54 +130,60 @@ def check_gain_options(
             f"patch_size must be positive, and odd for sliding windows, got {patch_size} "
             f"with window {window!r}"
         )
-    if min(shape[1:]) < patch_size:
+    if min(shape[-2:]) < patch_size:
         raise ValueError(
             f"images must be at least one patch of {patch_size}x{patch_size} pixels, got "
-            f"{shape[1]}x{shape[2]}; choose a smaller patch_size"
+            f"{shape[-2]}x{shape[-1]}; choose a smaller patch_size"
         )
 
 
 def compute_gains(
-    stack: NDArray[Any], patch_size: int, window: str, scale: str, sharpness: float
+    stack: NDArray[Any],
+    patch_size: int,
+    window: str,
+    scale: str,
+    sharpness: float,
+    steps: Sequence[float] = (),
 ) -> Floats:
     """Return the gains of sources.
 
     Parameters
     ----------
-    stack : ndarray of shape (K, M, N)
+    stack : ndarray of shape (K, ..., M, N)
         The sources.
-    patch_size, window, scale, sharpness
+    patch_size, window, scale, sharpness, steps
         As for :func:`gain_maps`, checked already.
 
     Returns
     -------
-    ndarray of shape (K, M, N), float32
+    ndarray of shape (K, ..., M, N), float32
     """
     gains = np.empty(stack.shape, dtype=np.float32)
-    count, height, width = stack.shape
-    rounding = ROUNDING * float(np.max(np.square(stack, dtype=np.float64)))
-    reach = measure_window(patch_size, window)
-    # Strips are at least four times as high as their halo, whose rows are computed twice, and hold
-    # whole blocks.
-    size = max(_STRIP_BYTES // (8 * width * count * (count + 1)), 4 * reach, 1)
-    size = -(-size // patch_size) * patch_size
-    halo = 0 if window == "block" else reach
-    average_patches = choose_average(patch_size, window)
+    count, shape = len(stack), stack.shape[1:]
+    rounding = ROUNDING * max(float(np.square(s, dtype=np.float64).max()) for s in stack)
+    average_patches = choose_average(patch_size, window, steps)
 
-    def work(rows: Slices, around: Slices, inside: Slices) -> None:
-        strip = stack[:, *around].astype(np.float64)
-        moments = average_products([strip], average_patches)[:, :, *inside]
-        gains[:, *rows] = scale_gains(find_leading(moments, rounding), scale, sharpness)
+    def work(there: Slices, around: Slices, inside: Slices) -> None:
+        tile = stack[:, *around].astype(np.float64)
+        moments = average_products([tile], average_patches)[:, :, *inside]
+        gains[:, *there] = scale_gains(find_leading(moments, rounding), scale, sharpness)
+        advance(count_planes(there, shape))
 
-    map_tiles(work, (height,), (size,), halo)
+    each = steps or (1.0,) * len(shape)
+    halos = [0 if window == "block" else measure_window(patch_size, window, s) for s in each]
+    blocks = [measure_block(patch_size, s) if window == "block" else 1 for s in each]
+    sizes = choose_sizes(shape, halos, _STRIP_BYTES // (8 * count * (count + 1)), blocks)
+    map_tiles(work, shape, sizes, halos)
     return gains
 
 
-def measure_window(patch_size: int, window: str) -> int:
-    """Return how many pixels far the window around a pixel reaches."""
+def measure_window(patch_size: int, window: str, step: float = 1.0) -> int:
+    """Return how many samples far the window around a pixel reaches, along an axis of a step."""
     if window == "gaussian":
-        return measure_reach(_choose_sigma(patch_size))
-    return patch_size // 2 if window == "box" else patch_size - 1
+        return measure_reach(_choose_sigma(patch_size), step)
+    if window == "box":
+        return measure_half(patch_size, step)
+    return measure_block(patch_size, step) - 1
 
 
 def _choose_sigma(patch_size: int) -> float:
@@ -177,11 +195,12 @@ def _choose_sigma(patch_size: int) -> float:
     return patch_size / 4.5
 
 
-def choose_average(patch_size: int, window: str) -> Average:
+def choose_average(patch_size: int, window: str, steps: Sequence[float] = ()) -> Average:
     """Return the function that gives images their mean in the patch around each pixel."""
     if window == "gaussian":
-        return partial(blur, sigma=_choose_sigma(patch_size))
-    return partial(average if window == "box" else average_blocks, size=patch_size)
+        return partial(blur, sigma=_choose_sigma(patch_size), steps=steps)
+    means = average if window == "box" else average_blocks
+    return partial(means, size=patch_size, steps=steps)
 
 
 def average_products(stacks: Sequence[Reals], take_means: Average) -> Reals:
@@ -199,15 +218,13 @@ def average_products(stacks: Sequence[Reals], take_means: Average) -> Reals:
     ndarray of shape (K, K, ...), of the type of the stacks
     """
     first, *others = stacks
-    pairs = [(i, j) for i in range(len(first)) for j in range(i, len(first))]
-    products = np.stack([first[i] * first[j] for i, j in pairs])
-    for stack in others:
-        for total, (i, j) in zip(products, pairs, strict=True):
-            total += stack[i] * stack[j]
-    means = take_means(products)
     moments = np.empty((len(first), *first.shape), dtype=first.dtype)
-    for (i, j), mean in zip(pairs, means, strict=True):
-        moments[i, j] = moments[j, i] = mean
+    # One pair after another: the products of all would take as much memory as the moments.
+    for i, j in zip(*np.triu_indices(len(first)), strict=True):
+        product = first[i] * first[j]
+        for stack in others:
+            product += stack[i] * stack[j]
+        moments[i, j] = moments[j, i] = take_means(product[None])[0]
     return moments
 
 

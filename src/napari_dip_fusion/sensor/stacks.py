@@ -14,32 +14,34 @@ def stack_sources(sources: Sequence[ArrayLike] | ArrayLike) -> NDArray[Any]:
 
     Parameters
     ----------
-    sources : array of shape (K, M, N), or K arrays of shape (M, N)
-        K >= 2 gray images of any real type.
+    sources : array of shape (K, ..., M, N), or K arrays of shape (..., M, N)
+        K >= 2 gray images of any real type, planes or volumes.
 
     Returns
     -------
-    ndarray of shape (K, M, N), float32
+    ndarray of shape (K, ..., M, N), float32
 
     Raises
     ------
     ValueError
-        If the sources are fewer than two, are not 2-D, or differ in shape.
+        If the sources are fewer than two, have fewer than two axes, or differ in shape.
     """
     arrays = [np.asarray(s) for s in sources]  # type: ignore[union-attr]
     if len(arrays) < 2:
         raise ValueError(f"gains need two or more sources, got {len(arrays)}")
     for i, a in enumerate(arrays):
-        if a.ndim != 2:
+        if a.ndim < 2 or (a.ndim == 3 and a.shape[-1] in (3, 4)):
             raise ValueError(
-                f"sources must be gray images of shape (M, N), got {a.shape} for source {i}; "
-                "reduce color to luma with prepare_sources()"
+                f"sources must be gray images of shape (M, N) or volumes, got {a.shape} for "
+                f"source {i}; reduce color to luma with prepare_sources()"
             )
         if a.shape != arrays[0].shape:
             raise ValueError(
                 f"sources must share one shape, got {arrays[0].shape} for source 0 and "
                 f"{a.shape} for source {i}; resample them to one grid first"
             )
+    if isinstance(sources, np.ndarray) and sources.dtype == np.float32:
+        return sources
     return np.stack(arrays).astype(np.float32, copy=False)
 
 

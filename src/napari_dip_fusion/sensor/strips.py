@@ -4,6 +4,7 @@ What depends on a window around each pixel is the same from strips as from the w
 as the halo is as wide as the window reaches.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 
@@ -42,7 +43,7 @@ def map_tiles(
     work: Callable[[Slices, Slices, Slices], Result],
     shape: Sequence[int],
     sizes: Sequence[int],
-    halo: int,
+    halos: Sequence[int],
 ) -> list[Result]:
     """Call a function for each tile of an image, on several threads; see :func:`.map_on_threads`.
 
@@ -52,16 +53,51 @@ def map_tiles(
         Takes a slice for each axis of the tile in the image, of the same with the halo, and of the
         tile within the latter, as :func:`cut_strips` yields them for one axis. What it writes must
         lie in its tile.
-    shape, sizes : sequences of int
-        Of the image, and of a tile, along the axes that are cut.
-    halo : int
-        As for :func:`cut_strips`, along each of these axes.
+    shape, sizes, halos : sequences of int
+        Of the image, of a tile, and of the halo as for :func:`cut_strips`, along each axis.
 
     Returns
     -------
     list
         What `work` returned, tile by tile.
     """
-    cuts = product(*(cut_strips(n, size, halo) for n, size in zip(shape, sizes, strict=True)))
-    tiles = [tuple(zip(*strips, strict=True)) for strips in cuts]
+    axes = zip(shape, sizes, halos, strict=True)
+    tiles = [
+        tuple(zip(*strips, strict=True)) for strips in product(*(cut_strips(*a) for a in axes))
+    ]
     return map_on_threads(lambda tile: work(*tile), tiles)
+
+
+def choose_sizes(
+    shape: Sequence[int], halos: Sequence[int], most: int, multiples: Sequence[int]
+) -> list[int]:
+    """Return the sizes of tiles of which one has about so many samples, the halo left out.
+
+    Parameters
+    ----------
+    shape, halos : sequences of int
+        As for :func:`map_tiles`. A halo is computed twice: no side is below four of them.
+    most : int
+        Samples of a tile.
+    multiples : sequence of int
+        Of which the sizes are made, along each axis.
+
+    Returns
+    -------
+    list of int
+        The first axes are cut first, so that tiles are strips where they can be.
+    """
+    sizes: list[int] = []
+    for axis, (length, halo, multiple) in enumerate(zip(shape, halos, multiples, strict=True)):
+        rest = math.prod(sizes) * math.prod(shape[axis + 1 :])
+        size = min(max(most // rest, 4 * halo, 1), length)
+        # Tiles of one size: a small one at the end would be mostly halo.
+        size = -(-length // -(-length // size))
+        sizes.append(-(-size // multiple) * multiple)
+    return sizes
+
+
+def count_planes(tile: Slices, shape: Sequence[int]) -> float:
+    """Return how many planes of an image a tile is, which may be parts of several."""
+    pixels = math.prod(s.stop - s.start for s in tile)
+    return pixels / math.prod(shape[-2:])

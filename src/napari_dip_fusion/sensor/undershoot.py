@@ -6,13 +6,14 @@ blob the details, nothing cancels the undershoot, and a dark moat surrounds the 
 at most 1 the fused image would be nowhere darker than a source, which bands of their own forget.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip_fusion.sensor.bands import Bands
-from napari_dip_fusion.sensor.gains import average_products
+from napari_dip_fusion.sensor.gains import Average, average_products
 from napari_dip_fusion.sensor.windows import blur, measure_reach
 
 Floats = NDArray[np.float32]
@@ -41,7 +42,13 @@ _TINY = np.float32(1e-9)
 
 
 def measure_undershoot(
-    sources: Floats, bands: Bands, means: Floats, gains: Floats, fused: Floats, sigma: float
+    sources: Floats,
+    bands: Bands,
+    means: Floats,
+    gains: Floats,
+    fused: Floats,
+    sigma: float,
+    steps: Sequence[float] = (),
 ) -> Floats:
     """Return what undershoot took from a fused image.
 
@@ -62,38 +69,43 @@ def measure_undershoot(
         The sum of the least-squares images of base and details.
     sigma : float
         In pixels.
+    steps : sequence of float, optional
+        As for :func:`.blur`.
 
     Returns
     -------
     ndarray of the shape of a source, float32
         At least 0, and at most what `fused` lacks of the brightest source.
     """
-    power = gains * gains
-    taken = power / power.sum(axis=0)
-    smooth = blur(sources, _DARK_SIGMA)
+    taken = gains * gains
+    taken /= taken.sum(axis=0)
+    smooth = blur(sources, _DARK_SIGMA, steps)
     taken *= _find_dark(smooth)
-    taken *= _find_flat(sources)
-    taken *= _find_unlike(bands.details, smooth, sigma)
-    taken *= np.maximum(bands.base - _smooth_between_edges(sources, means, sigma), 0)
+    taken *= _find_flat(sources, steps)
+    take_means = partial(blur, sigma=sigma, steps=steps)
+    taken *= _find_unlike(bands.details, smooth, take_means)
+    taken *= np.maximum(bands.base - _smooth_between_edges(sources, means, take_means), 0)
     lacking = np.maximum(sources.max(axis=0) - fused, 0)
-    given = blur(_STRENGTH * taken.sum(axis=0)[None], _SMOOTH_SIGMA)[0]
+    given = blur(_STRENGTH * taken.sum(axis=0)[None], _SMOOTH_SIGMA, steps)[0]
     undershoot: Floats = np.minimum(given, lacking)
     return undershoot
 
 
-def measure_undershoot_reach(sigma: float, band_reach: int, gain_reach: int) -> int:
-    """Return how many pixels around a pixel its undershoot depends on.
+def measure_undershoot_reach(sigma: float, band_reach: int, gain_reach: int, step: float) -> int:
+    """Return how many samples around a pixel its undershoot depends on, along one axis.
 
     Parameters
     ----------
     sigma : float
         As for :func:`measure_undershoot`.
     band_reach, gain_reach : int
-        How many pixels around a pixel its bands and its gains depend on; bands on no fewer than a
-        blur by `sigma`.
+        How many samples around a pixel its bands and its gains depend on along the axis; bands on
+        no fewer than a blur by `sigma`.
+    step : float
+        Of the axis, as for :func:`.blur`.
     """
-    halo_reach = band_reach + measure_reach(sigma)
-    return max(halo_reach, gain_reach) + measure_reach(_SMOOTH_SIGMA)
+    halo_reach = band_reach + measure_reach(sigma, step)
+    return max(halo_reach, gain_reach) + measure_reach(_SMOOTH_SIGMA, step)
 
 
 def _find_dark(smooth: Floats) -> Floats:
@@ -103,7 +115,7 @@ def _find_dark(smooth: Floats) -> Floats:
     return dark
 
 
-def _find_flat(sources: Floats) -> Floats:
+def _find_flat(sources: Floats, steps: Sequence[float]) -> Floats:
     """Return how flat each source is, 0 to 1, in shape (K, ...), or (1, ...) if all are the same.
 
     Where a source is the brightest, the one next to it stands in its place: beside a bright blob,
@@ -115,18 +127,19 @@ def _find_flat(sources: Floats) -> Floats:
         brightest = np.maximum(brightest, source)
     # Of two sources, both are the darker one then.
     beneath = np.minimum(sources, next_to_it) if len(sources) > 2 else next_to_it[None]
-    variance = blur(np.square(beneath - blur(beneath, _FLAT_FINE)), _FLAT_SIGMA)
+    fine = np.square(beneath - blur(beneath, _FLAT_FINE, steps))
+    variance = blur(fine, _FLAT_SIGMA, steps)
     return np.asarray(1 / (1 + variance / np.float32(_FLAT**2)), dtype=np.float32)
 
 
-def _find_unlike(details: Floats, smooth: Floats, sigma: float) -> Floats:
+def _find_unlike(details: Floats, smooth: Floats, take_means: Average) -> Floats:
     """Return how unlike the brightest source each source is, 0 to 1, by correlated details.
 
     In a focus series, the blurred source is brighter beside an edge than the sharp one, whose
     darkness is right there. The same edge is in both.
     """
-    moments = average_products([details], partial(blur, sigma=sigma))
-    power = np.einsum("kk...->k...", moments) + _WEAKEST
+    moments = average_products([details], take_means)
+    power = np.stack([moments[i, i] + _WEAKEST for i in range(len(moments))])
     # Moments with the brightest source, and its own, are chosen by comparisons: finding and using
     # an index of it is many times as slow.
     brightest, common, own = smooth[0], moments[:, 0], power[0]
@@ -135,18 +148,21 @@ def _find_unlike(details: Floats, smooth: Floats, sigma: float) -> Floats:
         brightest = np.maximum(brightest, smooth[j])
         common = np.where(brighter, moments[:, j], common)
         own = np.where(brighter, power[j], own)
-    correlation = common / np.sqrt(power * own)
-    unlike: Floats = np.square(1 - correlation.clip(0, 1))
-    return unlike
+    del moments
+    power *= own
+    unlike: Floats = common / np.sqrt(power, out=power)
+    np.subtract(1, unlike.clip(0, 1, out=unlike), out=unlike)
+    return np.square(unlike, out=unlike)
 
 
-def _smooth_between_edges(sources: Floats, means: Floats, sigma: float) -> Floats:
+def _smooth_between_edges(sources: Floats, means: Floats, take_means: Average) -> Floats:
     """Smooth sources where they are flat, by a filter that each source guides itself.
 
     It is the guided filter (He, Sun and Tang 2013, doi:10.1109/TPAMI.2012.213) with a Gaussian
     window: near strong edges, where the base has a halo, it keeps the source.
     """
-    variance = np.maximum(blur(sources * sources, sigma) - means * means, 0)
-    slope = variance / (variance + _EDGE)
-    smooth: Floats = blur(slope, sigma) * sources + blur((1 - slope) * means, sigma)
+    slope = np.maximum(take_means(sources * sources) - means * means, 0)
+    slope /= slope + _EDGE
+    smooth: Floats = take_means((1 - slope) * means)
+    smooth += take_means(slope) * sources
     return smooth
