@@ -2,7 +2,8 @@
 
 Every metric is ``metric(sources, fused, *, data_range=None)``, needs no reference image, takes any
 number of gray sources, and brings them to gray levels 0..255 first. :func:`evaluate` scores one
-image with several of those in :data:`METRICS`.
+image with several of those in :data:`METRICS`. All of them are defined for planes: the score of a
+volume or a series is the mean over its planes, each of which :func:`evaluate_planes` scores.
 
 One paper is one module, named after an author and the year:
 
@@ -35,8 +36,22 @@ from napari_dip_fusion.metrics.hossny_2008 import normalized_mutual_information
 from napari_dip_fusion.metrics.pearson_1894 import standard_deviation
 from napari_dip_fusion.metrics.petrovic_2000 import petrovic
 from napari_dip_fusion.metrics.piella_2003 import piella
+from napari_dip_fusion.metrics.plane_scores import (
+    PlaneScores,
+    average_planes,
+    describe_mean,
+    list_planes,
+    read_planes,
+    tabulate_planes,
+)
 from napari_dip_fusion.metrics.qu_2002 import mutual_information
-from napari_dip_fusion.metrics.registry import DEFAULT_METRICS, METRICS, Metric, evaluate
+from napari_dip_fusion.metrics.registry import (
+    DEFAULT_METRICS,
+    METRICS,
+    Metric,
+    evaluate,
+    evaluate_planes,
+)
 from napari_dip_fusion.metrics.shannon_1948 import entropy
 from napari_dip_fusion.metrics.sheikh_2006 import vif
 from napari_dip_fusion.metrics.wang_2004 import ssim
@@ -45,17 +60,24 @@ __all__ = [
     "DEFAULT_METRICS",
     "METRICS",
     "Metric",
+    "PlaneScores",
     "average_gradient",
+    "average_planes",
     "cvejic",
+    "describe_mean",
     "entropy",
     "evaluate",
+    "evaluate_planes",
+    "list_planes",
     "mutual_information",
     "mutual_information_renyi",
     "normalized_mutual_information",
     "petrovic",
     "piella",
+    "read_planes",
     "spatial_frequency",
     "ssim",
     "standard_deviation",
+    "tabulate_planes",
     "vif",
 ]

@@ -1,12 +1,12 @@
-"""The list of metrics with their variants, and the function that scores a fused image with some."""
+"""The list of metrics with their variants, and the functions that score images with some."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-from numpy.typing import NDArray
+import numpy as np
 
+from napari_dip_fusion.interruption import advance, checkpoint
 from napari_dip_fusion.metrics import (
     cui_2015,
     cvejic_2005,
@@ -21,7 +21,8 @@ from napari_dip_fusion.metrics import (
     sheikh_2006,
     wang_2004,
 )
-from napari_dip_fusion.metrics.gray_levels import Images, Stack, quantize
+from napari_dip_fusion.metrics.gray_levels import GrayImages, Image, Images, Stack
+from napari_dip_fusion.metrics.plane_scores import PlaneScores, average_planes
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Metric:
 
 def evaluate(
     sources: Images,
-    fused: NDArray[Any],
+    fused: Image,
     *,
     data_range: float | None = None,
     which: Sequence[str] | None = None,
@@ -51,21 +52,23 @@ def evaluate(
 
     Parameters
     ----------
-    sources : sequence of K ndarrays of shape (M, N), or ndarray of shape (K, M, N)
-        K >= 2 gray images of any real dtype.
-    fused : ndarray of shape (M, N)
+    sources : sequence of K images of shape (..., M, N), or ndarray of shape (K, ..., M, N)
+        K >= 2 gray images on one grid, arrays of any real dtype or :class:`~.Source` objects:
+        planes, volumes or series.
+    fused : ndarray of shape (..., M, N), or Source
         The fused image.
     data_range : float, optional
         The value of white; black is 0, and values outside are clipped, as saving the picture
         would. By default 255 for uint8, the largest value of other unsigned dtypes, and 1.0 for
-        floats in [0, 1]; for anything else it has to be given.
+        floats in [0, 1]; for anything else it has to be given. It holds for all planes.
     which : sequence of str or "all", optional
         Names out of :data:`METRICS`. By default :data:`DEFAULT_METRICS`.
 
     Returns
     -------
     dict of str to float
-        Value by name, in the order asked for.
+        Value by name, in the order asked for; of volumes and series the mean over their planes,
+        as :func:`.evaluate_planes` scores them.
 
     Raises
     ------
@@ -77,7 +80,7 @@ def evaluate(
     -----
     Gray levels are rounded to 2**-15, the precision of float32, so that 8-bit pictures score the
     same whether they come as 0..255 or as 0..1. Other floats' scores move by about 1e-9. The
-    images are checked and rounded once, however many metrics are asked for.
+    images are checked once, and each plane is rounded once, however many metrics are asked for.
 
     Examples
     --------
@@ -87,9 +90,67 @@ def evaluate(
     >>> {name: round(score, 2) for name, score in scores.items()}
     {'petrovic': 0.3, 'mutual_information': 5.35, 'piella': 0.52, 'cvejic': 0.59}
     """
+    return average_planes(evaluate_planes(sources, fused, data_range=data_range, which=which))
+
+
+def evaluate_planes(
+    sources: Images,
+    fused: Image,
+    *,
+    data_range: float | None = None,
+    which: Sequence[str] | None = None,
+) -> PlaneScores:
+    """Score every plane of a fused volume or series with several metrics.
+
+    Parameters
+    ----------
+    sources, fused, data_range, which
+        As for :func:`evaluate`.
+
+    Returns
+    -------
+    dict of str to ndarray of the shape of the axes before rows and columns, float64
+        Values by name, in the order asked for: of shape (Z,) for a volume (Z, M, N), (T, Z) for
+        a series of volumes, () for a plane. NaN on planes where a metric can say nothing, which
+        are those on which every source is constant.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`evaluate`.
+
+    Notes
+    -----
+    The metrics are defined for planes, and so a volume is scored plane by plane, with one value
+    of white for all. Where every source is constant on every plane, no plane is left out: such
+    a stack has the scores of its planes, as a single plane has them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> near, far = np.random.default_rng(0).random((2, 3, 64, 64))
+    >>> near[0] = far[0] = 0
+    >>> planes = evaluate_planes([near, far], np.maximum(near, far), which=["petrovic"])
+    >>> planes["petrovic"].round(1)
+    array([nan, 0.3, 0.3])
+    """
     names = _select_names(which)
-    stack = quantize(sources, fused, data_range)
-    return {name: METRICS[name].score(stack) for name in names}
+    gray = GrayImages.check(sources, fused, data_range)
+    scores = {name: np.empty(gray.stack_shape) for name in names}
+    empty = np.empty(gray.stack_shape, dtype=bool)
+    # On one thread: the temporaries of a plane are small, and two threads that pass Python's lock
+    # between their many calls of NumPy take twice as long.
+    for index in np.ndindex(gray.stack_shape):
+        checkpoint()
+        stack = gray.quantize(index)
+        empty[index] = all(source.min() == source.max() for source in stack[:-1])
+        for name in names:
+            scores[name][index] = METRICS[name].score(stack)
+        advance(1)
+    if not empty.all():
+        for values in scores.values():
+            values[empty] = np.nan
+    return scores
 
 
 def _select_names(which: Sequence[str] | None) -> Sequence[str]:
