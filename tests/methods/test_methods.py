@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from napari_dip_fusion import interruption
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.methods import METHODS, fuse_stack, fuse_with
 from napari_dip_fusion.sources.prepare import LUMA, prepare_sources
 
+PLANAR = [m.name for m in METHODS.values() if m.planar and not m.needs_weights]
 CLASSICAL = [m.name for m in METHODS.values() if not m.needs_torch]
 RNG = np.random.default_rng(11)
 
@@ -59,6 +61,48 @@ def test_color_is_fused_by_luma(name: str) -> None:
     luma = fuse_stack(name, prepared.images)
     np.testing.assert_allclose(fused @ LUMA, luma, atol=1e-5)
     np.testing.assert_array_equal(fused, prepared.add_color(luma))
+
+
+@pytest.mark.parametrize("stack", [(1,), (3,), (2, 2)])
+@pytest.mark.parametrize("name", PLANAR)
+def test_a_volume_is_fused_plane_by_plane(name: str, stack: tuple[int, ...]) -> None:
+    volume = RNG.random((2, *stack, 17, 21), dtype=np.float32)
+    options = {"iterations": 3} if name in ("gmc", "l1") else {}
+    fused = fuse_stack(name, volume, **options)
+    assert fused.shape == (*stack, 17, 21)
+    assert fused.dtype == np.float32
+    for index in np.ndindex(stack):
+        plane = fuse_stack(name, np.ascontiguousarray(volume[:, *index]), **options)
+        np.testing.assert_array_equal(fused[index], plane)
+
+
+def test_each_plane_is_told_and_may_end_the_fusion() -> None:
+    volume = RNG.random((2, 3, 17, 21), dtype=np.float32)
+    told: list[tuple[str, float, float]] = []
+    with (
+        interruption.make_observable(lambda *event: told.append(event)),
+        interruption.stage("fusion", 3),
+    ):
+        fuse_stack("maximum", volume)
+    assert told == [("fusion", n, 3) for n in range(4)]
+
+    def stop() -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(1)
+
+    asked: list[int] = []
+    with interruption.make_interruptible(stop), pytest.raises(KeyboardInterrupt):
+        fuse_stack("maximum", volume)
+
+
+def test_memory_of_a_volume_is_that_of_a_plane_and_of_what_lies_there_whole() -> None:
+    for method in METHODS.values():
+        plane, volume = (method.estimate_memory(s, 2) for s in ((64, 80), (9, 64, 80)))
+        if method.planar:
+            assert volume - plane == 4 * 9 * 64 * 80 * 3
+        else:
+            assert volume == method.estimate_memory((9 * 64, 80), 2)
 
 
 @pytest.mark.parametrize("name", [n for n in CLASSICAL if n not in ("gmc", "l1")])

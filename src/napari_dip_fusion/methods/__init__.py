@@ -3,10 +3,12 @@
 Owns the registry :data:`METHODS` and :func:`fuse_with`. Each method is a module of its own, with
 a leaf function ``method(sources, *, options) -> fused`` on arrays of shape (K, M, N) in [0, 1].
 Such a module is imported when its method is first used, because the networks among them bring
-torch, which takes seconds.
+torch, which takes seconds. All but one are two-dimensional, as published: volumes and series are
+fused plane by plane.
 """
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -16,7 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_dip_fusion.config import Intensity
+from napari_dip_fusion.interruption import advance, checkpoint
 from napari_dip_fusion.prior.devices import require_torch
+from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.prepare import prepare_sources
 
 __all__ = ["METHODS", "Method", "fuse_stack", "fuse_with"]
@@ -52,13 +56,18 @@ class Method:
     """Whether the method runs a network."""
     needs_weights: bool = False
     """Whether the method runs only with weights that are not part of the package."""
+    planar: bool = True
+    """Whether the method is two-dimensional, and volumes are fused plane by plane."""
 
-    def estimate_memory(self, shape: tuple[int, int], count: int) -> int:
-        """Return the bytes that a run on so many sources of a shape (M, N) needs."""
+    def estimate_memory(self, shape: tuple[int, ...], count: int) -> int:
+        """Return the bytes that a run on so many sources of a shape (..., M, N) needs."""
         once, each = self.memory
-        pixels = shape[0] * shape[1]
+        stack = shape[:-2] if self.planar else ()
+        pixels = math.prod(shape[len(stack) :])
         temporaries = min(_WORK_SPACE_OF_PIXEL * pixels, _WORK_SPACE) * count
-        return int(4 * pixels * (once + each * count) + temporaries + self.work_space)
+        # Beside what one plane takes, the prepared sources and the fused image lie there whole.
+        whole = 4 * math.prod(shape) * (count + 1) if stack else 0
+        return int(4 * pixels * (once + each * count) + temporaries + self.work_space + whole)
 
     def load(self) -> Callable[..., Floats]:
         """Import the leaf function and return it.
@@ -108,6 +117,7 @@ _REGISTERED = (
         "Ma et al. 2022, arXiv:2110.09490",
         "consensus:consensus_image",
         (14, 7),
+        planar=False,
     ),
     Method(
         "wavelet",
@@ -169,7 +179,7 @@ METHODS: dict[str, Method] = {method.name: method for method in _REGISTERED}
 
 def fuse_with(
     name: str,
-    sources: Sequence[ArrayLike],
+    sources: Sequence[ArrayLike | Source],
     *,
     intensity: Intensity = "auto",
     **options: Any,
@@ -180,8 +190,9 @@ def fuse_with(
     ----------
     name : str
         A key of :data:`METHODS`.
-    sources : sequence of K >= 2 arrays of shape (M, N), (M, N, 3) or (M, N, 4)
-        Images of any real type and any size; they are never modified. Color is fused by its luma
+    sources : sequence of K >= 2 planes, volumes or series
+        Images of any real type and any size, as arrays or :class:`~napari_dip_fusion.Source`
+        objects; see :func:`.prepare_sources`. They are never modified. Color is fused by its luma
         and keeps its chroma.
     intensity : str or one entry per source
         How source values become [0, 1]; see :func:`.prepare_sources`.
@@ -190,8 +201,8 @@ def fuse_with(
 
     Returns
     -------
-    ndarray of shape (M, N), or (M, N, 3) if a source is in color
-        float32 in [0, 1].
+    ndarray of shape (..., M, N), or (..., M, N, 3) if a source is in color
+        float32 in [0, 1]. Methods but ``consensus`` fuse volumes and series plane by plane.
 
     Raises
     ------
@@ -208,7 +219,7 @@ def fuse_with(
     """
     leaf = _find_leaf(name, options)  # first, so that a misspelled name costs no preparation
     prepared = prepare_sources(sources, intensity=intensity)
-    return prepared.add_color(_apply(leaf, prepared.images, options))
+    return prepared.add_color(_apply(METHODS[name], leaf, prepared.images, options))
 
 
 def fuse_stack(name: str, images: Floats, **options: Any) -> Floats:
@@ -218,23 +229,33 @@ def fuse_stack(name: str, images: Floats, **options: Any) -> Floats:
     ----------
     name, **options
         As for :func:`fuse_with`.
-    images : ndarray of shape (K, M, N), float32 in [0, 1]
+    images : ndarray of shape (K, ..., M, N), float32 in [0, 1]
         Gray sources, such as :func:`.prepare_sources` returns.
 
     Returns
     -------
-    ndarray of shape (M, N), float32 in [0, 1]
+    ndarray of shape (..., M, N), float32 in [0, 1]
 
     Raises
     ------
     ValueError
         If the method or an option is unknown, or a value cannot be used.
     """
-    return _apply(_find_leaf(name, options), images, options)
+    leaf = _find_leaf(name, options)
+    return _apply(METHODS[name], leaf, images, options)
 
 
-def _apply(leaf: Callable[..., Floats], images: Floats, options: dict[str, Any]) -> Floats:
-    return np.clip(leaf(images, **options), 0, 1).astype(np.float32, copy=False)
+def _apply(
+    method: Method, leaf: Callable[..., Floats], images: Floats, options: dict[str, Any]
+) -> Floats:
+    """Return the fused image, plane by plane where the method is two-dimensional."""
+    stack = images.shape[1:-2] if method.planar else ()
+    fused = np.empty(images.shape[1:], dtype=np.float32)
+    for index in np.ndindex(stack):
+        checkpoint()
+        np.clip(leaf(images[:, *index], **options), 0, 1, out=fused[index])
+        advance(1)
+    return fused
 
 
 def _find_leaf(name: str, options: dict[str, Any]) -> Callable[..., Floats]:
