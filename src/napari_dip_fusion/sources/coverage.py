@@ -2,17 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from napari_dip_fusion.sources.resample import (
-    Matrix,
-    Polygon,
-    clip_to_image,
-    combine_affines,
-    measure_area,
-)
+from napari_dip_fusion.sources.resample import Matrix, combine_affines, measure_part
 
 __all__ = [
     "SMALL_COVERAGE",
@@ -37,14 +32,14 @@ _FEWEST_PIXELS = 8 * 8
 
 @dataclass(frozen=True)
 class Coverage:
-    """How much an image and a target plane see of each other.
+    """How much an image and a target plane, or volume, see of each other.
 
     Attributes
     ----------
     of_target : float
-        Fraction of the target's area that lies inside the image.
+        Fraction of the target's area, or volume, that lies inside the image.
     of_image : float
-        Fraction of the image, where it is cut by the target's plane, that lies inside
+        Fraction of the image, where it is cut by a target's plane, that lies inside
         the target.
     pixels : float
         How many pixels of the image that fraction is.
@@ -90,9 +85,9 @@ def pick_finest(areas: Sequence[float]) -> int:
 
 
 def measure_both_ways(
-    affine: ArrayLike, shape: tuple[int, ...], to_affine: ArrayLike, to_shape: tuple[int, int]
+    affine: ArrayLike, shape: tuple[int, ...], to_affine: ArrayLike, to_shape: tuple[int, ...]
 ) -> Coverage:
-    """Measure how much an image and a target plane see of each other.
+    """Measure how much an image and a target plane, or volume, see of each other.
 
     No pixels are read, so it takes the same time for images of every size.
 
@@ -107,16 +102,15 @@ def measure_both_ways(
     1.0
     """
     matrix = combine_affines(np.asarray(affine, float), np.asarray(to_affine, float))
-    rows, columns = to_shape
-    target = [(-0.5, -0.5), (-0.5, columns - 0.5), (rows - 0.5, columns - 0.5), (rows - 0.5, -0.5)]
-    both = measure_area(clip_to_image(target, matrix, shape))
-    whole = measure_area(clip_to_image(_enclose(matrix, shape), matrix, shape))
-    linear = matrix[:-1, :2]
+    sizes = np.array(to_shape)
+    both = measure_part(matrix, shape, np.full(len(sizes), -0.5), sizes - 0.5)
+    whole = measure_part(matrix, shape, *_enclose(matrix, shape))
+    linear = matrix[:-1, :-1]
     # Pixels of the image in one pixel of the target: the area that the matrix makes of 1.
     density = float(np.sqrt(max(np.linalg.det(linear.T @ linear), 0.0)))
     return Coverage(
         # Rounding takes back what the tolerance at the edges adds.
-        of_target=round(min(both / (rows * columns), 1.0), 4),
+        of_target=round(min(both / prod(to_shape), 1.0), 4),
         # To four digits, however small: a pixel of a large image is not nothing.
         of_image=float(f"{min(both / whole, 1.0):.4g}") if whole > 0 else 0.0,
         pixels=both * density,
@@ -131,7 +125,7 @@ def list_coverage_warnings(name: str, reference: str, coverage: Coverage) -> lis
     name, reference : str
         What the source, and the one whose grid is taken, are called.
     coverage : Coverage
-        Of the source, with the reference's plane as target.
+        Of the source, with the reference's plane or volume as target.
 
     Returns
     -------
@@ -160,10 +154,10 @@ def format_part(fraction: float) -> str:
     return "<1%" if 0 < fraction < 0.005 else f"{fraction:.0%}"
 
 
-def _enclose(matrix: Matrix, shape: tuple[int, ...]) -> Polygon:
-    """Return a rectangle of the target's plane around all that the plane cuts of the image."""
-    inverse = np.linalg.pinv(matrix[:-1, :2])
-    middle = inverse @ ((np.array(shape) - 1) / 2 - matrix[:-1, 2])
+def _enclose(matrix: Matrix, shape: tuple[int, ...]) -> tuple[Matrix, Matrix]:
+    """Return the corners of a box of the target around all that the target can see of the image."""
+    inverse = np.linalg.pinv(matrix[:-1, :-1])
+    middle = inverse @ ((np.array(shape) - 1) / 2 - matrix[:-1, -1])
     # No pixel of the image is further from its middle than half of it along each axis.
-    r, s = 1.01 * np.abs(inverse) @ np.array(shape)
-    return [(middle[0] + a * r, middle[1] + b * s) for a, b in ((-1, -1), (-1, 1), (1, 1), (1, -1))]
+    reach = 1.01 * np.abs(inverse) @ np.array(shape)
+    return middle - reach, middle + reach

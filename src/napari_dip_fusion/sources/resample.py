@@ -1,25 +1,34 @@
 """Images on different grids are sampled on one grid, by way of world coordinates.
 
 A grid is a shape and an affine matrix from pixel to world coordinates. Whole pixel
-coordinates are the centers of pixels; a pixel reaches half a step around its center.
+coordinates are the centers of pixels; a pixel reaches half a step around its center. A target is
+a plane or a volume: all that is said here of d axes holds for both.
 """
 
-from itertools import product
+from collections.abc import Iterator
+from itertools import combinations, pairwise, product
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from napari_dip_fusion.interruption import advance, checkpoint
+
 __all__ = [
     "INTERPOLATIONS",
     "MOST_VOXELS",
-    "clip_to_image",
     "combine_affines",
+    "cut_slabs",
     "find_box",
     "find_inside",
+    "find_order",
+    "find_slices",
     "is_on_grid",
-    "measure_area",
+    "list_positions",
+    "measure_part",
     "resample",
+    "resample_with_mask",
 ]
 
 Matrix = NDArray[np.float64]
@@ -36,11 +45,15 @@ MOST_VOXELS = 2**26
 """An oblique plane crosses only a small part of the box around it. A box of more voxels than this
 is therefore read in halves, whose own boxes are smaller."""
 
+# Rows of a target that are looked at together: positions are float64, one for each axis of the
+# image, and take many times the memory of the pixels.
+_ROWS = 256
+
 
 def is_on_grid(
-    affine: ArrayLike, shape: tuple[int, ...], to_affine: ArrayLike, to_shape: tuple[int, int]
+    affine: ArrayLike, shape: tuple[int, ...], to_affine: ArrayLike, to_shape: tuple[int, ...]
 ) -> bool:
-    """Tell whether every pixel of a target plane is a pixel of an image.
+    """Tell whether every pixel of a target is a pixel of an image.
 
     If so, :func:`resample` returns these pixels bit for bit.
 
@@ -50,10 +63,11 @@ def is_on_grid(
         Pixel to world coordinates of the image.
     shape : tuple of n int
         Shape of the image, without a color axis.
-    to_affine : array of shape (n + 1, 3)
-        Target pixel (row, column, 1) to homogeneous world coordinates.
-    to_shape : (M, N)
-        Rows and columns of the target.
+    to_affine : array of shape (n + 1, d + 1)
+        Homogeneous pixel indices of the target, such as (row, column, 1), to homogeneous world
+        coordinates.
+    to_shape : tuple of d int
+        Sizes of the target.
 
     Returns
     -------
@@ -67,32 +81,33 @@ def is_on_grid(
     [True, False]
     """
     matrix = combine_affines(np.asarray(affine, float), np.asarray(to_affine, float))
-    return _find_slices(tuple(shape), matrix, to_shape) is not None
+    return find_slices(tuple(shape), matrix, to_shape) is not None
 
 
 def resample(
     image: Any,
     affine: ArrayLike,
     to_affine: ArrayLike,
-    to_shape: tuple[int, int],
+    to_shape: tuple[int, ...],
     *,
     interpolation: str = "linear",
 ) -> tuple[NDArray[Any], float]:
-    """Sample an image at the pixels of a target plane.
+    """Sample an image at the pixels of a target plane or volume.
 
     Parameters
     ----------
     image : array of n axes, with or without a last axis of 3 or 4 colors
         NumPy, dask, zarr or anything that is sliced like them; only the box
-        around the target plane is read.
+        around the target is read.
     affine : array of shape (n + 1, n + 1)
         Pixel to world coordinates of the image.
-    to_affine : array of shape (n + 1, 3)
-        Target pixel (row, column, 1) to homogeneous world coordinates. For a
-        2-D image this is the target's own affine matrix; a plane through a
-        volume, straight or oblique, has one row for each of its axes.
-    to_shape : (M, N)
-        Rows and columns of the target.
+    to_affine : array of shape (n + 1, d + 1)
+        Homogeneous pixel indices of the target, such as (row, column, 1), to
+        homogeneous world coordinates. For d = n this is the target's own affine
+        matrix; a plane through a volume, straight or oblique, has one row for each
+        of the volume's axes.
+    to_shape : tuple of d int
+        Sizes of the target, such as its rows and columns.
     interpolation : {"linear", "nearest"}
         Linear takes the n-dimensional neighbors, so a plane between two
         slices mixes them. Integers are rounded, so that the type, and with it
@@ -101,11 +116,11 @@ def resample(
 
     Returns
     -------
-    resampled : ndarray of shape (M, N) or (M, N, colors)
+    resampled : ndarray of shape to_shape or (*to_shape, colors)
         In the type of `image`. Where the target's pixels are pixels of the
         image, their values are returned bit for bit.
     covered : float
-        Fraction of the target's area inside the image, from 0 to 1.
+        Fraction of the target's area, or volume, inside the image, from 0 to 1.
 
     Raises
     ------
@@ -126,8 +141,33 @@ def resample(
     aliases. Take the finest image as the target, or a level of the image's
     pyramid that suits.
 
+    Beside the image and the result little memory is taken, whatever their sizes.
+
     The noise of the result is weaker than that of the image, and neighbors share it: to fuse
     it, take :func:`~napari_dip_fusion.sources.own_pixels.resample_source`, which tells of that.
+    """
+    sampled, covered, _ = resample_with_mask(
+        image, affine, to_affine, to_shape, interpolation=interpolation
+    )
+    return sampled, covered
+
+
+def resample_with_mask(
+    image: Any,
+    affine: ArrayLike,
+    to_affine: ArrayLike,
+    to_shape: tuple[int, ...],
+    *,
+    interpolation: str = "linear",
+) -> tuple[NDArray[Any], float, NDArray[np.bool_] | None]:
+    """Sample an image as :func:`resample` does, and return which pixels lie inside it as well.
+
+    Returns
+    -------
+    resampled, covered
+        As of :func:`resample`, whose parameters and errors these are.
+    inside : ndarray of shape to_shape, bool, or None
+        From :func:`find_inside`; None where all pixels of the target are pixels of the image.
     """
     affine, to_affine = np.asarray(affine, float), np.asarray(to_affine, float)
     if interpolation not in INTERPOLATIONS:
@@ -135,34 +175,40 @@ def resample(
             f"interpolation must be one of {', '.join(INTERPOLATIONS)}, got {interpolation!r}"
         )
     ndim = len(affine) - 1
-    _check_shapes(tuple(image.shape), affine, to_affine)
+    _check_shapes(tuple(image.shape), affine, to_affine, len(to_shape))
     matrix = combine_affines(affine, to_affine)
     shape = tuple(image.shape[:ndim])
     covered = _measure_overlap(matrix, shape, to_shape)
+    index = find_slices(shape, matrix, to_shape)
+    if index is not None:
+        part = np.asarray(image[index])
+        colors = range(len(to_shape), part.ndim)
+        return part.transpose(*find_order(matrix), *colors), covered, None
     inside = find_inside(matrix, shape, to_shape)
     if not inside.any():
         raise ValueError(
             "the image and the target do not overlap in world coordinates; check their scale "
             "and translation, or move to a slice that both have"
         )
-    index = _find_slices(shape, matrix, to_shape)
-    if index is not None:
-        plane = np.asarray(image[index])
-        return plane.swapaxes(0, 1) if _is_transposed(matrix) else plane, covered
-    sampled = np.empty((*to_shape, *image.shape[ndim:]), dtype=_choose_working_type(image.dtype))
-    _sample(image, matrix, sampled, order=1 if interpolation == "linear" else 0)
-    sampled[~inside] = 0 if image.dtype == np.uint8 else sampled[inside].min()
-    if image.dtype.kind in "iu" and interpolation == "linear":
-        np.rint(sampled, out=sampled)
-    return sampled.astype(image.dtype, copy=False), covered
+    sampled = np.empty((*to_shape, *image.shape[ndim:]), dtype=image.dtype)
+    order, plane = 1 if interpolation == "linear" else 0, prod(to_shape[-2:])
+    _sample(image, matrix, sampled, order=order, plane=plane)
+    sampled[~inside] = 0 if image.dtype == np.uint8 else _find_lowest(sampled, inside)
+    return sampled, covered, inside
 
 
-def _check_shapes(shape: tuple[int, ...], affine: Matrix, to_affine: Matrix) -> None:
+def _find_lowest(sampled: NDArray[Any], inside: NDArray[np.bool_]) -> Any:
+    """Return the smallest of the values inside, without a copy of all of them."""
+    slabs = (slab for slab in cut_slabs(inside.shape) if inside[slab].any())
+    return np.min([sampled[slab][inside[slab]].min() for slab in slabs])
+
+
+def _check_shapes(shape: tuple[int, ...], affine: Matrix, to_affine: Matrix, to_ndim: int) -> None:
     ndim = len(affine) - 1
-    if affine.shape != (ndim + 1, ndim + 1) or to_affine.shape != (ndim + 1, 3):
+    if affine.shape != (ndim + 1, ndim + 1) or to_affine.shape != (ndim + 1, to_ndim + 1):
         raise ValueError(
-            "affine must have shape (n + 1, n + 1) and to_affine (n + 1, 3), got "
-            f"{affine.shape} and {to_affine.shape}"
+            "affine must have shape (n + 1, n + 1) and to_affine (n + 1, d + 1) for a target of "
+            f"d axes, got {affine.shape} and {to_affine.shape} for {to_ndim}"
         )
     if not (len(shape) == ndim or (len(shape) == ndim + 1 and shape[-1] in (3, 4))):
         raise ValueError(
@@ -178,12 +224,12 @@ def combine_affines(affine: Matrix, to_affine: Matrix) -> Matrix:
     ----------
     affine : ndarray of shape (n + 1, n + 1)
         Pixel to world coordinates of the image.
-    to_affine : ndarray of shape (n + 1, 3)
-        Target pixel (row, column, 1) to homogeneous world coordinates.
+    to_affine : ndarray of shape (n + 1, d + 1)
+        Homogeneous pixel indices of the target to homogeneous world coordinates.
 
     Returns
     -------
-    ndarray of shape (n + 1, 3)
+    ndarray of shape (n + 1, d + 1)
 
     Raises
     ------
@@ -199,27 +245,69 @@ def combine_affines(affine: Matrix, to_affine: Matrix) -> Matrix:
         ) from error
 
 
-def _measure_overlap(matrix: Matrix, shape: tuple[int, ...], to_shape: tuple[int, int]) -> float:
-    """Return the part of the target's rectangle that lies in the box of the image's pixels."""
-    rows, columns = to_shape[0] - 0.5, to_shape[1] - 0.5
-    target = [(-0.5, -0.5), (-0.5, columns), (rows, columns), (rows, -0.5)]
-    area = measure_area(clip_to_image(target, matrix, shape))
+def _measure_overlap(matrix: Matrix, shape: tuple[int, ...], to_shape: tuple[int, ...]) -> float:
+    """Return the part of the target's box that lies in the box of the image's pixels."""
+    sizes = np.array(to_shape)
+    both = measure_part(matrix, shape, np.full(len(sizes), -0.5), sizes - 0.5)
     # Rounding takes back what the tolerance at the edges adds.
-    return round(min(area / (to_shape[0] * to_shape[1]), 1.0), 4)
+    return round(min(both / prod(to_shape), 1.0), 4)
 
 
-def clip_to_image(polygon: Polygon, matrix: Matrix, shape: tuple[int, ...]) -> Polygon:
-    """Return the part of a convex polygon of the target that lies in the box of an image.
+def measure_part(
+    matrix: Matrix, shape: tuple[int, ...], low: NDArray[Any], high: NDArray[Any]
+) -> float:
+    """Return the area, or volume, of the part of a box of the target that lies in an image.
 
     Parameters
     ----------
-    polygon : list of (row, column)
-        Corners, in pixels of the target.
-    matrix : ndarray of shape (n + 1, 3)
-        From :func:`combine_affines`.
+    matrix : ndarray of shape (n + 1, d + 1)
+        From :func:`combine_affines`, with d of 2 or more.
     shape : tuple of n int
         Shape of the image, without a color axis.
+    low, high : ndarray of shape (d,)
+        Corners of the box, in pixels of the target.
+
+    Notes
+    -----
+    It is exact, and no pixel is looked at. The cut of the part across its first axis changes as a
+    polynomial between the corners of the part, which two points of Gauss integrate.
     """
+    if len(low) == 2:
+        (a, b), (c, d) = map(float, low), map(float, high)
+        return _measure_area(_clip_to_image([(a, b), (a, d), (c, d), (c, b)], matrix, shape))
+    total = 0.0
+    for start, stop in pairwise(_find_corners(matrix, shape, low, high)):
+        middle, half = (start + stop) / 2, (stop - start) / 2
+        for place in (middle - half / np.sqrt(3), middle + half / np.sqrt(3)):
+            cut = np.delete(matrix, 0, axis=1)
+            cut[:, -1] += place * matrix[:, 0]
+            total += half * measure_part(cut, shape, low[1:], high[1:])
+    return total
+
+
+def _find_corners(
+    matrix: Matrix, shape: tuple[int, ...], low: NDArray[Any], high: NDArray[Any]
+) -> list[float]:
+    """Return where along its first axis the part of a box in an image may have corners."""
+    ndim = len(low)
+    # Box and image both lie between two planes along each of their axes.
+    normals = np.vstack([np.eye(ndim), matrix[:-1, :-1]])
+    limits = [*zip(low, high, strict=True)] + [
+        (-0.5 - _TOLERANCE - c, size - 0.5 + _TOLERANCE - c)
+        for c, size in zip(matrix[:-1, -1], shape, strict=True)
+    ]
+    lengths = np.linalg.norm(normals, axis=1)
+    places = {float(low[0]), float(high[0])}
+    for chosen in combinations(range(len(normals)), ndim):
+        planes = normals[list(chosen)]
+        if abs(np.linalg.det(planes)) > 1e-9 * lengths[list(chosen)].prod():
+            corners = np.array(list(product(*(limits[number] for number in chosen))))
+            places.update(np.linalg.solve(planes, corners.T)[0].clip(low[0], high[0]).tolist())
+    return sorted(places)
+
+
+def _clip_to_image(polygon: Polygon, matrix: Matrix, shape: tuple[int, ...]) -> Polygon:
+    """Return the part of a convex polygon of a target plane that lies in the box of an image."""
     # Each axis of the image cuts the target along two lines, where its index is -0.5
     # and size - 0.5.
     for (a, b, c), size in zip(matrix[:-1], shape, strict=True):
@@ -228,7 +316,7 @@ def clip_to_image(polygon: Polygon, matrix: Matrix, shape: tuple[int, ...]) -> P
     return polygon
 
 
-def measure_area(polygon: Polygon) -> float:
+def _measure_area(polygon: Polygon) -> float:
     """Return the area of a polygon from its corners (the shoelace formula)."""
     if not polygon:
         return 0.0
@@ -256,42 +344,94 @@ def _clip(polygon: Polygon, a: float, b: float, c: float) -> Polygon:
     return kept
 
 
-def find_inside(
-    matrix: Matrix, shape: tuple[int, ...], to_shape: tuple[int, int]
-) -> NDArray[np.bool_]:
-    """Return which target pixels have their center inside the image, shape (M, N).
+def cut_slabs(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Yield slices of the first axis that cut a target into slabs of a few hundred rows.
 
     Parameters
     ----------
-    matrix : ndarray of shape (n + 1, 3)
+    shape : tuple of d int
+        Sizes of the target. Of a volume, a slab is usually one plane.
+    """
+    thickness = max(_ROWS // max(prod(shape[1:-1]), 1), 1)
+    for start in range(0, shape[0], thickness):
+        yield slice(start, min(start + thickness, shape[0]))
+
+
+def list_positions(
+    matrix: Matrix, shape: tuple[int, ...], slab: slice = slice(None)
+) -> Iterator[Matrix]:
+    """Yield where the pixels of a target lie, along one axis of an image after the other.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n, d + 1)
+        Homogeneous pixel indices of the target to pixel indices of the image.
+    shape : tuple of d int
+        Sizes of the target.
+    slab : slice
+        The part of the target's first axis that is wanted.
+    """
+    first, *others = (np.arange(size) for size in shape)
+    indices = np.ix_(first[slab], *others)
+    for coefficients in matrix:
+        position = coefficients[-1]
+        # From the last axis on: the arrays are as large as they have to be, and no larger.
+        for coefficient, index in zip(coefficients[-2::-1], indices[::-1], strict=True):
+            position = coefficient * index + position
+        yield position
+
+
+def find_inside(
+    matrix: Matrix, shape: tuple[int, ...], to_shape: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """Return which target pixels have their center inside the image.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n + 1, d + 1)
         From :func:`combine_affines`.
     shape : tuple of n int
         Shape of the image, without a color axis.
-    to_shape : (M, N)
-        Rows and columns of the target.
+    to_shape : tuple of d int
+        Sizes of the target, and shape of what is returned.
     """
     inside = np.ones(to_shape, dtype=bool)
-    rows, columns = np.arange(to_shape[0])[:, None], np.arange(to_shape[1])
-    for (a, b, c), size in zip(matrix[:-1], shape, strict=True):
-        position = a * rows + (b * columns + c)
-        inside &= (position >= -0.5 - _TOLERANCE) & (position <= size - 0.5 + _TOLERANCE)
+    for slab in cut_slabs(to_shape):
+        checkpoint()
+        positions = list_positions(matrix[:-1], to_shape, slab)
+        for position, size in zip(positions, shape, strict=True):
+            inside[slab] &= position >= -0.5 - _TOLERANCE
+            inside[slab] &= position <= size - 0.5 + _TOLERANCE
     return inside
 
 
-def _find_slices(
-    shape: tuple[int, ...], matrix: Matrix, to_shape: tuple[int, int]
+def find_slices(
+    shape: tuple[int, ...], matrix: Matrix, to_shape: tuple[int, ...]
 ) -> tuple[slice | int, ...] | None:
-    """Return slices of the image that are the target's pixels; None if there are none.
+    """Return slices of an image that are a target's pixels; None if there are none.
 
-    Where the target's rows lie along a later axis than its columns, the
-    slices give its transpose.
+    Parameters
+    ----------
+    shape : tuple of n int
+        Shape of the image, without a color axis.
+    matrix : ndarray of shape (n + 1, d + 1)
+        From :func:`combine_affines`.
+    to_shape : tuple of d int
+        Sizes of the target.
+
+    Returns
+    -------
+    tuple of n slice or int, or None
+        The d axes that are left are in the order of the image: :func:`find_order` tells that of
+        the target.
     """
-    steps, start = np.rint(matrix[:-1, :2]), np.rint(matrix[:-1, 2])
+    steps, start = np.rint(matrix[:-1, :-1]), np.rint(matrix[:-1, -1])
     last = np.array(to_shape) - 1
     # Errors of a step add up across the target: they are largest at its far corner.
     off = np.abs(matrix[:-1] - np.column_stack([steps, start])) @ [*last, 1]
-    # Orthonormal whole steps run along two different axes, one pixel at a time.
-    if off.max() > _TOLERANCE or not np.array_equal(steps.T @ steps, np.eye(2)) or steps.min() < 0:
+    # Orthonormal whole steps run along different axes, one pixel at a time.
+    whole = np.array_equal(steps.T @ steps, np.eye(len(last)))
+    if off.max() > _TOLERANCE or not whole or steps.min() < 0:
         return None
     stop = start + steps @ last
     if start.min() < 0 or (stop >= shape).any():
@@ -302,10 +442,16 @@ def _find_slices(
     )
 
 
-def _is_transposed(matrix: Matrix) -> bool:
-    """Tell whether the target's rows lie along a later axis than its columns."""
-    first, second = np.abs(matrix[:-1, :2]).argmax(axis=0)
-    return bool(first > second)
+def find_order(matrix: Matrix) -> tuple[int, ...]:
+    """Return which axis of the slices from :func:`find_slices` each axis of the target is.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n + 1, d + 1)
+        From :func:`combine_affines`, for a target on the grid of the image.
+    """
+    along = np.abs(matrix[:-1, :-1]).argmax(axis=0)
+    return tuple(int(number) for number in along.argsort().argsort())
 
 
 def _choose_working_type(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
@@ -313,41 +459,56 @@ def _choose_working_type(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
     return np.float32 if dtype.itemsize <= 2 or dtype == np.float32 else np.float64
 
 
-def _sample(image: Any, matrix: Matrix, out: NDArray[Any], *, order: int) -> None:
-    """Fill `out` with the image's values at ``matrix @ (row, column, 1)``."""
-    box = find_box(matrix, image.shape, out.shape[:2])
-    if np.prod([b.stop - b.start for b in box]) > MOST_VOXELS and max(out.shape[:2]) > 1:
-        axis = int(out.shape[1] > out.shape[0])
-        half = out.shape[axis] // 2
+def _sample(image: Any, matrix: Matrix, out: NDArray[Any], *, order: int, plane: int) -> None:
+    """Fill `out`, in the type of the image, with its values at ``matrix @ (*index, 1)``.
+
+    Of a target whose planes have `plane` pixels, `out` is a part or the whole.
+    """
+    to_ndim = matrix.shape[1] - 1
+    shape = out.shape[:to_ndim]
+    box = find_box(matrix, image.shape, shape)
+    if prod(b.stop - b.start for b in box) > MOST_VOXELS and max(shape) > 1:
+        axis = int(np.argmax(shape))
+        half = shape[axis] // 2
         shifted = matrix.copy()
-        shifted[:, 2] += half * matrix[:, axis]
+        shifted[:, -1] += half * matrix[:, axis]
         first, second = np.split(out, [half], axis=axis)
-        _sample(image, matrix, first, order=order)
-        _sample(image, shifted, second, order=order)
+        _sample(image, matrix, first, order=order, plane=plane)
+        _sample(image, shifted, second, order=order, plane=plane)
         return
     # Sources on one grid need no SciPy, whose import takes a quarter of a second.
     from scipy import ndimage
 
     ndim = len(box)
+    working = _choose_working_type(image.dtype)
     part = np.asarray(image[box])
     # SciPy does not read float16; booleans are interpolated as numbers.
     if part.dtype.kind not in "iuf" or part.dtype == np.float16:
-        part = part.astype(out.dtype)
+        part = part.astype(working)
     # SciPy returns as many axes as it is given: the leading ones have length 1.
     square = np.zeros((ndim, ndim))
-    square[:, -2:] = matrix[:-1, :2]
-    offset = matrix[:-1, 2] - [b.start for b in box]
-    shape = (1,) * (ndim - 2) + out.shape[:2]
-    for color in np.ndindex(out.shape[2:]):
-        ndimage.affine_transform(
-            part[(..., *color)],
-            square,
-            offset,
-            output_shape=shape,
-            output=out[(..., *color)].reshape(shape),
-            order=order,
-            mode="nearest",  # for the outer half of border pixels; the caller overwrites the rest
-        )
+    square[:, ndim - to_ndim :] = matrix[:-1, :-1]
+    # A plane is sampled at once, a volume plane by plane.
+    step = 1 if to_ndim > 2 else shape[0]
+    for start in range(0, shape[0], step):
+        checkpoint()
+        offset = matrix[:-1, -1] + start * matrix[:-1, 0] - [b.start for b in box]
+        slab = out[start : start + step]
+        buffer = np.empty((1,) * (ndim - to_ndim) + slab.shape[:to_ndim], dtype=working)
+        for color in np.ndindex(slab.shape[to_ndim:]):
+            ndimage.affine_transform(
+                part[(..., *color)],
+                square,
+                offset,
+                output_shape=buffer.shape,
+                output=buffer,
+                order=order,
+                mode="nearest",  # for the outer half of border pixels; the rest is overwritten
+            )
+            if order and image.dtype.kind in "iu":
+                np.rint(buffer, out=buffer)
+            slab[(..., *color)] = buffer.reshape(slab.shape[:to_ndim])
+        advance(prod(slab.shape[:to_ndim]) / plane)
 
 
 def find_box(
@@ -357,15 +518,15 @@ def find_box(
 
     Parameters
     ----------
-    matrix : ndarray of shape (n + 1, 3)
+    matrix : ndarray of shape (n + 1, d + 1)
         From :func:`combine_affines`.
     shape : tuple of int
         Shape of the image, with or without a color axis.
-    to_shape : (M, N)
-        Rows and columns of the target.
+    to_shape : tuple of d int
+        Sizes of the target.
     """
-    # The pixels of a rectangle lie between its corners, whatever the matrix is.
-    corners = np.array(list(product((0, to_shape[0] - 1), (0, to_shape[1] - 1), (1,))))
+    # The pixels of a box lie between its corners, whatever the matrix is.
+    corners = np.array(list(product(*((0, size - 1) for size in to_shape), (1,))))
     positions = corners @ matrix[:-1].T
     low = np.floor(positions.min(axis=0) + _TOLERANCE)
     high = np.ceil(positions.max(axis=0) - _TOLERANCE) + 1
