@@ -101,7 +101,7 @@ def with_nan() -> np.ndarray:
         ([GRAY, GRAY[:, :-1]], r"share one shape, got \(12, 17\) for source 0 and \(12, 16\)"),
         ([GRAY, GRAY > 3], "source 1 must hold integers or floats, got bool"),
         ([GRAY, GRAY.astype(complex)], "got complex128"),
-        ([np.zeros((5, 12, 17)), GRAY], r"got \(5, 12, 17\); choose one plane"),
+        ([np.zeros((5, 12, 17)), GRAY], r"got \(5, 12, 17\) for source 0 and"),
         ([np.zeros((0, 4)), np.zeros((0, 4))], "source 0 is empty"),
         ([np.eye(4), with_nan()], "source 1 has 2 NaN or infinite values of 16"),
         ([np.full((4, 4), 3.0), np.eye(4)], r"source 0 is constant \(3\)"),

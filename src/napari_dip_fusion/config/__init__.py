@@ -242,6 +242,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "window": "block",
         "scale": "unit-norm",
         "sharpness": 1.0,
+        "volumes": "planes",
         "noise": "none",
         "give_back": False,
         "averaging": 0.0,

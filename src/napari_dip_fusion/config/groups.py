@@ -57,6 +57,13 @@ class GainSettings(Settings):
         "base) before scaling; above 1 the stronger source weighs more.",
     )
 
+    volumes: Literal["whole", "planes"] = Field(
+        default="whole",
+        description="What is fused at once of a volume or a series: whole (windows, noise removal "
+        "and network reach into neighboring slices, as far as these are near) or planes (each "
+        "plane by itself, with a network of its own where one runs, as published).",
+    )
+
     def model_post_init(self, context: Any, /) -> None:
         """Refuse a sliding window without a middle pixel."""
         if self.window != "block" and self.patch_size % 2 == 0:

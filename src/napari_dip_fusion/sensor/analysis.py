@@ -1,5 +1,6 @@
 """Analyze sources before any optimization: their noise, gains and consensus image."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.interruption import stage
 from napari_dip_fusion.sensor.consensus import consensus_weight
 from napari_dip_fusion.sensor.denoising import denoise, filter_wiener, remove_speckle
 from napari_dip_fusion.sensor.model import SensorModel, fit_sensor_model
@@ -33,34 +35,43 @@ class Analysis:
         Standard deviation of each source's noise; 0 for a source without. For
         noise in proportion to the signal, the root of its mean variance. For a source that was
         interpolated: on its own grid, before that.
-    variances : ndarray of shape (K, 1, 1) or (K, M, N)
+    variances : tuple of K ndarrays that broadcast to (..., M, N)
         Variance of the noise in the prepared sources, everywhere or at each pixel: what
         interpolation left of it.
-    denoised : ndarray of shape (K, M, N)
+    denoised : ndarray of shape (K, ..., M, N)
         The sources without noise, from which the gains come.
-    model : SensorModel
-        The gains.
-    target : ndarray of shape (M, N)
+    model : SensorModel or None
+        The gains; None where they were not to be kept.
+    target : ndarray of shape (..., M, N)
         T of the noisy sources, to which the network is fitted. The mean that
         clipping gave the noise of dark pixels is subtracted.
-    consensus : ndarray of shape (M, N)
+    consensus : ndarray of shape (..., M, N)
         T of the denoised sources; without noise, the target itself. Only gains of unit norm take
         it out of [0, 1].
     floor : float
         Smallest value of the loss.
+    step : float
+        Distance between neighboring planes of a volume, in pixels of a plane.
     """
 
     noise: tuple[float, ...]
-    variances: Floats
+    variances: tuple[Floats, ...]
     denoised: Floats
-    model: SensorModel
+    model: SensorModel | None
     target: Floats
     consensus: Floats
     floor: float
+    step: float = 1.0
+
+    @property
+    def gains(self) -> Floats:
+        """The gains of the sources, those of the details where there are two bands."""
+        assert self.model is not None, "the gains were not kept"
+        return self.model.gains
 
     @property
     def guides(self) -> Floats:
-        """The denoised sources and their consensus image, shape (K + 1, M, N).
+        """The denoised sources and their consensus image, shape (K + 1, ..., M, N).
 
         The network sees them, in place of the paper's random input, where its
         settings say so.
@@ -69,8 +80,8 @@ class Analysis:
 
     @property
     def weight(self) -> Floats:
-        """The weight sum_i beta_i^2 of each pixel in the loss, shape (M, N)."""
-        return consensus_weight(self.model.gains)
+        """The weight sum_i beta_i^2 of each pixel in the loss, shape (..., M, N)."""
+        return consensus_weight(self.gains)
 
     @property
     def expected_excess(self) -> float:
@@ -91,19 +102,21 @@ class Analysis:
 
         Parameters
         ----------
-        image : ndarray of shape (M, N)
+        image : ndarray of shape (..., M, N)
             The image that the network explains.
 
         Returns
         -------
-        ndarray of shape (M, N), float32 in [0, 1]
+        ndarray of shape (..., M, N), float32 in [0, 1]
         """
         # The noise of T = sum_i beta_i X_i / w has the variance sum_i beta_i^2 s_i^2 / w^2.
-        beta = self.model.gains
-        variance = np.sum(self.variances * beta**2, axis=0)
-        sigma = np.asarray(np.sqrt(variance) / self.weight, dtype=np.float32)
+        variance = np.zeros_like(self.target)
+        for source, beta in zip(self.variances, self.gains, strict=True):
+            variance += source * beta**2
+        sigma = np.sqrt(variance, out=variance)
+        sigma /= self.weight
         pilot = np.asarray((image + self.consensus) / 2, dtype=np.float32)
-        filtered = filter_wiener(self.target, sigma, pilot).clip(0, 1)
+        filtered = filter_wiener(self.target, sigma, pilot, step=self.step).clip(0, 1)
         return np.asarray((filtered + self.consensus) / 2, dtype=np.float32)
 
 
@@ -142,13 +155,16 @@ def analyze(
     noise: Sequence[SourceNoise] | None = None,
     *,
     own_pixels: Sequence[OwnPixels | None] = (),
+    inside: Sequence[NDArray[np.bool_] | None] = (),
+    steps: Sequence[float] = (),
+    keep_model: bool = True,
 ) -> Analysis:
     """Remove the noise of prepared sources, and estimate their gains and consensus image.
 
     Parameters
     ----------
-    images : ndarray of shape (K, M, N), float32 in [0, 1]
-        The prepared sources.
+    images : ndarray of shape (K, M, N) or (K, Z, M, N), float32 in [0, 1]
+        The prepared sources, planes or volumes.
     config : FusionConfig
         Its groups ``gains`` and ``denoising`` are used.
     noise : sequence of K SourceNoise, optional
@@ -156,6 +172,12 @@ def analyze(
     own_pixels : sequence of OwnPixels or None, optional
         What each source was interpolated from; None for one that was not. Noise is then found
         and removed there, and carried through the interpolation.
+    inside : sequence of ndarray of shape (..., M, N) or None, optional
+        Which pixels each source saw; None for one that saw all.
+    steps : sequence of float, optional
+        Distance between neighbors along each axis of a volume, in pixels of a plane; by default 1.
+    keep_model : bool
+        Whether the gains are kept of sources without noise; those of others are always.
 
     Returns
     -------
@@ -167,25 +189,37 @@ def analyze(
         If the images are smaller than a patch.
     """
     known = find_noise(images, config, own_pixels) if noise is None else noise
-    cleaned = [_clean_source(*each) for each in zip_longest(images, known, own_pixels)]
-    denoised = np.stack([c.denoised for c in cleaned])
-    fit = fit_sensor_model(denoised, **config.gains.model_dump())
-    model, consensus, floor = fit.model, fit.image, fit.floor
+    step = steps[0] if len(steps) > 2 else 1.0
+    cleaned = [
+        _clean_source(*each, step, number)
+        for number, each in enumerate(zip_longest(images, known, own_pixels))
+    ]
+    noisy = any(known)
+    # Without noise, nothing is copied.
+    denoised = np.stack([c.denoised for c in cleaned]) if noisy else images
+    settings = config.gains.model_dump(exclude={"volumes"})
+    with stage("gains", images[0].size / math.prod(images.shape[-2:])):
+        fit = fit_sensor_model(
+            denoised, **settings, steps=steps, fields=inside, keep_model=keep_model or noisy
+        )
+    consensus, floor = fit.image, fit.floor
     target = consensus
-    if any(known):
+    if noisy:
+        assert fit.model is not None
         # The gains are those of the denoised sources, because noise would draw them towards the
         # noisiest source; target and floor are made with them from the noisy sources.
         consensus = consensus.clip(0, 1)
-        target, _ = model.solve(np.stack([c.unbiased for c in cleaned]))
-        _, floor = model.solve(images)
+        target, _ = fit.model.solve(np.stack([c.unbiased for c in cleaned]), inside)
+        _, floor = fit.model.solve(images, inside)
     return Analysis(
         noise=tuple(c.deviation for c in cleaned),
-        variances=np.stack(np.broadcast_arrays(*(np.atleast_2d(c.variance) for c in cleaned))),
+        variances=tuple(c.variance for c in cleaned),
         denoised=denoised,
-        model=model,
+        model=fit.model,
         target=target,
         consensus=consensus,
         floor=floor,
+        step=step,
     )
 
 
@@ -208,13 +242,17 @@ def _find_noise(image: Floats) -> SourceNoise:
     return SourceNoise(white=white, speckle=speckle)
 
 
-def _clean_source(image: Floats, noise: SourceNoise, own: OwnPixels | None) -> _CleanSource:
+def _clean_source(
+    image: Floats, noise: SourceNoise, own: OwnPixels | None, step: float, number: int
+) -> _CleanSource:
     """Remove the noise of a source on its own grid."""
     if not noise:
         return _CleanSource(image, image, np.zeros((), dtype=np.float32), 0.0)
-    if own is None:
-        return _clean(image, image, 1.0, noise)
-    clean = _clean(own.planes[0], own.plane, own.variance_share, noise)
+    pixels = image if own is None else own.planes[0]
+    with stage(f"noise of source {number + 1}", pixels.size / math.prod(pixels.shape[-2:])):
+        if own is None:
+            return _clean(image, image, 1.0, noise, step)
+        clean = _clean(pixels, own.plane, own.variance_share, noise, own.step)
     # The source is interpolated once more, and as its denoised image is: what tells them apart is
     # noise then, and not how a plane through a volume is interpolated.
     variance = own.interpolate_variance(np.broadcast_to(clean.variance, clean.denoised.shape))
@@ -227,7 +265,7 @@ def _clean_source(image: Floats, noise: SourceNoise, own: OwnPixels | None) -> _
 
 
 def _clean(
-    pixels: Floats, image: Floats, share: float | Floats, noise: SourceNoise
+    pixels: Floats, image: Floats, share: float | Floats, noise: SourceNoise, step: float
 ) -> _CleanSource:
     """Remove the noise of an image.
 
@@ -237,20 +275,20 @@ def _clean(
     left = np.sqrt(np.float32(share))
     level = float(np.sqrt(np.mean(share)))
     if noise.speckle > 0:
-        signal = remove_speckle(image, noise.speckle * level).clip(0, 1)
+        signal = remove_speckle(image, noise.speckle * level, step=step).clip(0, 1)
         variance = np.square(np.float32(noise.speckle) * signal)
         return _CleanSource(image, signal, variance * np.float32(share), _take_root(variance))
     sigma = noise.white
     variance = np.square(np.asarray(sigma, dtype=np.float32))
     carried, deviation = variance * np.float32(share), _take_root(variance)
-    smooth = denoise(image, sigma * level)
+    smooth = denoise(image, sigma * level, step=step)
     if not is_clipped(pixels, smooth, sigma):
         return _CleanSource(image, smooth.clip(0, 1), carried, deviation)
     # Clipped noise has a mean above 0 in the dark, which denoising keeps: black turns gray. The
     # mean is that of the pixels, however many of them the image is a mean of.
     signal = undo_clipping(smooth, sigma)
     unbiased = image - (compute_clipped_mean(signal, sigma) - signal)
-    denoised = filter_wiener(unbiased, np.float32(sigma) * left, signal).clip(0, 1)
+    denoised = filter_wiener(unbiased, np.float32(sigma) * left, signal, step=step).clip(0, 1)
     return _CleanSource(unbiased, denoised, carried, deviation)
 
 

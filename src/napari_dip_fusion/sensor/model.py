@@ -10,6 +10,7 @@ from napari_dip_fusion.interruption import advance
 from napari_dip_fusion.sensor.bands import Bands
 from napari_dip_fusion.sensor.coherence import estimate_band_gains, measure_gain_reach
 from napari_dip_fusion.sensor.consensus import fit_image, sum_loss
+from napari_dip_fusion.sensor.field import Field, continue_sources, measure_ramps, weigh_gains
 from napari_dip_fusion.sensor.gains import check_gain_options, compute_gains, scale_gains
 from napari_dip_fusion.sensor.stacks import check_finite, stack_sources
 from napari_dip_fusion.sensor.strips import Slices, choose_sizes, count_planes, map_tiles
@@ -57,12 +58,14 @@ class SensorModel:
     band_sigma: float = 0.0
     steps: tuple[float, ...] = ()
 
-    def solve(self, sources: Floats) -> tuple[Floats, float]:
+    def solve(self, sources: Floats, fields: Sequence[Field] = ()) -> tuple[Floats, float]:
         """Return T of sources, and the loss that it leaves.
 
         Parameters
         ----------
         sources : ndarray of shape (K, ..., M, N), float32
+        fields : sequence of K fields, optional
+            As for :func:`fit_sensor_model`.
 
         Returns
         -------
@@ -70,8 +73,10 @@ class SensorModel:
         float
             The mean over the pixels of sum_i (X_i - beta_i T)^2, summed over the bands.
         """
-        image = np.empty_like(sources[0])
-        base = blur_whole(sources, self.band_sigma, self.steps) if self.band_sigma else None
+        image, base = np.empty_like(sources[0]), None
+        if self.band_sigma:
+            sources = continue_sources(sources, fields, self.band_sigma, self.steps)
+            base = blur_whole(sources, self.band_sigma, self.steps)
 
         def work(there: Slices, around: Slices, inside: Slices) -> float:
             tile = sources[:, *there]
@@ -82,6 +87,13 @@ class SensorModel:
         halos = (0,) * image.ndim
         losses = map_tiles(work, image.shape, _choose_sizes(sources.shape, halos), halos)
         return image, sum(losses) / image.size
+
+    def put(self, there: Slices, gains: Floats, base_gains: Floats, undershoot: Floats) -> None:
+        """Write what was found of a tile, in two bands."""
+        assert self.base_gains is not None
+        assert self.undershoot is not None
+        self.gains[:, *there], self.base_gains[:, *there] = gains, base_gains
+        self.undershoot[there] = undershoot
 
     def _solve_tile(self, tile: Floats, bands: Bands | None, there: Slices) -> tuple[Floats, float]:
         """Return T of a tile, and the sum of the loss that it leaves."""
@@ -127,6 +139,7 @@ def fit_sensor_model(
     sharpness: float,
     band_sigma: float,
     steps: Sequence[float] = (),
+    fields: Sequence[Field] = (),
     keep_model: bool = True,
 ) -> SensorFit:
     """Estimate the gains of sources in one band or in two, and fuse the sources by them.
@@ -142,6 +155,9 @@ def fit_sensor_model(
     band_sigma : float
         Standard deviation of the blur that gives the base, in pixels; 0 for
         one band.
+    fields : sequence of K ndarrays of shape (..., M, N), bool, or None, optional
+        Which pixels each source saw; None for one that saw all. In two bands, gains are 0 beyond
+        them, and rise from their end on.
     keep_model : bool
         Whether the gains are kept, which take more memory than the sources.
 
@@ -160,48 +176,109 @@ def fit_sensor_model(
         gains = compute_gains(stack, patch_size, window, scale, sharpness, steps)
         model = SensorModel(gains, steps=steps)
         return SensorFit(model if keep_model else None, *model.solve(stack))
-    fine_sigma = _FINE * band_sigma
-    base, means = (blur_whole(stack, sigma, steps) for sigma in (band_sigma, fine_sigma))
-    image, shape = np.empty_like(stack[0]), stack.shape[1:]
-    # Gains, those of the base, and undershoot.
-    kept = [np.empty_like(s) for s in (stack, stack, stack[0])] if keep_model else []
+    windows = _Windows(patch_size, window, band_sigma, steps or (1.0,) * (stack.ndim - 1))
+    estimate = _Estimate(stack, windows, scale, sharpness, fields, keep_model)
+    sizes = _choose_sizes(stack.shape, windows.halos, windows.blocks)
+    losses = map_tiles(estimate.work, stack.shape[1:], sizes, windows.halos)
+    return SensorFit(estimate.model, estimate.image, sum(losses) / estimate.image.size)
 
-    def work(there: Slices, around: Slices, inside: Slices) -> float:
-        tile, low, mean = (array[:, *around] for array in (stack, base, means))
-        bands = Bands(low, tile - low)
+
+@dataclass(frozen=True)
+class _Windows:
+    """The windows of a sensor model in two bands, and what they reach."""
+
+    patch_size: int
+    window: str
+    band_sigma: float
+    steps: tuple[float, ...]
+
+    @property
+    def fine_sigma(self) -> float:
+        """Standard deviation of the blur that leaves details of a finer band, in pixels."""
+        return _FINE * self.band_sigma
+
+    @property
+    def blocks(self) -> list[int]:
+        """Samples along each axis that share their gains."""
+        blocked = self.window == "block"
+        return [measure_block(self.patch_size, s) if blocked else 1 for s in self.steps]
+
+    @property
+    def halos(self) -> list[int]:
+        """Samples of the bands that a pixel depends on, along each axis, in whole blocks."""
+        reaches = [
+            measure_undershoot_reach(
+                self.fine_sigma, 0, measure_gain_reach(self.patch_size, self.window, step), step
+            )
+            for step in self.steps
+        ]
+        return [-(-n // block) * block for n, block in zip(reaches, self.blocks, strict=True)]
+
+
+class _Estimate:
+    """The sensor model of sources in two bands, tile by tile, and the image that it gives.
+
+    The bands are made for the whole image beforehand: tiles need half the halo then, which in three
+    dimensions is most of a tile.
+    """
+
+    def __init__(
+        self,
+        sources: Floats,
+        windows: _Windows,
+        scale: str,
+        sharpness: float,
+        fields: Sequence[Field],
+        keep_model: bool,
+    ) -> None:
+        self._windows, self._scale, self._sharpness = windows, scale, sharpness
+        self._fields = fields
+        self._sources = continue_sources(sources, fields, windows.band_sigma, windows.steps)
+        self._base = blur_whole(self._sources, windows.band_sigma, windows.steps)
+        self._means = blur_whole(self._sources, windows.fine_sigma, windows.steps)
+        self.image = np.empty_like(sources[0])
+        self.model = None
+        if keep_model:
+            empty = (np.empty_like(s) for s in (sources, sources, sources[0]))
+            self.model = SensorModel(*empty, band_sigma=windows.band_sigma, steps=windows.steps)
+
+    def work(self, there: Slices, around: Slices, inside: Slices) -> float:
+        """Estimate gains and image of a tile; return the loss that the image leaves, as a sum."""
+        tile, base, means = (a[:, *around] for a in (self._sources, self._base, self._means))
+        bands, sigma = Bands(base, tile - base), self._windows.fine_sigma
+        ramps = measure_ramps(self._fields, around, sigma, self._windows.steps)
+        base_gains, gains = self._estimate_gains(tile, bands, means, ramps)
+        base_image, details_image = fit_image(base, base_gains), fit_image(bands.details, gains)
+        fused = base_image + details_image
+        undershoot = measure_undershoot(
+            tile, bands, means, gains, fused, sigma, self._windows.steps
+        )
+        if ramps is not None:
+            # Beyond the end of a field nothing is known that a bright structure could have taken.
+            undershoot *= ramps.min(axis=0)
+        self.image[there] = (fused + undershoot)[inside]
+        if self.model is not None:
+            parts = (part[..., *inside] for part in (gains, base_gains, undershoot))
+            self.model.put(there, *parts)
+        advance(count_planes(there, self.image.shape))
+        pairs = ((base, base_gains, base_image), (bands.details, gains, details_image))
+        return sum(sum_loss(x[:, *inside], g[:, *inside], t[inside]) for x, g, t in pairs)
+
+    def _estimate_gains(
+        self, tile: Floats, bands: Bands, means: Floats, ramps: Floats | None
+    ) -> tuple[Floats, Floats]:
+        """Return the gains of the base and those of the details."""
         found = estimate_band_gains(
             tile,
             bands,
-            tile - mean,
-            patch_size=patch_size,
-            window=window,
-            sharpness=sharpness,
-            steps=steps,
+            tile - means,
+            patch_size=self._windows.patch_size,
+            window=self._windows.window,
+            sharpness=self._sharpness,
+            steps=self._windows.steps,
         )
-        base_gains, gains = scale_gains(found.base, scale), scale_gains(found.details, scale)
-        base_image, details_image = fit_image(low, base_gains), fit_image(bands.details, gains)
-        fused = base_image + details_image
-        undershoot = measure_undershoot(tile, bands, mean, gains, fused, fine_sigma, steps)
-        image[there] = (fused + undershoot)[inside]
-        for array, part in zip(kept, (gains, base_gains, undershoot), strict=False):
-            array[..., *there] = part[..., *inside]
-        advance(count_planes(there, shape))
-        pairs = ((low, base_gains, base_image), (bands.details, gains, details_image))
-        return sum(sum_loss(x[:, *inside], g[:, *inside], t[inside]) for x, g, t in pairs)
-
-    each = steps or (1.0,) * len(shape)
-    halos = [_measure_halo(patch_size, window, fine_sigma, step) for step in each]
-    # Tiles begin at the first pixel of a block, with their halo, too.
-    blocks = [measure_block(patch_size, s) if window == "block" else 1 for s in each]
-    halos = [-(-halo // block) * block for halo, block in zip(halos, blocks, strict=True)]
-    losses = map_tiles(work, shape, _choose_sizes(stack.shape, halos, blocks), halos)
-    model = SensorModel(*kept, band_sigma=band_sigma, steps=steps) if keep_model else None
-    return SensorFit(model, image, sum(losses) / image.size)
-
-
-def _measure_halo(patch_size: int, window: str, sigma: float, step: float) -> int:
-    """Return how many samples of the bands a pixel depends on, along an axis of a step."""
-    return measure_undershoot_reach(sigma, 0, measure_gain_reach(patch_size, window, step), step)
+        base, details = (weigh_gains(gains, ramps) for gains in (found.base, found.details))
+        return scale_gains(base, self._scale), scale_gains(details, self._scale)
 
 
 def _choose_sizes(

@@ -72,6 +72,8 @@ class OwnPixels:
         Which pixels of the target lie in the source.
     interpolation : {"linear", "nearest"}
         How the target was sampled.
+    step : float
+        Of a volume, the distance between its own planes, in its own pixels of a plane.
     """
 
     planes: NDArray[Any]
@@ -79,6 +81,7 @@ class OwnPixels:
     matrix: Matrix
     inside: NDArray[np.bool_]
     interpolation: str
+    step: float = 1.0
 
     @property
     def rgb(self) -> bool:

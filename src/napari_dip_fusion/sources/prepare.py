@@ -1,6 +1,7 @@
 """Arrays of any real type, gray or color, to sources in [0, 1], and the way back."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,10 +15,19 @@ from napari_dip_fusion.config import (
     Window,
     check_intensity,
 )
+from napari_dip_fusion.interruption import checkpoint
 from napari_dip_fusion.record import describe_source
+from napari_dip_fusion.sources.axes import (
+    find_factor,
+    find_kind,
+    find_plane_axes,
+    is_placeless,
+)
+from napari_dip_fusion.sources.coverage import measure_pixel
+from napari_dip_fusion.sources.grid import GridSources
 from napari_dip_fusion.sources.own_pixels import InterpolatedSource, OwnPixels
-from napari_dip_fusion.sources.parts import require_plane
-from napari_dip_fusion.sources.source import Source
+from napari_dip_fusion.sources.parts import drop_single_axes
+from napari_dip_fusion.sources.source import Source, make_source
 
 Floats = NDArray[np.float32]
 
@@ -30,6 +40,11 @@ LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _CB, _CR = 1.772, 1.402
 
 
+Part = tuple[slice, ...]
+
+# Pixels that are brought to [0, 1] at once: float64 of a whole volume would be twice its float32.
+_PART = 2**20
+
 # A source is flat where all but so few of its pixels differ by less than one of 256 gray levels.
 _ONE_LEVEL, _FEW = 1 / 255, 1e-4
 
@@ -40,19 +55,29 @@ class PreparedSources:
 
     Attributes
     ----------
-    images : ndarray of shape (K, M, N), float32
-        Gray values, or the luma of colored sources, in [0, 1].
+    images : ndarray of shape (K, ..., M, N), float32
+        Gray values, or the luma of colored sources, in [0, 1]: of planes, volumes or series.
     windows : tuple of (low, high)
         For each source the values that became 0 and 1, in the source's units.
     dtypes : tuple of numpy.dtype
         The type of each source.
-    chroma : ndarray of shape (2, M, N) or None
+    chroma : ndarray of shape (2, ..., M, N) or None
         Cb and Cr in [-0.5, 0.5]; None when all sources are gray.
     descriptions : tuple of dict
         What a run record says of each source; see :func:`.describe_source`.
     own_pixels : tuple of OwnPixels or None
         What each source was interpolated from, in gray and in [0, 1] as the images; None for a
         source that was not. Empty where none was.
+    inside : tuple of ndarray of shape (..., M, N), bool, or None
+        Which pixels each source saw; None for a source that saw all. Empty where all did.
+    place : Source or None
+        The source whose pixels these are, by its axes, affine and units; None where nothing is
+        known of them.
+    axes : tuple of str
+        Names of the axes of an image.
+    steps : tuple of float
+        Distance between neighbors along each of these axes, in pixels of a plane: 1 for rows and
+        columns. Infinite along axes that are none of space, whose frames share nothing.
     """
 
     images: Floats
@@ -61,29 +86,59 @@ class PreparedSources:
     chroma: Floats | None = None
     descriptions: tuple[dict[str, Any], ...] = ()
     own_pixels: tuple[OwnPixels | None, ...] = ()
+    inside: tuple[NDArray[np.bool_] | None, ...] = ()
+    place: Source | None = None
+    axes: tuple[str, ...] = ("y", "x")
+    steps: tuple[float, ...] = (1.0, 1.0)
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        return self.images.shape[1], self.images.shape[2]
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the axes of an image, the last of which are rows and columns."""
+        return self.images.shape[1:]
+
+    @property
+    def stack_axes(self) -> tuple[str, ...]:
+        """Names of the axes that come before rows and columns; none for planes."""
+        return self.axes[:-2]
+
+    @property
+    def plane_count(self) -> int:
+        """Number of planes."""
+        return math.prod(self.shape[:-2])
+
+    def take(self, index: tuple[int, ...]) -> "PreparedSources":
+        """Return what lies at an index along the first axes: a plane, or a frame of a series.
+
+        Parameters
+        ----------
+        index : tuple of int
+            One number for each of the first axes.
+        """
+        count = len(index)
+        return replace(
+            self,
+            images=self.images[:, *index],
+            chroma=None if self.chroma is None else self.chroma[:, *index],
+            own_pixels=tuple(None if o is None else o.take(index) for o in self.own_pixels),
+            inside=tuple(None if i is None else i[index] for i in self.inside),
+            axes=self.axes[count:],
+            steps=self.steps[count:],
+        )
 
     def add_color(self, luma: Floats) -> Floats:
-        """Give a luma image of shape (M, N) the chroma of the sources.
+        """Give a luma image of shape (..., M, N) the chroma of the sources.
 
         Returns
         -------
-        ndarray of shape (M, N, 3) or (M, N)
+        ndarray of shape (..., M, N, 3) or (..., M, N)
             In [0, 1]. Chroma that leaves the range is reduced, so that the
             luma of the result is exactly `luma`. Gray sources: `luma` itself.
         """
         if self.chroma is None:
             return luma
-        offsets = _convert_chroma(self.chroma)
-        room = np.where(offsets > 0, 1 - luma[..., None], luma[..., None])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            allowed = np.where(offsets == 0, 1, room / np.abs(offsets))
-        saturation = np.clip(allowed.min(axis=-1, keepdims=True), 0, 1)
-        rgb: Floats = np.clip(luma[..., None] + saturation * offsets, 0, 1).astype(np.float32)
+        rgb = np.empty((*luma.shape, 3), dtype=np.float32)
+        for index in np.ndindex(luma.shape[:-2]):
+            rgb[index] = _add_chroma(luma[index], self.chroma[:, *index])
         return rgb
 
     def rescale(
@@ -108,19 +163,15 @@ class PreparedSources:
         """
         if not 0 <= like < len(self.windows):
             raise ValueError(f"like must be a source from 0 to {len(self.windows) - 1}, got {like}")
-        low, high = self.windows[like]
-        values = low + image.astype(np.float64) * (high - low)
         kind = np.dtype(self.dtypes[like] if dtype is None else dtype)
-        if kind.kind in "iu":
-            limits = np.iinfo(kind)
-            # The float64 nearest to the limit of a 64-bit integer lies beyond it.
-            top = np.nextafter(float(limits.max), 0) if kind.itemsize == 8 else limits.max
-            values = np.clip(np.rint(values), limits.min, top)
-        return values.astype(kind)
+        rescaled = np.empty(image.shape, dtype=kind)
+        for part in cut_parts(image):
+            rescaled[part] = _rescale(image[part], self.windows[like], kind)
+        return rescaled
 
 
 def prepare_sources(
-    sources: Sequence[ArrayLike | Source],
+    sources: Sequence[ArrayLike | Source] | GridSources,
     *,
     intensity: Intensity = _DEFAULT.intensity,
     percentiles: Window = _DEFAULT.percentiles,
@@ -131,10 +182,11 @@ def prepare_sources(
 
     Parameters
     ----------
-    sources : sequence of K >= 2 planes
-        Each a Source of one plane, or an array of shape (M, N), (M, N, 3) or (M, N, 4), of
-        integers or floats of any range. Color is reduced to luma, with the chroma kept apart;
-        a fourth channel (alpha) is ignored. Never modified.
+    sources : sequence of K >= 2 images, or GridSources
+        Each a Source, or an array of integers or floats of any range: a plane of shape (M, N),
+        (M, N, 3) or (M, N, 4), or a volume of shape (Z, M, N); see :func:`.make_source`. Color is
+        reduced to luma, with the chroma kept apart; a fourth channel (alpha) is ignored. Never
+        modified.
     intensity : str or one entry per source
         ``auto`` (8-bit unsigned by 255, otherwise minimum and maximum of the
         data), ``minmax``, ``dtype`` (the full range of an integer type; [0, 1]
@@ -154,31 +206,40 @@ def prepare_sources(
         real numbers, NaN or infinite values, or a constant image whose window
         would be empty.
     """
+    place = None
+    if isinstance(sources, GridSources):
+        sources, place = sources.images, sources.place
     names, paths = _name_sources(sources, names, paths)
-    given = _take_planes(sources, names)
-    arrays = [_check(plane, name) for plane, name in zip(given, names, strict=True)]
-    if len(arrays) < 2:
-        raise ValueError(f"a fusion needs two or more sources, got {len(arrays)}")
-    first = arrays[0].shape[:2]
-    for a, name in zip(arrays, names, strict=True):
-        if a.shape[:2] != first:
-            raise ValueError(
-                f"sources must share one shape, got {first} for {names[0]} and {a.shape[:2]} for "
-                f"{name}; resample them to one grid first"
-            )
-    modes = _spread_intensity(intensity, len(arrays))
-    windows = tuple(
-        _find_window(a, m, percentiles, name)
-        for a, m, name in zip(arrays, modes, names, strict=True)
-    )
-    scaled = [_scale(a, w) for a, w in zip(arrays, windows, strict=True)]
+    given = _take_images(sources, names)
+    if len(given) < 2:
+        raise ValueError(f"a fusion needs two or more sources, got {len(given)}")
+    _check_shapes(given, names)
+    place = _find_place(given) if place is None else place
+    modes = _spread_intensity(intensity, len(given))
+    images = np.empty((len(given), *given[0].shape), dtype=np.float32)
+    windows, descriptions, chroma = [], [], _Chroma(given[0].shape)
+    for image, source, mode, name, path in zip(images, given, modes, names, paths, strict=True):
+        # One source after another: that of a file may be read here, and be let go of.
+        array = _check(source.to_numpy(), name, color=source.rgb)
+        windows.append(_find_window(array, mode, percentiles, name))
+        descriptions.append(describe_source(array, windows[-1], name=name, path=path))
+        for part in cut_parts(image):
+            scaled = _scale(array[part], windows[-1])
+            image[part] = scaled @ LUMA if source.rgb else scaled
+            if source.rgb:
+                chroma.add(part, scaled)
+    axes, steps = _measure_steps(place, images.ndim - 1)
     return PreparedSources(
-        images=np.stack([s @ LUMA if s.ndim == 3 else s for s in scaled]),
-        windows=windows,
-        dtypes=tuple(a.dtype for a in arrays),
-        chroma=_mix_chroma([s for s in scaled if s.ndim == 3]),
-        descriptions=_describe(given, windows, names, paths),
+        images=images,
+        windows=tuple(windows),
+        dtypes=tuple(source.dtype for source in given),
+        chroma=chroma.mix(),
+        descriptions=tuple(descriptions),
         own_pixels=_scale_own_pixels(sources, windows),
+        inside=_find_inside(sources),
+        place=place,
+        axes=axes,
+        steps=steps,
     )
 
 
@@ -211,6 +272,14 @@ def scale_to_unit_range(
     )
     gray: Floats = prepared.images[0]
     return gray
+
+
+def cut_parts(image: NDArray[Any]) -> Iterator[Part]:
+    """Yield slices of the first axis of an image, each of about a million pixels at most."""
+    rows = max(_PART // max(math.prod(image.shape[1:]), 1), 1)
+    for start in range(0, len(image), rows):
+        checkpoint()
+        yield (slice(start, start + rows),)
 
 
 def find_flat_sources(prepared: PreparedSources) -> list[int]:
@@ -252,55 +321,78 @@ def _name_sources(
     return names, paths
 
 
-def _take_planes(sources: Sequence[ArrayLike | Source], names: Sequence[str]) -> list[NDArray[Any]]:
-    """Return the pixels of the sources, and refuse planes that lie at different places."""
-    planes = [require_plane(s) if isinstance(s, Source) else None for s in sources]
-    first, first_name = None, ""
-    for plane, name in zip(planes, names, strict=True):
-        if plane is None:
-            continue
-        if first is None:
-            first, first_name = plane, name
-        same = plane.units == first.units and np.allclose(plane.affine, first.affine)
-        if not same:
+def _take_images(sources: Sequence[ArrayLike | Source], names: Sequence[str]) -> list[Source]:
+    """Return the sources without axes of size one, and refuse those at different places."""
+    images = [
+        drop_single_axes(s) if isinstance(s, Source) else make_source(s, name=name)
+        for s, name in zip(sources, names, strict=True)
+    ]
+    known = [
+        (i, n) for i, n, s in zip(images, names, sources, strict=True) if isinstance(s, Source)
+    ]
+    for image, name in known:
+        first, first_name = known[0]
+        if image.units != first.units or not _is_same_place(image.affine, first.affine):
             raise ValueError(
                 f"{name} and {first_name} lie at different places or in different units; bring "
                 "them to one grid first with sources.grid.resample_to_reference"
             )
-    return [
-        np.asarray(source) if plane is None else plane.to_numpy()
-        for source, plane in zip(sources, planes, strict=True)
-    ]
+    return images
 
 
-def _describe(
-    arrays: Sequence[NDArray[Any]],
-    windows: Sequence[Window],
-    names: Sequence[str],
-    paths: Sequence[str | None],
-) -> tuple[dict[str, Any], ...]:
-    return tuple(
-        describe_source(array, window, name=name, path=path)
-        for array, window, name, path in zip(arrays, windows, names, paths, strict=True)
-    )
+def _is_same_place(affine: NDArray[Any], other: NDArray[Any]) -> bool:
+    return affine.shape == other.shape and np.allclose(affine, other)
 
 
-def _check(array: NDArray[Any], name: str) -> NDArray[Any]:
+def _check_shapes(images: Sequence[Source], names: Sequence[str]) -> None:
+    first = images[0].shape
+    for image, name in zip(images, names, strict=True):
+        if image.shape != first:
+            raise ValueError(
+                f"sources must share one shape, got {first} for {names[0]} and {image.shape} for "
+                f"{name}; resample them to one grid first"
+            )
+
+
+def _find_place(images: Sequence[Source]) -> Source:
+    """Return where sources lie: the first of them, those that say something of it before others."""
+    return next((image for image in images if not is_placeless(image)), images[0])
+
+
+def _measure_steps(place: Source, ndim: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """Return names of the axes of images, and the distance of neighbors in pixels of a plane."""
+    plane = find_plane_axes(place)
+    pixel = np.sqrt(measure_pixel(place.affine, plane))
+    unit = place.units[plane[-1]]
+    named: dict[str, float] = {}
+    for number, (axis, size) in enumerate(zip(place.axes, place.shape, strict=True)):
+        if number in plane:
+            named[axis] = 1.0
+        elif size > 1:
+            factor = find_factor(place.units[number], unit)
+            in_space = find_kind(axis, place.units[number]) == "space" and factor is not None
+            named[axis] = place.spacing[number] * factor / pixel if in_space else np.inf
+    return tuple(named)[-ndim:], tuple(float(step) for step in named.values())[-ndim:]
+
+
+def _find_inside(sources: Sequence[ArrayLike | Source]) -> tuple[NDArray[np.bool_] | None, ...]:
+    """Return which pixels the sources saw."""
+    own = [s.own_pixels.inside if isinstance(s, InterpolatedSource) else None for s in sources]
+    inside = [None if i is None or i.all() else i for i in own]
+    return () if all(i is None for i in inside) else tuple(inside)
+
+
+def _check(array: NDArray[Any], name: str, *, color: bool) -> NDArray[Any]:
     if array.dtype.kind not in "iuf":
         raise ValueError(
             f"{name} must hold integers or floats, got {array.dtype}; "
             "convert masks with .astype('uint8')"
         )
-    if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
-        raise ValueError(
-            f"{name} must have shape (M, N), (M, N, 3) or (M, N, 4), got {array.shape}; "
-            "choose one plane of a stack"
-        )
     if array.size == 0:
         raise ValueError(f"{name} is empty: its shape is {array.shape}")
-    array = array[..., :3] if array.ndim == 3 else array
+    array = array[..., :3] if color else array
     if array.dtype.kind == "f":
-        bad = array.size - np.count_nonzero(np.isfinite(array))
+        bad = sum(np.count_nonzero(~np.isfinite(array[part])) for part in cut_parts(array))
         if bad:
             raise ValueError(
                 f"{name} has {bad} NaN or infinite values of {array.size}; replace them "
@@ -363,26 +455,68 @@ def _scale_own_pixels(
 
 
 def _scale_own(own: OwnPixels, window: Window) -> OwnPixels:
-    color = own.planes.ndim == 4
-    scaled = _scale(own.planes[..., :3] if color else own.planes, window)
-    # The target may pass by pixels that are not a number, such as those around a scanner's field.
-    return replace(own, planes=np.nan_to_num(scaled @ LUMA if color else scaled, copy=False))
+    color = own.planes.ndim > own.weights.ndim
+    planes = np.empty(own.planes.shape[: own.weights.ndim], dtype=np.float32)
+    for image, pixels in zip(planes, own.planes, strict=True):
+        for part in cut_parts(image):
+            scaled = _scale(pixels[part][..., :3] if color else pixels[part], window)
+            # The target may pass by pixels that are not a number, such as those around a
+            # scanner's field.
+            image[part] = np.nan_to_num(scaled @ LUMA if color else scaled, copy=False)
+    return replace(own, planes=planes)
 
 
-def _mix_chroma(colored: list[Floats]) -> Floats | None:
-    """Mean chroma of the colored sources, weighted by distance from gray."""
-    if not colored:
-        return None
-    chroma = np.stack([_compute_chroma(c) for c in colored])
-    weight = np.abs(chroma).sum(axis=1, keepdims=True)
-    total = weight.sum(axis=0)
-    mixed: Floats = (weight * chroma).sum(axis=0) / np.where(total > 0, total, np.float32(1))
-    return mixed
+class _Chroma:
+    """The mean chroma of colored sources, weighted by distance from gray."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._shape = shape
+        self._sum: Floats | None = None
+        self._weight: Floats | None = None
+
+    def add(self, part: Part, rgb: Floats) -> None:
+        """Take a part of a source, in colors."""
+        if self._sum is None or self._weight is None:
+            self._sum = np.zeros((2, *self._shape), dtype=np.float32)
+            self._weight = np.zeros(self._shape, dtype=np.float32)
+        chroma = _compute_chroma(rgb)
+        weight = np.abs(chroma).sum(axis=0)
+        self._sum[:, *part] += weight * chroma
+        self._weight[part] += weight
+
+    def mix(self) -> Floats | None:
+        """Return the mean, shape (2, ..., M, N); None without a colored source."""
+        if self._sum is None or self._weight is None:
+            return None
+        self._weight[self._weight == 0] = 1
+        self._sum /= self._weight
+        return self._sum
 
 
 def _compute_chroma(rgb: Floats) -> Floats:
     luma = rgb @ LUMA
     return np.stack([(rgb[..., 2] - luma) / _CB, (rgb[..., 0] - luma) / _CR])
+
+
+def _add_chroma(luma: Floats, chroma: Floats) -> Floats:
+    offsets = _convert_chroma(chroma)
+    room = np.where(offsets > 0, 1 - luma[..., None], luma[..., None])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        allowed = np.where(offsets == 0, 1, room / np.abs(offsets))
+    saturation = np.clip(allowed.min(axis=-1, keepdims=True), 0, 1)
+    rgb: Floats = np.clip(luma[..., None] + saturation * offsets, 0, 1).astype(np.float32)
+    return rgb
+
+
+def _rescale(image: NDArray[Any], window: Window, kind: np.dtype[Any]) -> NDArray[Any]:
+    low, high = window
+    values = low + image.astype(np.float64) * (high - low)
+    if kind.kind in "iu":
+        limits = np.iinfo(kind)
+        # The float64 nearest to the limit of a 64-bit integer lies beyond it.
+        top = np.nextafter(float(limits.max), 0) if kind.itemsize == 8 else limits.max
+        values = np.clip(np.rint(values), limits.min, top)
+    return values.astype(kind)
 
 
 def _convert_chroma(chroma: Floats) -> Floats:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["GUESSED_PLACE", "STAGE_POSITION", "Source", "fit_level"]
+__all__ = ["GUESSED_PLACE", "STAGE_POSITION", "Source", "fit_level", "make_source"]
 
 GUESSED_PLACE = "guessed_place"
 """Key of a source's metadata under which stands why its place in the world is only a guess."""
@@ -17,6 +17,9 @@ STAGE_POSITION = "stage_position"
 """Key of a source's metadata under which stands where a microscope's stage was, by axis."""
 
 _AXES = ("t", "z", "y", "x")
+
+# Volume of the box that unit steps along all axes span, below which these lie in one plane.
+_SINGULAR = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +38,10 @@ class Source:
     data : array-like of shape (..., M, N) or (..., M, N, 3 or 4)
         The pixels: a NumPy array, or one that reads its parts when they are asked
         for (dask, zarr).
-    axes : tuple of str
+    axes : str or tuple of str
         Names of the axes of space and time in the order of `data`, without the
-        axis of colors. By default the last of ``("t", "z", "y", "x")``.
+        axis of colors, which is the last one and has no name: ``"zyx"``, or ``("echo", "y",
+        "x")``. By default the last of ``("t", "z", "y", "x")``.
     affine : ndarray of shape (D + 1, D + 1)
         Matrix from homogeneous pixel indices to homogeneous world coordinates, both
         in the order of `axes`; whole indices are the centers of pixels. By default
@@ -48,7 +52,8 @@ class Source:
     name : str
         Name for people, not a path.
     rgb : bool
-        Whether the last axis of `data` holds the colors.
+        Whether the last axis of `data` holds the colors. One of 3 or 4 does, too, for which
+        there is no name among `axes`.
     metadata : dict
         What else is known about the image, in values that JSON can hold. Under
         :data:`GUESSED_PLACE` stands why the place in the world is only a guess, if it is
@@ -69,11 +74,11 @@ class Source:
     Raises
     ------
     ValueError
-        If the axes, affine or units do not fit the data.
+        If the axes, affine or units do not fit the data, or the affine is singular.
     """
 
     data: Any = field(repr=False)
-    axes: tuple[str, ...] = ()
+    axes: Sequence[str] = ()
     affine: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
     units: tuple[str, ...] = ()
     name: str = ""
@@ -86,6 +91,11 @@ class Source:
 
     def __post_init__(self) -> None:
         # The defaults depend on the number of axes; a frozen dataclass sets them so.
+        if not hasattr(self.data, "shape"):
+            object.__setattr__(self, "data", np.asarray(self.data))
+        shape = self.data.shape
+        if self.axes and len(shape) == len(self.axes) + 1 and shape[-1] in (3, 4):
+            object.__setattr__(self, "rgb", True)
         ndim = self.ndim
         if not self.axes:
             extra = tuple(f"axis {n}" for n in range(ndim - len(_AXES)))
@@ -104,8 +114,11 @@ class Source:
             raise ValueError(f"a color image must end in 3 or 4, got shape {self.data.shape}")
         if len(self.axes) != ndim or len(self.units) != ndim:
             raise ValueError(
-                f"{ndim} axes need {ndim} names and units, got {self.axes} and {self.units}"
+                f"{ndim} axes need {ndim} names and units, got {self.axes} and {self.units} for "
+                f'data of shape {tuple(self.data.shape)}; name them as in axes="zyx"'
             )
+        if len(set(self.axes)) != ndim:
+            raise ValueError(f"each axis needs a name of its own, got {self.axes}")
         if self.affine.shape != (ndim + 1, ndim + 1):
             raise ValueError(
                 f"{ndim} axes need an affine of shape {(ndim + 1, ndim + 1)}, "
@@ -113,6 +126,11 @@ class Source:
             )
         if not np.isfinite(self.affine).all():
             raise ValueError("the affine must be finite, got NaN or infinity")
+        if _is_singular(self.affine[:-1, :-1]):
+            raise ValueError(
+                f"the affine {self.affine.tolist()} is singular: it lays all pixels into one plane "
+                "or line; give every axis a distance other than 0"
+            )
         shapes = [matrix.shape for matrix in self.level_affines]
         if shapes and shapes != [self.affine.shape] * len(self.pyramid):
             raise ValueError(
@@ -280,6 +298,31 @@ class Source:
         return number, index % size
 
 
+def make_source(image: ArrayLike, *, name: str = "") -> Source:
+    """Return a plain array as a source.
+
+    Parameters
+    ----------
+    image : array of shape (M, N), (M, N, 3), (M, N, 4) or (Z, M, N)
+        A plane in gray or color, or a volume.
+    name : str
+
+    Raises
+    ------
+    ValueError
+        If nothing says what the axes of the array are.
+    """
+    array = np.asarray(image)
+    rgb = array.ndim == 3 and array.shape[-1] in (3, 4)
+    if not 2 <= array.ndim <= 3:
+        raise ValueError(
+            f"{name or 'the image'} has {array.ndim} axes, {array.shape}: say what they are, as in "
+            'Source(image, axes="tzyx"), or "zyx" before an axis of 3 or 4 colors; plain arrays '
+            "are planes (M, N), (M, N, 3), (M, N, 4) or volumes (Z, M, N)"
+        )
+    return Source(array, name=name, rgb=rgb)
+
+
 def fit_level(shape: Sequence[int], coarse: Sequence[int]) -> NDArray[np.float64]:
     """Return where a coarser resolution lies if it covers the same area as the finest.
 
@@ -297,6 +340,12 @@ def fit_level(shape: Sequence[int], coarse: Sequence[int]) -> NDArray[np.float64
     matrix = np.diag([*factors, 1.0])
     matrix[:-1, -1] = (factors - 1) / 2
     return matrix
+
+
+def _is_singular(steps: NDArray[np.float64]) -> bool:
+    """Tell whether steps along the axes of an image lie in one plane, or one of them is 0."""
+    lengths = np.linalg.norm(steps, axis=0)
+    return bool(lengths.min() == 0 or abs(np.linalg.det(steps / lengths)) < _SINGULAR)
 
 
 def _remove(names: tuple[str, ...], number: int) -> tuple[str, ...]:

@@ -97,7 +97,7 @@ def test_it_fuses_voxel_on_voxel_with_the_same_image_as_ome_tiff(
     planes = [read_plane(tmp_path / name, plane=2) for name in ("a.tif", "b.ome.tif")]
     found = resample_to_reference(planes)
     assert found.resampled == [False, False]
-    for plane in found.planes:
+    for plane in found.images:
         np.testing.assert_array_equal(plane.to_numpy(), STACK[0, 2])
 
 
