@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from napari_dip_fusion.prior.memory import pad_size
-from napari_dip_fusion.prior.network import SkipNetwork, draw_input
+from napari_dip_fusion.prior.network import SkipNetwork, draw_input, fix_normalization
 
 
 def make(seed: int = 0, **options: object) -> SkipNetwork:
@@ -46,3 +46,24 @@ def test_padded_sizes_pass_through_the_network(depth: int, size: int) -> None:
     assert padded % 2**depth == 0
     net_input = torch.zeros(1, 2, padded, pad_size(1, depth))
     assert make(depth=depth)(net_input).shape[2] == padded
+
+
+def test_fixed_normalization_is_the_mean_over_inputs_and_the_same_for_all() -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.rand((3, 2, 2, 16, 16), generator=generator)
+    network = make()
+    with torch.no_grad():
+        with fix_normalization(network):
+            for batch in inputs:
+                network(batch)
+        layer = network.scales[0].skip[1]
+        features = torch.stack([network.scales[0].skip[0](batch) for batch in inputs])
+        means = features.mean(dim=(0, 1, 3, 4))
+        torch.testing.assert_close(layer.running_mean, means)
+        variances = features.transpose(1, 2).flatten(2).var(dim=2).mean(dim=0)
+        torch.testing.assert_close(layer.running_var, variances)
+        # Alone or beside others, an input has one output, until the network is trained again.
+        alone, together = network(inputs[0][:1]), network(inputs[0])
+        torch.testing.assert_close(alone, together[:1])
+        own = network.train()(inputs[0][:1])
+        assert not torch.allclose(own, alone, atol=1e-4)

@@ -1,6 +1,8 @@
 """The encoder-decoder with skip connections that serves as the image prior."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import cast
 
 import torch
@@ -14,7 +16,7 @@ class SkipNetwork(nn.Module):
     The `skip` network of Deep Image Prior [2]_ in its super-resolution setting:
     at each scale a stride-2 and a plain 3x3 convolution go down, a 1x1
     convolution skips across, and a 3x3 and a 1x1 convolution go up, each with
-    batch normalization (always by the statistics of the image itself) and
+    batch normalization (by the statistics of its input, until :func:`fix_normalization`) and
     LeakyReLU 0.2; reflection padding; sigmoid output.
 
     Parameters
@@ -66,7 +68,7 @@ class SkipNetwork(nn.Module):
         self._initialize(generator)
 
     def forward(self, net_input: Tensor) -> Tensor:
-        """Map an input of shape (1, C, M, N) to outputs in [0, 1], shape (1, n, M, N)."""
+        """Map inputs of shape (B, C, M, N) to outputs in [0, 1], shape (B, n, M, N)."""
         scales = cast("list[_Scale]", list(self.scales))
         skips = []
         features = net_input
@@ -130,23 +132,48 @@ def _make_block(
 
 
 def _make_normalization(channels: int) -> nn.BatchNorm2d:
-    # There is one image: its own statistics are those of the run, in training and after it.
+    # Of a plane its own statistics are those of the run, in training and after it.
     return nn.BatchNorm2d(channels, track_running_stats=False)
 
 
+@contextmanager
+def fix_normalization(network: SkipNetwork) -> Iterator[None]:
+    """Let a network normalize by the mean statistics of the inputs that it gets in this context.
+
+    Within the context each input is normalized by its own statistics. After it they no longer
+    count, until the network's method ``train`` is called: every input goes through the same
+    function, whatever lies beside it.
+
+    Parameters
+    ----------
+    network : SkipNetwork
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.track_running_stats = True
+            # Without momentum torch takes the plain mean over all inputs.
+            layer.momentum = None
+            layer.running_mean = torch.zeros_like(layer.weight.detach())
+            layer.running_var = torch.ones_like(layer.weight.detach())
+            layer.num_batches_tracked = torch.tensor(0)
+    network.train()
+    yield
+    network.eval()
+
+
 def draw_input(
-    shape: tuple[int, int, int], generator: torch.Generator, *, amplitude: float = 0.1
+    shape: tuple[int, ...], generator: torch.Generator, *, amplitude: float = 0.1
 ) -> Tensor:
     """Return the fixed input of the published method: uniform noise in [0, amplitude).
 
     Parameters
     ----------
-    shape : (channels, M, N)
+    shape : (channels, M, N) or (channels, Z, M, N)
     generator : torch.Generator
     amplitude : float
 
     Returns
     -------
-    Tensor of shape (1, channels, M, N)
+    Tensor of shape (1, *shape)
     """
     return amplitude * torch.rand((1, *shape), generator=generator)
