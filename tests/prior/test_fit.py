@@ -60,7 +60,7 @@ def test_the_mean_of_outputs_is_kept_with_the_latest_weighing_most() -> None:
 
     def recorded() -> tuple[torch.Tensor, torch.Tensor]:
         loss, output = train()
-        outputs.append(output.numpy().copy())
+        outputs.append(output[0].numpy().copy())
         return loss, output
 
     fit._train = recorded

@@ -23,7 +23,25 @@ Floats = NDArray[np.float32]
 # The running mean covers about the last ninth of the iterations while it is shorter than its decay.
 _MEMORY = 9
 # What torch's allocators write.
+NOTHING_TO_SHOW = "there is nothing to show before the first iteration; run the fit first"
 _LACK_OF_MEMORY = ("can't allocate memory", "tried to allocate")
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What the network sees in one iteration, and what its output is held against.
+
+    Attributes
+    ----------
+    net_input : Tensor of shape (B, C, P, Q)
+        Padded to sizes that the network can halve.
+    target, weight : Tensor of shape (B, 1, M, N)
+        Without the padding.
+    """
+
+    net_input: Tensor
+    target: Tensor
+    weight: Tensor
 
 
 @dataclass(frozen=True)
@@ -46,7 +64,7 @@ class Step:
 
 
 class Fit:
-    """A network being fitted to the consensus image of some sources.
+    """A network being fitted to the consensus image of one plane.
 
     Per pixel, sum_i (X_i - beta_i x)^2 = w (x - T)^2 + floor, so that the loss
     of the paper (eq. (2)) is one weighted squared error to T, whatever the
@@ -57,14 +75,18 @@ class Fit:
 
     Parameters
     ----------
-    target : ndarray of shape (M, N)
+    target : ndarray of shape (M, N) or (1, M, N)
         The consensus image T.
-    weight : ndarray of shape (M, N)
+    weight : ndarray of the shape of the target
         w = sum_i beta_i^2.
-    guides : ndarray of shape (C, M, N)
+    guides : ndarray of shape (C, M, N) or (C, 1, M, N)
         The network's input when ``config.network.net_input`` is ``sources``: the
         (denoised) sources in [0, 1] and their consensus image.
     config : FusionConfig
+
+    See Also
+    --------
+    .CropFit : The same for volumes and for series, with one network for all of their planes.
 
     Notes
     -----
@@ -80,18 +102,23 @@ class Fit:
         self.device = resolve_device(config.compute.device)
         self.iteration = 0
         self._shape = target.shape
-        self._kept: Tensor | None = None
-        self._best_excess = math.inf
+        # A generator of its own: input noise must not change the weights' random numbers.
+        self._noise = torch.Generator(self.device).manual_seed(config.fit.seed + 1)
+        self._bfloat16 = resolve_precision(config.compute.precision, self.device) == "bfloat16"
         with _explain_failures(self):
-            self._build(target, weight, guides)
+            generator = torch.Generator().manual_seed(config.fit.seed)
+            self._network = self._build_network(len(guides), generator)
+            self._draw_input(generator)
+            self._load(target, weight, guides)
+            self._optimizer = Adam(
+                self._network.parameters(), config.fit.learning_rate, fused=self._kind != "mps"
+            )
 
-    def _build(self, target: Floats, weight: Floats, guides: Floats) -> None:
-        config, settings = self.config, self.config.network
-        generator = torch.Generator().manual_seed(config.fit.seed)
-        sees_sources = settings.net_input == "sources"
-        channels = len(guides) if sees_sources else settings.channels
+    def _build_network(self, guides: int, generator: torch.Generator) -> SkipNetwork:
+        """Return the network for so many guides, where it is computed."""
+        settings = self.config.network
         network = SkipNetwork(
-            channels,
+            self._count_channels(guides),
             settings.channels,
             width=settings.width,
             depth=settings.depth,
@@ -99,23 +126,44 @@ class Fit:
             upsampling=settings.upsampling,
             generator=generator,
         )
-        rows, columns = (pad_size(n, settings.depth) for n in self._shape)
-        if sees_sources:
-            net_input = torch.from_numpy(_pad(guides, (rows, columns)))[None]
-        else:
-            net_input = draw_input((channels, rows, columns), generator)
-        # A generator of its own: input noise must not change the weights' random numbers.
-        self._noise = torch.Generator(self.device).manual_seed(config.fit.seed + 1)
         # Channels last: the layout in which convolutions on a processor are fastest.
-        self._network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._input = net_input.to(self.device, memory_format=torch.channels_last)
+        placed: SkipNetwork = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return placed
+
+    def _count_channels(self, guides: int) -> int:
+        """Return the number of channels that the network sees."""
+        return guides if self._sees_sources else self.config.network.channels
+
+    def _draw_input(self, generator: torch.Generator) -> None:
+        """Draw the fixed input of the network, where it does not see the sources."""
+        if not self._sees_sources:
+            size = self._pad_shape(self._shape[-2:])
+            self._input = self._place(draw_input((self.config.network.channels, *size), generator))
+
+    def _load(self, target: Floats, weight: Floats, guides: Floats) -> None:
+        """Take the images that are fitted from now on."""
+        plane = self._shape[-2:]
+        if self._sees_sources:
+            net_input = pad_planes(guides.reshape(-1, *plane), self._pad_shape(plane))
+            self._input = self._place(torch.from_numpy(net_input)[None])
         # Copies: the consensus image is part of the result, which may be changed.
-        self._target = torch.tensor(target, device=self.device)
-        self._weight = torch.tensor(weight, device=self.device)
-        self._bfloat16 = resolve_precision(config.compute.precision, self.device) == "bfloat16"
-        self._optimizer = Adam(
-            self._network.parameters(), config.fit.learning_rate, fused=self._kind != "mps"
-        )
+        self._target = torch.tensor(target, device=self.device).reshape(1, 1, *plane)
+        self._weight = torch.tensor(weight, device=self.device).reshape(1, 1, *plane)
+        self._kept: Tensor | None = None
+        self._best_excess = math.inf
+        self._start = self.iteration
+
+    def _place(self, net_input: Tensor) -> Tensor:
+        """Return an input of the network where the network is, in its layout."""
+        return net_input.to(self.device, memory_format=torch.channels_last)
+
+    def _pad_shape(self, plane: tuple[int, ...]) -> tuple[int, int]:
+        rows, columns = (pad_size(n, self.config.network.depth) for n in plane)
+        return rows, columns
+
+    @property
+    def _sees_sources(self) -> bool:
+        return self.config.network.net_input == "sources"
 
     @property
     def _kind(self) -> str:
@@ -128,8 +176,48 @@ class Fit:
 
     @property
     def image(self) -> Floats | None:
-        """A copy of what is kept, shape (M, N); None before the first iteration."""
-        return None if self._kept is None else self._kept.to("cpu", copy=True).numpy()
+        """A copy of what is kept, in the shape of the target; None before the first iteration."""
+        if self._kept is None:
+            return None
+        return self._kept.to("cpu", copy=True).numpy().reshape(self._shape)
+
+    def show_plane(self, index: int) -> Floats:
+        """Return one plane of what is kept, shape (M, N), for a look while the fit goes on.
+
+        Parameters
+        ----------
+        index : int
+            Of the plane along the first axis; a plane has no other than 0.
+
+        Raises
+        ------
+        ValueError
+            Before the first iteration.
+        """
+        if self._kept is None:
+            raise ValueError(NOTHING_TO_SHOW)
+        return self._kept.to("cpu", copy=True).numpy()
+
+    def move_to(self, target: Floats, weight: Floats, guides: Floats) -> None:
+        """Go on with the next frame of a series, with the network and the optimizer as they are.
+
+        Parameters
+        ----------
+        target, weight, guides
+            As for the class, in the same shapes as before. What is kept begins anew.
+
+        Raises
+        ------
+        ValueError
+            If the shapes are others.
+        """
+        if target.shape != self._shape:
+            raise ValueError(
+                f"the frames of a series must share one shape, got {target.shape} after "
+                f"{self._shape}; make another fit for it"
+            )
+        with _explain_failures(self):
+            self._load(target, weight, guides)
 
     def run(self, iterations: int) -> Iterator[Step]:
         """Yield one Step an iteration, `iterations` times.
@@ -142,10 +230,16 @@ class Fit:
         """
         for _ in range(iterations):
             start = time.perf_counter()
-            with _set_threads(self.config.compute.threads), _explain_failures(self):
+            with self._compute():
                 excess = self._step()
             self.iteration += 1
             yield Step(self.iteration, excess, time.perf_counter() - start)
+
+    @contextmanager
+    def _compute(self) -> Iterator[None]:
+        """Compute with the threads of the settings, and explain what fails."""
+        with _set_threads(self.config.compute.threads), _explain_failures(self):
+            yield
 
     def _step(self) -> float:
         """Make one iteration and return the excess before it."""
@@ -157,37 +251,54 @@ class Fit:
                 f"the loss is no longer finite at iteration {self.iteration + 1}; use a smaller "
                 f"learning_rate than {self.config.fit.learning_rate:g} or precision float32"
             )
+        # What made this loss is kept, and not the step after it, which may turn out not finite.
         self._keep(output, excess)
+        self._optimizer.step()
         return excess
 
     def _train(self) -> tuple[Tensor, Tensor]:
-        """Make one step of Adam; return the loss and the output (M, N) before it."""
-        net_input = self._input
+        """Compute the gradients of one iteration; return its loss and output, (B, M, N)."""
+        batch = self._draw_batch()
+        net_input = batch.net_input
         if self.config.network.input_noise > 0:
             # Fresh noise at every iteration makes the network smoother (Ulyanov et al., 2020).
             noise = torch.empty_like(net_input).normal_(generator=self._noise)
             net_input = net_input + self.config.network.input_noise * noise
         self._optimizer.zero_grad()
-        rows, columns = self._shape
-        with torch.autocast(self._kind, dtype=torch.bfloat16, enabled=self._bfloat16):
-            output = self._network(net_input)
+        output = self._call(self._network, net_input)
         # The padding is no data: it has no part in the loss.
-        output = output[0, :, :rows, :columns]
-        loss = measure_error(output, self._target, self._weight)
+        rows, columns = batch.target.shape[-2:]
+        output = output[..., :rows, :columns]
+        loss = measure_error(output, batch.target, batch.weight)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
-        return loss.detach(), output.detach().mean(dim=0)
+        return loss.detach(), output.detach().mean(dim=1)
+
+    def _call(self, network: SkipNetwork, net_input: Tensor) -> Tensor:
+        """Return the output of a network in the arithmetic of this fit."""
+        with torch.autocast(self._kind, dtype=torch.bfloat16, enabled=self._bfloat16):
+            output: Tensor = network(net_input)
+        return output
+
+    def _draw_batch(self) -> Batch:
+        """Return what the next iteration sees: of a plane, all of it."""
+        return Batch(self._input, self._target, self._weight)
 
     def _keep(self, output: Tensor, excess: float) -> None:
         """Take an output into what is kept: the running mean, or the best so far."""
         decay = self.config.denoising.averaging
         if self._kept is None or decay == 0:
             if excess < self._best_excess:
-                self._kept, self._best_excess = output.clone(), excess
+                self._kept, self._best_excess = output[0].clone(), excess
             return
-        # A mean of constant decay would hold on to the first, poor outputs for too long.
-        grown = self.iteration / (self.iteration + _MEMORY)
-        self._kept.lerp_(output, 1 - min(decay, grown))
+        self._kept.lerp_(output[0], 1 - min(decay, self._limit_decay()))
+
+    def _limit_decay(self) -> float:
+        """Return the largest decay of a running mean after the iterations of this frame so far.
+
+        A mean of constant decay would hold on to its first, poor members for too long.
+        """
+        made = self.iteration - self._start
+        return made / (made + _MEMORY)
 
 
 def measure_error(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -195,13 +306,13 @@ def measure_error(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
     Parameters
     ----------
-    output : Tensor of shape (n, M, N)
-    target, weight : Tensor of shape (M, N)
+    output : Tensor of shape (..., n, M, N)
+    target, weight : Tensor of a shape that extends to that of the output
     """
     return (weight * (output - target).square()).mean()
 
 
-def _pad(images: Floats, size: tuple[int, int]) -> Floats:
+def pad_planes(images: Floats, size: tuple[int, int]) -> Floats:
     """Extend (K, M, N) images at the lower and right edge by reflection."""
     rows, columns = (new - old for new, old in zip(size, images.shape[1:], strict=True))
     return np.pad(images, ((0, 0), (0, rows), (0, columns)), mode="symmetric")
@@ -231,8 +342,9 @@ def _explain_failures(fit: Fit) -> Iterator[None]:
         # Of processors and of Apple's GPUs torch has no class of its own for it. Its other errors
         # speak of memory, too: of a layout in memory, for one.
         if lacking or any(words in text.lower() for words in _LACK_OF_MEMORY):
+            size = "x".join(str(n) for n in fit._shape)
             raise FusionError(
-                f"not enough memory on {fit.device} for {fit._shape[0]}x{fit._shape[1]} pixels "
+                f"not enough memory on {fit.device} for {size} pixels "
                 f"with width {fit.config.network.width}; use a smaller width, a smaller image, or "
                 "another device"
             ) from error
