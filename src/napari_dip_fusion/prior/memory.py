@@ -1,4 +1,6 @@
-"""How much memory the fit of a network needs."""
+"""How much memory the fit of a network needs, and how much of an image it sees at once."""
+
+import math
 
 from napari_dip_fusion.config import NetworkSettings
 
@@ -7,15 +9,19 @@ from napari_dip_fusion.config import NetworkSettings
 _WORK_SPACE = 110e6
 _MARGIN = 1.05
 
+# Crops of this side hold the structure that a plane is fused by; a batch of them has the pixels of
+# one plane of 256x256, so that an iteration takes as long as it does there.
+_CROP_SIDE, _BATCH_PIXELS = 128, 256 * 256
 
-def estimate_network_memory(network: NetworkSettings, shape: tuple[int, int], count: int) -> int:
+
+def estimate_network_memory(network: NetworkSettings, shape: tuple[int, ...], count: int) -> int:
     """Estimate the memory of a run with a network in bytes.
 
     Parameters
     ----------
     network : NetworkSettings
-    shape : (M, N)
-        Size of the images in pixels.
+    shape : (M, N) or (Z, M, N)
+        Size of the images in pixels: of a plane, or of a volume, which is fitted by crops.
     count : int
         Number of sources K.
 
@@ -23,11 +29,32 @@ def estimate_network_memory(network: NetworkSettings, shape: tuple[int, int], co
     -------
     int
         Features that are kept for the backward pass, with the padded copies
-        and gradients that are alive beside them, plus weights, Adam's moments,
-        the images and the libraries' work space.
+        and gradients that are alive beside them, or those that make one plane of a volume, plus
+        weights, Adam's moments, the images and the libraries' work space.
     """
-    rows, columns = (pad_size(n, network.depth) for n in shape)
-    inputs = count + 1 if network.net_input == "sources" else network.channels
+    rows, columns = (pad_size(n, network.depth) for n in shape[-2:])
+    planes = math.prod(shape[:-2])
+    sees_sources = network.net_input == "sources"
+    inputs = count + 1 if sees_sources else network.channels
+    # Sources, denoised sources and gains of both bands, and the images made from them.
+    images = 4 * count + 8
+    pixels, applied = rows * columns, 0.0
+    if planes > 1:
+        # Of a random input there is a whole volume, and of the image one to work on.
+        images += 1 + (0 if sees_sources else inputs)
+        inputs *= 3
+        crops, height, width = choose_crops((planes, *shape[-2:]), network.depth)
+        applied = pixels * (5.0 * (network.width + network.skip_channels) + 3 * inputs)
+        pixels = crops * pad_size(height, network.depth) * pad_size(width, network.depth)
+    fitted = pixels * _count_pixel_values(network, inputs)
+    # A weight, its gradient, Adam's two moments and the mean of weights of 4 bytes each.
+    weights = (16 if planes == 1 else 20) * _count_weights(network, inputs)
+    volume = 4 * planes * rows * columns * images
+    return int(_MARGIN * (4 * max(fitted, applied) + weights + volume) + _WORK_SPACE)
+
+
+def _count_pixel_values(network: NetworkSettings, inputs: int) -> float:
+    """Return how many values are alive in an iteration for each pixel that the network sees."""
     features = 0.0
     channels = inputs
     for scale in range(network.depth):
@@ -41,12 +68,36 @@ def estimate_network_memory(network: NetworkSettings, shape: tuple[int, int], co
         channels = network.width
     # Gradients of the finest scale that are alive beside what is kept.
     alive = 2 * (network.width + network.skip_channels)
-    pixel_values = features + alive + 14 * network.channels + 6 * inputs
-    # A weight, its gradient and Adam's two moments of 4 bytes each.
-    weights = 16 * _count_weights(network, inputs)
-    # Sources, denoised sources and gains of both bands, and the images made from them.
-    images = rows * columns * 4 * (4 * count + 8)
-    return int(_MARGIN * (rows * columns * 4 * pixel_values + weights + images) + _WORK_SPACE)
+    return features + alive + 14 * network.channels + 6 * inputs
+
+
+def choose_crops(shape: tuple[int, ...], depth: int) -> tuple[int, int, int]:
+    """Return how many crops of how many rows and columns are fitted in one iteration.
+
+    Parameters
+    ----------
+    shape : (Z, M, N)
+        Of the volume that they are taken from.
+    depth : int
+        Number of scales of the network.
+
+    Returns
+    -------
+    tuple of int
+        Number of crops, rows and columns. Sides up to that of a crop are taken whole, and no more
+        crops than would cover the volume.
+
+    Examples
+    --------
+    >>> [choose_crops(shape, 5) for shape in ((100, 256, 200), (100, 64, 300), (2, 64, 64))]
+    [(4, 128, 128), (8, 64, 128), (2, 64, 64)]
+    """
+    planes, *sides = shape
+    most = pad_size(_CROP_SIDE, depth)
+    rows, columns = (min(side, most) for side in sides)
+    seen = pad_size(rows, depth) * pad_size(columns, depth)
+    covering = planes * math.prod(-(-n // c) for n, c in zip(sides, (rows, columns), strict=True))
+    return max(1, min(_BATCH_PIXELS // seen, covering)), rows, columns
 
 
 def pad_size(size: int, depth: int) -> int:

@@ -1,0 +1,213 @@
+"""The fit of one network to all planes of a volume, or to the frames of a series, by crops."""
+
+import copy
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.interruption import advance, checkpoint
+from napari_dip_fusion.prior.fit import NOTHING_TO_SHOW, Batch, Fit, pad_planes
+from napari_dip_fusion.prior.memory import choose_crops
+from napari_dip_fusion.prior.network import SkipNetwork, draw_input, fix_normalization
+
+Floats = NDArray[np.float32]
+Part = tuple[int, slice, slice]
+"""A plane, and the rows and columns of it."""
+
+# Batches of crops over which the normalization statistics of the finished network are taken.
+_STATISTICS = 16
+
+
+def make_fit(
+    target: Floats, weight: Floats, guides: Floats, config: FusionConfig, *, series: bool = False
+) -> Fit:
+    """Return the fit for a frame: of a plane by itself, or of what takes crops.
+
+    Parameters
+    ----------
+    target, weight, guides, config
+        As for :class:`CropFit`; a volume of one plane is fitted as that plane.
+    series : bool
+        Whether other frames will follow, to which :meth:`.Fit.move_to` goes on.
+    """
+    planes = int(np.prod(target.shape[:-2]))
+    kind = CropFit if series or planes > 1 else Fit
+    return kind(target, weight, guides, config)
+
+
+class CropFit(Fit):
+    """A network being fitted to random crops of all planes of a volume, or of a frame of a series.
+
+    The loss is that of :class:`.Fit`, over a batch of crops at each iteration. The network sees
+    each plane with the two that lie beside it. What is kept is the running mean of the network's
+    weights, as the mean of outputs is for a plane, or with ``config.denoising.averaging`` 0 the
+    latest weights. Made into an image, this network normalizes by statistics that are taken over
+    crops of many planes and then fixed, and is applied to whole planes: there are no seams, and
+    equal planes have equal images.
+
+    Parameters
+    ----------
+    target : ndarray of shape (Z, M, N) or (M, N)
+        The consensus image T.
+    weight : ndarray of the shape of the target
+        w = sum_i beta_i^2.
+    guides : ndarray of shape (C, Z, M, N) or (C, M, N)
+        As for :class:`.Fit`.
+    config : FusionConfig
+
+    Notes
+    -----
+    The volumes stay where they are, as NumPy arrays, and are not copied: only crops, and one plane
+    at a time to make an image, go to the device. The crops come from a generator of this object,
+    seeded with ``config.fit.seed``.
+    """
+
+    def _count_channels(self, guides: int) -> int:
+        return super()._count_channels(guides) * len(self._list_neighbors())
+
+    def _list_neighbors(self) -> tuple[int, ...]:
+        """Return the distances in planes of those that the network sees together."""
+        return (-1, 0, 1) if len(self._shape) == 3 else (0,)
+
+    def _draw_input(self, generator: torch.Generator) -> None:
+        if not self._sees_sources:
+            shape = (self.config.network.channels, *self._as_volume(self._shape))
+            self._guides = draw_input(shape, generator)[0].numpy()
+
+    def _load(self, target: Floats, weight: Floats, guides: Floats) -> None:
+        volume = self._as_volume(self._shape)
+        if self._sees_sources:
+            self._guides = guides.reshape(-1, *volume)
+        self._targets, self._weights = target.reshape(volume), weight.reshape(volume)
+        self._fitted = self._find_content()
+        self._count, *self._crop = choose_crops(
+            (len(self._fitted), *volume[1:]), self.config.network.depth
+        )
+        self._random = np.random.default_rng(self.config.fit.seed)
+        self._places = self._draw_places(self._random)
+        self._mean: SkipNetwork | None = None
+        self._image: Floats | None = None
+        self._start = self.iteration
+
+    @staticmethod
+    def _as_volume(shape: tuple[int, ...]) -> tuple[int, int, int]:
+        return (shape[-3] if len(shape) == 3 else 1, shape[-2], shape[-1])
+
+    def _find_content(self) -> NDArray[np.intp]:
+        """Return the planes that there is something to fit on; all, if there is no such plane."""
+        filled = [
+            bool(weight.any()) and float(np.ptp(target)) > 0
+            for target, weight in zip(self._targets, self._weights, strict=True)
+        ]
+        found = np.flatnonzero(filled)
+        return found if len(found) else np.arange(len(filled))
+
+    def _draw_parts(self, places: Iterator[tuple[int, int, int]]) -> list[Part]:
+        """Return the next crops of a batch."""
+        rows, columns = self._crop
+        drawn = [next(places) for _ in range(self._count)]
+        return [(z, slice(y, y + rows), slice(x, x + columns)) for z, y, x in drawn]
+
+    def _draw_places(self, random: np.random.Generator) -> Iterator[tuple[int, int, int]]:
+        """Yield plane, row and column of one crop after the other, without end.
+
+        Every plane is drawn once before any is drawn again.
+        """
+        free = [n - crop + 1 for n, crop in zip(self._targets.shape[1:], self._crop, strict=True)]
+        while True:
+            for plane in random.permutation(self._fitted):
+                yield int(plane), int(random.integers(free[0])), int(random.integers(free[1]))
+
+    def _draw_batch(self) -> Batch:
+        parts = self._draw_parts(self._places)
+        target, weight = (
+            torch.from_numpy(np.stack([volume[part] for part in parts])[:, None]).to(self.device)
+            for volume in (self._targets, self._weights)
+        )
+        return Batch(self._make_input(parts), target, weight)
+
+    def _make_input(self, parts: list[Part]) -> Tensor:
+        """Return what the network sees of parts of planes, padded to a size that it can halve."""
+        last = len(self._targets) - 1
+        stacks = []
+        for plane, rows, columns in parts:
+            seen = [min(max(plane + n, 0), last) for n in self._list_neighbors()]
+            images = self._guides[:, seen, rows, columns]
+            images = images.reshape(-1, *images.shape[2:])
+            stacks.append(pad_planes(images, self._pad_shape(images.shape[1:])))
+        return self._place(torch.from_numpy(np.stack(stacks)))
+
+    def _train(self) -> tuple[Tensor, Tensor]:
+        loss, output = super()._train()
+        # On planes without content nothing is missed.
+        return loss * (len(self._fitted) / len(self._targets)), output
+
+    def _keep(self, output: Tensor, excess: float) -> None:
+        """Take the weights into their running mean."""
+        self._image = None
+        if self._mean is None:
+            self._mean = copy.deepcopy(self._network).requires_grad_(False)
+            return
+        share = 1 - min(self.config.denoising.averaging, self._limit_decay())
+        pairs = zip(self._mean.parameters(), self._network.parameters(), strict=True)
+        for kept, latest in pairs:
+            kept.lerp_(latest.detach(), share)
+
+    @property
+    def image(self) -> Floats | None:
+        """What is kept, in the shape of the target; None before the first iteration.
+
+        It takes a while after an iteration: it is made plane by plane, and may be interrupted.
+        """
+        if self._mean is None:
+            return None
+        if self._image is None:
+            with self._compute():
+                self._image = self._apply(self._mean)
+        return self._image.copy()
+
+    def show_plane(self, index: int) -> Floats:
+        """Return one plane of what is kept, shape (M, N), for a look while the fit goes on.
+
+        Parameters
+        ----------
+        index : int
+            Of the plane along the first axis. It is normalized by its own statistics, which are at
+            hand at once: its gray values are near those of :attr:`image`, but not the same.
+
+        Raises
+        ------
+        ValueError
+            Before the first iteration.
+        """
+        if self._mean is None:
+            raise ValueError(NOTHING_TO_SHOW)
+        with self._compute(), torch.no_grad():
+            return self._apply_to_plane(self._mean.train(), index)
+
+    @torch.no_grad()
+    def _apply(self, network: SkipNetwork) -> Floats:
+        """Return the image that a network makes of all planes, with its statistics fixed."""
+        # A generator of its own, begun anew: the image depends on the weights alone, and making it
+        # changes no iteration.
+        places = self._draw_places(np.random.default_rng(self.config.fit.seed + 1))
+        with fix_normalization(network):
+            for _ in range(_STATISTICS):
+                checkpoint()
+                self._call(network, self._make_input(self._draw_parts(places)))
+        image = np.empty(self._targets.shape, np.float32)
+        for index in range(len(image)):
+            checkpoint()
+            image[index] = self._apply_to_plane(network, index)
+            advance(1)
+        return image.reshape(self._shape)
+
+    def _apply_to_plane(self, network: SkipNetwork, index: int) -> Floats:
+        rows, columns = self._shape[-2:]
+        net_input = self._make_input([(index, slice(None), slice(None))])
+        output = self._call(network, net_input)[0, :, :rows, :columns]
+        return output.mean(dim=0).cpu().numpy()
