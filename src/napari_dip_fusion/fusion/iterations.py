@@ -1,7 +1,8 @@
 """The loop of a fit: its progress, its previews, and the rule that ends it."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,13 +10,35 @@ from numpy.typing import NDArray
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import FusionError, StoppedError
 from napari_dip_fusion.fusion.control import Control
-from napari_dip_fusion.fusion.events import Done, Event, Preview, StepDone
-from napari_dip_fusion.fusion.result import FusionResult, RunState, complete
+from napari_dip_fusion.fusion.events import Done, Event, PlanesDone, Preview, StepDone
+from napari_dip_fusion.fusion.observing import observe
+from napari_dip_fusion.fusion.result import Findings, FusionResult, RunState, complete
+from napari_dip_fusion.interruption import stage
 from napari_dip_fusion.prior.stopping import Discrepancy, Plateau
 
+Floats = NDArray[np.float32]
 Losses = NDArray[np.float64]
 
 _NO_LOSSES: Losses = np.empty(0)
+
+
+@dataclass
+class Track:
+    """How far a fit has come: what is known of it however it ends.
+
+    Attributes
+    ----------
+    losses : list of float
+        Of all iterations; of the fits of earlier frames, too, in a series.
+    computing : float
+        Seconds of the iterations of this run.
+    made : int
+        Iterations of this run.
+    """
+
+    losses: list[float] = field(default_factory=list)
+    computing: float = 0.0
+    made: int = 0
 
 
 def iterate(
@@ -50,60 +73,100 @@ def iterate(
     StoppedError
         If the run is thrown away.
     """
-    losses = list(losses_before)
-    total = len(losses) + iterations
-    reason: str | None = None
-    computing = 0.0
+    track = Track(list(losses_before))
     # The time budget counts what came before: preparation, gains, earlier iterations.
     begun = time.perf_counter() - sum(seconds.values())
-    ending = _Ending(run.config, run.analysis.expected_excess, begun)
-    clock = _PreviewClock(preview_rate)
-    floor = run.analysis.floor
     try:
-        for step in run.fit.run(iterations):
-            # The fit knows the excess alone: the floor is the same for every image.
-            losses.append(step.excess + floor)
-            computing += step.seconds
-            rate = (len(losses) - len(losses_before)) / computing
-            yield StepDone(step.iteration, total, losses[-1], floor, rate)
-            if clock.is_due():
-                assert run.fit.image is not None
-                yield Preview(step.iteration, run.prepared.add_color(run.fit.image))
-            # Between two iterations network and optimizer are whole: a run holds, ends and goes on
-            # here, and nowhere else.
-            if control.paused:
-                control.wait_while_paused()
-            control.raise_if_discarded()
-            reason = "stopped" if control.stopped else ending.reason(step.excess, step.seconds)
-            if reason:
-                break
+        reason = yield from optimize(run, iterations, begun, control, preview_rate, track)
     except StoppedError:
         raise
     except FusionError as error:
-        if run.fit.image is not None:
-            error.result = _finish(run, losses, "failed", seconds, computing, control)
+        if track.made:
+            error.result = yield from _finish(run, track, "failed", seconds, control)
         raise
-    yield Done(_finish(run, losses, reason or "iterations", seconds, computing, control))
+    yield Done((yield from _finish(run, track, reason, seconds, control)))
+
+
+def optimize(
+    run: RunState,
+    iterations: int,
+    begun: float,
+    control: Control,
+    preview_rate: float,
+    track: Track,
+) -> Generator[Event, None, str]:
+    """Yield the iterations of a fit and their previews; return what ended them.
+
+    Parameters
+    ----------
+    run, iterations, control, preview_rate
+        As for :func:`iterate`.
+    begun : float
+        When the run began, by :func:`time.perf_counter`.
+    track : Track
+        Iterations are numbered after those that it has, and added to it.
+    """
+    ending = _Ending(run.config, run.analysis.expected_excess, begun)
+    clock = _PreviewClock(preview_rate)
+    floor, total = run.analysis.floor, len(track.losses) + iterations
+    for step in run.fit.run(iterations):
+        # The fit knows the excess alone: the floor is the same for every image.
+        track.losses.append(step.excess + floor)
+        track.computing += step.seconds
+        track.made += 1
+        rate = track.made / track.computing
+        yield StepDone(len(track.losses), total, track.losses[-1], floor, rate)
+        if clock.is_due():
+            yield _show(run, step.iteration)
+        # Between two iterations network and optimizer are whole: a run holds, ends and goes on
+        # here, and nowhere else.
+        if control.paused:
+            control.wait_while_paused()
+        control.raise_if_discarded()
+        reason = "stopped" if control.stopped else ending.reason(step.excess, step.seconds)
+        if reason:
+            return reason
+    return "iterations"
+
+
+def _show(run: RunState, iteration: int) -> Preview:
+    """Return what the network explains by now: of a volume, the plane that is looked at."""
+    prepared, index = run.prepared, run.look_at
+    if len(prepared.shape) == 2:
+        image = run.fit.image
+        assert image is not None
+        return Preview(iteration, prepared.add_color(image))
+    plane = prepared.take(index).add_color(run.fit.show_plane(index[-1]))
+    return Preview(iteration, plane, index)
+
+
+def take_image(run: RunState, control: Control) -> Generator[PlanesDone, None, Floats]:
+    """Return the image of a fit, with its structure given back."""
+
+    def work() -> Floats:
+        with stage("network", run.prepared.plane_count):
+            image = run.fit.image
+        assert image is not None
+        # Without noise all that the network misses would be given back, and no network have run.
+        if not (run.config.denoising.give_back and any(run.analysis.noise)):
+            return image
+        with stage("structure", run.prepared.plane_count):
+            return run.analysis.restore_structure(image)
+
+    return (yield from observe(work, control.watch_discarding, run.prepared.plane_count))
 
 
 def _finish(
-    run: RunState,
-    losses: list[float],
-    reason: str,
-    seconds: dict[str, float],
-    computing: float,
-    control: Control,
-) -> FusionResult:
-    """Return the result of the iterations so far, with its structure given back."""
-    fused = run.fit.image
-    assert fused is not None
+    run: RunState, track: Track, reason: str, seconds: dict[str, float], control: Control
+) -> Generator[PlanesDone, None, FusionResult]:
+    """Return the result of the iterations so far."""
     start = time.perf_counter()
-    # Without noise all that the network misses would be given back, and no network have run.
-    if run.config.denoising.give_back and any(run.analysis.noise):
-        with control.watch_discarding():
-            fused = run.analysis.restore_structure(fused)
-    fitting = seconds.get("fit", 0.0) + computing + time.perf_counter() - start
-    with control.watch_discarding():
+    fused = yield from take_image(run, control)
+    fitting = seconds.get("fit", 0.0) + track.computing + time.perf_counter() - start
+    # A run that is not continued has no more use for what it gives out.
+    findings = Findings.copy if run.keep_state else Findings.take
+
+    def work() -> FusionResult:
         return complete(
             fused,
             run.prepared,
@@ -111,10 +174,12 @@ def _finish(
             run.scoring,
             seconds={**seconds, "fit": fitting},
             stop_reason=reason,
-            analysis=run.analysis,
+            findings=findings(run.analysis),
             run=run,
-            losses=np.array(losses),
+            losses=np.array(track.losses),
         )
+
+    return (yield from observe(work, control.watch_discarding, run.prepared.plane_count))
 
 
 class _Ending:

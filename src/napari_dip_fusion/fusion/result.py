@@ -1,5 +1,6 @@
 """What a fusion gives, how it is completed with metrics and record, and what continues it."""
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,8 +10,17 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.metrics import evaluate
+from napari_dip_fusion.interruption import stage
+from napari_dip_fusion.metrics import (
+    PlaneScores,
+    average_planes,
+    describe_mean,
+    evaluate_planes,
+    list_planes,
+)
 from napari_dip_fusion.record import build_record
+from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.grid import put_in_place
 from napari_dip_fusion.sources.prepare import PreparedSources
 
 # Events and results are read by programs that fuse nothing, such as dip-fusion --help: they
@@ -60,6 +70,8 @@ class RunState:
     fit: "Fit"
     scoring: Scoring
     keep_state: bool
+    look_at: tuple[int, ...] = ()
+    """Index of the plane of a volume whose previews are wanted; empty for a plane."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,10 +80,11 @@ class FusionResult:
 
     Attributes
     ----------
-    image : ndarray of shape (M, N), or (M, N, 3) if a source is in color
-        The fused image, float32 in [0, 1].
+    image : ndarray of shape (..., M, N), or (..., M, N, 3) if a source is in color
+        The fused image, float32 in [0, 1]: a plane, a volume or a series.
     metrics : dict of str to float
-        Quality metrics of the (luma of the) image against the prepared sources.
+        Quality metrics of the (luma of the) image against the prepared sources. They are defined
+        for planes: of a volume or a series, the mean over its planes.
     record : dict
         The run record, of values that JSON can hold.
     sources : PreparedSources
@@ -79,15 +92,15 @@ class FusionResult:
     stop_reason : str
         ``iterations``, ``noise``, ``plateau``, ``time`` or ``stopped``, where a network ran;
         ``exact`` where none could change the image; otherwise ``closed form``.
-    gains : ndarray of shape (K, M, N), or None
+    gains : ndarray of shape (K, ..., M, N), or None
         Sensor gain maps, float32; in two bands, those of the details. None for methods other
         than ``dip`` and ``consensus``, which have no use for them.
-    base_gains : ndarray of shape (K, M, N), or None
+    base_gains : ndarray of shape (K, ..., M, N), or None
         Sensor gain maps of the base, float32; None in one band.
-    undershoot : ndarray of shape (M, N), or None
+    undershoot : ndarray of shape (..., M, N), or None
         What T is above the sum of the least-squares images of base and details, float32: what
         the undershoot beside bright structures took. None in one band.
-    consensus : ndarray of shape (M, N), or None
+    consensus : ndarray of shape (..., M, N), or None
         The closed form T, float32; of the denoised sources where they are noisy. None where
         there are no gains.
     noise : tuple of float
@@ -100,6 +113,9 @@ class FusionResult:
         gains differ: w (X_0 - T)^2 with the gains of the details, plus the floors of both bands.
     floor : float
         The smallest value that the loss can take; 0 where there are no gains.
+    plane_metrics : dict of str to ndarray
+        The metrics of each plane, of the shape of the axes before rows and columns, float64; NaN
+        on planes where a metric can say nothing. Empty for a plane.
     state : RunState or None
         The network and optimizer, where the run was asked to keep them for
         :func:`continue_fuse`.
@@ -117,7 +133,51 @@ class FusionResult:
     noise: tuple[float, ...] = ()
     losses: Losses = field(default_factory=lambda: np.empty(0))
     floor: float = 0.0
+    plane_metrics: PlaneScores = field(default_factory=dict, repr=False)
     state: RunState | None = field(default=None, repr=False)
+
+    @property
+    def place(self) -> Source:
+        """Where the image lies: a source with the axes, affine and units of its pixels."""
+        place = self.sources.place
+        return Source(self.image, rgb=self._in_color) if place is None else place
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of the axes of the place, which may be more than those of the image, of size 1."""
+        return tuple(self.place.axes)
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """Matrix from pixel indices along the axes to the world."""
+        return self.place.affine
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Unit of each axis of the world."""
+        return self.place.units
+
+    @property
+    def _in_color(self) -> bool:
+        return self.sources.chroma is not None
+
+    def to_source(
+        self, *, like: int | None = None, dtype: DTypeLike | None = None, name: str = "fused"
+    ) -> Source:
+        """Return the fused image in its place, as writers take it.
+
+        Parameters
+        ----------
+        like : int, optional
+            In the units of this source; see :meth:`rescale`. By default in [0, 1].
+        dtype : dtype, optional
+            As for :meth:`rescale`; without `like`, float32.
+        name : str
+        """
+        image = self.image if like is None else self.rescale(like=like, dtype=dtype)
+        if like is None and dtype is not None:
+            image = image.astype(dtype)
+        return put_in_place(image, self.place, rgb=self._in_color, name=name)
 
     @property
     def excess(self) -> Losses:
@@ -142,7 +202,7 @@ def name_bands(gains: Floats | None, base_gains: Floats | None) -> dict[str, Flo
 
     Parameters
     ----------
-    gains, base_gains : ndarray of shape (K, M, N), or None
+    gains, base_gains : ndarray of shape (K, ..., M, N), or None
         As in :class:`FusionResult`.
 
     Returns
@@ -157,6 +217,58 @@ def name_bands(gains: Floats | None, base_gains: Floats | None) -> dict[str, Flo
     return {"gain (base)": base_gains, "gain (details)": gains}
 
 
+@dataclass(eq=False)
+class Findings:
+    """What was found of the sources beside the fused image; see :class:`.FusionResult`."""
+
+    gains: Floats | None = None
+    base_gains: Floats | None = None
+    undershoot: Floats | None = None
+    consensus: Floats | None = None
+    noise: tuple[float, ...] = ()
+    floor: float = 0.0
+
+    @classmethod
+    def copy(cls, analysis: "Analysis") -> "Findings":
+        """Return what is given out of an analysis: copies, since it may be changed."""
+        model = analysis.model
+        arrays = () if model is None else (model.gains, model.base_gains, model.undershoot)
+        copies = (None if a is None else a.copy() for a in arrays)
+        consensus = analysis.consensus.copy()
+        return cls(*copies, consensus=consensus, noise=analysis.noise, floor=analysis.floor)
+
+    @classmethod
+    def take(cls, analysis: "Analysis") -> "Findings":
+        """Return what is given out of an analysis that nobody needs any more, without copies."""
+        model = analysis.model
+        arrays = () if model is None else (model.gains, model.base_gains, model.undershoot)
+        return cls(
+            *arrays, consensus=analysis.consensus, noise=analysis.noise, floor=analysis.floor
+        )
+
+    def put(self, index: tuple[int, ...], analysis: "Analysis", shape: tuple[int, ...]) -> None:
+        """Take what was found of one frame.
+
+        Parameters
+        ----------
+        index : tuple of int
+        analysis : Analysis
+            Of the frame.
+        shape : tuple of int
+            Of all images together.
+        """
+        found = self.take(analysis)
+        for name in ("gains", "base_gains", "undershoot", "consensus"):
+            part = getattr(found, name)
+            if part is None:
+                continue
+            sources = (len(found.noise),) if name.endswith("gains") else ()
+            if getattr(self, name) is None:
+                setattr(self, name, np.zeros((*sources, *shape), dtype=np.float32))
+            getattr(self, name)[(slice(None),) * len(sources) + index] = part
+        self.noise = found.noise
+
+
 def complete(
     fused: Floats,
     prepared: PreparedSources,
@@ -165,7 +277,7 @@ def complete(
     *,
     seconds: Mapping[str, float],
     stop_reason: str,
-    analysis: "Analysis | None" = None,
+    findings: Findings | None = None,
     run: RunState | None = None,
     losses: Losses | None = None,
 ) -> FusionResult:
@@ -173,7 +285,7 @@ def complete(
 
     Parameters
     ----------
-    fused : ndarray of shape (M, N), float32 in [0, 1]
+    fused : ndarray of shape (..., M, N), float32 in [0, 1]
     prepared : PreparedSources
     config : FusionConfig
     scoring : Scoring
@@ -181,29 +293,32 @@ def complete(
         Time of each stage so far.
     stop_reason : str
         As in :class:`FusionResult`.
-    analysis : Analysis, optional
+    findings : Findings, optional
         Noise and gains, where the method has use for them.
     run : RunState, optional
         The fit that made the image.
     losses : ndarray of shape (iterations,), optional
     """
     start = time.perf_counter()
-    metrics = evaluate(prepared.images, fused, data_range=1.0, which=scoring.which)
+    with stage("metrics", prepared.plane_count):
+        planes = evaluate_planes(prepared.images, fused, data_range=1.0, which=scoring.which)
+    metrics = average_planes(planes)
     times = {**seconds, "metrics": time.perf_counter() - start}
     times["total"] = sum(times.values())
     losses = np.empty(0) if losses is None else losses
+    findings = Findings() if findings is None else findings
     record = build_record(
         config=config,
         device=run.fit.device if run else "cpu",
         threads=run.fit.threads if run else 1,
         sources=prepared.descriptions,
         losses=losses,
-        floor=analysis.floor if analysis else 0.0,
-        noise=analysis.noise if analysis else (),
+        floor=findings.floor,
+        noise=findings.noise,
         stop_reason=stop_reason,
         seconds=times,
         metrics=metrics,
-        notes=scoring.notes,
+        notes={**_describe_planes(prepared, planes), **scoring.notes},
     )
     return FusionResult(
         image=prepared.add_color(fused),
@@ -212,22 +327,22 @@ def complete(
         sources=prepared,
         stop_reason=stop_reason,
         losses=losses,
-        **(_copy_analysis(analysis) if analysis else {}),
+        **vars(findings),
+        plane_metrics=planes if prepared.stack_axes else {},
         state=run if run and run.keep_state else None,
     )
 
 
-def _copy_analysis(analysis: "Analysis") -> dict[str, Any]:
-    """Return what a result holds of the analysis.
-
-    Copies, since what is given out may be changed, and the run be continued.
-    """
-    model = analysis.model
+def _describe_planes(prepared: PreparedSources, planes: PlaneScores) -> dict[str, Any]:
+    """Return what a record says of the planes of a volume or a series; nothing of a plane."""
+    if not prepared.stack_axes:
+        return {}
     return {
-        "gains": model.gains.copy(),
-        "base_gains": None if model.base_gains is None else model.base_gains.copy(),
-        "undershoot": None if model.undershoot is None else model.undershoot.copy(),
-        "consensus": analysis.consensus.copy(),
-        "noise": analysis.noise,
-        "floor": analysis.floor,
+        "axes": list(prepared.axes),
+        "planes": {
+            "shape": list(prepared.shape[:-2]),
+            "steps": [None if math.isinf(step) else round(step, 6) for step in prepared.steps],
+            "metrics_are": describe_mean(planes),
+            "metrics": list_planes(planes),
+        },
     }
