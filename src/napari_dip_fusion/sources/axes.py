@@ -16,6 +16,7 @@ __all__ = [
     "find_counted_axes",
     "find_factor",
     "find_flat",
+    "find_indexed_axes",
     "find_kind",
     "find_plane_axes",
     "find_stacked_axes",
@@ -186,6 +187,29 @@ def find_counted_axes(source: Source, place: Source) -> list[str]:
         for axis in shared
         if _find_axis_factor(source, place, axis) is None
         or (apart and _is_space_in_one(source, place, axis))
+    ]
+
+
+def find_indexed_axes(source: Source, place: Source) -> list[str]:
+    """Return the axes of a place along which another source is matched frame by frame.
+
+    Parameters
+    ----------
+    source, place : Source
+        From :func:`align_axes`, and the other one.
+
+    Returns
+    -------
+    list of str
+        Of the axes along which the place has several planes, those that are not of space, and
+        those along which only indices can be compared.
+    """
+    counted = find_counted_axes(source, place)
+    space = _list_stacked(place, "space")
+    return [
+        axis
+        for axis in find_stacked_axes(place)
+        if axis in counted or place.axes.index(axis) not in space
     ]
 
 

@@ -4,8 +4,8 @@ Interpolation weakens the noise of pixels and spreads it to their neighbors: onl
 which an image was taken is noise what a camera or scanner made of it.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from itertools import combinations, product
 from math import prod
 from typing import Any
@@ -19,13 +19,21 @@ from napari_dip_fusion.sources.resample import (
     combine_affines,
     cut_slabs,
     find_box,
+    find_inside,
     find_slices,
     list_positions,
     resample_with_mask,
 )
 from napari_dip_fusion.sources.source import Source
 
-__all__ = ["InterpolatedSource", "OwnPixels", "resample_source"]
+__all__ = [
+    "InterpolatedSeries",
+    "InterpolatedSource",
+    "OwnPixels",
+    "find_own_pixels",
+    "has_own_pixels",
+    "resample_source",
+]
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.intp]
@@ -157,6 +165,41 @@ class InterpolatedSource(Source):
 
     own_pixels: OwnPixels = field(kw_only=True, repr=False)
 
+    def transpose(self, order: Sequence[int]) -> Source:
+        """Return the image in another order of axes, without what it was made from."""
+        return _forget(self).transpose(order)
+
+    def take(self, axis: str, index: int, *, keep: bool = False) -> Source:
+        """Return what lies at one index of an axis, without what it was made from."""
+        return _forget(self).take(axis, index, keep=keep)
+
+
+@dataclass(frozen=True, eq=False)
+class InterpolatedSeries(Source):
+    """A series whose frames were interpolated, with the way to what each was made from.
+
+    Parameters
+    ----------
+    find_own_pixels : callable
+        Takes the index of a frame, one number for each axis of the series, and returns the
+        :class:`OwnPixels` of that frame, which it reads; or None, as :func:`find_own_pixels`.
+    """
+
+    find_own_pixels: Callable[[tuple[int, ...]], OwnPixels | None] = field(kw_only=True, repr=False)
+
+    def transpose(self, order: Sequence[int]) -> Source:
+        """Return the series in another order of axes, without what it was made from."""
+        return _forget(self).transpose(order)
+
+    def take(self, axis: str, index: int, *, keep: bool = False) -> Source:
+        """Return what lies at one index of an axis, without what it was made from."""
+        return _forget(self).take(axis, index, keep=keep)
+
+
+def _forget(source: Source) -> Source:
+    """Return an interpolated source as one of which nobody knows what it was made from."""
+    return Source(**{known.name: getattr(source, known.name) for known in fields(Source)})
+
 
 def resample_source(
     source: Source, to_affine: Matrix, to_shape: tuple[int, ...], *, interpolation: str = "linear"
@@ -183,24 +226,89 @@ def resample_source(
     ValueError
         If source and target do not overlap.
     """
-    to_affine, shape = np.asarray(to_affine, float), tuple(to_shape)
-    matrix = combine_affines(source.affine, to_affine)
-    box, axes = find_box(matrix, source.shape, shape), _choose_axes(matrix[:-1])
-    kept = find_slices(source.shape, matrix, shape) is None and _tells_noise(
-        matrix[list(axes)], [box[axis].stop - box[axis].start for axis in axes], shape
-    )
-    # Of a source without further axes the whole box is kept, and therefore read at once.
-    image = _ReadOnce(source.data, box if kept and len(axes) == len(box) else ())
+    shape = tuple(to_shape)
+    way = _find_way(source, to_affine, shape)
+    image = _ReadOnce(source.data, way.box if way and way.is_whole else ())
     pixels, covered, inside = resample_with_mask(
         image, source.affine, to_affine, shape, interpolation=interpolation
     )
     # All images of a fusion lie on the same pixels, wherever these are.
-    axis_names = ("z", "y", "x")[-len(shape) :]
-    placed = Source(pixels, axis_names, name=source.name, path=source.path, rgb=source.rgb)
-    if inside is None or not kept:
+    axes = ("z", "y", "x")[-len(shape) :]
+    placed = Source(pixels, axes, name=source.name, path=source.path, rgb=source.rgb)
+    if way is None or inside is None:
         return placed, covered
-    own = _find_own_pixels(image, box, axes, matrix[:-1], inside, interpolation)
+    own = _gather_own_pixels(image, way, inside, interpolation)
     return InterpolatedSource(**vars(placed), own_pixels=own), covered
+
+
+def find_own_pixels(
+    source: Source, to_affine: Matrix, to_shape: tuple[int, ...], *, interpolation: str = "linear"
+) -> OwnPixels | None:
+    """Return the pixels that a target is interpolated from, without interpolating it.
+
+    Parameters
+    ----------
+    source, to_affine, to_shape, interpolation
+        As for :func:`resample_source`.
+
+    Returns
+    -------
+    OwnPixels or None
+        None where they tell no more of the noise than the target does.
+    """
+    way = _find_way(source, to_affine, tuple(to_shape))
+    if way is None:
+        return None
+    inside = find_inside(way.matrix, source.shape, tuple(to_shape))
+    image = _ReadOnce(source.data, way.box if way.is_whole else ())
+    return _gather_own_pixels(image, way, inside, interpolation)
+
+
+def has_own_pixels(source: Source, to_affine: Matrix, to_shape: tuple[int, ...]) -> bool:
+    """Tell whether :func:`find_own_pixels` would return any; no pixels are read."""
+    return _find_way(source, to_affine, tuple(to_shape)) is not None
+
+
+@dataclass(frozen=True, eq=False)
+class _Way:
+    """The way from a target to those pixels of an image that tell of its noise.
+
+    Attributes
+    ----------
+    matrix : ndarray of shape (n + 1, d + 1)
+        From :func:`combine_affines`.
+    box : tuple of n slice
+        What of the image lies around the target.
+    axes : tuple of d int
+        The axes of the image that the target runs along most.
+    """
+
+    matrix: Matrix
+    box: tuple[slice, ...]
+    axes: tuple[int, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all pixels of the box are kept, as the image has no further axes."""
+        return len(self.axes) == len(self.box)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the box along the axes."""
+        return tuple(self.box[axis].stop - self.box[axis].start for axis in self.axes)
+
+
+def _find_way(source: Source, to_affine: Matrix, to_shape: tuple[int, ...]) -> _Way | None:
+    """Return the way to a source's own pixels; None where the target tells of the noise itself."""
+    matrix = combine_affines(source.affine, np.asarray(to_affine, float))
+    if find_slices(source.shape, matrix, to_shape) is not None:
+        return None
+    axes = _choose_axes(matrix[:-1])
+    way = _Way(matrix, find_box(matrix, source.shape, to_shape), axes)
+    is_dense = abs(np.linalg.det(matrix[list(axes), :-1])) > _DENSEST ** len(axes)
+    # Noise is found in blocks of rows and columns, however many of them are stacked.
+    is_small = min(way.shape[-2:]) < _FEWEST
+    return None if is_dense or is_small or prod(way.shape) > _MOST * prod(to_shape) else way
 
 
 class _ReadOnce:
@@ -239,51 +347,23 @@ class _ReadOnce:
         return self._part
 
 
-def _tells_noise(to_plane: Matrix, sizes: Sequence[int], to_shape: tuple[int, ...]) -> bool:
-    """Tell whether more is known of noise from a source's own pixels than from the target.
-
-    Parameters
-    ----------
-    to_plane : ndarray of shape (d, d + 1)
-        Pixels of the target to the axes of the source that it runs along.
-    sizes : sequence of d int
-        Sizes of the box around the target along these axes.
-    to_shape : tuple of d int
-        Sizes of the target.
-    """
-    is_dense = abs(np.linalg.det(to_plane[:, :-1])) > _DENSEST ** len(sizes)
-    # Noise is found in blocks of rows and columns, however many of them are stacked.
-    is_small = min(sizes[-2:]) < _FEWEST
-    return not (is_small or is_dense or prod(sizes) > _MOST * prod(to_shape))
-
-
-def _find_own_pixels(
-    image: _ReadOnce,
-    box: tuple[slice, ...],
-    axes: tuple[int, ...],
-    matrix: Matrix,
-    inside: NDArray[np.bool_],
-    interpolation: str,
+def _gather_own_pixels(
+    image: _ReadOnce, way: _Way, inside: NDArray[np.bool_], interpolation: str
 ) -> OwnPixels:
-    """Return the pixels that a target was interpolated from.
-
-    They lie in the `box` of the image, along those `axes` of it that the target runs along most;
-    `matrix` leads from (row, column, 1) of the target to the pixels of the image.
-    """
+    """Return the pixels that a target was interpolated from."""
+    matrix, box, axes = way.matrix[:-1], way.box, way.axes
     to_plane = matrix[list(axes)].copy()
     to_plane[:, -1] -= [box[axis].start for axis in axes]
-    if len(axes) == len(box):
-        weights = np.ones((1,) * (inside.ndim + 1), dtype=np.float32)
-        return OwnPixels(image[box][None], weights, to_plane, inside, interpolation)
+    if way.is_whole:
+        ones = np.ones((1,) * (inside.ndim + 1), dtype=np.float32)
+        return OwnPixels(image[box][None], ones, to_plane, inside, interpolation)
     others = [axis for axis in range(len(box)) if axis not in axes]
-    mesh = np.ix_(*(np.arange(box[axis].start, box[axis].stop) for axis in axes))
-    shape = tuple(box[axis].stop - box[axis].start for axis in axes)
+    heights = list_positions(_find_heights(matrix[others], to_plane), way.shape)
     near = [
         _split(height.clip(box[axis].start, box[axis].stop - 1), box[axis].stop, interpolation)
-        for height, axis in zip(
-            list_positions(_find_heights(matrix[others], to_plane), shape), others, strict=True
-        )
+        for height, axis in zip(heights, others, strict=True)
     ]
+    mesh = np.ix_(*(np.arange(box[axis].start, box[axis].stop) for axis in axes))
     planes, weights = [], []
     for chosen in product(*near):
         index = dict(zip(axes, mesh, strict=True))

@@ -3,7 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from napari_dip_fusion.errors import ImageFileError
-from napari_dip_fusion.sources.axes import find_counted_axes, find_stacked_axes
+from napari_dip_fusion.sources.axes import (
+    find_counted_axes,
+    find_indexed_axes,
+    find_kind,
+    find_stacked_axes,
+    share_space,
+)
 from napari_dip_fusion.sources.source import Source
 
 __all__ = [
@@ -12,8 +18,8 @@ __all__ = [
     "choose_plane",
     "choose_planes",
     "drop_single_axes",
+    "require_frames",
     "require_plane",
-    "require_planes",
 ]
 
 
@@ -117,7 +123,7 @@ def choose_plane(image: Source, plane: int | str, *, keep: bool = False) -> Sour
 
 
 def choose_planes(images: Sequence[Source], plane: int | str, *, reference: int) -> list[Source]:
-    """Return images with the plane of one of them chosen, and what only the others have.
+    """Return images with a part of one of them chosen, and what only the others have.
 
     Parameters
     ----------
@@ -125,11 +131,12 @@ def choose_planes(images: Sequence[Source], plane: int | str, *, reference: int)
         Planes or volumes, of which some may go over time, with axes from
         :func:`~napari_dip_fusion.sources.axes.align_axes`.
     plane : int or str
-        As for :func:`choose_plane`. An axis of the reference is indexed there alone where the
+        As for :func:`choose_plane`; where axes are left out, the part is a volume or a series.
+        An axis of the reference is indexed there alone where the
         others can be sampled at its place, and in each image along whose axis only indices can
         be compared; an axis that the reference lacks is indexed in each image that has it.
     reference : int
-        Which of the images the plane is one of.
+        Which of the images it is a part of.
 
     Returns
     -------
@@ -182,41 +189,73 @@ def _take_reference(place: Source, indices: Mapping[str, int], images: Sequence[
     return chosen
 
 
-def require_planes(images: Sequence[Source], *, reference: int) -> None:
-    """Raise an error if it is not clear which planes of several images are meant.
+def require_frames(images: Sequence[Source], *, reference: int) -> None:
+    """Raise an error if it is not clear which planes of several images go together.
 
     Parameters
     ----------
     images : sequence of Source
         From :func:`choose_planes`, or as they were read.
     reference : int
-        Which of them has to be one plane. The others are sampled where it lies, so that only
-        what the reference cannot say has to be chosen in them.
+        Which of them is the place of all. The others are sampled where it lies, so that only
+        what it cannot say has to be chosen in them, and only what nothing says where it lies
+        has to be there in all, plane by plane.
 
     Raises
     ------
     ImageFileError
-        If more than one plane is left; the message lists what there is in each file.
+        If more planes are left in one than in the other; the message lists what there is in
+        each file.
     """
     place = images[reference]
-    open_axes = {
-        number: find_stacked_axes(image) if number == reference else _find_open_axes(image, place)
+    faults = [
+        fault
         for number, image in enumerate(images)
-    }
-    held = [
-        f"{images[number].path or images[number].name}"
-        f"{' (the reference)' if number == reference else ''} holds more than one plane, choose "
-        f"one of {_list_choices(images[number], axes)}"
-        for number, axes in open_axes.items()
-        if axes
+        if number != reference
+        for fault in _list_faults(image, place)
     ]
-    if held:
-        raise ImageFileError("; ".join(held))
+    if faults:
+        raise ImageFileError("; ".join(dict.fromkeys(faults)))
+
+
+def _list_faults(image: Source, place: Source) -> list[str]:
+    """Return why the planes of an image do not go with those of a place, a line each."""
+    surplus = _find_open_axes(image, place)
+    if surplus and not find_stacked_axes(place):
+        held = _list_choices(image, surplus)
+        return [f"{image.path or image.name} holds more than one plane, choose one of {held}"]
+    faults = [_compare_counts(image, place, axis) for axis in surplus]
+    # Images without a common world are laid on each other as they are, if they have one shape.
+    together = share_space(image, place)
+    for axis in find_stacked_axes(place):
+        by_index = axis in find_indexed_axes(image, place) or axis not in image.axes
+        is_space = find_kind(axis, place.units[place.axes.index(axis)]) == "space"
+        if by_index and (together or not is_space):
+            faults.append(_compare_counts(image, place, axis))
+    return list(filter(None, faults))
+
+
+def _compare_counts(image: Source, place: Source, axis: str) -> str:
+    """Return that an image and a place have different numbers of planes, or nothing."""
+    own, other = (i.shape[i.axes.index(axis)] if axis in i.axes else 1 for i in (image, place))
+    if own == other:
+        return ""
+    unit = next(i.units[i.axes.index(axis)] for i in (place, image) if axis in i.axes)
+    noun = "plane" if find_kind(axis, unit) == "space" else "frame"
+    first, second = image.path or image.name, f"{place.path or place.name} (the reference)"
+    counts = [f"{count} {noun}{'s' if count > 1 else ''}" for count in (own, other)]
+    text = f"{first} has {counts[0]} along {axis}, {second} has {other}"
+    if min(own, other) > 1:
+        return f"{text}, and nothing but their number says which belong together; cut both alike"
+    return (
+        f"{text}; choose one of {axis}: 0 to {max(own, other) - 1}, with --slice {axis}=N or "
+        f'plane="{axis}=N"'
+    )
 
 
 def _find_open_axes(image: Source, place: Source) -> list[str]:
     """Return the axes on which an image has still to be chosen, to be sampled at a place."""
-    # What is chosen on an axis of the place is chosen in all, if indices are all they share.
+    # Along an axis on which the place has several planes, they are matched by their index.
     settled = find_stacked_axes(place)
     own = _list_own_axes(image, place)
     return [axis for axis in find_stacked_axes(image) if axis in own and axis not in settled]
