@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from napari_dip_fusion.fusion import steps
+from napari_dip_fusion.fusion import frames
 from napari_dip_fusion.prior.fit import Fit
 
 ITERATION, ANALYSIS = 0.25, 3.0
@@ -26,4 +26,4 @@ def _only_work_takes_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(time, "perf_counter", lambda: now)
     monkeypatch.setattr(Fit, "_step", taking(ITERATION, Fit._step))
-    monkeypatch.setattr(steps, "analyze", taking(ANALYSIS, steps.analyze))
+    monkeypatch.setattr(frames, "analyze", taking(ANALYSIS, frames.analyze))

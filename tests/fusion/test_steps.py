@@ -24,10 +24,11 @@ from napari_dip_fusion.fusion import (
     memory,
     result,
 )
+from napari_dip_fusion.fusion import frames
 from napari_dip_fusion.fusion import steps as fusion
 from napari_dip_fusion.fusion.memory import estimate_memory
 from napari_dip_fusion.methods import fuse_with
-from napari_dip_fusion.metrics import evaluate
+from napari_dip_fusion.metrics import evaluate, evaluate_planes
 from napari_dip_fusion.record import array_sha256, parse_record
 from napari_dip_fusion.sensor.bands import split_bands
 from napari_dip_fusion.sensor.consensus import consensus
@@ -261,9 +262,9 @@ def test_a_run_is_thrown_away_while_it_is_scored(monkeypatch: pytest.MonkeyPatch
 
     def discard(*arguments: object, **options: object) -> dict[str, float]:
         control.discard()
-        return evaluate(*arguments, **options)
+        return evaluate_planes(*arguments, **options)
 
-    monkeypatch.setattr(result, "evaluate", discard)
+    monkeypatch.setattr(result, "evaluate_planes", discard)
     with pytest.raises(StoppedError, match="thrown away"):
         fuse(CLEAN, QUICK, control=control)
 
@@ -312,7 +313,7 @@ def test_other_methods_run_in_its_place(method: str, monkeypatch: pytest.MonkeyP
     def refuse(*arguments: object) -> None:
         raise AssertionError("nobody needs noise and gains here")
 
-    monkeypatch.setattr(fusion, "analyze", refuse)
+    monkeypatch.setattr(frames, "analyze", refuse)
     events = list(iter_fuse(PAIR, QUICK.replace(method=method), preview_rate=60.0))
     assert [type(e) for e in events] == [Done]
     res = events[-1].result

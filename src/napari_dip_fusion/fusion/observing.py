@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from contextvars import copy_context
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from napari_dip_fusion.errors import StoppedError
 from napari_dip_fusion.fusion.events import PlanesDone
@@ -48,7 +48,7 @@ def observe(
     return computation.result()
 
 
-class _Computation:
+class _Computation(Generic[T]):
     """A computation in a thread of its own, with its progress."""
 
     def __init__(self, work: Callable[[], T], watch: Callable[[], AbstractContextManager[None]]):
@@ -66,7 +66,7 @@ class _Computation:
         try:
             with self._watch(), self._make_abandonable(), make_observable(self._tell):
                 self._results.append(self._work())
-        except BaseException as error:  # noqa: BLE001 - it is raised where the result is wanted
+        except BaseException as error:
             self._errors.append(error)
 
     def _make_abandonable(self) -> AbstractContextManager[None]:

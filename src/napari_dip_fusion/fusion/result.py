@@ -177,7 +177,7 @@ class FusionResult:
         image = self.image if like is None else self.rescale(like=like, dtype=dtype)
         if like is None and dtype is not None:
             image = image.astype(dtype)
-        return put_in_place(image, self.place, rgb=self._in_color, name=name)
+        return put_in_place(image, self.place, name=name)
 
     @property
     def excess(self) -> Losses:
@@ -231,19 +231,23 @@ class Findings:
     @classmethod
     def copy(cls, analysis: "Analysis") -> "Findings":
         """Return what is given out of an analysis: copies, since it may be changed."""
-        model = analysis.model
-        arrays = () if model is None else (model.gains, model.base_gains, model.undershoot)
-        copies = (None if a is None else a.copy() for a in arrays)
-        consensus = analysis.consensus.copy()
-        return cls(*copies, consensus=consensus, noise=analysis.noise, floor=analysis.floor)
+        given = cls.take(analysis)
+        for name, value in vars(given).items():
+            if isinstance(value, np.ndarray):
+                setattr(given, name, value.copy())
+        return given
 
     @classmethod
     def take(cls, analysis: "Analysis") -> "Findings":
         """Return what is given out of an analysis that nobody needs any more, without copies."""
         model = analysis.model
-        arrays = () if model is None else (model.gains, model.base_gains, model.undershoot)
         return cls(
-            *arrays, consensus=analysis.consensus, noise=analysis.noise, floor=analysis.floor
+            gains=None if model is None else model.gains,
+            base_gains=None if model is None else model.base_gains,
+            undershoot=None if model is None else model.undershoot,
+            consensus=analysis.consensus,
+            noise=analysis.noise,
+            floor=analysis.floor,
         )
 
     def put(self, index: tuple[int, ...], analysis: "Analysis", shape: tuple[int, ...]) -> None:

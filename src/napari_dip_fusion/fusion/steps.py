@@ -1,46 +1,70 @@
 """The order of the steps, from sources to a fused image with its metrics and record."""
 
+import math
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
 from napari_dip_fusion.fusion.control import Control
-from napari_dip_fusion.fusion.events import Decided, Done, Event, GainsReady, Preview
+from napari_dip_fusion.fusion.events import Decided, Done, Event, GainsReady, PlanesDone, Preview
+from napari_dip_fusion.fusion.frames import (
+    analyze_frame,
+    count_frame_axes,
+    find_noise_of_all,
+    list_frames,
+)
 from napari_dip_fusion.fusion.iterations import iterate
 from napari_dip_fusion.fusion.memory import check_memory, may_run_network
-from napari_dip_fusion.fusion.result import FusionResult, RunState, Scoring, complete
+from napari_dip_fusion.fusion.observing import observe
+from napari_dip_fusion.fusion.result import Findings, FusionResult, RunState, Scoring, complete
+from napari_dip_fusion.fusion.series import Series
+from napari_dip_fusion.interruption import stage
 from napari_dip_fusion.methods import METHODS, fuse_stack
 from napari_dip_fusion.metrics import DEFAULT_METRICS
 from napari_dip_fusion.prior.devices import resolve_device
-from napari_dip_fusion.sensor.analysis import Analysis, analyze, find_noise
+from napari_dip_fusion.sensor.analysis import Analysis, SourceNoise
 from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.grid import GridSources, resample_to_reference
+from napari_dip_fusion.sources.own_pixels import InterpolatedSeries, InterpolatedSource
 from napari_dip_fusion.sources.prepare import PreparedSources, find_flat_sources, prepare_sources
+from napari_dip_fusion.sources.source import make_source
+
+Floats = NDArray[np.float32]
+
+Sources = Sequence[ArrayLike | Source] | GridSources | PreparedSources
+"""What a fusion takes."""
 
 MIN_SIZE = 8
 """Smallest height and width in pixels: the window of the Piella-Heijmans metric."""
 
 
 def fuse(
-    sources: Sequence[ArrayLike | Source] | PreparedSources,
+    sources: Sources,
     config: FusionConfig | None = None,
     *,
     names: Sequence[str] | None = None,
     paths: Sequence[str | None] | None = None,
     control: Control | None = None,
     notes: Mapping[str, Any] | None = None,
+    reference: int | None = None,
+    plane: int | str | None = None,
+    interpolation: str = "linear",
 ) -> FusionResult:
-    """Fuse aligned images of one scene into one.
+    """Fuse images of one scene into one: planes, volumes, or series of either.
 
     Parameters
     ----------
-    sources : sequence of K >= 2 planes, or PreparedSources
-        Each a :class:`~napari_dip_fusion.Source` of one plane, or an array of shape (M, N),
-        (M, N, 3) or (M, N, 4) of any real type; never modified. At least 8 pixels each way.
+    sources : sequence of K >= 2 images, GridSources or PreparedSources
+        Each a :class:`~napari_dip_fusion.Source`, or an array of any real type: a plane of shape
+        (M, N), (M, N, 3) or (M, N, 4), or a volume of shape (Z, M, N). Never modified. Planes
+        have at least 8 pixels each way. Source objects that lie on different grids are brought
+        to one, by :func:`~napari_dip_fusion.sources.grid.resample_to_reference`.
     config : FusionConfig, optional
         The preset ``fast`` by default.
     names : sequence of str, optional
@@ -51,6 +75,12 @@ def fuse(
         Stops or pauses the run from another thread.
     notes : mapping, optional
         Entries that the caller adds to the run record, of values that JSON can hold.
+    reference : int, optional
+        Index of the source whose grid is taken; by default the finest. The record says which.
+    plane : int or str, optional
+        The plane, or volume of a series, that is fused, as in ``"z=12"``; by default all.
+    interpolation : {"linear", "nearest"}
+        For sources on other grids.
 
     Returns
     -------
@@ -72,14 +102,24 @@ def fuse(
     >>> result.image.shape, sorted(result.metrics)
     ((256, 256), ['cvejic', 'mutual_information', 'petrovic', 'piella'])
     """
-    for event in iter_fuse(sources, config, names=names, paths=paths, control=control, notes=notes):
+    for event in iter_fuse(
+        sources,
+        config,
+        names=names,
+        paths=paths,
+        control=control,
+        notes=notes,
+        reference=reference,
+        plane=plane,
+        interpolation=interpolation,
+    ):
         if isinstance(event, Done):
             return event.result
     raise AssertionError("iter_fuse ends with Done")
 
 
 def iter_fuse(
-    sources: Sequence[ArrayLike | Source] | PreparedSources,
+    sources: Sources,
     config: FusionConfig | None = None,
     *,
     names: Sequence[str] | None = None,
@@ -90,12 +130,17 @@ def iter_fuse(
     options: Mapping[str, Any] | None = None,
     which: Sequence[str] = DEFAULT_METRICS,
     notes: Mapping[str, Any] | None = None,
+    reference: int | None = None,
+    plane: int | str | None = None,
+    interpolation: str = "linear",
+    look_at: Sequence[int] | None = None,
+    keep_gains: bool = True,
 ) -> Iterator[Event]:
     """Fuse images step by step; see :func:`fuse` for the arguments they share.
 
     Parameters
     ----------
-    sources, config, names, paths, control, notes
+    sources, config, names, paths, control, notes, reference, plane, interpolation
         As for :func:`fuse`.
     preview_rate : float
         Largest number of preview images a second; 0 for none, which saves their time.
@@ -106,18 +151,27 @@ def iter_fuse(
         :class:`~napari_dip_fusion.methods.Method`.
     which : sequence of str
         Names of the metrics to compute.
+    look_at : sequence of int, optional
+        Index, along the axes before rows and columns, of the plane of which previews are wanted
+        while a network runs; by default the middle one.
+    keep_gains : bool
+        Whether the gains are part of the result, which take more memory than the sources.
 
     Yields
     ------
+    PlanesDone
+        Of volumes and series, several times a second.
     Decided
         Once the noise is known, and with it whether a network will run.
     GainsReady
-        Once, before the first iteration.
+        Once, before the first iteration; of a series, before Done. None without `keep_gains`.
     Preview
         First the consensus image; while a network runs, then its output at most ``preview_rate``
-        times a second. None if that is 0.
+        times a second, of one plane of a volume. None if that is 0.
     StepDone
         After each iteration.
+    FrameDone, FrameFailed
+        Once for each frame of a series.
     Done
         Once, at the end; for methods other than ``dip`` and ``consensus`` it is the only event.
 
@@ -131,40 +185,161 @@ def iter_fuse(
     config = FusionConfig() if config is None else config
     control = Control() if control is None else control
     start = time.perf_counter()
-    prepared = _prepare(sources, config, names, paths)
+    prepared = yield from _prepare_observed(
+        sources, config, control, names, paths, reference, plane, interpolation
+    )
     scoring = Scoring(tuple(which), dict(notes or {}))
     surely = needs_network(config, noisy=False)
     _check_memory(config, prepared, network=surely)
     # The other methods know neither gains nor noise, and one step has no events on its way.
     if config.method not in (DIP, CONSENSUS):
-        yield Done(_fuse_at_once(prepared, config, options or {}, scoring, start, control))
+        yield from _fuse_at_once(prepared, config, options or {}, scoring, start, control)
         return
     if options:
         raise ValueError(
             f"options are for methods other than dip and consensus, got {', '.join(options)}"
         )
     with control.watch():
-        noise = find_noise(prepared.images, config, prepared.own_pixels)
+        noise = find_noise_of_all(prepared, config)
     network = needs_network(config, any(noise))
     if network and not surely:
         _check_memory(config, prepared, network=True)
     yield Decided(any(noise), network)
-    with control.watch():
-        analysis = analyze(prepared.images, config, noise, own_pixels=prepared.own_pixels)
-    yield _describe_gains(prepared, analysis)
-    if preview_rate > 0:
-        yield Preview(0, prepared.add_color(analysis.consensus.clip(0, 1)))
-    seconds = {"gains": time.perf_counter() - start}
-    if not network:
-        yield Done(_take_consensus(prepared, config, analysis, scoring, seconds, control))
-        return
+    run = _Run(prepared, config, noise, network, scoring, control, start)
+    if count_frame_axes(prepared, config):
+        yield from run.fuse_series(preview_rate, look_at, keep_gains)
+    else:
+        yield from run.fuse_frame(preview_rate, look_at, keep_gains, keep_state)
 
-    # torch takes a second or more to import: the gains are shown before.
-    from napari_dip_fusion.prior.fit import Fit
 
-    fit = Fit(analysis.target, analysis.weight, analysis.guides, config)
-    run = RunState(config, prepared, analysis, fit, scoring, keep_state)
-    yield from iterate(run, config.fit.iterations, seconds, control, preview_rate)
+@dataclass(frozen=True)
+class _Run:
+    """A run whose sources are prepared, and of which it is known whether a network is needed."""
+
+    prepared: PreparedSources
+    config: FusionConfig
+    noise: tuple[SourceNoise, ...]
+    network: bool
+    scoring: Scoring
+    control: Control
+    start: float
+
+    def fuse_frame(
+        self,
+        preview_rate: float,
+        look_at: Sequence[int] | None,
+        keep_gains: bool,
+        keep_state: bool,
+    ) -> Iterator[Event]:
+        """Yield the events of a plane or a volume from its gains to Done."""
+        prepared, control = self.prepared, self.control
+        analysis = yield from _analyze(prepared, self.config, self.noise, control, keep_gains)
+        if keep_gains:
+            yield _describe_gains(prepared, Findings.take(analysis))
+        if preview_rate > 0:
+            yield Preview(0, prepared.add_color(analysis.consensus.clip(0, 1)))
+        seconds = {"gains": time.perf_counter() - self.start}
+        if not self.network:
+            kept = analysis if keep_gains else replace(analysis, model=None)
+            yield Done((yield from self._take_consensus(kept, seconds)))
+            return
+
+        # torch takes a second or more to import: the gains are shown before.
+        from napari_dip_fusion.prior.crops import make_fit
+
+        fit = make_fit(analysis.target, analysis.weight, analysis.guides, self.config)
+        where = _find_plane(prepared, look_at)
+        run = RunState(self.config, prepared, analysis, fit, self.scoring, keep_state, where)
+        yield from iterate(run, self.config.fit.iterations, seconds, control, preview_rate)
+
+    def fuse_series(
+        self, preview_rate: float, look_at: Sequence[int] | None, keep_gains: bool
+    ) -> Iterator[Event]:
+        """Yield the events of the frames of a series, then its gains and Done."""
+        prepared, scoring = self.prepared, self.scoring
+        series = Series(
+            prepared,
+            self.config,
+            self.noise,
+            self.network,
+            scoring,
+            frames=list(list_frames(prepared, self.config)),
+            begun=self.start,
+            look_at=_find_plane(prepared, look_at),
+            keep_gains=keep_gains,
+        )
+        seconds = {"gains": time.perf_counter() - self.start}
+        yield from series.fuse(self.control, preview_rate)
+        seconds["fit"] = time.perf_counter() - self.start - seconds["gains"]
+        if keep_gains:
+            yield _describe_gains(prepared, series.findings)
+
+        def work() -> FusionResult:
+            return complete(
+                series.image,
+                prepared,
+                self.config,
+                replace(scoring, notes={**series.notes, **scoring.notes}),
+                seconds=seconds,
+                stop_reason=series.reason,
+                findings=series.findings,
+                run=series.run,
+                losses=np.array(series.track.losses),
+            )
+
+        yield Done((yield from observe(work, self.control.watch_discarding, prepared.plane_count)))
+
+    def _take_consensus(
+        self, analysis: Analysis, seconds: Mapping[str, float]
+    ) -> Generator[PlanesDone, None, FusionResult]:
+        """Return the consensus image as the result, without a network."""
+        chosen = self.config.method == CONSENSUS or self.config.fit.network == "never"
+
+        def work() -> FusionResult:
+            return complete(
+                analysis.consensus.clip(0, 1),
+                self.prepared,
+                self.config,
+                self.scoring,
+                seconds={**seconds, "fit": 0.0},
+                stop_reason="closed form" if chosen else "exact",
+                findings=Findings.take(analysis),
+            )
+
+        planes = self.prepared.plane_count
+        return (yield from observe(work, self.control.watch_discarding, planes))
+
+
+def _find_plane(prepared: PreparedSources, look_at: Sequence[int] | None) -> tuple[int, ...]:
+    """Return the index of the plane that is looked at: by default the middle one."""
+    stack = prepared.shape[:-2]
+    if look_at is None:
+        return tuple(size // 2 for size in stack)
+    inside = len(look_at) == len(stack) and all(
+        0 <= n < m for n, m in zip(look_at, stack, strict=True)
+    )
+    if not inside:
+        raise ValueError(
+            f"look_at must be an index along {', '.join(prepared.stack_axes) or 'no axis'} of "
+            f"sizes {stack}, got {tuple(look_at)}"
+        )
+    return tuple(look_at)
+
+
+def _analyze(
+    prepared: PreparedSources,
+    config: FusionConfig,
+    noise: Sequence[SourceNoise],
+    control: Control,
+    keep_gains: bool = True,
+) -> Generator[PlanesDone, None, Analysis]:
+    """Return the analysis of a plane or a volume."""
+
+    def work() -> Analysis:
+        keep_model = keep_gains or needs_network(config, noisy=False)
+        return analyze_frame(prepared, config, noise, keep_model=keep_model)
+
+    return (yield from observe(work, control.watch, prepared.plane_count))
 
 
 def needs_network(config: FusionConfig, noisy: bool) -> bool:
@@ -183,10 +358,13 @@ def needs_network(config: FusionConfig, noisy: bool) -> bool:
 
 
 def estimate_gains(
-    sources: Sequence[ArrayLike | Source] | PreparedSources,
+    sources: Sources,
     config: FusionConfig | None = None,
     *,
     control: Control | None = None,
+    reference: int | None = None,
+    plane: int | str | None = None,
+    interpolation: str = "linear",
 ) -> GainsReady:
     """Return the gains and the consensus image of sources, without fusing them.
 
@@ -194,7 +372,7 @@ def estimate_gains(
 
     Parameters
     ----------
-    sources, config, control
+    sources, config, control, reference, plane, interpolation
         As for :func:`fuse`.
 
     Raises
@@ -204,12 +382,55 @@ def estimate_gains(
     StoppedError
         If it was stopped.
     """
+    for event in iter_gains(
+        sources,
+        config,
+        control=control,
+        reference=reference,
+        plane=plane,
+        interpolation=interpolation,
+    ):
+        if isinstance(event, GainsReady):
+            return event
+    raise AssertionError("iter_gains ends with GainsReady")
+
+
+def iter_gains(
+    sources: Sources,
+    config: FusionConfig | None = None,
+    *,
+    control: Control | None = None,
+    reference: int | None = None,
+    plane: int | str | None = None,
+    interpolation: str = "linear",
+) -> Iterator[Event]:
+    """Yield what :func:`estimate_gains` returns, and before it how far it is with a volume.
+
+    Parameters
+    ----------
+    sources, config, control, reference, plane, interpolation
+        As for :func:`fuse`.
+
+    Yields
+    ------
+    PlanesDone
+    GainsReady
+        Once, at the end.
+    """
     config = FusionConfig() if config is None else config
     control = Control() if control is None else control
-    prepared = _prepare(sources, config)
+    prepared = yield from _prepare_observed(
+        sources, config, control, None, None, reference, plane, interpolation
+    )
     with control.watch():
-        analysis = analyze(prepared.images, config, own_pixels=prepared.own_pixels)
-    return _describe_gains(prepared, analysis)
+        noise = find_noise_of_all(prepared, config)
+    findings = Findings()
+    for index in list_frames(prepared, config):
+        frame = prepared.take(index)
+        analysis = yield from _analyze(frame, config, noise, control)
+        findings.put(index, analysis, prepared.shape)
+        findings.floor = analysis.floor
+    yield _describe_gains(prepared, findings)
 
 
 def continue_fuse(
@@ -255,30 +476,67 @@ def continue_fuse(
     yield from iterate(run, iterations, seconds, control, preview_rate, losses_before=result.losses)
 
 
-def _prepare(
-    sources: Sequence[ArrayLike | Source] | PreparedSources,
+def _prepare_observed(
+    sources: Sources,
     config: FusionConfig,
-    names: Sequence[str] | None = None,
-    paths: Sequence[str | None] | None = None,
-) -> PreparedSources:
-    """Return the sources in [0, 1], and refuse those that are too small to be scored."""
+    control: Control,
+    names: Sequence[str] | None,
+    paths: Sequence[str | None] | None,
+    reference: int | None,
+    plane: int | str | None,
+    interpolation: str,
+) -> Generator[PlanesDone, None, PreparedSources]:
+    """Return the sources in [0, 1] on one grid, and refuse those that are too small."""
     if isinstance(sources, PreparedSources):
         prepared = sources
     else:
-        prepared = prepare_sources(
-            sources,
-            intensity=config.intensity,
-            percentiles=config.percentiles,
-            names=names,
-            paths=paths,
-        )
-    rows, columns = prepared.shape
+
+        def work() -> PreparedSources:
+            placed = _bring_together(sources, reference, plane, interpolation)
+            return prepare_sources(
+                placed,
+                intensity=config.intensity,
+                percentiles=config.percentiles,
+                names=names,
+                paths=paths,
+            )
+
+        prepared = yield from observe(work, control.watch, _count_planes(sources))
+    rows, columns = prepared.shape[-2:]
     if min(rows, columns) < MIN_SIZE:
         raise ValueError(
             f"images must be at least {MIN_SIZE}x{MIN_SIZE} pixels, got {rows}x{columns}"
         )
     _warn_of_flat_sources(prepared)
     return prepared
+
+
+def _bring_together(
+    sources: Sequence[ArrayLike | Source] | GridSources,
+    reference: int | None,
+    plane: int | str | None,
+    interpolation: str,
+) -> Sequence[ArrayLike | Source] | GridSources:
+    """Return sources on one grid; those without a place of their own lie pixel on pixel."""
+    if isinstance(sources, GridSources):
+        return sources
+    placed = all(isinstance(source, Source) for source in sources) and not any(
+        isinstance(source, InterpolatedSource | InterpolatedSeries) for source in sources
+    )
+    if len(sources) < 2 or not (placed or plane is not None or reference is not None):
+        return sources
+    images = [s if isinstance(s, Source) else make_source(s) for s in sources]
+    return resample_to_reference(
+        images, reference=reference, plane=plane, interpolation=interpolation
+    )
+
+
+def _count_planes(sources: Sequence[ArrayLike | Source] | GridSources) -> int:
+    """Return how many planes there may be to prepare."""
+    if isinstance(sources, GridSources):
+        return math.prod(sources.place.shape[:-2])
+    shapes = [s.shape if isinstance(s, Source) else np.shape(s) for s in sources]
+    return max((math.prod(shape[:-2]) for shape in shapes), default=1)
 
 
 def _warn_of_flat_sources(prepared: PreparedSources) -> None:
@@ -291,14 +549,16 @@ def _warn_of_flat_sources(prepared: PreparedSources) -> None:
         )
 
 
-def _describe_gains(prepared: PreparedSources, analysis: Analysis) -> GainsReady:
+def _describe_gains(prepared: PreparedSources, findings: Findings) -> GainsReady:
+    assert findings.gains is not None
+    assert findings.consensus is not None
     return GainsReady(
         sources=prepared,
-        gains=analysis.model.gains,
-        base_gains=analysis.model.base_gains,
-        consensus=analysis.consensus,
-        floor=analysis.floor,
-        noise=analysis.noise,
+        gains=findings.gains,
+        base_gains=findings.base_gains,
+        consensus=findings.consensus,
+        floor=findings.floor,
+        noise=findings.noise,
     )
 
 
@@ -316,28 +576,6 @@ def _check_memory(config: FusionConfig, prepared: PreparedSources, *, network: b
     )
 
 
-def _take_consensus(
-    prepared: PreparedSources,
-    config: FusionConfig,
-    analysis: Analysis,
-    scoring: Scoring,
-    seconds: Mapping[str, float],
-    control: Control,
-) -> FusionResult:
-    """Return the consensus image as the result, without a network."""
-    chosen = config.method == CONSENSUS or config.fit.network == "never"
-    with control.watch_discarding():
-        return complete(
-            analysis.consensus.clip(0, 1),
-            prepared,
-            config,
-            scoring,
-            seconds={**seconds, "fit": 0.0},
-            stop_reason="closed form" if chosen else "exact",
-            analysis=analysis,
-        )
-
-
 def _fuse_at_once(
     prepared: PreparedSources,
     config: FusionConfig,
@@ -345,20 +583,27 @@ def _fuse_at_once(
     scoring: Scoring,
     start: float,
     control: Control,
-) -> FusionResult:
+) -> Iterator[Event]:
     """Fuse by a method that does not iterate, and needs no noise and no gains of ours."""
     # Records name what comes before the fusion itself "gains": here it is preparation alone.
     seconds = {"gains": time.perf_counter() - start}
     METHODS[config.method].load()  # an import is not a part of the method's time
     start = time.perf_counter()
-    with control.watch():
-        fused = fuse_stack(config.method, prepared.images, **options)
+
+    def work() -> Floats:
+        with stage(config.method, prepared.plane_count):
+            return fuse_stack(config.method, prepared.images, **options)
+
+    fused = yield from observe(work, control.watch, prepared.plane_count)
     seconds["fit"] = time.perf_counter() - start
     scoring = replace(scoring, notes={**scoring.notes, "options": _as_text(options)})
-    with control.watch_discarding():
+
+    def finish() -> FusionResult:
         return complete(
             fused, prepared, config, scoring, seconds=seconds, stop_reason="closed form"
         )
+
+    yield Done((yield from observe(finish, control.watch_discarding, prepared.plane_count)))
 
 
 def _as_text(options: Mapping[str, Any]) -> dict[str, str]:

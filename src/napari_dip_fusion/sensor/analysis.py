@@ -134,14 +134,15 @@ class SourceNoise:
 
 
 def find_noise(
-    images: Floats, config: FusionConfig, own_pixels: Sequence[OwnPixels | None] = ()
+    images: Sequence[Floats], config: FusionConfig, own_pixels: Sequence[OwnPixels | None] = ()
 ) -> tuple[SourceNoise, ...]:
     """Estimate the noise of each prepared source, without removing it.
 
     Parameters
     ----------
     images, config, own_pixels
-        As for :func:`analyze`. Where the settings say so, no noise is looked for.
+        As for :func:`analyze`, or frames of a series along a first axis. Where the settings say
+        so, no noise is looked for.
     """
     if config.denoising.noise != "auto":
         return (SourceNoise(),) * len(images)
@@ -188,7 +189,7 @@ def analyze(
     ValueError
         If the images are smaller than a patch.
     """
-    known = find_noise(images, config, own_pixels) if noise is None else noise
+    known = find_noise(list(images), config, own_pixels) if noise is None else noise
     step = steps[0] if len(steps) > 2 else 1.0
     cleaned = [
         _clean_source(*each, step, number)
@@ -238,7 +239,7 @@ class _CleanSource:
 
 
 def _find_noise(image: Floats) -> SourceNoise:
-    white, speckle = estimate_white_and_speckle(image)
+    white, speckle = estimate_white_and_speckle(image.reshape(-1, image.shape[-1]))
     return SourceNoise(white=white, speckle=speckle)
 
 

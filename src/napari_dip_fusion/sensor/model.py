@@ -239,8 +239,13 @@ class _Estimate:
         self.image = np.empty_like(sources[0])
         self.model = None
         if keep_model:
-            empty = (np.empty_like(s) for s in (sources, sources, sources[0]))
-            self.model = SensorModel(*empty, band_sigma=windows.band_sigma, steps=windows.steps)
+            self.model = SensorModel(
+                np.empty_like(sources),
+                np.empty_like(sources),
+                np.empty_like(sources[0]),
+                windows.band_sigma,
+                windows.steps,
+            )
 
     def work(self, there: Slices, around: Slices, inside: Slices) -> float:
         """Estimate gains and image of a tile; return the loss that the image leaves, as a sum."""
@@ -258,8 +263,8 @@ class _Estimate:
             undershoot *= ramps.min(axis=0)
         self.image[there] = (fused + undershoot)[inside]
         if self.model is not None:
-            parts = (part[..., *inside] for part in (gains, base_gains, undershoot))
-            self.model.put(there, *parts)
+            found = gains[:, *inside], base_gains[:, *inside], undershoot[inside]
+            self.model.put(there, *found)
         advance(count_planes(there, self.image.shape))
         pairs = ((base, base_gains, base_image), (bands.details, gains, details_image))
         return sum(sum_loss(x[:, *inside], g[:, *inside], t[inside]) for x, g, t in pairs)

@@ -45,7 +45,7 @@ from napari_dip_fusion.sources.resample import (
 from napari_dip_fusion.sources.source import GUESSED_PLACE, STAGE_POSITION, Source
 from napari_dip_fusion.sources.views import View
 
-__all__ = ["GridSources", "find_finest", "resample_to_reference"]
+__all__ = ["GridSources", "find_finest", "put_in_place", "resample_to_reference"]
 
 Matrix = NDArray[np.float64]
 
@@ -108,14 +108,33 @@ class GridSources:
         Source
             With the axes, units and affine of the reference.
         """
-        rgb = image.ndim > len(_list_extended(self.place))
-        shape = (*self.place.shape, image.shape[-1]) if rgb else self.place.shape
-        fields = {"data": image.reshape(shape), "rgb": rgb, **_OF_PIXELS, **changes}
-        if self.place.guess:
-            # What is made at a place that is a guess has no better one.
-            fields["metadata"] = {**fields["metadata"], GUESSED_PLACE: self.place.guess}
-        source = self.place.replace(**fields)
+        source = put_in_place(image, self.place, **changes)
         return drop_single_axes(source) if flat else source
+
+
+def put_in_place(image: NDArray[Any], place: Source, **changes: Any) -> Source:
+    """Return a new image as a source at the place of another one.
+
+    Parameters
+    ----------
+    image : ndarray
+        Of the shape of the place but for axes of size one, with or without a last axis of colors.
+    place : Source
+    **changes
+        Other fields of :class:`Source`, such as ``name``.
+
+    Returns
+    -------
+    Source
+        With the axes, units and affine of the place.
+    """
+    rgb = image.ndim > len(_list_extended(place))
+    shape = (*place.shape, image.shape[-1]) if rgb else place.shape
+    fields = {"data": image.reshape(shape), "rgb": rgb, **_OF_PIXELS, **changes}
+    if place.guess:
+        # What is made at a place that is a guess has no better one.
+        fields["metadata"] = {**fields["metadata"], GUESSED_PLACE: place.guess}
+    return place.replace(**fields)
 
 
 def resample_to_reference(
@@ -407,7 +426,7 @@ def _sample_series(match: _Match, interpolation: str) -> Source:
     if not has_own_pixels(match.frame, match.target, match.shape):
         return series
     own = partial(_find_own_pixels, match, interpolation)
-    return InterpolatedSeries(**vars(series), find_own_pixels=own)
+    return InterpolatedSeries(**vars(series), find_own_pixels=own, frame_axes=len(match.indexed))
 
 
 def _find_own_pixels(

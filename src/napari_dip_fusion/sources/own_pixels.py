@@ -183,9 +183,12 @@ class InterpolatedSeries(Source):
     find_own_pixels : callable
         Takes the index of a frame, one number for each axis of the series, and returns the
         :class:`OwnPixels` of that frame, which it reads; or None, as :func:`find_own_pixels`.
+    frame_axes : int
+        How many axes frames are counted along.
     """
 
     find_own_pixels: Callable[[tuple[int, ...]], OwnPixels | None] = field(kw_only=True, repr=False)
+    frame_axes: int = field(kw_only=True)
 
     def transpose(self, order: Sequence[int]) -> Source:
         """Return the series in another order of axes, without what it was made from."""

@@ -1,7 +1,7 @@
 """Arrays of any real type, gray or color, to sources in [0, 1], and the way back."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,7 +25,11 @@ from napari_dip_fusion.sources.axes import (
 )
 from napari_dip_fusion.sources.coverage import measure_pixel
 from napari_dip_fusion.sources.grid import GridSources
-from napari_dip_fusion.sources.own_pixels import InterpolatedSource, OwnPixels
+from napari_dip_fusion.sources.own_pixels import (
+    InterpolatedSeries,
+    InterpolatedSource,
+    OwnPixels,
+)
 from napari_dip_fusion.sources.parts import drop_single_axes
 from napari_dip_fusion.sources.source import Source, make_source
 
@@ -50,6 +54,30 @@ _ONE_LEVEL, _FEW = 1 / 255, 1e-4
 
 
 @dataclass(frozen=True, eq=False)
+class OwnFrames:
+    """What the frames of a series were interpolated from, which is read when it is asked for.
+
+    Attributes
+    ----------
+    find : callable
+        Takes the index of a frame, and returns its :class:`.OwnPixels` in the source's units.
+    window : (low, high)
+        The values that become 0 and 1.
+    axes : int
+        How many numbers an index has.
+    """
+
+    find: Callable[[tuple[int, ...]], OwnPixels | None]
+    window: Window
+    axes: int
+
+    def take(self, index: tuple[int, ...]) -> OwnPixels | None:
+        """Return the pixels of a frame, in gray and in [0, 1]; None of a part of a frame."""
+        own = self.find(index) if len(index) == self.axes else None
+        return None if own is None else _scale_own(own, self.window)
+
+
+@dataclass(frozen=True, eq=False)
 class PreparedSources:
     """Sources as the method takes them, and what leads back to the user's units.
 
@@ -65,7 +93,7 @@ class PreparedSources:
         Cb and Cr in [-0.5, 0.5]; None when all sources are gray.
     descriptions : tuple of dict
         What a run record says of each source; see :func:`.describe_source`.
-    own_pixels : tuple of OwnPixels or None
+    own_pixels : tuple of OwnPixels, OwnFrames or None
         What each source was interpolated from, in gray and in [0, 1] as the images; None for a
         source that was not. Empty where none was.
     inside : tuple of ndarray of shape (..., M, N), bool, or None
@@ -85,7 +113,7 @@ class PreparedSources:
     dtypes: tuple[np.dtype[Any], ...]
     chroma: Floats | None = None
     descriptions: tuple[dict[str, Any], ...] = ()
-    own_pixels: tuple[OwnPixels | None, ...] = ()
+    own_pixels: tuple[OwnPixels | OwnFrames | None, ...] = ()
     inside: tuple[NDArray[np.bool_] | None, ...] = ()
     place: Source | None = None
     axes: tuple[str, ...] = ("y", "x")
@@ -115,11 +143,14 @@ class PreparedSources:
             One number for each of the first axes.
         """
         count = len(index)
+        there: tuple[Any, ...] = (slice(None), *index)
+        images: Floats = self.images[there]
+        chroma: Floats | None = None if self.chroma is None else self.chroma[there]
         return replace(
             self,
-            images=self.images[:, *index],
-            chroma=None if self.chroma is None else self.chroma[:, *index],
-            own_pixels=tuple(None if o is None else o.take(index) for o in self.own_pixels),
+            images=images,
+            chroma=chroma,
+            own_pixels=tuple(take_own(own, index) for own in self.own_pixels),
             inside=tuple(None if i is None else i[index] for i in self.inside),
             axes=self.axes[count:],
             steps=self.steps[count:],
@@ -206,9 +237,9 @@ def prepare_sources(
         real numbers, NaN or infinite values, or a constant image whose window
         would be empty.
     """
-    place = None
+    place: Source | None = None
     if isinstance(sources, GridSources):
-        sources, place = sources.images, sources.place
+        place, sources = sources.place, sources.images
     names, paths = _name_sources(sources, names, paths)
     given = _take_images(sources, names)
     if len(given) < 2:
@@ -272,6 +303,22 @@ def scale_to_unit_range(
     )
     gray: Floats = prepared.images[0]
     return gray
+
+
+def take_own(own: OwnPixels | OwnFrames | None, index: tuple[int, ...]) -> OwnPixels | None:
+    """Return what a frame was interpolated from.
+
+    Parameters
+    ----------
+    own : OwnPixels, OwnFrames or None
+        Of all frames.
+    index : tuple of int
+        Of the frame; empty where there is but one.
+    """
+    if isinstance(own, OwnFrames):
+        return own.take(index)
+    # Of a volume that is taken apart into planes, what each was interpolated from is not known.
+    return own if not index else None
 
 
 def cut_parts(image: NDArray[Any]) -> Iterator[Part]:
@@ -446,12 +493,18 @@ def _scale(array: NDArray[Any], window: Window) -> Floats:
 
 def _scale_own_pixels(
     sources: Sequence[ArrayLike | Source], windows: Sequence[Window]
-) -> tuple[OwnPixels | None, ...]:
+) -> tuple[OwnPixels | OwnFrames | None, ...]:
     """Return what the sources were interpolated from, with the values of prepared sources."""
-    own = [s.own_pixels if isinstance(s, InterpolatedSource) else None for s in sources]
-    if not any(own):
-        return ()
-    return tuple(None if o is None else _scale_own(o, w) for o, w in zip(own, windows, strict=True))
+    own = tuple(_find_own(s, w) for s, w in zip(sources, windows, strict=True))
+    return own if any(own) else ()
+
+
+def _find_own(source: ArrayLike | Source, window: Window) -> OwnPixels | OwnFrames | None:
+    if isinstance(source, InterpolatedSource):
+        return _scale_own(source.own_pixels, window)
+    if isinstance(source, InterpolatedSeries):
+        return OwnFrames(source.find_own_pixels, window, source.frame_axes)
+    return None
 
 
 def _scale_own(own: OwnPixels, window: Window) -> OwnPixels:

@@ -281,7 +281,7 @@ class Source:
         return replace(
             self,
             data=self.data[where],
-            axes=_remove(self.axes, number),
+            axes=_remove(tuple(self.axes), number),
             units=_remove(self.units, number),
             affine=_remove_axis(affine, number),
             pyramid=(),

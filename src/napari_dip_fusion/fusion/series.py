@@ -1,0 +1,180 @@
+"""The frames of a series, fused one after another with one network and one set of windows."""
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.errors import FusionError, StoppedError
+from napari_dip_fusion.fusion.control import Control
+from napari_dip_fusion.fusion.events import Event, FrameDone, FrameFailed
+from napari_dip_fusion.fusion.frames import analyze_frame
+from napari_dip_fusion.fusion.iterations import Track, optimize, take_image
+from napari_dip_fusion.fusion.observing import observe
+from napari_dip_fusion.fusion.result import Findings, RunState, Scoring
+from napari_dip_fusion.sensor.analysis import Analysis, SourceNoise
+from napari_dip_fusion.sources.prepare import PreparedSources
+
+Floats = NDArray[np.float32]
+Index = tuple[int, ...]
+
+# Iterations that the network makes for a frame after the first, as a share of those for that one:
+# it goes on from what it has learned of the frame before.
+_LATER = 0.25
+
+
+@dataclass
+class Series:
+    """A series on its way: what is fused how, and what its frames have given so far.
+
+    Attributes
+    ----------
+    prepared : PreparedSources
+        All frames.
+    config : FusionConfig
+    noise : tuple of SourceNoise
+        One for each source, the same for all frames.
+    network : bool
+        Whether a network runs.
+    scoring : Scoring
+    frames : list of tuple of int
+        Index of each frame, in the order in which they are fused.
+    begun : float
+        When the run began, by :func:`time.perf_counter`.
+    look_at : tuple of int
+        Index of the plane whose previews are wanted.
+    keep_gains : bool
+    image : ndarray of shape (..., M, N)
+        0 in frames that are not fused.
+    findings : Findings
+    done : list of tuple of int
+        The frames that are fused.
+    failed : dict
+        What happened to those that could not be.
+    track : Track
+        The iterations of all frames.
+    run : RunState or None
+        The latest frame on which a network ran.
+    reason : str
+        What ended the series, or its last network.
+    """
+
+    prepared: PreparedSources
+    config: FusionConfig
+    noise: tuple[SourceNoise, ...]
+    network: bool
+    scoring: Scoring
+    frames: list[Index]
+    begun: float
+    look_at: Index = ()
+    keep_gains: bool = True
+    findings: Findings = field(default_factory=Findings)
+    done: list[Index] = field(default_factory=list)
+    failed: dict[Index, str] = field(default_factory=dict)
+    track: Track = field(default_factory=Track)
+    run: RunState | None = None
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        self.image = np.zeros(self.prepared.shape, dtype=np.float32)
+        self._floors: list[float] = []
+
+    @property
+    def notes(self) -> dict[str, object]:
+        """What a record says of the frames."""
+        return {
+            "frames": {
+                "count": len(self.frames),
+                "fused": len(self.done),
+                "failed": [
+                    {"frame": list(index), "reason": reason}
+                    for index, reason in self.failed.items()
+                ],
+            }
+        }
+
+    def fuse(self, control: Control, preview_rate: float) -> Generator[Event, None, None]:
+        """Fuse the frames, and yield the events of each.
+
+        Raises
+        ------
+        StoppedError
+            If the run is thrown away, or stopped before a frame was fused.
+        FusionError
+            If no frame could be fused.
+        """
+        for index in self.frames:
+            try:
+                control.raise_if_stopped()
+                fused = yield from self._fuse_frame(index, control, preview_rate)
+            except StoppedError:
+                # What is complete is kept, unless nobody wants it.
+                if control.discarded or not self.done:
+                    raise
+                self.reason = "stopped"
+                break
+            except (FusionError, ValueError) as error:
+                self.failed[index] = str(error)
+                yield FrameFailed(index, str(error))
+                continue
+            self.image[index] = fused
+            self.done.append(index)
+            yield FrameDone(index, self.prepared.take(index).add_color(fused))
+        if not self.done:
+            raise FusionError(f"no frame could be fused: {next(iter(self.failed.values()))}")
+        self.findings.floor = float(np.mean(self._floors))
+        if not self.reason:
+            self.reason = "closed form"
+
+    def _fuse_frame(
+        self, index: Index, control: Control, preview_rate: float
+    ) -> Generator[Event, None, Floats]:
+        frame = self.prepared.take(index)
+
+        def work() -> Analysis:
+            keep_model = self.keep_gains or self.network
+            return analyze_frame(frame, self.config, self.noise, keep_model=keep_model)
+
+        analysis = yield from observe(work, control.watch, frame.plane_count)
+        self._floors.append(analysis.floor)
+        if self.network:
+            fused = yield from self._fit(index, frame, analysis, control, preview_rate)
+        else:
+            fused = analysis.consensus.clip(0, 1)
+        if not self.keep_gains:
+            analysis = replace(analysis, model=None)
+        self.findings.put(index, analysis, self.prepared.shape)
+        return fused
+
+    def _fit(
+        self,
+        index: Index,
+        frame: PreparedSources,
+        analysis: Analysis,
+        control: Control,
+        preview_rate: float,
+    ) -> Generator[Event, None, Floats]:
+        """Fit the network to a frame, from the frame before on."""
+        # torch takes a second or more to import: the frames that need none do without.
+        from napari_dip_fusion.prior.crops import make_fit
+
+        data = (analysis.target, analysis.weight, analysis.guides)
+        iterations = self.config.fit.iterations
+        if self.run is None or self.config.gains.volumes == "planes":
+            shared = self.config.gains.volumes == "whole"
+            fit = make_fit(*data, self.config, series=shared)
+        else:
+            fit = self.run.fit
+            fit.move_to(*data)
+            iterations = max(round(_LATER * iterations), 1)
+        look_at = self.look_at[len(index) :]
+        seen = self.look_at[: len(index)] == index
+        self.run = RunState(self.config, frame, analysis, fit, self.scoring, False, look_at)
+        begun = time.perf_counter()
+        self.reason = yield from optimize(
+            self.run, iterations, begun, control, preview_rate if seen else 0.0, self.track
+        )
+        return (yield from take_image(self.run, control))
