@@ -154,6 +154,96 @@ def test_a_box_that_is_larger_than_what_is_sampled_is_kept() -> None:
     assert not isinstance(narrow, InterpolatedSource)
 
 
+def oblique(step: float, corner: tuple[float, float, float]) -> np.ndarray:
+    """Return the affine of a volume that is turned about two of its axes."""
+    c, s = np.cos(0.25), np.sin(0.25)
+    affine = np.eye(4)
+    affine[:3, :3] = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ [
+        [1, 0, 0],
+        [0, c, -s],
+        [0, s, c],
+    ]
+    affine[:3, :3] *= step
+    affine[:3, 3] = corner
+    return affine
+
+
+@pytest.mark.parametrize("interpolation", ["linear", "nearest"])
+@pytest.mark.parametrize("step", [0.7, 1.4])
+def test_a_volume_keeps_the_box_of_its_own_pixels(interpolation: str, step: float) -> None:
+    volume = RNG.random((14, 28, 30), dtype=np.float32)
+    image, _ = resample_source(
+        Source(volume), oblique(step, (3, 6, 3)), (9, 24, 24), interpolation=interpolation
+    )
+    assert isinstance(image, InterpolatedSource)
+    own = image.own_pixels
+    assert (own.planes.shape[0], own.planes.ndim, own.rgb) == (1, 4, False)
+    assert own.planes.size < volume.size or step > 1
+    assert np.isin(own.planes, volume).all()
+    np.testing.assert_array_equal(own.variance_share, np.ones((1, 1, 1)))
+    again = own.interpolate(own.plane)
+    np.testing.assert_allclose(again[own.inside], image.data[own.inside], atol=1e-5)
+
+
+def test_variance_in_a_volume_is_that_of_interpolated_noise() -> None:
+    target = oblique(0.7, (3, 4, 2))
+    found = []
+    for _ in range(300):
+        noise = Source(RNG.normal(0, 2, (10, 22, 23)).astype(np.float32))
+        image, _ = resample_source(noise, target, (6, 20, 19))
+        assert isinstance(image, InterpolatedSource)
+        found.append(image)
+    own = found[0].own_pixels
+    expected = own.interpolate_variance(np.broadcast_to(np.float32(4), own.planes.shape[1:]))
+    ratio = (np.stack([image.data for image in found]).var(axis=0) / expected)[own.inside]
+    assert ratio.mean() == pytest.approx(1, abs=0.02)
+    # A variance from 300 values has a standard deviation of 8 %.
+    assert ratio.std() < 0.11
+
+
+def test_between_the_times_of_volumes() -> None:
+    series = RNG.random((3, 6, 20, 22), dtype=np.float32)
+    target = np.insert(oblique(0.9, (1, 2, 1)), 0, (0, 0, 0, 1.25), axis=0)
+    image, _ = resample_source(Source(series), target, (4, 16, 18))
+    assert isinstance(image, InterpolatedSource)
+    own = image.own_pixels
+    assert own.planes.shape[0] == 2
+    np.testing.assert_allclose(own.variance_share, 0.75**2 + 0.25**2, rtol=1e-5)
+    again = own.interpolate(own.plane)
+    np.testing.assert_allclose(again[own.inside], image.data[own.inside], atol=1e-5)
+
+
+def test_of_a_volume_the_box_is_read_once_and_not_copied() -> None:
+    volume = RNG.random((14, 28, 30), dtype=np.float32)
+    lazy = Lazy(volume)
+    image, _ = resample_source(Source(lazy), oblique(0.7, (3, 6, 3)), (9, 24, 24))
+    assert isinstance(image, InterpolatedSource)
+    assert lazy.read == [image.own_pixels.planes.size]
+    assert np.shares_memory(image.own_pixels.planes, volume)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        oblique(2.2, (2, 2, 2)),  # so much coarser that hardly a pixel is used twice
+        oblique(0.4, (4, 4, 4)),  # sees few rows of the source
+    ],
+)
+def test_what_is_not_kept_of_a_volume(target: np.ndarray) -> None:
+    image, _ = resample_source(Source(RNG.random((20, 60, 60))), target, (5, 20, 20))
+    assert not isinstance(image, InterpolatedSource)
+
+
+def test_a_part_of_an_interpolated_volume_forgets_what_it_was_made_from() -> None:
+    image, _ = resample_source(
+        Source(RNG.random((14, 28, 30))), oblique(0.7, (3, 6, 3)), (9, 24, 24)
+    )
+    assert isinstance(image, InterpolatedSource)
+    for part in (image.take("z", 3), image.transpose([1, 0, 2])):
+        assert not isinstance(part, InterpolatedSource)
+    np.testing.assert_array_equal(image.take("z", 3).data, image.data[3])
+
+
 def test_own_pixels_are_prepared_as_the_sources_are() -> None:
     color = RNG.integers(0, 256, (40, 40, 4), dtype=np.uint8)
     gray = RNG.random((40, 40), dtype=np.float32) * 1000

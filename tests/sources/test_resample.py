@@ -1,5 +1,9 @@
+import tracemalloc
+from itertools import permutations
+
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from napari_dip_fusion.sources import resample as module
 from napari_dip_fusion.sources.coverage import measure_both_ways
@@ -291,6 +295,122 @@ def test_dask_computes_only_the_chunks_needed():
     made.clear()
     resample(lazy, np.eye(4), plane_of(3, 1, 2, at=5), (10, 8))
     assert sorted(made) == [(5, 0, 0), (5, 1, 0)]
+
+
+def affine3(*, scale=1.0, translate=(0, 0, 0), angle=0.0):
+    """Return the affine of a volume that is turned about its first and its last axis."""
+    c, s = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) * scale
+    matrix[:3, :3] = matrix[:3, :3] @ np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
+    matrix[:3, 3] = translate
+    return matrix
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])
+@pytest.mark.parametrize("colors", [(), (3,)])
+@pytest.mark.parametrize("interpolation", ["linear", "nearest"])
+def test_a_volume_on_an_equal_grid_is_returned_bit_for_bit(dtype, colors, interpolation):
+    volume = (RNG.random((4, 9, 11, *colors)) * 200).astype(dtype)
+    grid = affine3(scale=0.3, translate=(1e5, -3, 2), angle=33)
+    result, covered = resample(volume, grid, grid.copy(), (4, 9, 11), interpolation=interpolation)
+    assert (covered, result.dtype) == (1, volume.dtype)
+    np.testing.assert_array_equal(result, volume)
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+@pytest.mark.parametrize("colors", [(), (3,)])
+def test_a_volume_is_turned_bit_for_bit(order, colors):
+    volume = RNG.random((4, 5, 6, *colors))
+    target = np.eye(4)[:, [*order, 3]]
+    shape = tuple(volume.shape[axis] for axis in order)
+    result, covered = resample(volume, np.eye(4), target, shape)
+    assert covered == 1
+    np.testing.assert_array_equal(result, volume.transpose(*order, *range(3, volume.ndim)))
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+@pytest.mark.parametrize(("interpolation", "order"), [("linear", 1), ("nearest", 0)])
+def test_an_oblique_volume_is_sampled_as_scipy_does(dtype, interpolation, order):
+    volume = (RNG.random((13, 15, 17)) * 1000).astype(dtype)
+    affine = affine3(scale=1.3, translate=(2, -1, 3), angle=12)
+    target = affine3(scale=0.8, translate=(4, 1, 4), angle=-25)
+    shape = (9, 20, 14)
+    where = np.linalg.solve(affine, target @ [*np.indices(shape).reshape(3, -1), np.ones(2520)])
+    where = where[:3].reshape(3, *shape)
+    last = np.array(volume.shape)[:, None, None, None] - 0.5
+    inside = ((where >= -0.5) & (where <= last)).all(axis=0)
+    assert 0.5 < inside.mean() < 1
+    expected = ndimage.map_coordinates(volume.astype(float), where, order=order, mode="nearest")
+    result, covered = resample(volume, affine, target, shape, interpolation=interpolation)
+    assert result.dtype == volume.dtype
+    assert covered == pytest.approx(inside.mean(), abs=0.02)
+    tolerance = 0.51 if dtype == "int16" else 2e-3
+    np.testing.assert_allclose(result[inside], expected[inside], atol=tolerance)
+    assert set(result[~inside]) == {result[inside].min()}
+
+
+def test_a_large_volume_is_read_in_parts_with_the_same_result(monkeypatch):
+    volume = RNG.random((20, 20, 20)).astype(np.float32)
+    target = affine3(scale=0.9, translate=(5, 1, 2), angle=20)
+    whole, _ = resample(volume, np.eye(4), target, (9, 12, 14))
+    monkeypatch.setattr(module, "MOST_VOXELS", 400)
+    lazy = Lazy(volume)
+    parts, _ = resample(lazy, np.eye(4), target, (9, 12, 14))
+    np.testing.assert_allclose(parts, whole, atol=1e-6)
+    assert max(np.prod(shape) for shape in lazy.read) <= 400
+
+
+def test_a_volume_takes_little_memory_beside_itself():
+    volume = (RNG.random((40, 40, 40)) * 1000).astype(np.int16)
+    target, shape = affine3(scale=0.4, translate=(5, 1, 2), angle=20), (80, 80, 80)
+    resample(volume, np.eye(4), target, shape)
+    tracemalloc.start()
+    result, _ = resample(volume, np.eye(4), target, shape)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # The mask of what lies inside, its opposite, and some planes of float64.
+    assert peak < 2.5 * result.nbytes
+
+
+def test_volumes_that_do_not_overlap_are_refused():
+    with pytest.raises(ValueError, match="do not overlap in world coordinates; check"):
+        resample(np.ones((5, 5, 5)), np.eye(4), affine3(translate=(0, 50, 0)), (5, 5, 5))
+
+
+@pytest.mark.parametrize(
+    ("grid", "shape", "expected"),
+    [
+        (np.eye(4), (10, 10, 10), 1),
+        (affine3(translate=(2.5, 0, 0)), (10, 10, 10), 0.75),
+        (affine3(translate=(5, 5, -5)), (10, 10, 10), 0.125),
+        (affine3(scale=10, translate=(4, 4, 4)), (2, 2, 2), 1),
+        (affine3(translate=(0, 0, 11)), (10, 10, 10), 0),
+        # A slice of ten.
+        (affine3(translate=(3, 0, 0)), (1, 10, 10), 0.1),
+        # Half a slice at the border, and a slice between the pixels of the target.
+        (affine3(translate=(-0.5, 0, 0)), (1, 10, 10), 0.05),
+        (affine3(translate=(3.3, 0, 0)), (1, 10, 10), 0.1),
+    ],
+)
+def test_coverage_of_volumes(grid, shape, expected):
+    found = measure_both_ways(grid, shape, np.eye(4), (10, 10, 10))
+    assert found.of_target == pytest.approx(expected, abs=2e-4)
+    size = abs(np.linalg.det(grid)) * np.prod(shape)
+    assert found.of_image == pytest.approx(1000 * expected / size, rel=1e-3)
+    assert found.pixels == pytest.approx(found.of_image * np.prod(shape), rel=1e-3)
+
+
+def test_coverage_of_oblique_volumes_agrees_with_points_counted():
+    grid = affine3(scale=1.7, translate=(5, -4, 9), angle=31)
+    found = measure_both_ways(grid, (18, 24, 20), np.eye(4), (30, 40, 36))
+    # The centers of voxels a fourth as large.
+    fine = np.diag([0.25, 0.25, 0.25, 1.0])
+    fine[:3, 3] = -0.375
+    inside = module.find_inside(np.linalg.solve(grid, fine), (18, 24, 20), (120, 160, 144))
+    assert found.of_target == pytest.approx(inside.mean(), abs=5e-4)
+    part = inside.sum() / 64 / np.linalg.det(grid) / (18 * 24 * 20)
+    assert found.of_image == pytest.approx(part, abs=1e-3)
 
 
 def test_no_overlap_is_refused():
