@@ -9,7 +9,11 @@ from scipy import ndimage
 from napari_dip_fusion.interruption import make_interruptible, make_observable
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.grid import find_finest, resample_to_reference
-from napari_dip_fusion.sources.own_pixels import InterpolatedSeries, InterpolatedSource
+from napari_dip_fusion.sources.own_pixels import (
+    InterpolatedSeries,
+    InterpolatedSource,
+    ResampledSource,
+)
 from napari_dip_fusion.sources.resample import resample
 
 RNG = np.random.default_rng(16)
@@ -137,7 +141,11 @@ def test_a_series_goes_frame_by_frame(axes):
     grid = resample_to_reference([first, second], reference=0)
     assert grid.resampled == [False, True]
     assert grid.images[1].axes == tuple(axes)
-    assert isinstance(grid.images[1], InterpolatedSeries)
+    assert isinstance(grid.images[1], ResampledSource)
+    assert isinstance(grid.images[1], InterpolatedSeries) == (axes != "zctyx")
+    outside = np.zeros((20, 21), dtype=bool)
+    outside[:, 0] = True
+    np.testing.assert_array_equal(~grid.images[1].inside, np.broadcast_to(outside, first.shape))
     lowest = min(
         resample(plane, np.eye(3), np.array([[1, 0, -0.5], [0, 1, -1.25], [0, 0, 1]]), (20, 21))[
             0
@@ -151,11 +159,26 @@ def test_a_series_goes_frame_by_frame(axes):
         mixed = 0.25 * mean[:, :-1] + 0.75 * mean[:, 1:]
         np.testing.assert_allclose(found[1:, 2:], mixed[:, :-1], atol=1e-6)
         np.testing.assert_array_equal(found[:, 0], lowest)
-    # What the last frame was made from.
-    last = {axis: sizes[axis] - 1 for axis in axes if axis in "tc"}
-    own = grid.images[1].find_own_pixels(tuple(last.values()))
-    frame = grid.arrays[1][tuple(last.get(axis, slice(None)) for axis in axes)]
-    np.testing.assert_allclose(own.interpolate(own.plane)[own.inside], frame[own.inside], atol=1e-6)
+
+
+@pytest.mark.parametrize("between", [0.0, 0.5])
+def test_each_frame_of_a_series_has_what_it_was_made_from(between):
+    place = make("ctzyx", (2, 3, 1, 20, 21), (1.0, 2.0, 3.0, 1.0, 1.0))
+    affine = np.eye(6)
+    affine[2:5, 5] = -3 + between, 0.5, -0.25
+    data = RNG.random((2, 3, 6, 22, 24), dtype=np.float32)
+    other = make("ctzyx", data.shape, (1.0,) * 5, data=data, affine=affine)
+    image = resample_to_reference([place, other], reference=0).images[1]
+    assert isinstance(image, InterpolatedSeries)
+    assert image.frame_axes == 2
+    for number in np.ndindex(2, 3):
+        own = image.find_own_pixels(number)
+        assert own.planes.shape[0] == (1 if between == 0 else 2)
+        assert np.isin(own.planes, data[number]).all()
+        again = own.interpolate(own.plane)
+        inside = image.inside[number]
+        np.testing.assert_array_equal(own.inside, inside)
+        np.testing.assert_allclose(again[inside], image.data[number][inside], atol=1e-6)
 
 
 def test_a_series_on_the_grid_is_not_read():

@@ -5,7 +5,12 @@ import pytest
 
 from napari_dip_fusion.sources import Source, own_pixels, resample
 from napari_dip_fusion.sources.grid import resample_to_reference
-from napari_dip_fusion.sources.own_pixels import InterpolatedSource, OwnPixels, resample_source
+from napari_dip_fusion.sources.own_pixels import (
+    InterpolatedSource,
+    OwnPixels,
+    ResampledSource,
+    resample_source,
+)
 from napari_dip_fusion.sources.prepare import LUMA, prepare_sources
 
 RNG = np.random.default_rng(8)
@@ -154,6 +159,28 @@ def test_a_box_that_is_larger_than_what_is_sampled_is_kept() -> None:
     assert not isinstance(narrow, InterpolatedSource)
 
 
+def test_own_pixels_are_prepared_as_the_sources_are() -> None:
+    color = RNG.integers(0, 256, (40, 40, 4), dtype=np.uint8)
+    gray = RNG.random((40, 40), dtype=np.float32) * 1000
+    gray[0, 0] = np.nan
+    target = turned(20, 1, (10, 3))
+    place = Source(RNG.random(SHAPE), affine=target)
+    moved = [Source(gray, name="PET"), Source(color, rgb=True)]
+    planes = resample_to_reference([place, *moved]).images
+    assert [p.name for p in planes][1] == "PET"
+    prepared = prepare_sources(planes, intensity=((0, 1), (-100, 1100), "dtype"))
+    assert prepared.own_pixels[0] is None
+    expected = (gray + 100) / 1200, color[..., :3] / np.float32(255) @ LUMA
+    for own, image, values in zip(
+        prepared.own_pixels[1:], prepared.images[1:], expected, strict=True
+    ):
+        assert own is not None
+        assert np.isin(own.planes[0].round(5), np.nan_to_num(values).round(5)).all()
+        # 8-bit values are rounded after interpolation.
+        assert own.interpolate(own.plane)[own.inside] == pytest.approx(image[own.inside], abs=2e-3)
+    assert prepare_sources([gray[1:], gray[1:]]).own_pixels == ()
+
+
 def oblique(step: float, corner: tuple[float, float, float]) -> np.ndarray:
     """Return the affine of a volume that is turned about two of its axes."""
     c, s = np.cos(0.25), np.sin(0.25)
@@ -240,27 +267,24 @@ def test_a_part_of_an_interpolated_volume_forgets_what_it_was_made_from() -> Non
     )
     assert isinstance(image, InterpolatedSource)
     for part in (image.take("z", 3), image.transpose([1, 0, 2])):
-        assert not isinstance(part, InterpolatedSource)
+        assert not isinstance(part, ResampledSource)
     np.testing.assert_array_equal(image.take("z", 3).data, image.data[3])
+    assert image.transpose([0, 1, 2]) is image
 
 
-def test_own_pixels_are_prepared_as_the_sources_are() -> None:
-    color = RNG.integers(0, 256, (40, 40, 4), dtype=np.uint8)
-    gray = RNG.random((40, 40), dtype=np.float32) * 1000
-    gray[0, 0] = np.nan
-    target = turned(20, 1, (10, 3))
-    place = Source(RNG.random(SHAPE), affine=target)
-    moved = [Source(gray, name="PET"), Source(color, rgb=True)]
-    planes = resample_to_reference([place, *moved]).images
-    assert [p.name for p in planes][1] == "PET"
-    prepared = prepare_sources(planes, intensity=((0, 1), (-100, 1100), "dtype"))
-    assert prepared.own_pixels[0] is None
-    expected = (gray + 100) / 1200, color[..., :3] / np.float32(255) @ LUMA
-    for own, image, values in zip(
-        prepared.own_pixels[1:], prepared.images[1:], expected, strict=True
-    ):
-        assert own is not None
-        assert np.isin(own.planes[0].round(5), np.nan_to_num(values).round(5)).all()
-        # 8-bit values are rounded after interpolation.
-        assert own.interpolate(own.plane)[own.inside] == pytest.approx(image[own.inside], abs=2e-3)
-    assert prepare_sources([gray[1:], gray[1:]]).own_pixels == ()
+def test_the_distance_of_own_planes_is_that_of_the_source() -> None:
+    affine = np.diag([3.0, 0.5, 0.8, 1.0])
+    source = Source(RNG.random((9, 60, 40)), affine=affine)
+    image, _ = resample_source(source, oblique(1.0, (4, 4, 4)), (5, 20, 20))
+    assert isinstance(image, InterpolatedSource)
+    assert image.own_pixels.step == pytest.approx(3 / np.sqrt(0.5 * 0.8))
+
+
+def test_of_what_is_not_kept_it_is_known_what_was_seen() -> None:
+    image, _ = resample_source(Source(RNG.random((9, 9))), turned(20, 0.5, (5, 1)), SHAPE)
+    assert isinstance(image, ResampledSource)
+    assert not isinstance(image, InterpolatedSource)
+    assert 0.1 < image.inside.mean() < 0.9
+    assert len(np.unique(image.data[~image.inside])) == 1
+    exact, _ = resample_source(Source(RNG.random((9, 9))), np.eye(3), (4, 5))
+    assert not isinstance(exact, ResampledSource)

@@ -31,6 +31,7 @@ from napari_dip_fusion.sources.coverage import (
 from napari_dip_fusion.sources.own_pixels import (
     InterpolatedSeries,
     OwnPixels,
+    ResampledSource,
     find_own_pixels,
     has_own_pixels,
     resample_source,
@@ -61,10 +62,11 @@ class GridSources:
     Attributes
     ----------
     images : list of Source
-        Each source's pixels at those of the reference, in the type of the source; an
-        :class:`.InterpolatedSource`, or :class:`.InterpolatedSeries`, where they were
-        interpolated. Planes have no place of their own; volumes and series have that of the
-        reference, and are read when they are asked for where they lie on its grid.
+        Each source's pixels at those of the reference, in the type of the source; where they
+        were interpolated, a :class:`.ResampledSource`, by which it is known which of them the
+        source saw, and often what its noise is. Planes have no place of their own; volumes and
+        series have that of the reference, and are read when they are asked for where they lie
+        on its grid.
     place : Source
         The reference's plane, volume or series. Axes that it does not extend along are kept
         with size one, so that its affine can hold an oblique plane.
@@ -423,10 +425,19 @@ def _sample_series(match: _Match, interpolation: str) -> Source:
         for index in frames:
             pixels[index][~inside] = lowest
     series = _put(source, place, pixels)
-    if not has_own_pixels(match.frame, match.target, match.shape):
+    if inside is None:
         return series
+    ahead = tuple(sizes)[: len(match.indexed)] == tuple(match.indexed)
+    order = [*match.indexed, *(axis for axis in axes if axis not in match.indexed)]
+    frames_first = np.broadcast_to(inside, [sizes[axis] for axis in order])
+    seen = frames_first.transpose([order.index(axis) for axis in axes])
+    # Frames are counted along the first axes, or not at all.
+    if not ahead or not has_own_pixels(match.frame, match.target, match.shape):
+        return ResampledSource(**vars(series), inside=seen)
     own = partial(_find_own_pixels, match, interpolation)
-    return InterpolatedSeries(**vars(series), find_own_pixels=own, frame_axes=len(match.indexed))
+    return InterpolatedSeries(
+        **vars(series), inside=seen, find_own_pixels=own, frame_axes=len(match.indexed)
+    )
 
 
 def _find_own_pixels(

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip_fusion.interruption import checkpoint
+from napari_dip_fusion.sources.coverage import measure_pixel
 from napari_dip_fusion.sources.resample import (
     MOST_VOXELS,
     combine_affines,
@@ -30,6 +31,7 @@ __all__ = [
     "InterpolatedSeries",
     "InterpolatedSource",
     "OwnPixels",
+    "ResampledSource",
     "find_own_pixels",
     "has_own_pixels",
     "resample_source",
@@ -94,7 +96,7 @@ class OwnPixels:
     @property
     def rgb(self) -> bool:
         """Whether the last axis of `planes` holds colors."""
-        return self.planes.ndim > self.inside.ndim + 1
+        return self.planes.ndim > self.weights.ndim
 
     @property
     def plane(self) -> Floats:
@@ -154,7 +156,29 @@ class OwnPixels:
 
 
 @dataclass(frozen=True, eq=False)
-class InterpolatedSource(Source):
+class ResampledSource(Source):
+    """A source whose pixels were interpolated, of which it is known which of them it saw.
+
+    Parameters
+    ----------
+    inside : ndarray of the shape of the source, bool
+        Whether a pixel lies inside what it was interpolated from. It belongs to these `data` and
+        no others.
+    """
+
+    inside: NDArray[np.bool_] = field(kw_only=True, repr=False)
+
+    def transpose(self, order: Sequence[int]) -> Source:
+        """Return the image in another order of axes, without what is known of its making."""
+        return self if list(order) == list(range(self.ndim)) else _forget(self).transpose(order)
+
+    def take(self, axis: str, index: int, *, keep: bool = False) -> Source:
+        """Return what lies at one index of an axis, without what is known of its making."""
+        return _forget(self).take(axis, index, keep=keep)
+
+
+@dataclass(frozen=True, eq=False)
+class InterpolatedSource(ResampledSource):
     """A source whose pixels were interpolated, with those that they were made from.
 
     Parameters
@@ -165,17 +189,9 @@ class InterpolatedSource(Source):
 
     own_pixels: OwnPixels = field(kw_only=True, repr=False)
 
-    def transpose(self, order: Sequence[int]) -> Source:
-        """Return the image in another order of axes, without what it was made from."""
-        return _forget(self).transpose(order)
-
-    def take(self, axis: str, index: int, *, keep: bool = False) -> Source:
-        """Return what lies at one index of an axis, without what it was made from."""
-        return _forget(self).take(axis, index, keep=keep)
-
 
 @dataclass(frozen=True, eq=False)
-class InterpolatedSeries(Source):
+class InterpolatedSeries(ResampledSource):
     """A series whose frames were interpolated, with the way to what each was made from.
 
     Parameters
@@ -189,14 +205,6 @@ class InterpolatedSeries(Source):
 
     find_own_pixels: Callable[[tuple[int, ...]], OwnPixels | None] = field(kw_only=True, repr=False)
     frame_axes: int = field(kw_only=True)
-
-    def transpose(self, order: Sequence[int]) -> Source:
-        """Return the series in another order of axes, without what it was made from."""
-        return _forget(self).transpose(order)
-
-    def take(self, axis: str, index: int, *, keep: bool = False) -> Source:
-        """Return what lies at one index of an axis, without what it was made from."""
-        return _forget(self).take(axis, index, keep=keep)
 
 
 def _forget(source: Source) -> Source:
@@ -220,7 +228,8 @@ def resample_source(
     -------
     Source
         The plane, or volume, on the pixels of the target and without a place of its own; where
-        it was interpolated, an :class:`InterpolatedSource`, by which its noise is found.
+        it was interpolated, a :class:`ResampledSource`, and where that tells more of its noise,
+        an :class:`InterpolatedSource`.
     float
         Fraction of the target's area, or volume, inside the source.
 
@@ -238,10 +247,12 @@ def resample_source(
     # All images of a fusion lie on the same pixels, wherever these are.
     axes = ("z", "y", "x")[-len(shape) :]
     placed = Source(pixels, axes, name=source.name, path=source.path, rgb=source.rgb)
-    if way is None or inside is None:
+    if inside is None:
         return placed, covered
+    if way is None:
+        return ResampledSource(**vars(placed), inside=inside), covered
     own = _gather_own_pixels(image, way, inside, interpolation)
-    return InterpolatedSource(**vars(placed), own_pixels=own), covered
+    return InterpolatedSource(**vars(placed), inside=inside, own_pixels=own), covered
 
 
 def find_own_pixels(
@@ -284,11 +295,14 @@ class _Way:
         What of the image lies around the target.
     axes : tuple of d int
         The axes of the image that the target runs along most.
+    step : float
+        Distance along the first of them in pixels of the last two.
     """
 
     matrix: Matrix
     box: tuple[slice, ...]
     axes: tuple[int, ...]
+    step: float
 
     @property
     def is_whole(self) -> bool:
@@ -307,7 +321,8 @@ def _find_way(source: Source, to_affine: Matrix, to_shape: tuple[int, ...]) -> _
     if find_slices(source.shape, matrix, to_shape) is not None:
         return None
     axes = _choose_axes(matrix[:-1])
-    way = _Way(matrix, find_box(matrix, source.shape, to_shape), axes)
+    step = source.spacing[axes[0]] / np.sqrt(measure_pixel(source.affine, axes[-2:]))
+    way = _Way(matrix, find_box(matrix, source.shape, to_shape), axes, float(step))
     is_dense = abs(np.linalg.det(matrix[list(axes), :-1])) > _DENSEST ** len(axes)
     # Noise is found in blocks of rows and columns, however many of them are stacked.
     is_small = min(way.shape[-2:]) < _FEWEST
@@ -359,7 +374,7 @@ def _gather_own_pixels(
     to_plane[:, -1] -= [box[axis].start for axis in axes]
     if way.is_whole:
         ones = np.ones((1,) * (inside.ndim + 1), dtype=np.float32)
-        return OwnPixels(image[box][None], ones, to_plane, inside, interpolation)
+        return OwnPixels(image[box][None], ones, to_plane, inside, interpolation, way.step)
     others = [axis for axis in range(len(box)) if axis not in axes]
     heights = list_positions(_find_heights(matrix[others], to_plane), way.shape)
     near = [
@@ -373,7 +388,7 @@ def _gather_own_pixels(
         index.update((axis, places) for axis, (_, places) in zip(others, chosen, strict=True))
         planes.append(_gather(image, [index[axis] for axis in range(len(box))], box))
         weights.append(prod((weight for weight, _ in chosen), start=np.float32(1)))
-    return OwnPixels(np.stack(planes), np.stack(weights), to_plane, inside, interpolation)
+    return OwnPixels(np.stack(planes), np.stack(weights), to_plane, inside, interpolation, way.step)
 
 
 def _choose_axes(matrix: Matrix) -> tuple[int, ...]:
