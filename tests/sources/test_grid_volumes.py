@@ -303,6 +303,13 @@ BARE = Source(RNG.random((5, 12, 14)), ("z", "y", "x"), name="bare")
             "number says which belong together; cut both alike$",
         ),
         (
+            [
+                Source(np.ones((4, 9, 8)), "tyx", name="a"),
+                Source(np.ones((3, 9, 8)), "tyx", name="b"),
+            ],
+            r"^b has 3 frames along t, a \(the reference\) has 4, and nothing but their number",
+        ),
+        (
             [VOLUME, SERIES],
             r"^fMRI has 4 frames along t, CT \(the reference\) has 1; choose one of t: 0 to 3, "
             'with --slice t=N or plane="t=N"$',

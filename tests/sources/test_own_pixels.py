@@ -196,7 +196,7 @@ def oblique(step: float, corner: tuple[float, float, float]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("interpolation", ["linear", "nearest"])
-@pytest.mark.parametrize("step", [0.7, 1.4])
+@pytest.mark.parametrize("step", [0.7, 1.8])
 def test_a_volume_keeps_the_box_of_its_own_pixels(interpolation: str, step: float) -> None:
     volume = RNG.random((14, 28, 30), dtype=np.float32)
     image, _ = resample_source(
@@ -240,9 +240,11 @@ def test_between_the_times_of_volumes() -> None:
     np.testing.assert_allclose(again[own.inside], image.data[own.inside], atol=1e-5)
 
 
-def test_of_a_volume_the_box_is_read_once_and_not_copied() -> None:
+@pytest.mark.parametrize("most", [2**26, 1000])
+def test_of_a_volume_the_box_is_read_once_and_not_copied(monkeypatch, most: int) -> None:
     volume = RNG.random((14, 28, 30), dtype=np.float32)
     lazy = Lazy(volume)
+    monkeypatch.setattr(resample, "MOST_VOXELS", most)
     image, _ = resample_source(Source(lazy), oblique(0.7, (3, 6, 3)), (9, 24, 24))
     assert isinstance(image, InterpolatedSource)
     assert lazy.read == [image.own_pixels.planes.size]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from napari_dip_fusion.interruption import make_observable, stage
 from napari_dip_fusion.sources import resample as module
 from napari_dip_fusion.sources.coverage import measure_both_ways
 from napari_dip_fusion.sources.resample import is_on_grid, resample
@@ -356,9 +357,12 @@ def test_a_large_volume_is_read_in_parts_with_the_same_result(monkeypatch):
     whole, _ = resample(volume, np.eye(4), target, (9, 12, 14))
     monkeypatch.setattr(module, "MOST_VOXELS", 400)
     lazy = Lazy(volume)
-    parts, _ = resample(lazy, np.eye(4), target, (9, 12, 14))
+    told = []
+    with make_observable(lambda *each: told.append(each)), stage("resampling", 18):
+        parts, _ = resample(lazy, np.eye(4), target, (9, 12, 14))
     np.testing.assert_allclose(parts, whole, atol=1e-6)
     assert max(np.prod(shape) for shape in lazy.read) <= 400
+    assert told[-1] == ("resampling", pytest.approx(9), 18)
 
 
 def test_a_volume_takes_little_memory_beside_itself():
