@@ -1,4 +1,4 @@
-"""Remove noise from planes and volumes, with or without a second image that tells what to expect."""
+"""Remove noise from planes and volumes, with or without a pilot that tells what to expect."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,8 +29,9 @@ _PATCH = (0, 3, 4)
 # plane to plane as within a plane, for steps of 1 to 3 pixels.
 _DEPTH = 4
 
-# Distance of planes in pixels from which on neighbors tell next to nothing.
-_THICK = 3.0
+# Distance of planes in pixels up to which neighbors help: 1.2 to 1.6 dB at 1, 0.1 to 0.2 dB at 3,
+# and nothing at 4.
+_THIN = 3.0
 
 # Patches of a volume start at every second pixel for the pilot, of which only the power counts.
 _PILOT_STRIDE = 2
@@ -72,8 +73,8 @@ def denoise(image: Floats, sigma: float, *, step: float = 1.0) -> Floats:
     sigma : float
         Standard deviation of the noise in the units of the image; 0 returns a copy.
     step : float, optional
-        Distance of neighboring planes of a volume, in pixels of the plane. From 3
-        pixels on, each plane is denoised by itself.
+        Distance of neighboring planes of a volume, in pixels of the plane. Above 3
+        pixels, each plane is denoised by itself.
 
     Returns
     -------
@@ -275,7 +276,7 @@ def _average_patches(
     volumes = [_as_volume(i) for i in images]
     variances = None if variance is None else _as_volume(variance)
     average = np.empty(volumes[0].shape, dtype=np.float32)
-    depth = min(_DEPTH, len(average)) if step < _THICK else 1
+    depth = min(_DEPTH, len(average)) if step <= _THIN else 1
 
     def work(there: Slices, around: Slices, inside: Slices) -> None:
         slab = _Slab(
@@ -372,10 +373,10 @@ class _PlanePatches:
         # shares nearly, but not quite: what is left on the whole is even less of a mean. One half
         # because a patch of more planes is also better placed to tell structure from noise.
         own_share = 1 / (1 + (weight / (np.float32(0.5) * self._own_weight)) ** 4)
-        weight = weight * (1 - own_share)
-        values *= weight[..., None, None]
+        shared = weight * (1 - own_share)
+        values *= shared[..., None, None]
         self._sum += values
-        self._weight += weight
+        self._weight += shared
         self._own_share += own_share
 
     def average(self) -> tuple[Floats, Floats]:
