@@ -26,11 +26,17 @@ _MAD_TO_SIGMA = 1.4826
 # dividing by 0.96 goes half the way.
 _QUANTILE, _QUANTILE_BIAS = 0.25, 0.96
 
+# What planes, shape (planes, M, N), are padded by for a mask of 3x3 pixels.
+_MARGIN = ((0, 0), (1, 1), (1, 1))
+
 # Blocks from which it can be told whether noise grows with brightness.
 _FEW = 16
 
 # Share of clipped pixels, and of their neighbors, up to which a block is taken to be free of them.
 _CLIPPED_SHARE = 0.02
+
+# Planes of a volume or a series from which the noise is estimated: a few thousand blocks tell it.
+_PLANES = 32
 
 
 def estimate_white_and_speckle(image: Floats) -> tuple[float, float]:
@@ -38,7 +44,9 @@ def estimate_white_and_speckle(image: Floats) -> tuple[float, float]:
 
     Parameters
     ----------
-    image : ndarray of shape (M, N), float32 in [0, 1]
+    image : ndarray of shape (..., M, N), float32 in [0, 1]
+        A plane, or a volume or series, which has one noise: it is measured within planes, of at
+        most 32, spread evenly. Planes that are constant are passed over.
 
     Returns
     -------
@@ -60,7 +68,8 @@ def estimate_noise(image: Floats) -> float:
 
     Parameters
     ----------
-    image : ndarray of shape (M, N), float32 in [0, 1]
+    image : ndarray of shape (..., M, N), float32 in [0, 1]
+        As for :func:`estimate_white_and_speckle`.
 
     Returns
     -------
@@ -82,7 +91,8 @@ def estimate_speckle(image: Floats) -> float:
 
     Parameters
     ----------
-    image : ndarray of shape (M, N), float32 in [0, 1]
+    image : ndarray of shape (..., M, N), float32 in [0, 1]
+        As for :func:`estimate_white_and_speckle`.
 
     Returns
     -------
@@ -117,13 +127,26 @@ def _find_speckle(sigmas: Doubles, means: Doubles) -> float:
 
 def _measure_blocks(image: Floats) -> tuple[Doubles, Doubles]:
     """Return standard deviation of the noise, and mean, of the blocks with least clipping."""
-    differences = _cut_blocks(np.abs(_take_second_differences(image)))
-    share = _count_near_clipped(image) / (9 * differences.shape[-1])
+    planes = _choose_planes(image)
+    differences = _cut_blocks(np.abs(_take_second_differences(planes)))
+    share = _count_near_clipped(planes) / (9 * differences.shape[-1])
     few = max(4, len(share) // 50)
     # Where hardly any block is free, those with least clipping have to serve: 2 %, at least four.
     free = share <= max(_CLIPPED_SHARE, np.sort(share)[min(few, len(share)) - 1])
-    means = _cut_blocks(image)[free].mean(axis=-1, dtype=np.float64)
+    means = _cut_blocks(planes)[free].mean(axis=-1, dtype=np.float64)
     return _MAD_TO_SIGMA * _take_medians(differences[free]), means
+
+
+def _choose_planes(image: Floats) -> Floats:
+    """Return planes of an image, shape (planes, M, N), that stand for all of them."""
+    planes = image.reshape(-1, *image.shape[-2:])
+    # Planes without anything, such as those beyond a field of view, say nothing of the noise.
+    shown = np.flatnonzero(planes.min(axis=(1, 2)) < planes.max(axis=(1, 2)))
+    if len(shown) == 0:
+        return planes[:1]
+    count = min(len(shown), _PLANES)
+    # In the middle of as many equal parts.
+    return planes[shown[(2 * np.arange(count) + 1) * len(shown) // (2 * count)]]
 
 
 def _take_medians(blocks: Floats) -> Doubles:
@@ -139,8 +162,8 @@ def _take_second_differences(image: Floats) -> Floats:
     The mask is [[1, -2, 1], [-2, 4, -2], [1, -2, 1]] / 6 (Immerkaer 1996), which gives 0 where the
     image is a plane. Its squares sum to 1.
     """
-    padded = np.pad(image, 1, mode="symmetric")
-    differences: Floats = np.diff(np.diff(padded, n=2, axis=0), n=2, axis=1)
+    padded = np.pad(image, _MARGIN, mode="symmetric")
+    differences: Floats = np.diff(np.diff(padded, n=2, axis=1), n=2, axis=2)
     differences /= 6
     return differences
 
@@ -149,18 +172,18 @@ def _count_near_clipped(image: Floats) -> NDArray[np.int64]:
     """Return how many pixels in the 3x3 windows of a block's pixels are clipped, of each block."""
     clipped = (image <= image.min()) | (image >= image.max())
     # The mask of the differences reaches one pixel far: those of neighbors are wrong, too.
-    padded = np.pad(clipped.astype(np.uint8), 1, mode="symmetric")
-    near = padded[:-2] + padded[1:-1] + padded[2:]
-    near = near[:, :-2] + near[:, 1:-1] + near[:, 2:]
+    padded = np.pad(clipped.astype(np.uint8), _MARGIN, mode="symmetric")
+    near = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
+    near = near[:, :, :-2] + near[:, :, 1:-1] + near[:, :, 2:]
     return np.asarray(_cut_blocks(near).sum(axis=-1, dtype=np.int64))
 
 
 def _cut_blocks(image: NDArray[Any]) -> NDArray[Any]:
-    """Cut an image into whole blocks, shape (blocks, pixels); a smaller image is one block."""
-    size = min(_BLOCK, *image.shape)
-    rows, columns = (n // size * size for n in image.shape)
-    cut = image[:rows, :columns].reshape(rows // size, size, columns // size, size)
-    return cut.swapaxes(1, 2).reshape(-1, size * size)
+    """Cut planes into whole blocks, shape (blocks, pixels); a smaller plane is one block."""
+    size = min(_BLOCK, *image.shape[1:])
+    rows, columns = (n // size * size for n in image.shape[1:])
+    cut = image[:, :rows, :columns].reshape(-1, rows // size, size, columns // size, size)
+    return cut.swapaxes(2, 3).reshape(-1, size * size)
 
 
 def is_clipped(image: Floats, denoised: Floats, sigma: float) -> bool:
@@ -172,7 +195,7 @@ def is_clipped(image: Floats, denoised: Floats, sigma: float) -> bool:
 
     Parameters
     ----------
-    image, denoised : ndarray of shape (M, N), float32 in [0, 1]
+    image, denoised : ndarray of shape (..., M, N), float32 in [0, 1]
     sigma : float
         Standard deviation of the noise.
     """
