@@ -16,14 +16,18 @@ from napari_dip_fusion.comparison.events import Finished, Outcomes, Row, Running
 from napari_dip_fusion.comparison.labels import label_methods
 from napari_dip_fusion.comparison.report import (
     draw_contact_sheet,
+    find_middle_plane,
     find_zoom_window,
     mark_best,
     summarize,
     to_csv,
     to_markdown,
+    to_plane_csv,
 )
 from napari_dip_fusion.comparison.runs import compare, iter_compare
+from napari_dip_fusion.comparison.store import Run, Store, Stored
 from napari_dip_fusion.fusion import steps
+from napari_dip_fusion.io import read_image
 from napari_dip_fusion.methods import METHODS, fuse_with
 from napari_dip_fusion.metrics import METRICS, evaluate
 from napari_dip_fusion.record import parse_record
@@ -268,6 +272,72 @@ def test_csv_has_every_run() -> None:
     assert lines[1]["set"] == "one"
     assert to_csv([]).startswith("kind,set,method,seed")
     assert Outcomes().rows == []
+
+
+def stack_row(planes: list[Any], name: str = "one", axes: tuple[str, ...] = ("z",)) -> Row:
+    return Row("kind", name, "maximum", None, 1.0, {"piella": 0.5}, {"piella": planes}, axes)
+
+
+@pytest.mark.parametrize(
+    ("rows", "heading"),
+    [
+        ([stack_row([0.25, 0.75])], "### kind: 1 set of sources, mean over 2 planes\n"),
+        ([stack_row([0.5, None])], "### kind: 1 set of sources, mean over 1 of 2 planes\n"),
+        (
+            [stack_row([0.5] * n, name) for n, name in ((2, "one"), (3, "two"))],
+            "### kind: 2 sets of sources, mean over planes\n",
+        ),
+    ],
+)
+def test_means_over_planes_are_named(rows: list[Row], heading: str) -> None:
+    assert to_markdown(rows).startswith(heading)
+
+
+def test_csv_says_how_many_planes_a_mean_is_over() -> None:
+    flat = Row("kind", "two", "maximum", None, 1.0, {"piella": 0.5})
+    lines = list(csv.DictReader(to_csv([stack_row([0.5, None, 0.5]), flat]).splitlines()))
+    assert [line["planes"] for line in lines] == ["2", ""]
+    assert "planes" not in to_csv([flat])
+
+
+def test_planes_have_a_csv_of_their_own() -> None:
+    volume, series = stack_row([0.25, None]), stack_row([[0.125, 0.5]], "two", ("t", "z"))
+    flat = Row("kind", "three", "maximum", None, 1.0, {"piella": 0.5})
+    assert to_plane_csv([volume, flat, series]).splitlines() == [
+        "kind,set,method,seed,z,t,piella",
+        "kind,one,maximum,,0,,0.25",
+        "kind,one,maximum,,1,,",
+        "kind,two,maximum,,0,0,0.125",
+        "kind,two,maximum,,1,0,0.5",
+    ]
+    assert to_plane_csv([flat]) == "kind,set,method,seed\n"
+
+
+@pytest.mark.parametrize(
+    ("shape", "plane"), [((20, 21), ()), ((1, 20, 21), (0,)), ((5, 8, 20, 21), (2, 4))]
+)
+def test_a_figure_shows_the_middle_plane(shape: tuple[int, ...], plane: tuple[int, ...]) -> None:
+    assert find_middle_plane(shape) == plane
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [((5, 9, 10), ("z",)), ((3, 9, 10), ("t",)), ((2, 3, 9, 10, 3), ("t", "z"))],
+)
+def test_volumes_and_series_are_kept_and_found(
+    shape: tuple[int, ...], axes: tuple[str, ...], tmp_path: Path
+) -> None:
+    image = RNG.random(shape, dtype=np.float32)
+    made = Stored(stack_row(image[..., 0, 0].tolist(), axes=axes), image, {"kind": "comparison"})
+    run = Run("maximum", None, FusionConfig(method="maximum"), {}, ("piella",), False)
+    Store(tmp_path, fresh=False).keep(made, run, ["digest"])
+    found = Store(tmp_path, fresh=False).find("kind", "one", run, ["digest"])
+    assert found is not None
+    assert found.row == made.row
+    np.testing.assert_array_equal(found.image, image)
+    written = read_image(next(tmp_path.rglob("*.ome.tif")))
+    assert written.axes == (*axes, "y", "x")
+    assert Store(tmp_path, fresh=False).find("kind", "one", run, ["other"]) is None
 
 
 @pytest.mark.parametrize("shape", [(64, 80), (33, 41), (9, 200)])

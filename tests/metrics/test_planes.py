@@ -11,6 +11,7 @@ from napari_dip_fusion.metrics import (
     DEFAULT_METRICS,
     METRICS,
     average_planes,
+    count_planes,
     describe_mean,
     evaluate,
     evaluate_planes,
@@ -157,6 +158,14 @@ def test_each_plane_is_told_and_may_end_the_computation():
 )
 def test_a_mean_is_named(scores, text):
     assert describe_mean(scores) == text
+
+
+@pytest.mark.parametrize(
+    ("scores", "count"),
+    [({}, 0), ({"ssim": np.array(0.5)}, 1), (SCORES, 2), ({"ssim": SCORES["ssim"]}, 1)],
+)
+def test_planes_that_count_are_those_that_any_metric_says_something_of(scores, count):
+    assert count_planes(scores) == count
 
 
 def test_what_a_metric_cannot_say_is_not_averaged():

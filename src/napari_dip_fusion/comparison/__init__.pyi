@@ -8,8 +8,11 @@ from .labels import PRESET_PREFIX as PRESET_PREFIX
 from .labels import label_methods as label_methods
 from .report import Summary as Summary
 from .report import draw_contact_sheet as draw_contact_sheet
+from .report import find_middle_plane as find_middle_plane
+from .report import format_heading as format_heading
 from .report import summarize as summarize
 from .report import to_csv as to_csv
 from .report import to_markdown as to_markdown
+from .report import to_plane_csv as to_plane_csv
 from .runs import compare as compare
 from .runs import iter_compare as iter_compare

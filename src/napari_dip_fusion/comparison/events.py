@@ -24,7 +24,8 @@ class SourceSet:
     kind : str
         What averages are made over, such as ``ct_mr``.
     read : callable
-        Returns K >= 2 arrays or planes as :func:`.prepare_sources` takes them.
+        Returns K >= 2 arrays or sources as :func:`.prepare_sources` takes them: planes, volumes or
+        series on one grid.
     source_names : tuple of str
         Names of the sources, for figures and records; numbers by default.
     source_paths : tuple of str or None
@@ -55,6 +56,12 @@ class Row:
     seconds : float
         Wall time of the fusion, without reading, metrics and imports.
     metrics : dict of str to float
+        Of volumes and series the means over planes.
+    plane_metrics : dict of str to list
+        Of volumes and series the score of each plane, as
+        :func:`~napari_dip_fusion.metrics.list_planes` gives them; empty for planes.
+    stack_axes : tuple of str
+        Names of the axes that these lists are nested by.
     """
 
     kind: str
@@ -63,6 +70,8 @@ class Row:
     seed: int | None
     seconds: float
     metrics: dict[str, float]
+    plane_metrics: dict[str, list[Any]] = field(default_factory=dict)
+    stack_axes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Running:
-    """A run goes on; several of these are sent for methods that iterate.
+    """A run goes on; several of these are sent for methods that iterate, and for volumes.
 
     Attributes
     ----------
@@ -85,7 +94,10 @@ class Running:
         Runs that are finished, and all that will be.
     kind, name, method : str
     part : float
-        How much of this run is done, from 0 to 1.
+        How much of this run, or of its stage, is done, from 0 to 1.
+    stage : str
+        What is done with the planes of a volume or a series just now, such as ``"gains"``; empty
+        where `part` is that of the iterations.
     """
 
     done: int
@@ -94,6 +106,7 @@ class Running:
     name: str
     method: str
     part: float = 0.0
+    stage: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +118,7 @@ class Finished:
     done, total : int
         Runs that are finished, and all that will be.
     outcome : Row or Failure
-    image : ndarray of shape (M, N) or (M, N, 3), or None
+    image : ndarray of shape (..., M, N) or (..., M, N, 3), or None
         The fused image in [0, 1]; None for a failure.
     record : dict or None
         The run record, of kind ``comparison``; None for a failure.

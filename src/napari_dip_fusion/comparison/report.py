@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from napari_dip_fusion.comparison.events import Row
 from napari_dip_fusion.comparison.labels import label_methods
-from napari_dip_fusion.metrics import METRICS
+from napari_dip_fusion.metrics import (
+    METRICS,
+    count_planes,
+    describe_mean,
+    read_planes,
+    tabulate_planes,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,11 +26,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Summary",
     "draw_contact_sheet",
+    "find_middle_plane",
     "find_zoom_window",
+    "format_heading",
     "mark_best",
     "summarize",
     "to_csv",
     "to_markdown",
+    "to_plane_csv",
 ]
 
 NamedImages = Mapping[str, NDArray[Any]]
@@ -50,6 +59,8 @@ class Summary:
     """Mean rank over sets and metrics; 1 is the best of all methods."""
     seconds: float
     """Average time of a run."""
+    mean: str = ""
+    """What a metric of one set is, where sources are more than a plane: a mean over planes."""
 
 
 def summarize(rows: Sequence[Row]) -> list[Summary]:
@@ -91,9 +102,17 @@ def summarize(rows: Sequence[Row]) -> list[Summary]:
                 else {},
                 rank=float(np.mean(ranks[kind, method])),
                 seconds=float(np.mean([r.seconds for r in mine])),
+                mean=_describe_means(mine),
             )
         )
     return summaries
+
+
+def _describe_means(rows: Sequence[Row]) -> str:
+    stacks = [read_planes(r.plane_metrics) for r in rows if r.plane_metrics]
+    texts = list(dict.fromkeys(map(describe_mean, stacks)))
+    # Sets of many depths are named without them.
+    return "mean over planes" if len(texts) > 1 else "".join(texts)
 
 
 def _rank_methods(rows: Sequence[Row]) -> dict[tuple[str, str], list[float]]:
@@ -138,14 +157,47 @@ def format_average(summary: Summary, metric: str) -> str:
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """Return every run as one line, with full precision."""
-    text = io.StringIO()
-    metrics = list(rows[0].metrics) if rows else []
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["kind", "set", "method", "seed", *metrics, "seconds"])
+    """Return every run as one line, with full precision.
+
+    Where sources are more than a plane, ``planes`` says over how many the metrics are means.
+    """
+    lines = []
     for r in rows:
-        seed = "" if r.seed is None else r.seed
-        writer.writerow([r.kind, r.name, r.method, seed, *r.metrics.values(), r.seconds])
+        planes = {"planes": count_planes(read_planes(r.plane_metrics))} if r.plane_metrics else {}
+        lines.append({**_name_run(r), **r.metrics, "seconds": r.seconds, **planes})
+    metrics = list(rows[0].metrics) if rows else []
+    stacks = ["planes"] if any(r.plane_metrics for r in rows) else []
+    return _write_lines(lines, [*_RUN, *metrics, "seconds", *stacks])
+
+
+def to_plane_csv(rows: Sequence[Row]) -> str:
+    """Return every plane of every volume and series as one line, with its scores by a method.
+
+    A metric that says nothing of a plane, and an axis that a set of sources lacks, is left empty.
+    """
+    stacks = [r for r in rows if r.plane_metrics]
+    lines = [
+        {**_name_run(r), **plane}
+        for r in stacks
+        for plane in tabulate_planes(read_planes(r.plane_metrics), r.stack_axes)
+    ]
+    axes = dict.fromkeys(axis for r in stacks for axis in r.stack_axes)
+    metrics = list(stacks[0].plane_metrics) if stacks else []
+    return _write_lines(lines, [*_RUN, *axes, *metrics])
+
+
+_RUN = ("kind", "set", "method", "seed")
+
+
+def _name_run(row: Row) -> dict[str, Any]:
+    return dict(zip(_RUN, (row.kind, row.name, row.method, row.seed), strict=True))
+
+
+def _write_lines(lines: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
     return text.getvalue()
 
 
@@ -169,9 +221,32 @@ def _format_table(summaries: Sequence[Summary]) -> str:
         cells = [f"{(sign := signs[marked[m][i]])}{format_average(s, m)}{sign}" for m in metrics]
         name = s.label if s.sets == most else f"{s.label} ({s.sets} of {most} sets)"
         lines.append([name, *cells, f"{s.rank:.1f}", f"{s.seconds:.2f}"])
-    count = f"{most} set{'s' if most > 1 else ''} of sources"
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"### {summaries[0].kind}: {count}\n\n{table}\n"
+    return f"### {format_heading(summaries)}\n\n{table}\n"
+
+
+def format_heading(summaries: Sequence[Summary]) -> str:
+    """Return what stands above the table of one kind: what its averages are over."""
+    most = max(s.sets for s in summaries)
+    means = dict.fromkeys(s.mean for s in summaries if s.mean)
+    count = f"{most} set{'s' if most > 1 else ''} of sources"
+    return ", ".join([f"{summaries[0].kind}: {count}", *means])
+
+
+def find_middle_plane(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the plane that a figure shows of a volume or a series.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Sizes of all axes, rows and columns last, without colors.
+
+    Returns
+    -------
+    tuple of int
+        Index along the axes before rows and columns; empty for a plane.
+    """
+    return tuple(size // 2 for size in shape[:-2])
 
 
 def find_zoom_window(images: Sequence[NDArray[Any]]) -> tuple[slice, slice]:

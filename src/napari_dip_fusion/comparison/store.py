@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from napari_dip_fusion.comparison.events import Row
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.io import read_image, write_image, write_text
+from napari_dip_fusion.sources import Source
 
 Floats = NDArray[np.float32]
 
@@ -52,7 +53,7 @@ class Run:
         Parameters
         ----------
         digests : sequence of str
-            The SHA-256 of each source.
+            What tells the sources from others, such as the SHA-256 of each.
         """
         parts = {
             **vars(self),
@@ -67,7 +68,7 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """A result that can be kept: its scores, its image and its record."""
+    """A result that can be kept: its scores, its image of [0, 1], and its record."""
 
     row: Row
     image: Floats
@@ -76,6 +77,8 @@ class Stored:
 
 class Store:
     """Results as files: one JSON and one float32 TIFF for each run that has an image.
+
+    Volumes and series, which a plain TIFF cannot hold, are kept as OME-TIFF.
 
     Parameters
     ----------
@@ -97,8 +100,9 @@ class Store:
             entry = json.loads(path.read_text(encoding="utf-8"))
             if entry["fingerprint"] != run.fingerprint(digests):
                 return None
-            image = np.asarray(read_image(path.with_suffix(".tif")).data, dtype=np.float32)
-            return Stored(Row(**entry["row"]), image, dict(entry["record"]))
+            row = Row(**entry["row"] | {"stack_axes": tuple(entry["row"].get("stack_axes", ()))})
+            image = np.asarray(read_image(_name_image(path, row)).data, dtype=np.float32)
+            return Stored(row, image, dict(entry["record"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None  # not there, or not whole: it is made again
 
@@ -109,7 +113,9 @@ class Store:
         row = result.row
         path = _name_file(self._folder, (row.kind, row.name, row.method), row.seed)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_image(path.with_suffix(".tif"), result.image, overwrite=True)
+        axes = (*row.stack_axes, "y", "x")
+        image = Source(result.image, axes=axes, rgb=result.image.ndim > len(axes))
+        write_image(_name_image(path, row), image, overwrite=True)
         entry = {
             "fingerprint": run.fingerprint(digests),
             "row": asdict(row),
@@ -123,3 +129,7 @@ def _name_file(folder: Path, parts: Sequence[str], seed: int | None) -> Path:
     # Names of sets come from files of any system; what no file name takes becomes "_".
     plain = "--".join(re.sub(r"[^\w.+-]+", "_", part) for part in whole)
     return folder / "results" / f"{plain}.json"
+
+
+def _name_image(path: Path, row: Row) -> Path:
+    return path.with_suffix(".ome.tif" if row.stack_axes else ".tif")

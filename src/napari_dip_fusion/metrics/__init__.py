@@ -39,6 +39,7 @@ from napari_dip_fusion.metrics.piella_2003 import piella
 from napari_dip_fusion.metrics.plane_scores import (
     PlaneScores,
     average_planes,
+    count_planes,
     describe_mean,
     list_planes,
     read_planes,
@@ -63,6 +64,7 @@ __all__ = [
     "PlaneScores",
     "average_gradient",
     "average_planes",
+    "count_planes",
     "cvejic",
     "describe_mean",
     "entropy",

@@ -28,6 +28,12 @@ def average_planes(scores: Mapping[str, NDArray[np.float64]]) -> dict[str, float
     return {n: float(values.mean()) if values.size else np.nan for n, values in counted.items()}
 
 
+def count_planes(scores: Mapping[str, NDArray[np.float64]]) -> int:
+    """Return the number of planes of which at least one metric says something."""
+    counted = [~np.isnan(values) for values in scores.values()]
+    return int(np.logical_or.reduce(counted).sum()) if counted else 0
+
+
 def describe_mean(scores: Mapping[str, NDArray[np.float64]]) -> str:
     """Return what a mean over planes is of, for headings of tables.
 
@@ -44,8 +50,7 @@ def describe_mean(scores: Mapping[str, NDArray[np.float64]]) -> str:
     """
     if not scores or not next(iter(scores.values())).ndim:
         return ""
-    counted = np.logical_or.reduce([~np.isnan(values) for values in scores.values()])
-    used, every = int(counted.sum()), counted.size
+    used, every = count_planes(scores), next(iter(scores.values())).size
     number = f"{used}" if used == every else f"{used} of {every}"
     return f"mean over {number} plane{'' if every == 1 else 's'}"
 
