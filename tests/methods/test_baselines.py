@@ -20,6 +20,16 @@ def test_baselines_are_the_methods_of_their_labels(count: int) -> None:
         np.testing.assert_array_equal(image, fuse_stack(names[label], images))
 
 
+@pytest.mark.parametrize("stack", [(1,), (3,), (2, 2)])
+def test_baselines_of_a_volume_are_those_of_its_planes(stack: tuple[int, ...]) -> None:
+    images = RNG.random((2, *stack, 9, 11), dtype=np.float32)
+    baselines = make_baselines(images, images.sum(axis=0))
+    for index in np.ndindex(stack):
+        plane = make_baselines(images[:, *index], images.sum(axis=0)[index])
+        for name, image in plane.items():
+            np.testing.assert_array_equal(baselines[name][index], image)
+
+
 def test_a_consensus_beyond_white_is_clipped_and_left_as_it_was() -> None:
     images = RNG.random((2, 20, 31), dtype=np.float32)
     consensus = images.sum(axis=0) - np.float32(0.2)

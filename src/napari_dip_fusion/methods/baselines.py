@@ -24,15 +24,15 @@ def make_baselines(images: Floats, consensus: Floats | None) -> dict[str, Floats
 
     Parameters
     ----------
-    images : ndarray of shape (K, M, N), float32 in [0, 1]
+    images : ndarray of shape (K, ..., M, N), float32 in [0, 1]
         The prepared sources.
-    consensus : ndarray of shape (M, N), float32, or None
+    consensus : ndarray of shape (..., M, N), float32, or None
         Their consensus image T, which gains of unit norm take above 1; without one, its row is
         left out.
 
     Returns
     -------
-    dict of str to ndarray of shape (M, N), float32 in [0, 1]
+    dict of str to ndarray of shape (..., M, N), float32 in [0, 1]
     """
     baselines = zip(BASELINES, (consensus, average(images), maximum(images)), strict=True)
     return {name: np.clip(image, 0, 1) for name, image in baselines if image is not None}
