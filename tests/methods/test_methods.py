@@ -10,6 +10,8 @@ import pytest
 from napari_dip_fusion import interruption
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.methods import METHODS, fuse_stack, fuse_with
+from napari_dip_fusion.sensor.analysis import analyze
+from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.prepare import LUMA, prepare_sources
 
 PLANAR = [m.name for m in METHODS.values() if m.planar and not m.needs_weights]
@@ -74,6 +76,42 @@ def test_a_volume_is_fused_plane_by_plane(name: str, stack: tuple[int, ...]) -> 
     for index in np.ndindex(stack):
         plane = fuse_stack(name, np.ascontiguousarray(volume[:, *index]), **options)
         np.testing.assert_array_equal(fused[index], plane)
+
+
+def test_the_consensus_of_a_volume_is_fused_in_three_dimensions() -> None:
+    volume = RNG.random((2, 3, 17, 21), dtype=np.float32)
+    config = FusionConfig(method="consensus")
+    for steps in ((), (1.0, 1.0, 1.0), (0.5, 1.0, 1.0)):
+        expected = analyze(volume, config, steps=steps).consensus.clip(0, 1)
+        np.testing.assert_array_equal(fuse_stack("consensus", volume, steps), expected)
+    whole = fuse_stack("consensus", volume)
+    assert np.abs(whole[1] - fuse_stack("consensus", volume[:, 1])).max() > 1e-3
+
+
+@pytest.mark.parametrize("shape", [(3, 17, 21), (2, 3, 17, 21), (2, 3, 2, 4)])
+def test_the_consensus_of_a_series_is_fused_frame_by_frame(shape: tuple[int, ...]) -> None:
+    series = RNG.random((2, *shape), dtype=np.float32)
+    frame = (1.0,) * (len(shape) - 1)
+    fused = fuse_stack("consensus", series, (np.inf, *frame), noise="none")
+    for index in range(len(series[0])):
+        expected = fuse_stack("consensus", series[:, index], frame, noise="none")
+        np.testing.assert_array_equal(fused[index], expected)
+
+
+def test_volumes_and_series_are_taken_as_sources_of_any_type() -> None:
+    volume = RNG.integers(0, 256, (2, 3, 17, 21), dtype=np.uint8)
+    planes = np.stack([fuse_with("wavelet", volume[:, z]) for z in range(3)])
+    np.testing.assert_array_equal(fuse_with("wavelet", list(volume)), planes)
+    series = [Source(image, axes=("t", "y", "x")) for image in volume]
+    np.testing.assert_array_equal(fuse_with("wavelet", series), planes)
+    frames = [fuse_with("consensus", volume[:, t], noise="none") for t in range(3)]
+    np.testing.assert_array_equal(fuse_with("consensus", series, noise="none"), frames)
+    assert np.any(fuse_with("consensus", list(volume), noise="none") != frames)
+    color = RNG.integers(0, 256, (2, 3, 17, 21, 3), dtype=np.uint8)
+    colored = [Source(image, axes=("z", "y", "x"), rgb=True) for image in color]
+    fused = fuse_with("maximum", colored)
+    assert fused.shape == (3, 17, 21, 3)
+    np.testing.assert_allclose(fused[1], fuse_with("maximum", color[:, 1]), atol=1e-6)
 
 
 def test_each_plane_is_told_and_may_end_the_fusion() -> None:

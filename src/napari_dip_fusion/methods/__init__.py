@@ -219,10 +219,11 @@ def fuse_with(
     """
     leaf = _find_leaf(name, options)  # first, so that a misspelled name costs no preparation
     prepared = prepare_sources(sources, intensity=intensity)
-    return prepared.add_color(_apply(METHODS[name], leaf, prepared.images, options))
+    fused = _apply(METHODS[name], leaf, prepared.images, prepared.steps, options)
+    return prepared.add_color(fused)
 
 
-def fuse_stack(name: str, images: Floats, **options: Any) -> Floats:
+def fuse_stack(name: str, images: Floats, steps: Sequence[float] = (), **options: Any) -> Floats:
     """Fuse sources that are prepared already with one of the methods of :data:`METHODS`.
 
     Parameters
@@ -231,6 +232,8 @@ def fuse_stack(name: str, images: Floats, **options: Any) -> Floats:
         As for :func:`fuse_with`.
     images : ndarray of shape (K, ..., M, N), float32 in [0, 1]
         Gray sources, such as :func:`.prepare_sources` returns.
+    steps : sequence of float, optional
+        Distance between neighbors along each axis, as of :class:`.PreparedSources`; 1 by default.
 
     Returns
     -------
@@ -242,14 +245,20 @@ def fuse_stack(name: str, images: Floats, **options: Any) -> Floats:
         If the method or an option is unknown, or a value cannot be used.
     """
     leaf = _find_leaf(name, options)
-    return _apply(METHODS[name], leaf, images, options)
+    return _apply(METHODS[name], leaf, images, steps, options)
 
 
 def _apply(
-    method: Method, leaf: Callable[..., Floats], images: Floats, options: dict[str, Any]
+    method: Method,
+    leaf: Callable[..., Floats],
+    images: Floats,
+    steps: Sequence[float],
+    options: dict[str, Any],
 ) -> Floats:
     """Return the fused image, plane by plane where the method is two-dimensional."""
-    stack = images.shape[1:-2] if method.planar else ()
+    if not method.planar:
+        return leaf(images, steps, **options)
+    stack = images.shape[1:-2]
     fused = np.empty(images.shape[1:], dtype=np.float32)
     for index in np.ndindex(stack):
         checkpoint()

@@ -1,10 +1,14 @@
 """Return the consensus image T, to which the Deep Image Prior is fitted, as a method by itself."""
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.sensor.analysis import analyze
+from napari_dip_fusion.interruption import checkpoint
+from napari_dip_fusion.sensor.analysis import analyze, find_noise
 
 Floats = NDArray[np.float32]
 
@@ -13,6 +17,7 @@ _DEFAULT = FusionConfig()
 
 def consensus_image(
     sources: Floats,
+    steps: Sequence[float] = (),
     *,
     patch_size: int = _DEFAULT.gains.patch_size,
     band_sigma: float = _DEFAULT.gains.band_sigma,
@@ -29,7 +34,11 @@ def consensus_image(
 
     Parameters
     ----------
-    sources : ndarray of shape (K, M, N), float32 in [0, 1]
+    sources : ndarray of shape (K, ..., M, N), float32 in [0, 1]
+        Planes, volumes, which are fused whole, or series, of which each frame is fused by itself.
+    steps : sequence of float, optional
+        Distance between neighbors along each axis, in pixels of a plane; by default 1. Infinite
+        along those that frames are counted by.
     band_sigma : float
         Standard deviation of the blur that gives the base, whose gains are its own; 0 for one
         band.
@@ -40,7 +49,7 @@ def consensus_image(
 
     Returns
     -------
-    ndarray of shape (M, N), float32 in [0, 1]
+    ndarray of shape (..., M, N), float32 in [0, 1]
         Clipped: ``unit-norm`` gains take it up to :math:`\sqrt K`.
 
     Raises
@@ -68,7 +77,16 @@ def consensus_image(
         sharpness=sharpness,
         noise=noise,
     )
-    rows, columns = sources.shape[1:]
-    missing = (max(patch_size - rows, 0), max(patch_size - columns, 0))
-    padded = np.pad(sources, ((0, 0), (0, missing[0]), (0, missing[1])), mode="symmetric")
-    return analyze(padded, config).consensus[:rows, :columns].clip(0, 1)
+    rows, columns = sources.shape[-2:]
+    missing = ((0, max(patch_size - rows, 0)), (0, max(patch_size - columns, 0)))
+    padded = np.pad(sources, (*[(0, 0)] * (sources.ndim - 2), *missing), mode="symmetric")
+    # One estimate for all frames, whose brightness would go up and down with it.
+    found = find_noise(padded, config)
+    series = sum(math.isinf(step) for step in steps)
+    fused = np.empty(sources.shape[1:], dtype=np.float32)
+    for index in np.ndindex(sources.shape[1 : 1 + series]):
+        checkpoint()
+        frame = padded[:, *index]
+        analysis = analyze(frame, config, found, steps=steps[series:], keep_model=False)
+        np.clip(analysis.consensus[..., :rows, :columns], 0, 1, out=fused[index])
+    return fused
