@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_dip_fusion import Control, FusionConfig, fuse
+from napari_dip_fusion import Control, FusionConfig, Source, fuse
 from napari_dip_fusion.comparison import runs
 from napari_dip_fusion.comparison.events import Finished, Outcomes, Row, Running, SourceSet
 from napari_dip_fusion.comparison.labels import label_methods
@@ -26,10 +26,16 @@ from napari_dip_fusion.comparison.report import (
 )
 from napari_dip_fusion.comparison.runs import compare, iter_compare
 from napari_dip_fusion.comparison.store import Run, Store, Stored
-from napari_dip_fusion.fusion import steps
+from napari_dip_fusion.fusion import Done, FrameFailed, PlanesDone, steps
 from napari_dip_fusion.io import read_image
 from napari_dip_fusion.methods import METHODS, fuse_with
-from napari_dip_fusion.metrics import METRICS, evaluate
+from napari_dip_fusion.metrics import (
+    METRICS,
+    average_planes,
+    evaluate,
+    evaluate_planes,
+    read_planes,
+)
 from napari_dip_fusion.record import parse_record
 from napari_dip_fusion.sources.prepare import prepare_sources
 
@@ -61,6 +67,83 @@ def test_rows_are_those_of_the_methods() -> None:
     expected = evaluate([a / 255 for a in arrays], fuse_with("wavelet", arrays), data_range=1)
     assert result.rows[1].metrics == pytest.approx(expected)
     assert all(r.seconds > 0 for r in result.rows)
+
+
+def volume(shape: tuple[int, ...] = (3, 33, 40), axes: str = "zyx", step: float = 1.0) -> SourceSet:
+    arrays = np.random.default_rng(4).integers(0, 256, (2, *shape), dtype=np.uint8)
+    affine = np.diag([step] * (len(axes) - 2) + [1.0] * 3)
+    rgb = len(shape) > len(axes)
+    sources = [Source(a, axes=tuple(axes), affine=affine, rgb=rgb) for a in arrays]
+    return SourceSet("stack", "noise", lambda: sources)
+
+
+@pytest.mark.parametrize("axes", ["zyx", "tyx", "tzyx"])
+def test_volumes_and_series_are_compared_by_means_over_planes(axes: str, tmp_path: Path) -> None:
+    stack = (2,) * (len(axes) - 2)
+    sources = volume((*stack, 33, 40), axes)
+    methods = ["maximum", "wavelet", "consensus", "dip-fast"]
+    run = finished([sources], methods, settings=QUICK, folder=tmp_path)
+    images = [s.data / 255 for s in sources.read()]
+    for event in run:
+        assert isinstance(event.outcome, Row), event.outcome
+        assert event.image.shape == (*stack, 33, 40)
+        assert event.outcome.stack_axes == tuple(axes[:-2])
+        planes = evaluate_planes(images, event.image, data_range=1.0)
+        assert event.outcome.metrics == pytest.approx(average_planes(planes))
+        assert event.outcome.plane_metrics == event.record["planes"]["metrics"]
+        for name, values in read_planes(event.outcome.plane_metrics).items():
+            np.testing.assert_allclose(values, planes[name], rtol=1e-6)
+    index = (1,) * len(stack)
+    expected = fuse_with("wavelet", [s.data[index] for s in sources.read()])
+    np.testing.assert_array_equal(run[1].image[index], expected)
+    again = finished([sources], methods, settings=QUICK, folder=tmp_path)
+    assert all(event.reused for event in again)
+    for old, new in zip(run, again, strict=True):
+        assert old.outcome == new.outcome
+        np.testing.assert_array_equal(old.image, new.image)
+
+
+def test_stored_results_of_volumes_depend_on_all_planes_and_their_distance(tmp_path: Path) -> None:
+    finished([volume()], ["maximum"], folder=tmp_path)
+    assert finished([volume()], ["maximum"], folder=tmp_path)[0].reused
+    other = volume().read()
+    other[1].data[2, 5, 5] ^= 1
+    changed = SourceSet("stack", "noise", lambda: other)
+    for sources in (changed, volume(step=5.0), volume(axes="tyx")):
+        assert not finished([sources], ["maximum"], folder=tmp_path)[0].reused
+
+
+def test_volumes_that_are_rounded_first_are_scored_plane_by_plane() -> None:
+    (event,) = finished([volume((2, 33, 40, 3))], ["maximum"], eight_bit=True)
+    assert isinstance(event.outcome, Row), event.outcome
+    assert event.image.shape == (2, 33, 40, 3)
+    assert event.outcome.metrics == event.record["metrics"]
+    assert [len(v) for v in event.outcome.plane_metrics.values()] == [2] * 4
+    assert event.outcome.plane_metrics == event.record["planes"]["metrics"]
+
+
+def test_progress_of_a_volume_is_told_by_its_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = runs.iter_fuse
+
+    def tell(*arguments: Any, **options: Any) -> Any:
+        yield PlanesDone("gains", 1, 4)
+        yield from (e for e in real(*arguments, **options) if isinstance(e, Done))
+
+    monkeypatch.setattr(runs, "iter_fuse", tell)
+    for sources, told in ((volume(), [("", 0.0), ("gains", 0.25)]), (pair(), [("", 0.0)])):
+        events = list(iter_compare([sources], ["maximum"]))
+        assert [(e.stage, e.part) for e in events if isinstance(e, Running)] == told
+        assert isinstance(events[-1], Finished)
+
+
+def test_a_series_that_lacks_a_frame_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        yield FrameFailed((1,), "out of memory")
+        raise AssertionError("it went on")
+
+    monkeypatch.setattr(runs, "iter_fuse", fail)
+    (event,) = finished([volume(axes="tyx")], ["maximum"])
+    assert event.outcome.reason == "frame 1: out of memory"
 
 
 def test_sources_that_are_prepared_are_not_read() -> None:

@@ -21,11 +21,28 @@ from napari_dip_fusion.comparison.labels import PRESET_PREFIX, label_methods
 from napari_dip_fusion.comparison.store import Run, Store, Stored
 from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig, Intensity, Window
 from napari_dip_fusion.errors import FusionError, StoppedError, summarize_error
-from napari_dip_fusion.fusion import Control, Done, FusionResult, StepDone, iter_fuse
-from napari_dip_fusion.metrics import DEFAULT_METRICS, evaluate
+from napari_dip_fusion.fusion import (
+    Control,
+    Done,
+    FrameFailed,
+    FusionResult,
+    PlanesDone,
+    StepDone,
+    iter_fuse,
+)
+from napari_dip_fusion.metrics import (
+    DEFAULT_METRICS,
+    average_planes,
+    describe_mean,
+    evaluate_planes,
+    list_planes,
+)
 from napari_dip_fusion.sources.prepare import LUMA, PreparedSources, prepare_sources
 
 Floats = NDArray[np.float32]
+
+Progress = tuple[str, float]
+"""The stage of a run, empty for its iterations, and how much of that is done, from 0 to 1."""
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +106,8 @@ def iter_compare(
     intensity, percentiles
         As for :func:`~napari_dip_fusion.sources.prepare.prepare_sources`.
     which : sequence of str
-        Names of metrics, taken of the luma against the prepared sources.
+        Names of metrics, taken of the luma against the prepared sources; of volumes and series
+        they are means over planes.
     eight_bit : bool
         Round the fused images to 256 gray levels before the metrics, as saving them would.
     folder : Path, optional
@@ -103,7 +121,8 @@ def iter_compare(
     Yields
     ------
     Running
-        At the start of each run, and after each iteration of those that iterate.
+        At the start of each run, after each iteration of those that iterate, and while the planes
+        of volumes and series go through the stages of a run.
     Finished
         Once for each run. A method that fails on a set does not end the comparison.
 
@@ -142,8 +161,9 @@ def iter_compare(
             where = (sources.kind, sources.name, run.method)
             yield Running(done, total, *where)
             for part in _find_or_run(sources, run, inputs, store, control):
-                if isinstance(part, float):
-                    yield Running(done, total, *where, part)
+                if isinstance(part, tuple):
+                    stage, share = part
+                    yield Running(done, total, *where, share, stage)
                 else:
                     yield Finished(done + 1, total, **part)
 
@@ -208,20 +228,20 @@ def _configure(
 
 def _find_or_run(
     sources: SourceSet, run: Run, inputs: _Inputs, store: Store, control: Control
-) -> Iterator[float | dict[str, Any]]:
-    """Yield parts from 0 to 1, then the fields of the event Finished; nothing if stopped."""
+) -> Iterator[Progress | dict[str, Any]]:
+    """Yield how far the run is, then the fields of the event Finished; nothing if stopped."""
     where = (sources.kind, sources.name, run.method)
     if inputs.prepared is None:
         yield {"outcome": Failure(*where, inputs.reason)}
         return
-    digests = [description["sha256"] for description in inputs.prepared.descriptions]
+    digests = _identify(inputs.prepared)
     found = store.find(sources.kind, sources.name, run, digests)
     if found is not None:
         yield {**_list_fields(found), "reused": True}
         return
     try:
         for part in _fuse(run, inputs.prepared, control):
-            if isinstance(part, float):
+            if isinstance(part, tuple):
                 yield part
             # A fit that was stopped on its way has an image, but not that of its settings.
             elif part.stop_reason != "stopped":
@@ -239,8 +259,20 @@ def _list_fields(result: Stored) -> dict[str, Any]:
     return {"outcome": result.row, "image": result.image, "record": result.record}
 
 
-def _fuse(run: Run, prepared: PreparedSources, control: Control) -> Iterator[float | FusionResult]:
-    """Yield parts from 0 to 1, then the result."""
+def _identify(prepared: PreparedSources) -> list[str]:
+    """Return what tells these sources from others."""
+    digests = [str(description["sha256"]) for description in prepared.descriptions]
+    if prepared.stack_axes:
+        # The same pixels are fused otherwise where their planes lie further apart, or in time.
+        places = zip(prepared.axes, prepared.steps, strict=True)
+        digests.append(", ".join(f"{axis} {step:.6g}" for axis, step in places))
+    return digests
+
+
+def _fuse(
+    run: Run, prepared: PreparedSources, control: Control
+) -> Iterator[Progress | FusionResult]:
+    """Yield how far the run is, then the result."""
     notes = {"kind": "comparison", "method": run.method}
     # An image that is rounded first is scored afterwards.
     which = () if run.eight_bit else run.which
@@ -249,21 +281,31 @@ def _fuse(run: Run, prepared: PreparedSources, control: Control) -> Iterator[flo
     )
     for event in events:
         if isinstance(event, StepDone):
-            yield event.iteration / event.iterations
+            yield "", event.iteration / event.iterations
+        elif isinstance(event, PlanesDone) and prepared.stack_axes:
+            yield event.stage, event.done / event.total
+        elif isinstance(event, FrameFailed):
+            # A series that lacks a frame is scored on others than those of the other methods.
+            raise FusionError(f"frame {', '.join(map(str, event.index))}: {event.message}")
         elif isinstance(event, Done):
             yield event.result
 
 
 def _score(result: FusionResult, where: tuple[str, str, str], run: Run) -> Stored:
     """Return the row, the image and the record of a result."""
-    image, record = result.image, result.record
+    image, record, planes = result.image, result.record, result.plane_metrics
     if run.eight_bit:
-        luma = image if image.ndim == 2 else (image @ LUMA).clip(0, 1)
+        luma = image if result.sources.chroma is None else (image @ LUMA).clip(0, 1)
         levels = np.rint(luma * 255) / 255
-        metrics = evaluate(result.sources.images, levels, data_range=1.0, which=run.which)
-        record = {**record, "metrics": metrics}
+        planes = evaluate_planes(result.sources.images, levels, data_range=1.0, which=run.which)
+        record = {**record, "metrics": average_planes(planes)}
+        if "planes" in record:
+            means = {"metrics_are": describe_mean(planes), "metrics": list_planes(planes)}
+            record["planes"] = record["planes"] | means
     # Estimating the gains is a part of our methods; the others begin with prepared sources.
     stages = ("gains", "fit") if result.gains is not None else ("fit",)
     seconds = sum(record["seconds"][stage] for stage in stages)
-    row = Row(*where, run.seed, float(f"{seconds:.4g}"), record["metrics"])
+    rounded = float(f"{seconds:.4g}")
+    lists, axes = list_planes(planes), result.sources.stack_axes
+    row = Row(*where, run.seed, rounded, record["metrics"], lists, axes)
     return Stored(row, image, record)
