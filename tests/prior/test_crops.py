@@ -113,10 +113,20 @@ def test_planes_are_made_whole_and_each_by_the_same_function(
     np.testing.assert_array_equal(image[2], direct)
 
 
+@pytest.mark.parametrize("side", [16, 17, 24, 40])
+def test_crops_hold_all_pixels_equally_often(side: int) -> None:
+    random = np.random.default_rng(0)
+    drawn = [crops._draw_side(side, 16, random) for _ in range(4000)]
+    share = np.bincount(np.concatenate(drawn), minlength=side) / len(drawn)
+    np.testing.assert_allclose(share, 16 / side, rtol=0.15)
+    for indices in drawn[:100]:
+        assert (np.abs(np.diff(indices)) <= 1).all()
+
+
 def test_the_network_sees_the_planes_beside_each() -> None:
     target, weight, guides = make_volume()
     fit = CropFit(target, weight, guides, FusionConfig.preset("fast", **SMALL))
-    whole = slice(None)
+    whole = np.arange(32)
     seen = fit._make_input([(0, whole, whole), (2, whole, whole)]).numpy()
     assert seen.shape == (2, 6, 32, 32)
     for number, planes in ((0, (0, 0, 1)), (1, (1, 2, 3))):
@@ -164,7 +174,7 @@ def test_planes_without_content_are_not_drawn() -> None:
     weight[0] = 0
     target[3:5] = 0.25
     fit = CropFit(target, weight, guides, FusionConfig.preset("fast", **SMALL))
-    drawn = {next(fit._places)[0] for _ in range(30)}
+    drawn = {next(fit._parts)[0] for _ in range(30)}
     assert drawn == {1, 2, 5}
     full = CropFit(
         *(a[..., [1, 2, 5], :, :] for a in (target, weight, guides)),

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 import torch
@@ -15,7 +16,8 @@ from napari_dip_fusion.prior.memory import choose_crops
 from napari_dip_fusion.prior.network import SkipNetwork, draw_input, fix_normalization
 
 Floats = NDArray[np.float32]
-Part = tuple[int, slice, slice]
+Indices = NDArray[np.intp]
+Part = tuple[int, Indices, Indices]
 """A plane, and the rows and columns of it."""
 
 # Batches of crops over which the normalization statistics of the finished network are taken.
@@ -87,8 +89,7 @@ class CropFit(Fit):
         self._count, *self._crop = choose_crops(
             (len(self._fitted), *volume[1:]), self.config.network.depth
         )
-        self._random = np.random.default_rng(self.config.fit.seed)
-        self._places = self._draw_places(self._random)
+        self._parts = self._draw_parts(np.random.default_rng(self.config.fit.seed))
         self._mean: SkipNetwork | None = None
         self._image: Floats | None = None
         self._start = self.iteration
@@ -97,7 +98,7 @@ class CropFit(Fit):
     def _as_volume(shape: tuple[int, ...]) -> tuple[int, int, int]:
         return (shape[-3] if len(shape) == 3 else 1, shape[-2], shape[-1])
 
-    def _find_content(self) -> NDArray[np.intp]:
+    def _find_content(self) -> Indices:
         """Return the planes that there is something to fit on; all, if there is no such plane."""
         filled = [
             bool(weight.any()) and float(np.ptp(target)) > 0
@@ -106,28 +107,21 @@ class CropFit(Fit):
         found = np.flatnonzero(filled)
         return found if len(found) else np.arange(len(filled))
 
-    def _draw_parts(self, places: Iterator[tuple[int, int, int]]) -> list[Part]:
-        """Return the next crops of a batch."""
-        rows, columns = self._crop
-        drawn = [next(places) for _ in range(self._count)]
-        return [(z, slice(y, y + rows), slice(x, x + columns)) for z, y, x in drawn]
-
-    def _draw_places(self, random: np.random.Generator) -> Iterator[tuple[int, int, int]]:
-        """Yield plane, row and column of one crop after the other, without end.
-
-        Every plane is drawn once before any is drawn again.
-        """
-        free = [n - crop + 1 for n, crop in zip(self._targets.shape[1:], self._crop, strict=True)]
+    def _draw_parts(self, random: np.random.Generator) -> Iterator[Part]:
+        """Yield one crop after the other, without end: every plane once before any comes again."""
+        sides = list(zip(self._targets.shape[1:], self._crop, strict=True))
         while True:
             for plane in random.permutation(self._fitted):
-                yield int(plane), int(random.integers(free[0])), int(random.integers(free[1]))
+                rows, columns = (_draw_side(side, crop, random) for side, crop in sides)
+                yield int(plane), rows, columns
 
     def _draw_batch(self) -> Batch:
-        parts = self._draw_parts(self._places)
+        parts = list(islice(self._parts, self._count))
         target, weight = (
-            torch.from_numpy(np.stack([volume[part] for part in parts])[:, None]).to(self.device)
-            for volume in (self._targets, self._weights)
+            torch.from_numpy(np.stack([v[z][np.ix_(y, x)] for z, y, x in parts])[:, None])
+            for v in (self._targets, self._weights)
         )
+        target, weight = target.to(self.device), weight.to(self.device)
         return Batch(self._make_input(parts), target, weight)
 
     def _make_input(self, parts: list[Part]) -> Tensor:
@@ -135,9 +129,9 @@ class CropFit(Fit):
         last = len(self._targets) - 1
         stacks = []
         for plane, rows, columns in parts:
-            seen = [min(max(plane + n, 0), last) for n in self._list_neighbors()]
-            images = self._guides[:, seen, rows, columns]
-            images = images.reshape(-1, *images.shape[2:])
+            seen = (min(max(plane + n, 0), last) for n in self._list_neighbors())
+            cut = [self._guides[:, z][:, rows[:, None], columns] for z in seen]
+            images = np.stack(cut, axis=1).reshape(-1, len(rows), len(columns))
             stacks.append(pad_planes(images, self._pad_shape(images.shape[1:])))
         return self._place(torch.from_numpy(np.stack(stacks)))
 
@@ -194,11 +188,11 @@ class CropFit(Fit):
         """Return the image that a network makes of all planes, with its statistics fixed."""
         # A generator of its own, begun anew: the image depends on the weights alone, and making it
         # changes no iteration.
-        places = self._draw_places(np.random.default_rng(self.config.fit.seed + 1))
+        parts = self._draw_parts(np.random.default_rng(self.config.fit.seed + 1))
         with fix_normalization(network):
             for _ in range(_STATISTICS):
                 checkpoint()
-                self._call(network, self._make_input(self._draw_parts(places)))
+                self._call(network, self._make_input(list(islice(parts, self._count))))
         image = np.empty(self._targets.shape, np.float32)
         for index in range(len(image)):
             checkpoint()
@@ -208,6 +202,19 @@ class CropFit(Fit):
 
     def _apply_to_plane(self, network: SkipNetwork, index: int) -> Floats:
         rows, columns = self._shape[-2:]
-        net_input = self._make_input([(index, slice(None), slice(None))])
+        net_input = self._make_input([(index, np.arange(rows), np.arange(columns))])
         output = self._call(network, net_input)[0, :, :rows, :columns]
         return output.mean(dim=0).cpu().numpy()
+
+
+def _draw_side(side: int, crop: int, random: np.random.Generator) -> Indices:
+    """Return the rows, or columns, of a random crop of an image with so many of them.
+
+    Crops reach over the edge by up to half of them, where the image goes on as its reflection.
+    So all pixels are drawn equally often: crops that stay inside hardly ever hold a corner.
+    """
+    if crop == side:
+        return np.arange(side)
+    indices = np.arange(crop) + random.integers(-(crop // 2), side - crop // 2)
+    indices = np.where(indices < 0, -1 - indices, indices)
+    return np.where(indices < side, indices, 2 * side - 1 - indices)
