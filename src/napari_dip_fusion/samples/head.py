@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from napari_dip_fusion.samples.head_slice import head_slice
+from napari_dip_fusion.samples.head_anatomy import MR, HeadAnatomy, shade
 from napari_dip_fusion.samples.sample_set import (
     Image,
     SampleSet,
@@ -58,7 +58,7 @@ def head_phantom(*, shape: Shape = (256, 256), seed: int = 0, bias: float = 0.08
     """
     check_shape(shape)
     check_range("bias", bias, 0, 0.5)
-    ct, mr, truth = (to_uint8(image) for image in head_slice(shape, seed, bias))
+    ct, mr, truth = (to_uint8(image) for image in _draw_slice(shape, seed, bias))
     return SampleSet(
         name="head",
         sources=(ct, mr),
@@ -122,7 +122,7 @@ def noisy_head_phantom(
     check_range("speckle", speckle, 0, 0.5)
     check_range("noise", noise, 0, 1)
     rng = np.random.default_rng(seed)
-    ct, mr, truth = head_slice(shape, anatomy_seed, bias=0.08)
+    ct, mr, truth = _draw_slice(shape, anatomy_seed, bias=0.08)
     # What a seed gives depends on the order of these two.
     speckled = ct * (1 + speckle * _draw_speckle(rng, shape))
     noisy = mr + noise * rng.standard_normal(shape)
@@ -136,6 +136,22 @@ def noisy_head_phantom(
         description="The head slice with speckle in CT and Gaussian noise in MR; the truth "
         "is free of noise.",
     )
+
+
+def _draw_slice(shape: Shape, seed: int, bias: float) -> Image:
+    """Return CT, MR and truth of the slice at z = 0, shape (3, M, N), in [0, 1]."""
+    rng = np.random.default_rng(seed)
+    anatomy = HeadAnatomy(rng)
+    pixel = 2 / min(shape)
+    rows, columns = ((np.arange(length) - (length - 1) / 2) * pixel for length in shape)
+    y, x = np.meshgrid(rows, columns, indexing="ij")
+    texture = ndimage.gaussian_filter(rng.standard_normal(shape), 0.008 / pixel)
+    images = anatomy.draw(x, y, np.zeros(shape), texture=texture / texture.std(), pixel=pixel)
+    sigma = 0.0042 / pixel  # the scanners' resolution, half a millimeter
+    images = ndimage.gaussian_filter(images, (0, sigma, sigma))
+    # The truth does not have the shade of the coil.
+    images[MR] = shade(images[MR], x, y, bias)
+    return np.asarray(np.clip(images, 0, 1))
 
 
 def _draw_speckle(rng: np.random.Generator, shape: Shape) -> Image:
