@@ -26,6 +26,9 @@ KINDS = {
 }
 """Folders of DATA, and how the names of a pair's two files end."""
 
+PLANES = ("head", "noisy-head", "focus-pair", "focus-stack")
+"""The samples of this package that are planes; volumes.py measures the others."""
+
 SIZE = 256
 
 SPECKLE = 0.2
@@ -59,7 +62,7 @@ class Pair:
 def pairs_of(data: Path | None) -> dict[str, list[Pair]]:
     """Return all pairs of a folder by kind; the synthetic samples without a folder."""
     if data is None:
-        return {n: [Pair(n, "sample", partial(_sample, n))] for n in SAMPLES}
+        return {n: [Pair(n, "sample", partial(_sample, n))] for n in PLANES}
     found = {}
     for kind, (first, second) in KINDS.items():
         names = sorted(p.name.removesuffix(first) for p in (data / kind).glob(f"*{first}"))

@@ -62,7 +62,7 @@ LEAVES = (
     "sources.source",
     "sources.units",
 )
-LEAF_ROOMS = ("config", "metrics", "samples")
+LEAF_ROOMS = ("config", "metrics")
 FOUNDATIONS = {f"{NAME}.interruption", f"{NAME}.sensor.strips", f"{NAME}.sensor.threads"}
 """What loops over large images are made with, in leaves too: they ask there whether to go on."""
 

@@ -24,13 +24,17 @@ def images_of(sample):
 
 
 def test_registry_is_complete():
-    assert set(SAMPLES) == {"head", "noisy-head", "focus-pair", "focus-stack"}
+    planes = {"head", "noisy-head", "focus-pair", "focus-stack"}
+    assert set(SAMPLES) == planes | {"head-volume", "cell-series"}
     for name, make in SAMPLES.items():
         sample = make()
         assert sample.name == name
         assert sample.description
         assert len(sample.source_names) == len(sample.sources) == len(set(sample.source_names))
-        assert {image.shape for image in images_of(sample)} == {(256, 256)}
+        if name in planes:
+            assert {image.shape for image in images_of(sample)} == {(256, 256)}
+        else:
+            assert sample.source_names == tuple(image.name for image in sample.sources)
 
 
 @pytest.mark.parametrize("make", MAKERS)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from numpy.typing import NDArray
 
@@ -69,8 +70,9 @@ def run_demo(
         return
     baselines = make_baselines(result.sources.images, result.consensus)
     images = {"fused": result.image, **baselines}
+    truth = np.asarray(sample.truth)
     console.out.print("Likeness to the true image, of which the sources are made:")
-    console.print_scores({n: _compare(image, sample.truth) for n, image in images.items()})
+    console.print_scores({n: _compare(image, truth) for n, image in images.items()})
     console.print_end(result, f"look at {figure}")
 
 

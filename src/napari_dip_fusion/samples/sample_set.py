@@ -6,6 +6,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from napari_dip_fusion.sources import Source
+
 Image: TypeAlias = npt.NDArray[np.float64]
 Shape: TypeAlias = tuple[int, int]
 
@@ -15,26 +17,28 @@ _SMALLEST = 16
 
 @dataclass(frozen=True, eq=False)
 class SampleSet:
-    """Aligned sources and the image that an ideal fusion of them would show.
+    """Sources that fit together, and the image that an ideal fusion of them would show.
 
     Attributes
     ----------
     name : str
         Key of the set in :data:`SAMPLES`.
-    sources : tuple of ndarray of shape (M, N) or (M, N, 3)
-        Aligned source images, all of one shape and dtype.
+    sources : tuple of ndarray of shape (M, N) or (M, N, 3), or tuple of Source
+        Source images: planes of one shape and dtype that are aligned, or volumes and
+        series with their place in the world.
     source_names : tuple of str
         One name for each source.
-    truth : ndarray
-        True image, of the shape and dtype of a source.
+    truth : ndarray or Source, optional
+        True image, of the shape, dtype and place of the first source. None where there is
+        none.
     description : str
         What the set shows and what `truth` is, in one sentence or two.
     """
 
     name: str
-    sources: tuple[npt.NDArray[Any], ...]
+    sources: tuple[npt.NDArray[Any] | Source, ...]
     source_names: tuple[str, ...]
-    truth: npt.NDArray[Any]
+    truth: npt.NDArray[Any] | Source | None
     description: str
 
 
