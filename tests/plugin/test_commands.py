@@ -153,6 +153,7 @@ def test_metrics_of_a_layer_of_any_origin(qtbot, viewer, opened, pair):
     assert [layer.name for layer in widget.sources.get_sources()] == ["CT", "MR"]
 
 
+@pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
 @pytest.mark.parametrize(
     "key", [s.key for s in PluginManifest.from_distribution(PLUGIN).contributions.sample_data]
 )

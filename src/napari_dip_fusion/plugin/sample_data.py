@@ -1,29 +1,42 @@
 """The synthetic source sets as layers, for napari's menu File > Open Sample.
 
-The truth comes along as a hidden layer below the sources, to compare a result with. Its
+A truth comes along as a hidden layer below the sources, to compare a result with. Its
 metadata say ``{"role": "truth"}``, and those of the sources ``{"role": "source"}``.
 """
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_dip_fusion import samples
+from napari_dip_fusion.plugin.readers import LayerData, make_layer_arguments
+from napari_dip_fusion.sources import Source
 
-__all__ = ["focus_pair", "focus_pair_color", "focus_stack", "head", "noisy_head"]
-
-LayerData: TypeAlias = tuple[npt.NDArray[Any], dict[str, Any], str]
+__all__ = [
+    "cell_series",
+    "focus_pair",
+    "focus_pair_color",
+    "focus_stack",
+    "head",
+    "head_volume",
+    "noisy_head",
+]
 
 
 def head() -> list[LayerData]:
     """Return CT and MR of a head slice, in millimeters, and the truth."""
-    return _place_in_millimeters(_make_layers(samples.head_phantom()))
+    return _make_layers(samples.head_phantom(), is_head=True)
 
 
 def noisy_head() -> list[LayerData]:
     """Return the head slice with speckle in CT and noise in MR, and the truth."""
-    return _place_in_millimeters(_make_layers(samples.noisy_head_phantom()))
+    return _make_layers(samples.noisy_head_phantom(), is_head=True)
+
+
+def head_volume() -> list[LayerData]:
+    """Return CT and MR of a head on grids that lie oblique to each other, and the truth."""
+    return _make_layers(samples.head_volume())
 
 
 def focus_pair() -> list[LayerData]:
@@ -41,25 +54,46 @@ def focus_stack() -> list[LayerData]:
     return _make_layers(samples.focus_stack())
 
 
-def _make_layers(sample: samples.SampleSet) -> list[LayerData]:
-    truth = _make_layer(sample.truth, f"truth ({sample.name})", "truth")
-    names = (f"{name} ({sample.name})" for name in sample.source_names)
-    sources = (_make_layer(*pair, "source") for pair in zip(sample.sources, names, strict=True))
+def cell_series() -> list[LayerData]:
+    """Return nuclei and membranes of moving cells, in seconds and micrometers."""
+    return _make_layers(samples.cell_series())
+
+
+def _make_layers(sample: samples.SampleSet, *, is_head: bool = False) -> list[LayerData]:
+    named: list[tuple[npt.NDArray[Any] | Source | None, str]] = [
+        (sample.truth, "truth"),
+        *zip(sample.sources, sample.source_names, strict=True),
+    ]
     # napari puts what comes first at the bottom.
-    return [truth, *sources]
+    return [
+        _make_layer(
+            image if isinstance(image, Source) else _place(image, is_head=is_head),
+            f"{name} ({sample.name})",
+            "truth" if image is sample.truth else "source",
+        )
+        for image, name in named
+        if image is not None
+    ]
 
 
-def _make_layer(image: npt.NDArray[Any], name: str, role: str) -> LayerData:
-    options = {"name": name, "metadata": {"role": role}, "visible": role == "source"}
-    if image.ndim == 3:
-        return image, options | {"rgb": True}, "image"
+def _make_layer(image: Source, name: str, role: str) -> LayerData:
+    arguments = make_layer_arguments(image.replace(name=name, metadata={"role": role}))
+    return image.data, {**arguments, "visible": role == "source"}, "image"
+
+
+def _place(image: npt.NDArray[Any], *, is_head: bool) -> Source:
+    """Return a plane as a source; a head is placed in millimeters."""
     # Limits of the type and not of the data, so that all layers of a set can be compared.
     white = 255 if image.dtype == np.uint8 else 1
-    return image, options | {"colormap": "gray", "contrast_limits": (0, white)}, "image"
-
-
-def _place_in_millimeters(layers: list[LayerData]) -> list[LayerData]:
+    rgb = image.ndim == 3
+    display = {} if rgb else {"colormap": "gray", "contrast_limits": (0, white)}
     # The shorter side spans the field of view, whatever size the phantom has.
-    pixel = samples.FIELD_OF_VIEW / min(layers[0][0].shape)
-    grid = {"scale": (pixel, pixel), "units": ("mm", "mm")}
-    return [(image, options | grid, kind) for image, options, kind in layers]
+    pixel = samples.FIELD_OF_VIEW / min(image.shape[:2]) if is_head else 1.0
+    return Source(
+        image,
+        axes=("y", "x"),
+        affine=np.diag([pixel, pixel, 1]),
+        units=("mm" if is_head else "pixel",) * 2,
+        rgb=rgb,
+        display=display,
+    )
