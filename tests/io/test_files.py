@@ -130,6 +130,48 @@ def test_a_file_that_was_replaced_is_another_image_for_caches(tmp_path, monkeypa
     assert names[0] != names[1]
 
 
+# Rotations are kept where only this program finds them, and that is said.
+@pytest.mark.filterwarnings("ignore:fused. OME-(TIFF|Zarr) has fields")
+@pytest.mark.parametrize("ending", [".nii.gz", ".ome.tif", ".fusion.ome.tif", ".ome.zarr"])
+@pytest.mark.parametrize(
+    ("axes", "steps", "units"),
+    [
+        ("zyx", (2.5, 1.25, 0.5), ("mm", "mm", "mm")),
+        ("tzyx", (30, 2.5, 1.25, 0.5), ("s", "um", "um", "um")),
+        ("tyx", (30, 0.25, 0.5), ("s", "um", "um")),
+    ],
+)
+@pytest.mark.parametrize("rgb", [False, True])
+def test_volumes_and_series_come_back_in_their_place(tmp_path, ending, axes, steps, units, rgb):
+    shape = tuple(range(2, 2 + len(axes))) + (3,) * rgb
+    data = np.arange(np.prod(shape)).reshape(shape).astype(np.uint8 if rgb else np.float32)
+    affine = np.diag([*steps, 1.0])
+    # Axes of space are turned and moved together, that of time is not.
+    n = axes.count("t")
+    turn = np.linalg.qr(np.random.default_rng(3).normal(size=(len(axes) - n,) * 2))[0]
+    affine[n:-1, n:-1] = turn @ affine[n:-1, n:-1]
+    affine[n:-1, -1] = np.arange(len(turn)) * 7.25 - 3
+    image = Source(data, axes=tuple(axes), affine=affine, units=units, name="fused", rgb=rgb)
+    check_image(tmp_path / f"a{ending}", image)
+    back = read_image(write_image(tmp_path / f"a{ending}", image))
+    assert (back.axes, back.units, back.rgb, back.name) == (image.axes, units, rgb, "fused")
+    assert back.dtype == data.dtype
+    np.testing.assert_array_equal(back.to_numpy(), data)
+    np.testing.assert_array_equal(back.affine, affine)
+
+
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+@pytest.mark.parametrize("axes", ["zyx", "tyx", "tzyx"])
+def test_pictures_of_volumes_are_refused_with_the_names_of_what_can_hold_them(
+    tmp_path, ending, axes
+):
+    image = Source(np.zeros((2,) * len(axes), np.uint8), axes=tuple(axes))
+    for refuse in (check_image, write_image):
+        with pytest.raises(ImageFileError, match=r"or write \.nii\.gz, \.ome\.tif or \.ome\.zarr"):
+            refuse(tmp_path / f"a{ending}", image)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("ending", [".png", ".tif"])
 def test_plane_of_a_volume_is_written_as_a_picture(tmp_path, ending):
     plane = np.arange(20, dtype=np.uint8).reshape(1, 4, 5)

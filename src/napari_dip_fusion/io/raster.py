@@ -93,7 +93,7 @@ def check(image: Source) -> None:
     if plane.ndim != 2:
         raise ImageFileError(
             f"PNG holds one plane, got axes {', '.join(plane.axes)} of sizes {plane.shape}; "
-            "choose a plane, or write OME-TIFF, OME-Zarr or NIfTI"
+            "choose a plane, or write .nii.gz, .ome.tif or .ome.zarr"
         )
     if plane.dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)):
         raise ImageFileError(

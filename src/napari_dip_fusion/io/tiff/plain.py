@@ -49,7 +49,7 @@ def check(image: Source) -> None:
     if plane.ndim != 2:
         raise ImageFileError(
             f"plain TIFF is written as one plane, got axes {', '.join(plane.axes)} of sizes "
-            f"{plane.shape}; choose a plane, or write OME-TIFF (.ome.tif)"
+            f"{plane.shape}; choose a plane, or write .nii.gz, .ome.tif or .ome.zarr"
         )
     if plane.dtype not in _WRITTEN_TYPES:
         raise ImageFileError(
