@@ -6,6 +6,8 @@ from .fusion import continue_fuse as continue_fuse
 from .fusion import estimate_run as estimate_run
 from .fusion import fuse as fuse
 from .fusion import iter_fuse as iter_fuse
+from .io import read_image as read_image
+from .io import write_image as write_image
 from .methods import fuse_with as fuse_with
 from .metrics import evaluate as evaluate
 from .sensor.consensus import consensus as consensus

@@ -8,6 +8,7 @@ import pytest
 import tifffile
 import zarr
 
+import napari_dip_fusion
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import check_image, read_image, read_plane, write_image
 from napari_dip_fusion.io.nifti import pixels
@@ -170,6 +171,11 @@ def test_pictures_of_volumes_are_refused_with_the_names_of_what_can_hold_them(
         with pytest.raises(ImageFileError, match=r"or write \.nii\.gz, \.ome\.tif or \.ome\.zarr"):
             refuse(tmp_path / f"a{ending}", image)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_scripts_read_and_write_by_names_of_the_package():
+    assert napari_dip_fusion.read_image is read_image
+    assert napari_dip_fusion.write_image is write_image
 
 
 @pytest.mark.parametrize("ending", [".png", ".tif"])

@@ -54,7 +54,10 @@ def read_image(
     plane: int | str | None = None,
     level: int | None = None,
 ) -> Source:
-    """Read one image of a file or folder.
+    """Read one image of a file or folder: a plane, a volume or a series in its place.
+
+    A large one is read lazily, as far as its format can: its pixels come from the file when
+    they are asked for. What the file says of axes, place, units and display is read now.
 
     Parameters
     ----------
@@ -76,6 +79,15 @@ def read_image(
     ------
     ImageFileError
         If it cannot be read, or holds several images and none was chosen.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> volume = Source(np.zeros((4, 8, 8), np.uint8), axes=("z", "y", "x"), units=("mm",) * 3)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = write_image(Path(folder, "head.nii.gz"), volume)
+    ...     read_image(path).axes, read_image(path, plane="z=2").shape
+    (('z', 'y', 'x'), (8, 8))
     """
     image = choose_level(choose_image(read_images(path), channel), level)
     return image if plane is None else choose_plane(image, plane)
