@@ -31,7 +31,7 @@ from napari_dip_fusion.prior.devices import resolve_device
 from napari_dip_fusion.sensor.analysis import Analysis, SourceNoise
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.grid import GridSources, resample_to_reference
-from napari_dip_fusion.sources.own_pixels import InterpolatedSeries, InterpolatedSource
+from napari_dip_fusion.sources.own_pixels import ResampledSource
 from napari_dip_fusion.sources.prepare import PreparedSources, find_flat_sources, prepare_sources
 from napari_dip_fusion.sources.source import make_source
 
@@ -520,8 +520,8 @@ def _bring_together(
     """Return sources on one grid; those without a place of their own lie pixel on pixel."""
     if isinstance(sources, GridSources):
         return sources
-    placed = all(isinstance(source, Source) for source in sources) and not any(
-        isinstance(source, InterpolatedSource | InterpolatedSeries) for source in sources
+    placed = all(
+        isinstance(source, Source) and not isinstance(source, ResampledSource) for source in sources
     )
     if len(sources) < 2 or not (placed or plane is not None or reference is not None):
         return sources

@@ -239,7 +239,7 @@ class _CleanSource:
 
 
 def _find_noise(image: Floats) -> SourceNoise:
-    white, speckle = estimate_white_and_speckle(image.reshape(-1, image.shape[-1]))
+    white, speckle = estimate_white_and_speckle(image)
     return SourceNoise(white=white, speckle=speckle)
 
 

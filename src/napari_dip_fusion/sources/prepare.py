@@ -29,6 +29,7 @@ from napari_dip_fusion.sources.own_pixels import (
     InterpolatedSeries,
     InterpolatedSource,
     OwnPixels,
+    ResampledSource,
 )
 from napari_dip_fusion.sources.parts import drop_single_axes
 from napari_dip_fusion.sources.source import Source, make_source
@@ -424,8 +425,8 @@ def _measure_steps(place: Source, ndim: int) -> tuple[tuple[str, ...], tuple[flo
 
 def _find_inside(sources: Sequence[ArrayLike | Source]) -> tuple[NDArray[np.bool_] | None, ...]:
     """Return which pixels the sources saw."""
-    own = [s.own_pixels.inside if isinstance(s, InterpolatedSource) else None for s in sources]
-    inside = [None if i is None or i.all() else i for i in own]
+    seen = [s.inside if isinstance(s, ResampledSource) else None for s in sources]
+    inside = [None if i is None or i.all() else i for i in seen]
     return () if all(i is None for i in inside) else tuple(inside)
 
 
