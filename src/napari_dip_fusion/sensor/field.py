@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dip_fusion.sensor.consensus import fit_image
+from napari_dip_fusion.sensor.gains import scale_gains
 from napari_dip_fusion.sensor.strips import Slices
 from napari_dip_fusion.sensor.windows import blur, blur_whole
 
@@ -18,6 +20,9 @@ Field = NDArray[np.bool_] | None
 
 # Weight of known pixels in a window below which nothing is continued: less is rounding.
 _LEAST = np.float32(1e-4)
+
+# Share of a window within a field from which on the source counts fully.
+_FULL = np.float32(0.999)
 
 
 def continue_sources(
@@ -78,26 +83,54 @@ def measure_ramps(
     for ramp, part in zip(ramps, parts, strict=True):
         if part is not None:
             # At a straight end, half of the window's weight lies within.
-            ramp[...] = (2 * blur(part[None].astype(np.float32), sigma, steps)[0] - 1).clip(0, 1)
+            depth = (2 * blur(part[None].astype(np.float32), sigma, steps)[0] - 1).clip(0, 1)
+            # Without a kink at either end, and full where rounding alone is missing.
+            ramp[...] = part * np.where(depth > _FULL, 1, depth * depth * (3 - 2 * depth))
     return ramps
 
 
-def weigh_gains(gains: Floats, ramps: Floats | None) -> Floats:
-    """Return gains under the weights of :func:`measure_ramps`; the largest of a pixel is 1.
+def mask_gains(gains: Floats, kept: NDArray[np.bool_] | None, scale: str) -> Floats:
+    """Return gains of those sources alone that are kept.
 
     Parameters
     ----------
     gains : ndarray of shape (K, ...), float32
-        The largest of a pixel is 1.
+    kept : ndarray of shape (K, ...), bool, or None
+        None for all. Where none is, all are.
+    scale : {"unit-max", "unit-norm"}
+        As for :func:`.gain_maps`.
+    """
+    if kept is None:
+        return scale_gains(gains, scale)
+    masked = np.where(kept.any(axis=0), gains * kept, gains)
+    return scale_gains(masked / masked.max(axis=0), scale)
+
+
+def fit_within(sources: Floats, gains: Floats, ramps: Floats | None, scale: str) -> Floats:
+    """Return T of sources of which some end.
+
+    It goes over from T of all sources that see a pixel to T of those that see it fully, as those
+    that end there count less and less.
+
+    Parameters
+    ----------
+    sources, gains : ndarray of shape (K, ...), float32
     ramps : ndarray of shape (K, ...), float32, or None
+        From :func:`measure_ramps`.
+    scale : {"unit-max", "unit-norm"}
+        Of the gains.
+
+    Returns
+    -------
+    ndarray of the shape of a source, float32
     """
     if ramps is None:
-        return gains
-    weighed = gains * ramps
-    largest = weighed.max(axis=0)
-    # Where no source saw anything, all are as dark.
-    scaled: Floats = np.where(largest > 0, weighed / np.where(largest > 0, largest, 1), gains)
-    return scaled
+        return fit_image(sources, gains)
+    full = fit_image(sources, mask_gains(gains, ramps >= 1, scale))
+    some = fit_image(sources, mask_gains(gains, ramps > 0, scale))
+    ending = np.where(ramps > 0, ramps, 1).min(axis=0)
+    image: Floats = full + ending * (some - full)
+    return image
 
 
 def _find_seen(fields: Sequence[Field]) -> NDArray[np.bool_] | None:

@@ -9,13 +9,19 @@ from numpy.typing import ArrayLike, NDArray
 from napari_dip_fusion.interruption import advance
 from napari_dip_fusion.sensor.bands import Bands
 from napari_dip_fusion.sensor.coherence import estimate_band_gains, measure_gain_reach
-from napari_dip_fusion.sensor.consensus import fit_image, sum_loss
-from napari_dip_fusion.sensor.field import Field, continue_sources, measure_ramps, weigh_gains
-from napari_dip_fusion.sensor.gains import check_gain_options, compute_gains, scale_gains
+from napari_dip_fusion.sensor.consensus import sum_loss
+from napari_dip_fusion.sensor.field import (
+    Field,
+    continue_sources,
+    fit_within,
+    mask_gains,
+    measure_ramps,
+)
+from napari_dip_fusion.sensor.gains import check_gain_options, compute_gains
 from napari_dip_fusion.sensor.stacks import check_finite, stack_sources
 from napari_dip_fusion.sensor.strips import Slices, choose_sizes, count_planes, map_tiles
 from napari_dip_fusion.sensor.undershoot import measure_undershoot, measure_undershoot_reach
-from napari_dip_fusion.sensor.windows import blur_whole, measure_block
+from napari_dip_fusion.sensor.windows import blur_whole, measure_block, measure_reach
 
 Floats = NDArray[np.float32]
 
@@ -50,6 +56,8 @@ class SensorModel:
         Standard deviation of the blur in pixels; 0 for one band.
     steps : tuple of float
         As for :func:`.gain_maps`; empty where all are 1.
+    scale : str
+        As for :func:`.gain_maps`.
     """
 
     gains: Floats
@@ -57,6 +65,7 @@ class SensorModel:
     undershoot: Floats | None = None
     band_sigma: float = 0.0
     steps: tuple[float, ...] = ()
+    scale: str = "unit-max"
 
     def solve(self, sources: Floats, fields: Sequence[Field] = ()) -> tuple[Floats, float]:
         """Return T of sources, and the loss that it leaves.
@@ -74,6 +83,8 @@ class SensorModel:
             The mean over the pixels of sum_i (X_i - beta_i T)^2, summed over the bands.
         """
         image, base = np.empty_like(sources[0]), None
+        # In one band gains end with what they are estimated from.
+        fields = fields if self.band_sigma else ()
         if self.band_sigma:
             sources = continue_sources(sources, fields, self.band_sigma, self.steps)
             base = blur_whole(sources, self.band_sigma, self.steps)
@@ -81,10 +92,15 @@ class SensorModel:
         def work(there: Slices, around: Slices, inside: Slices) -> float:
             tile = sources[:, *there]
             bands = None if base is None else Bands(base[:, *there], tile - base[:, *there])
-            image[there], loss = self._solve_tile(tile, bands, there)
+            ramps = measure_ramps(fields, around, _FINE * self.band_sigma, self.steps)
+            seen = None if ramps is None else ramps[:, *inside]
+            image[there], loss = self._solve_tile(tile, bands, seen, there)
             return loss
 
-        halos = (0,) * image.ndim
+        halos = [0] * image.ndim
+        if any(field is not None for field in fields):
+            each = self.steps or (1.0,) * image.ndim
+            halos = [measure_reach(_FINE * self.band_sigma, step) for step in each]
         losses = map_tiles(work, image.shape, _choose_sizes(sources.shape, halos), halos)
         return image, sum(losses) / image.size
 
@@ -95,17 +111,17 @@ class SensorModel:
         self.gains[:, *there], self.base_gains[:, *there] = gains, base_gains
         self.undershoot[there] = undershoot
 
-    def _solve_tile(self, tile: Floats, bands: Bands | None, there: Slices) -> tuple[Floats, float]:
+    def _solve_tile(
+        self, tile: Floats, bands: Bands | None, ramps: Floats | None, there: Slices
+    ) -> tuple[Floats, float]:
         """Return T of a tile, and the sum of the loss that it leaves."""
         gains = self.gains[:, *there]
         if bands is None or self.base_gains is None or self.undershoot is None:
-            image = fit_image(tile, gains)
+            image = fit_within(tile, gains, ramps, self.scale)
             return image, sum_loss(tile, gains, image)
         base_gains = self.base_gains[:, *there]
-        base_image, details_image = (
-            fit_image(bands.base, base_gains),
-            fit_image(bands.details, gains),
-        )
+        base_image = fit_within(bands.base, base_gains, ramps, self.scale)
+        details_image = fit_within(bands.details, gains, ramps, self.scale)
         loss = sum_loss(bands.base, base_gains, base_image)
         loss += sum_loss(bands.details, gains, details_image)
         return base_image + details_image + self.undershoot[there], loss
@@ -174,7 +190,7 @@ def fit_sensor_model(
     steps = tuple(steps)
     if band_sigma == 0:
         gains = compute_gains(stack, patch_size, window, scale, sharpness, steps)
-        model = SensorModel(gains, steps=steps)
+        model = SensorModel(gains, steps=steps, scale=scale)
         return SensorFit(model if keep_model else None, *model.solve(stack))
     windows = _Windows(patch_size, window, band_sigma, steps or (1.0,) * (stack.ndim - 1))
     estimate = _Estimate(stack, windows, scale, sharpness, fields, keep_model)
@@ -245,6 +261,7 @@ class _Estimate:
                 np.empty_like(sources[0]),
                 windows.band_sigma,
                 windows.steps,
+                scale,
             )
 
     def work(self, there: Slices, around: Slices, inside: Slices) -> float:
@@ -253,7 +270,8 @@ class _Estimate:
         bands, sigma = Bands(base, tile - base), self._windows.fine_sigma
         ramps = measure_ramps(self._fields, around, sigma, self._windows.steps)
         base_gains, gains = self._estimate_gains(tile, bands, means, ramps)
-        base_image, details_image = fit_image(base, base_gains), fit_image(bands.details, gains)
+        base_image = fit_within(base, base_gains, ramps, self._scale)
+        details_image = fit_within(bands.details, gains, ramps, self._scale)
         fused = base_image + details_image
         undershoot = measure_undershoot(
             tile, bands, means, gains, fused, sigma, self._windows.steps
@@ -271,7 +289,7 @@ class _Estimate:
 
     def _estimate_gains(
         self, tile: Floats, bands: Bands, means: Floats, ramps: Floats | None
-    ) -> tuple[Floats, Floats]:
+    ) -> tuple[Floats, ...]:
         """Return the gains of the base and those of the details."""
         found = estimate_band_gains(
             tile,
@@ -282,8 +300,8 @@ class _Estimate:
             sharpness=self._sharpness,
             steps=self._windows.steps,
         )
-        base, details = (weigh_gains(gains, ramps) for gains in (found.base, found.details))
-        return scale_gains(base, self._scale), scale_gains(details, self._scale)
+        seen = None if ramps is None else ramps > 0
+        return tuple(mask_gains(gains, seen, self._scale) for gains in (found.base, found.details))
 
 
 def _choose_sizes(
