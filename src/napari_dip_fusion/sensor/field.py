@@ -96,13 +96,14 @@ def mask_gains(gains: Floats, kept: NDArray[np.bool_] | None, scale: str) -> Flo
     ----------
     gains : ndarray of shape (K, ...), float32
     kept : ndarray of shape (K, ...), bool, or None
-        None for all. Where none is, all are.
+        None for all. Where none is, all are; where all that are kept are black, they share alike.
     scale : {"unit-max", "unit-norm"}
         As for :func:`.gain_maps`.
     """
     if kept is None:
         return scale_gains(gains, scale)
     masked = np.where(kept.any(axis=0), gains * kept, gains)
+    masked = np.where(masked.any(axis=0), masked, kept.astype(np.float32))
     return scale_gains(masked / masked.max(axis=0), scale)
 
 
