@@ -10,7 +10,7 @@ import pytest
 from napari_dip_fusion import interruption
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.methods import METHODS, fuse_stack, fuse_with
-from napari_dip_fusion.sensor.analysis import analyze
+from napari_dip_fusion.sensor.analysis import analyze, find_noise
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.prepare import LUMA, prepare_sources
 
@@ -96,6 +96,20 @@ def test_the_consensus_of_a_series_is_fused_frame_by_frame(shape: tuple[int, ...
     for index in range(len(series[0])):
         expected = fuse_stack("consensus", series[:, index], frame, noise="none")
         np.testing.assert_array_equal(fused[index], expected)
+
+
+def test_frames_of_a_series_share_one_estimate_of_the_noise() -> None:
+    slope = np.linspace(0.2, 0.8, 40, dtype=np.float32)
+    noise = RNG.normal(0, 1, (2, 3, 40, 40)).astype(np.float32)
+    series = slope + noise * np.float32([0.02, 0.06, 0.1])[:, None, None]
+    config = FusionConfig(method="consensus")
+    shared = find_noise(series, config)
+    assert all(shared)
+    fused = fuse_stack("consensus", series, (np.inf, 1.0, 1.0))
+    for index, frame in enumerate(fused):
+        expected = analyze(series[:, index], config, shared).consensus.clip(0, 1)
+        np.testing.assert_array_equal(frame, expected)
+    assert np.any(fused[2] != fuse_stack("consensus", series[:, 2]))
 
 
 def test_volumes_and_series_are_taken_as_sources_of_any_type() -> None:
