@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_dip_fusion import interruption
+from napari_dip_fusion import fuse, interruption
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.methods import METHODS, fuse_stack, fuse_with
 from napari_dip_fusion.sensor.analysis import analyze, find_noise
 from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.grid import resample_to_reference
 from napari_dip_fusion.sources.prepare import LUMA, prepare_sources
 
 PLANAR = [m.name for m in METHODS.values() if m.planar and not m.needs_weights]
@@ -126,6 +127,19 @@ def test_volumes_and_series_are_taken_as_sources_of_any_type() -> None:
     fused = fuse_with("maximum", colored)
     assert fused.shape == (3, 17, 21, 3)
     np.testing.assert_allclose(fused[1], fuse_with("maximum", color[:, 1]), atol=1e-6)
+
+
+def test_sources_on_other_grids_are_brought_to_the_finest_as_in_a_fusion() -> None:
+    fine = Source(RNG.random((4, 18, 20)), axes="zyx", units=("mm",) * 3)
+    coarse = Source(
+        RNG.random((4, 9, 10)), axes="zyx", affine=np.diag([1, 2, 2, 1]), units=fine.units
+    )
+    fused = fuse_with("maximum", [coarse, fine])
+    assert fused.shape == fine.shape
+    expected = fuse([coarse, fine], FusionConfig(method="maximum")).image
+    np.testing.assert_array_equal(fused, expected)
+    grid = resample_to_reference([coarse, fine], reference=0)
+    assert fuse_with("maximum", grid).shape == coarse.shape
 
 
 def test_each_plane_is_told_and_may_end_the_fusion() -> None:

@@ -30,10 +30,8 @@ from napari_dip_fusion.metrics import DEFAULT_METRICS
 from napari_dip_fusion.prior.devices import resolve_device
 from napari_dip_fusion.sensor.analysis import Analysis, SourceNoise
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.grid import GridSources, resample_to_reference
-from napari_dip_fusion.sources.own_pixels import ResampledSource
+from napari_dip_fusion.sources.grid import GridSources, bring_together
 from napari_dip_fusion.sources.prepare import PreparedSources, find_flat_sources, prepare_sources
-from napari_dip_fusion.sources.source import make_source
 
 Floats = NDArray[np.float32]
 
@@ -492,7 +490,9 @@ def _prepare_observed(
     else:
 
         def work() -> PreparedSources:
-            placed = _bring_together(sources, reference, plane, interpolation)
+            placed = bring_together(
+                sources, reference=reference, plane=plane, interpolation=interpolation
+            )
             return prepare_sources(
                 placed,
                 intensity=config.intensity,
@@ -509,26 +509,6 @@ def _prepare_observed(
         )
     _warn_of_flat_sources(prepared)
     return prepared
-
-
-def _bring_together(
-    sources: Sequence[ArrayLike | Source] | GridSources,
-    reference: int | None,
-    plane: int | str | None,
-    interpolation: str,
-) -> Sequence[ArrayLike | Source] | GridSources:
-    """Return sources on one grid; those without a place of their own lie pixel on pixel."""
-    if isinstance(sources, GridSources):
-        return sources
-    placed = all(
-        isinstance(source, Source) and not isinstance(source, ResampledSource) for source in sources
-    )
-    if len(sources) < 2 or not (placed or plane is not None or reference is not None):
-        return sources
-    images = [s if isinstance(s, Source) else make_source(s) for s in sources]
-    return resample_to_reference(
-        images, reference=reference, plane=plane, interpolation=interpolation
-    )
 
 
 def _count_planes(sources: Sequence[ArrayLike | Source] | GridSources) -> int:

@@ -21,6 +21,7 @@ from napari_dip_fusion.config import Intensity
 from napari_dip_fusion.interruption import advance, checkpoint
 from napari_dip_fusion.prior.devices import require_torch
 from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.grid import GridSources, bring_together
 from napari_dip_fusion.sources.prepare import prepare_sources
 
 __all__ = ["METHODS", "Method", "fuse_stack", "fuse_with"]
@@ -179,21 +180,22 @@ METHODS: dict[str, Method] = {method.name: method for method in _REGISTERED}
 
 def fuse_with(
     name: str,
-    sources: Sequence[ArrayLike | Source],
+    sources: Sequence[ArrayLike | Source] | GridSources,
     *,
     intensity: Intensity = "auto",
     **options: Any,
 ) -> Floats:
-    """Fuse aligned images with one of the methods of :data:`METHODS`.
+    """Fuse images of one scene with one of the methods of :data:`METHODS`.
 
     Parameters
     ----------
     name : str
         A key of :data:`METHODS`.
-    sources : sequence of K >= 2 planes, volumes or series
+    sources : sequence of K >= 2 planes, volumes or series, or GridSources
         Images of any real type and any size, as arrays or :class:`~napari_dip_fusion.Source`
-        objects; see :func:`.prepare_sources`. They are never modified. Color is fused by its luma
-        and keeps its chroma.
+        objects, which are brought to the finest of their grids; see :func:`.bring_together` and
+        :func:`.prepare_sources`. They are never modified. Color is fused by its luma and keeps
+        its chroma.
     intensity : str or one entry per source
         How source values become [0, 1]; see :func:`.prepare_sources`.
     **options
@@ -209,6 +211,12 @@ def fuse_with(
     ValueError
         If the method or an option is unknown, or sources or values cannot be used.
 
+    Notes
+    -----
+    A method knows nothing of how its sources came to one grid. :func:`~napari_dip_fusion.fuse`
+    with the method ``consensus`` does: it looks for noise where a source was not interpolated yet,
+    and gives it no weight where it saw nothing.
+
     Examples
     --------
     >>> import numpy as np
@@ -218,7 +226,7 @@ def fuse_with(
     ((30, 41), dtype('float32'))
     """
     leaf = _find_leaf(name, options)  # first, so that a misspelled name costs no preparation
-    prepared = prepare_sources(sources, intensity=intensity)
+    prepared = prepare_sources(bring_together(sources), intensity=intensity)
     fused = _apply(METHODS[name], leaf, prepared.images, prepared.steps, options)
     return prepared.add_color(fused)
 

@@ -81,7 +81,7 @@ def consensus_image(
     missing = ((0, max(patch_size - rows, 0)), (0, max(patch_size - columns, 0)))
     padded = np.pad(sources, (*[(0, 0)] * (sources.ndim - 2), *missing), mode="symmetric")
     # One estimate for all frames, whose brightness would go up and down with it.
-    found = find_noise(padded, config)
+    found = find_noise(list(padded), config)
     series = sum(math.isinf(step) for step in steps)
     fused = np.empty(sources.shape[1:], dtype=np.float32)
     for index in np.ndindex(sources.shape[1 : 1 + series]):

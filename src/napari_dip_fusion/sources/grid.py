@@ -8,7 +8,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.interruption import stage
@@ -43,10 +43,16 @@ from napari_dip_fusion.sources.resample import (
     find_slices,
     resample_with_mask,
 )
-from napari_dip_fusion.sources.source import GUESSED_PLACE, STAGE_POSITION, Source
+from napari_dip_fusion.sources.source import GUESSED_PLACE, STAGE_POSITION, Source, make_source
 from napari_dip_fusion.sources.views import View
 
-__all__ = ["GridSources", "find_finest", "put_in_place", "resample_to_reference"]
+__all__ = [
+    "GridSources",
+    "bring_together",
+    "find_finest",
+    "put_in_place",
+    "resample_to_reference",
+]
 
 Matrix = NDArray[np.float64]
 
@@ -137,6 +143,36 @@ def put_in_place(image: NDArray[Any], place: Source, **changes: Any) -> Source:
         # What is made at a place that is a guess has no better one.
         fields["metadata"] = {**fields["metadata"], GUESSED_PLACE: place.guess}
     return place.replace(**fields)
+
+
+def bring_together(
+    sources: Sequence[ArrayLike | Source] | GridSources,
+    *,
+    reference: int | None = None,
+    plane: int | str | None = None,
+    interpolation: str = "linear",
+) -> Sequence[ArrayLike | Source] | GridSources:
+    """Return sources on one grid, as every fusion takes them.
+
+    Parameters
+    ----------
+    sources : sequence of arrays or Source objects, or GridSources
+        Those without a place in the world, and those that are on one grid already, lie pixel on
+        pixel and are returned as they are.
+    reference, plane, interpolation
+        As for :func:`resample_to_reference`, which is called for the others.
+    """
+    if isinstance(sources, GridSources):
+        return sources
+    placed = all(
+        isinstance(source, Source) and not isinstance(source, ResampledSource) for source in sources
+    )
+    if len(sources) < 2 or not (placed or plane is not None or reference is not None):
+        return sources
+    images = [s if isinstance(s, Source) else make_source(s) for s in sources]
+    return resample_to_reference(
+        images, reference=reference, plane=plane, interpolation=interpolation
+    )
 
 
 def resample_to_reference(
