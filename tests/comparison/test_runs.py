@@ -103,6 +103,16 @@ def test_volumes_and_series_are_compared_by_means_over_planes(axes: str, tmp_pat
         np.testing.assert_array_equal(old.image, new.image)
 
 
+def test_sources_on_other_grids_are_brought_to_one_for_all_methods() -> None:
+    fine = Source(RNG.random((2, 18, 20)), axes="zyx", units=("mm",) * 3)
+    place = np.diag([1.0, 2, 2, 1])
+    coarse = Source(RNG.random((2, 9, 10)), axes="zyx", units=fine.units, affine=place)
+    run = finished([SourceSet("head", "ct_mr", lambda: [coarse, fine])], ["maximum", "consensus"])
+    assert [event.image.shape for event in run] == [fine.shape] * 2
+    expected = fuse([coarse, fine], FusionConfig(method="consensus"))
+    np.testing.assert_array_equal(run[1].image, expected.image)
+
+
 def test_stored_results_of_volumes_depend_on_all_planes_and_their_distance(tmp_path: Path) -> None:
     finished([volume()], ["maximum"], folder=tmp_path)
     assert finished([volume()], ["maximum"], folder=tmp_path)[0].reused

@@ -15,7 +15,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class SourceSet:
-    """Aligned sources of one scene, which are read when their turn comes.
+    """Sources of one scene, which are read when their turn comes.
 
     Attributes
     ----------
@@ -24,8 +24,8 @@ class SourceSet:
     kind : str
         What averages are made over, such as ``ct_mr``.
     read : callable
-        Returns K >= 2 arrays or sources as :func:`.prepare_sources` takes them: planes, volumes or
-        series on one grid.
+        Returns K >= 2 arrays or sources as :func:`.bring_together` takes them: planes, volumes or
+        series.
     source_names : tuple of str
         Names of the sources, for figures and records; numbers by default.
     source_paths : tuple of str or None

@@ -37,6 +37,7 @@ from napari_dip_fusion.metrics import (
     evaluate_planes,
     list_planes,
 )
+from napari_dip_fusion.sources.grid import bring_together
 from napari_dip_fusion.sources.prepare import LUMA, PreparedSources, prepare_sources
 
 Floats = NDArray[np.float32]
@@ -182,7 +183,7 @@ class _Inputs:
             return cls(sources.prepared)
         try:
             prepared = prepare_sources(
-                sources.read(),
+                bring_together(sources.read()),
                 intensity=intensity,
                 percentiles=percentiles,
                 names=sources.source_names or None,
