@@ -169,6 +169,12 @@ def test_without_averaging_the_latest_weights_are_kept() -> None:
     torch.testing.assert_close(fit._mean.head.weight, before, rtol=0, atol=0)
 
 
+def test_the_excess_of_few_crops_is_to_be_averaged(few_crops: None) -> None:
+    assert make_fit(*make_volume((32, 32)), FusionConfig(**SMALL)).smoothing == 1
+    assert make((2, 32, 32)).smoothing == 8
+    assert make((30, 32, 32)).smoothing == 20
+
+
 def test_planes_without_content_are_not_drawn() -> None:
     target, weight, guides = make_volume((6, 32, 32))
     weight[0] = 0

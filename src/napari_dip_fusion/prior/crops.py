@@ -1,6 +1,7 @@
 """The fit of one network to all planes of a volume, or to the frames of a series, by crops."""
 
 import copy
+import math
 from collections.abc import Iterator
 from itertools import islice
 
@@ -22,6 +23,8 @@ Part = tuple[int, Indices, Indices]
 
 # Batches of crops over which the normalization statistics of the finished network are taken.
 _STATISTICS = 16
+# Iterations of which the excess is averaged at most: over more of them it falls too far.
+_MOST_SMOOTHING = 20
 
 
 def make_fit(
@@ -36,7 +39,7 @@ def make_fit(
     series : bool
         Whether other frames will follow, to which :meth:`.Fit.move_to` goes on.
     """
-    planes = int(np.prod(target.shape[:-2]))
+    planes = math.prod(target.shape[:-2])
     kind = CropFit if series or planes > 1 else Fit
     return kind(target, weight, guides, config)
 
@@ -150,6 +153,13 @@ class CropFit(Fit):
         pairs = zip(self._mean.parameters(), self._network.parameters(), strict=True)
         for kept, latest in pairs:
             kept.lerp_(latest.detach(), share)
+
+    @property
+    def smoothing(self) -> int:
+        """How many iterations the excess is to be averaged over, to tell of the whole volume."""
+        seen = self._count * math.prod(self._crop)
+        pixels = len(self._fitted) * math.prod(self._shape[-2:])
+        return min(math.ceil(pixels / seen), _MOST_SMOOTHING)
 
     @property
     def image(self) -> Floats | None:

@@ -175,6 +175,11 @@ class Fit:
         return self.config.compute.threads or torch.get_num_threads()
 
     @property
+    def smoothing(self) -> int:
+        """How many iterations the excess is to be averaged over, to tell of the whole image."""
+        return 1
+
+    @property
     def image(self) -> Floats | None:
         """A copy of what is kept, in the shape of the target; None before the first iteration."""
         if self._kept is None:

@@ -58,3 +58,27 @@ class Plateau:
         self._smallest.append(best)
         full = len(self._smallest) == self._smallest.maxlen
         return full and best > self._keep * self._smallest[0]
+
+
+class RunningMean:
+    """The mean of the latest excess losses, for rules that must not end a run by one lucky batch.
+
+    Parameters
+    ----------
+    length : int
+        How many values the mean is taken over, at most; see :attr:`.Fit.smoothing`.
+
+    Examples
+    --------
+    >>> mean = RunningMean(2)
+    >>> [mean.update(excess) for excess in (1.0, 0.5, 0.25)]
+    [1.0, 0.75, 0.375]
+    """
+
+    def __init__(self, length: int) -> None:
+        self._latest: deque[float] = deque(maxlen=length)
+
+    def update(self, excess: float) -> float:
+        """Take the excess of one more iteration; return the mean."""
+        self._latest.append(excess)
+        return sum(self._latest) / len(self._latest)
