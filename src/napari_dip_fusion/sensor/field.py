@@ -27,7 +27,7 @@ _FULL = np.float32(0.999)
 
 def continue_sources(
     sources: Floats, fields: Sequence[Field], sigma: float, steps: Sequence[float] = ()
-) -> Floats:
+) -> list[Floats]:
     """Return sources that go on smoothly beyond their field of view.
 
     Parameters
@@ -42,19 +42,19 @@ def continue_sources(
 
     Returns
     -------
-    ndarray of the shape of `sources`, float32
-        The array itself where all sources saw everything.
+    list of K ndarrays of the shape of a source, float32
+        Sources that saw everything are those given.
     """
-    if all(field is None for field in fields):
-        return sources
     seen = _find_seen(fields)
-    continued = sources.copy()
-    for image, field in zip(continued, fields, strict=True):
-        if field is not None:
-            known = field.astype(np.float32)
-            mean = blur_whole((image * known)[None], sigma, steps)[0]
-            mean /= np.maximum(blur_whole(known[None], sigma, steps)[0], _LEAST)
-            np.copyto(image, mean, where=~field if seen is None else ~field & seen)
+    continued = list(sources)
+    for number, field in enumerate(fields):
+        if field is None:
+            continue
+        known = field.astype(np.float32)
+        mean = blur_whole((continued[number] * known)[None], sigma, steps)[0]
+        mean /= np.maximum(blur_whole(known[None], sigma, steps)[0], _LEAST)
+        np.copyto(mean, continued[number], where=field if seen is None else field | ~seen)
+        continued[number] = mean
     return continued
 
 

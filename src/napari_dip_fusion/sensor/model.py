@@ -1,5 +1,6 @@
 """Estimate the sensor model of sources, in one band or in two, and fuse the sources by it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,8 +26,11 @@ from napari_dip_fusion.sensor.windows import blur_whole, measure_block, measure_
 
 Floats = NDArray[np.float32]
 
-# Moments of a tile of the image, K^2 at each pixel: its arrays stay near the processor then.
-_TILE_MOMENTS = 2**21
+# Moments of a tile of the image with its halo, K^2 at each pixel: the arrays of a tile stay near
+# the processor then, and take little memory beside the image. Of a volume, which is cut along three
+# axes, the halo is most of a small tile: larger volumes have larger ones.
+_TILE_MOMENTS, _MOST_TILE_MOMENTS = 2**21, 2**23
+_TILE_SHARE = 1 / 26
 
 # Standard deviation of the blur that leaves the details which tell their source, as a share of that
 # of the base.
@@ -85,12 +89,12 @@ class SensorModel:
         image, base = np.empty_like(sources[0]), None
         # In one band gains end with what they are estimated from.
         fields = fields if self.band_sigma else ()
+        whole = continue_sources(sources, fields, self.band_sigma, self.steps)
         if self.band_sigma:
-            sources = continue_sources(sources, fields, self.band_sigma, self.steps)
-            base = blur_whole(sources, self.band_sigma, self.steps)
+            base = blur_whole(whole, self.band_sigma, self.steps)
 
         def work(there: Slices, around: Slices, inside: Slices) -> float:
-            tile = sources[:, *there]
+            tile = np.stack([source[there] for source in whole])
             bands = None if base is None else Bands(base[:, *there], tile - base[:, *there])
             ramps = measure_ramps(fields, around, _FINE * self.band_sigma, self.steps)
             seen = None if ramps is None else ramps[:, *inside]
@@ -266,7 +270,8 @@ class _Estimate:
 
     def work(self, there: Slices, around: Slices, inside: Slices) -> float:
         """Estimate gains and image of a tile; return the loss that the image leaves, as a sum."""
-        tile, base, means = (a[:, *around] for a in (self._sources, self._base, self._means))
+        tile = np.stack([source[around] for source in self._sources])
+        base, means = self._base[:, *around], self._means[:, *around]
         bands, sigma = Bands(base, tile - base), self._windows.fine_sigma
         ramps = measure_ramps(self._fields, around, sigma, self._windows.steps)
         base_gains, gains = self._estimate_gains(tile, bands, means, ramps)
@@ -309,4 +314,6 @@ def _choose_sizes(
 ) -> list[int]:
     """Return the sizes of tiles of sources of a shape (K, ..., M, N); see :func:`.choose_sizes`."""
     count, *image = shape
-    return choose_sizes(image, halos, _TILE_MOMENTS // count**2, multiples or (1,) * len(image))
+    moments = math.prod(image) * count**2 * _TILE_SHARE
+    most = int(min(max(moments, _TILE_MOMENTS), _MOST_TILE_MOMENTS)) // count**2
+    return choose_sizes(image, halos, most, multiples or (1,) * len(image))

@@ -71,30 +71,51 @@ def map_tiles(
 def choose_sizes(
     shape: Sequence[int], halos: Sequence[int], most: int, multiples: Sequence[int]
 ) -> list[int]:
-    """Return the sizes of tiles of which one has about so many samples, the halo left out.
+    """Return the sizes of the tiles that an image is cut into.
 
     Parameters
     ----------
     shape, halos : sequences of int
-        As for :func:`map_tiles`. A halo is computed twice: no side is below four of them.
+        As for :func:`map_tiles`.
     most : int
-        Samples of a tile.
+        Samples that a tile with its halo may have, unless its sides would be below two halos, of
+        which more would be computed twice than once.
     multiples : sequence of int
         Of which the sizes are made, along each axis.
 
     Returns
     -------
     list of int
-        The first axes are cut first, so that tiles are strips where they can be.
+        Each axis is cut into even parts, one after the other where that costs least; of equal
+        axes the first, so that tiles are strips where they can be.
     """
-    sizes: list[int] = []
-    for axis, (length, halo, multiple) in enumerate(zip(shape, halos, multiples, strict=True)):
-        rest = math.prod(sizes) * math.prod(shape[axis + 1 :])
-        size = min(max(most // rest, 4 * halo, 1), length)
-        # Tiles of one size: a small one at the end would be mostly halo.
-        size = -(-length // -(-length // size))
-        sizes.append(-(-size // multiple) * multiple)
+    axes = list(zip(shape, halos, multiples, strict=True))
+
+    def count_samples(sizes: Sequence[int]) -> int:
+        # Where a tile is the whole of an axis, it has no halo.
+        pairs = zip(sizes, axes, strict=True)
+        return math.prod(min(size + 2 * halo, length) for size, (length, halo, _) in pairs)
+
+    sizes = [-(-length // multiple) * multiple for length, _, multiple in axes]
+    while count_samples(sizes) > most:
+        options = []
+        for axis, (length, halo, multiple) in enumerate(axes):
+            shorter = _cut_evenly(length, sizes[axis], multiple)
+            if shorter and shorter >= 2 * halo:
+                options.append([*sizes[:axis], shorter, *sizes[axis + 1 :]])
+        if not options:
+            break
+        sizes = min(options, key=lambda tried: count_samples(tried) / math.prod(tried))
     return sizes
+
+
+def _cut_evenly(length: int, size: int, multiple: int) -> int:
+    """Return the next size below one that cuts a length into even parts; 0 if there is none."""
+    if size <= multiple:
+        return 0
+    parts = -(-length // (size - multiple))
+    even = -(-length // parts)
+    return -(-even // multiple) * multiple
 
 
 def count_planes(tile: Slices, shape: Sequence[int]) -> float:

@@ -61,23 +61,23 @@ def blur(stack: Reals, sigma: float, steps: Sequence[float] = ()) -> Reals:
     return stack
 
 
-def blur_whole(stack: Reals, sigma: float, steps: Sequence[float] = ()) -> Reals:
+def blur_whole(stack: Sequence[Reals] | Reals, sigma: float, steps: Sequence[float] = ()) -> Reals:
     """Return what :func:`blur` does, on several threads, in an array of the result's size alone.
 
     Parameters
     ----------
     stack, sigma, steps
-        As for :func:`blur`.
+        As for :func:`blur`; the images of the stack may also come one by one.
 
     Returns
     -------
-    ndarray of the shape and type of `stack`
+    ndarray of shape (K, ...), of the type of `stack`
     """
-    blurred = stack.copy()
-    for axis, weights in _list_gaussians(stack, sigma, steps):
+    blurred = np.stack(tuple(stack))
+    for axis, weights in _list_gaussians(blurred, sigma, steps):
         # Parts of another axis know nothing of each other, so that each is replaced in its place.
-        other = 1 if axis != 1 else stack.ndim - 1
-        bounds = np.linspace(0, stack.shape[other], _PARTS + 1).astype(int)
+        other = 1 if axis != 1 else blurred.ndim - 1
+        bounds = np.linspace(0, blurred.shape[other], _PARTS + 1).astype(int)
         parts = [
             blurred[(slice(None),) * other + (slice(start, stop),)]
             for start, stop in pairwise(bounds.tolist())
