@@ -164,8 +164,7 @@ class Series:
         data = (analysis.target, analysis.weight, analysis.guides)
         iterations = self.config.fit.iterations
         if self.run is None or self.config.gains.volumes == "planes":
-            shared = self.config.gains.volumes == "whole"
-            fit = make_fit(*data, self.config, series=shared)
+            fit = make_fit(*data, self.config)
         else:
             fit = self.run.fit
             fit.move_to(*data)

@@ -1,4 +1,4 @@
-"""The fit of one network to all planes of a volume, or to the frames of a series, by crops."""
+"""The fit of one network to all planes of a volume, by crops."""
 
 import copy
 import math
@@ -13,7 +13,7 @@ from torch import Tensor
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.interruption import advance, checkpoint
 from napari_dip_fusion.prior.fit import NOTHING_TO_SHOW, Batch, Fit, pad_planes
-from napari_dip_fusion.prior.memory import choose_crops
+from napari_dip_fusion.prior.memory import NEIGHBORS, choose_crops
 from napari_dip_fusion.prior.network import SkipNetwork, draw_input, fix_normalization
 
 Floats = NDArray[np.float32]
@@ -27,25 +27,21 @@ _STATISTICS = 16
 _MOST_SMOOTHING = 20
 
 
-def make_fit(
-    target: Floats, weight: Floats, guides: Floats, config: FusionConfig, *, series: bool = False
-) -> Fit:
-    """Return the fit for a frame: of a plane by itself, or of what takes crops.
+def make_fit(target: Floats, weight: Floats, guides: Floats, config: FusionConfig) -> Fit:
+    """Return the fit for a plane or for a volume.
 
     Parameters
     ----------
     target, weight, guides, config
-        As for :class:`CropFit`; a volume of one plane is fitted as that plane.
-    series : bool
-        Whether other frames will follow, to which :meth:`.Fit.move_to` goes on.
+        As for :class:`.Fit` and :class:`CropFit`. A volume of one plane is fitted as that plane;
+        planes of a series, too, since there crops of one plane make a worse image than all of it.
     """
-    planes = math.prod(target.shape[:-2])
-    kind = CropFit if series or planes > 1 else Fit
+    kind = CropFit if math.prod(target.shape[:-2]) > 1 else Fit
     return kind(target, weight, guides, config)
 
 
 class CropFit(Fit):
-    """A network being fitted to random crops of all planes of a volume, or of a frame of a series.
+    """A network being fitted to random crops of all planes of a volume.
 
     The loss is that of :class:`.Fit`, over a batch of crops at each iteration. The network sees
     each plane with the two that lie beside it. What is kept is the running mean of the network's
@@ -56,11 +52,11 @@ class CropFit(Fit):
 
     Parameters
     ----------
-    target : ndarray of shape (Z, M, N) or (M, N)
+    target : ndarray of shape (Z, M, N)
         The consensus image T.
     weight : ndarray of the shape of the target
         w = sum_i beta_i^2.
-    guides : ndarray of shape (C, Z, M, N) or (C, M, N)
+    guides : ndarray of shape (C, Z, M, N)
         As for :class:`.Fit`.
     config : FusionConfig
 
@@ -72,34 +68,25 @@ class CropFit(Fit):
     """
 
     def _count_channels(self, guides: int) -> int:
-        return super()._count_channels(guides) * len(self._list_neighbors())
-
-    def _list_neighbors(self) -> tuple[int, ...]:
-        """Return the distances in planes of those that the network sees together."""
-        return (-1, 0, 1) if len(self._shape) == 3 else (0,)
+        return super()._count_channels(guides) * len(NEIGHBORS)
 
     def _draw_input(self, generator: torch.Generator) -> None:
         if not self._sees_sources:
-            shape = (self.config.network.channels, *self._as_volume(self._shape))
+            shape = (self.config.network.channels, *self._shape)
             self._guides = draw_input(shape, generator)[0].numpy()
 
     def _load(self, target: Floats, weight: Floats, guides: Floats) -> None:
-        volume = self._as_volume(self._shape)
         if self._sees_sources:
-            self._guides = guides.reshape(-1, *volume)
-        self._targets, self._weights = target.reshape(volume), weight.reshape(volume)
+            self._guides = guides
+        self._targets, self._weights = target, weight
         self._fitted = self._find_content()
         self._count, *self._crop = choose_crops(
-            (len(self._fitted), *volume[1:]), self.config.network.depth
+            (len(self._fitted), *self._shape[1:]), self.config.network.depth
         )
         self._parts = self._draw_parts(np.random.default_rng(self.config.fit.seed))
         self._mean: SkipNetwork | None = None
         self._image: Floats | None = None
         self._start = self.iteration
-
-    @staticmethod
-    def _as_volume(shape: tuple[int, ...]) -> tuple[int, int, int]:
-        return (shape[-3] if len(shape) == 3 else 1, shape[-2], shape[-1])
 
     def _find_content(self) -> Indices:
         """Return the planes that there is something to fit on; all, if there is no such plane."""
@@ -132,7 +119,7 @@ class CropFit(Fit):
         last = len(self._targets) - 1
         stacks = []
         for plane, rows, columns in parts:
-            seen = (min(max(plane + n, 0), last) for n in self._list_neighbors())
+            seen = (min(max(plane + n, 0), last) for n in NEIGHBORS)
             cut = [self._guides[:, z][:, rows[:, None], columns] for z in seen]
             images = np.stack(cut, axis=1).reshape(-1, len(rows), len(columns))
             stacks.append(pad_planes(images, self._pad_shape(images.shape[1:])))
@@ -208,7 +195,7 @@ class CropFit(Fit):
             checkpoint()
             image[index] = self._apply_to_plane(network, index)
             advance(1)
-        return image.reshape(self._shape)
+        return image
 
     def _apply_to_plane(self, network: SkipNetwork, index: int) -> Floats:
         rows, columns = self._shape[-2:]

@@ -13,6 +13,9 @@ _MARGIN = 1.05
 # one plane of 256x256, so that an iteration takes as long as it does there.
 _CROP_SIDE, _BATCH_PIXELS = 128, 256 * 256
 
+NEIGHBORS = (-1, 0, 1)
+"""Distances of the planes that the network of a volume sees together."""
+
 
 def estimate_network_memory(network: NetworkSettings, shape: tuple[int, ...], count: int) -> int:
     """Estimate the memory of a run with a network in bytes.
@@ -42,9 +45,9 @@ def estimate_network_memory(network: NetworkSettings, shape: tuple[int, ...], co
     if planes > 1:
         # Of a random input there is a whole volume, and of the image one to work on.
         images += 1 + (0 if sees_sources else inputs)
-        inputs *= 3
+        inputs *= len(NEIGHBORS)
         crops, height, width = choose_crops((planes, *shape[-2:]), network.depth)
-        applied = pixels * (5.0 * (network.width + network.skip_channels) + 3 * inputs)
+        applied = pixels * (6.0 * (network.width + network.skip_channels) + inputs)
         pixels = crops * pad_size(height, network.depth) * pad_size(width, network.depth)
     fitted = pixels * _count_pixel_values(network, inputs)
     # A weight, its gradient, Adam's two moments and the mean of weights of 4 bytes each.
