@@ -108,12 +108,10 @@ class SensorModel:
         losses = map_tiles(work, image.shape, _choose_sizes(sources.shape, halos), halos)
         return image, sum(losses) / image.size
 
-    def put(self, there: Slices, gains: Floats, base_gains: Floats, undershoot: Floats) -> None:
-        """Write what was found of a tile, in two bands."""
+    def put(self, there: Slices, gains: Floats, base_gains: Floats) -> None:
+        """Write the gains of a tile, in two bands."""
         assert self.base_gains is not None
-        assert self.undershoot is not None
         self.gains[:, *there], self.base_gains[:, *there] = gains, base_gains
-        self.undershoot[there] = undershoot
 
     def _solve_tile(
         self, tile: Floats, bands: Bands | None, ramps: Floats | None, there: Slices
@@ -275,9 +273,10 @@ class _Estimate:
         bands, sigma = Bands(base, tile - base), self._windows.fine_sigma
         ramps = measure_ramps(self._fields, around, sigma, self._windows.steps)
         base_gains, gains = self._estimate_gains(tile, bands, means, ramps)
-        base_image = fit_within(base, base_gains, ramps, self._scale)
-        details_image = fit_within(bands.details, gains, ramps, self._scale)
-        fused = base_image + details_image
+        fused, loss = self._fit_bands(bands, base_gains, gains, ramps, inside)
+        if self.model is not None:
+            self.model.put(there, gains[:, *inside], base_gains[:, *inside])
+        del base_gains
         undershoot = measure_undershoot(
             tile, bands, means, gains, fused, sigma, self._windows.steps
         )
@@ -285,12 +284,26 @@ class _Estimate:
             # Beyond the end of a field nothing is known that a bright structure could have taken.
             undershoot *= ramps.min(axis=0)
         self.image[there] = (fused + undershoot)[inside]
-        if self.model is not None:
-            found = gains[:, *inside], base_gains[:, *inside], undershoot[inside]
-            self.model.put(there, *found)
+        if self.model is not None and self.model.undershoot is not None:
+            self.model.undershoot[there] = undershoot[inside]
         advance(count_planes(there, self.image.shape))
-        pairs = ((base, base_gains, base_image), (bands.details, gains, details_image))
-        return sum(sum_loss(x[:, *inside], g[:, *inside], t[inside]) for x, g, t in pairs)
+        return loss
+
+    def _fit_bands(
+        self,
+        bands: Bands,
+        base_gains: Floats,
+        gains: Floats,
+        ramps: Floats | None,
+        inside: Slices,
+    ) -> tuple[Floats, float]:
+        """Return the sum of the images of both bands, and the loss within the tile."""
+        fused, loss = np.zeros_like(bands.base[0]), 0.0
+        for band, beta in ((bands.base, base_gains), (bands.details, gains)):
+            image = fit_within(band, beta, ramps, self._scale)
+            loss += sum_loss(band[:, *inside], beta[:, *inside], image[inside])
+            fused += image
+        return fused, loss
 
     def _estimate_gains(
         self, tile: Floats, bands: Bands, means: Floats, ramps: Floats | None
