@@ -11,7 +11,8 @@ fall again.
 
 PSNR compares a fused image with the whole fusion of the clean sources, over the whole volume.
 Flicker is the mean absolute change from a fused slice to the next, as a multiple of that of the
-same clean fusion. Memory is the highest resident memory after the libraries were imported, the
+same clean fusion. The metrics are means over slices, against the sources that were fused, their
+noise included. Memory is the highest resident memory after the libraries were imported, the
 sources included, in multiples of one source in float32.
 
 Finished runs are kept in FOLDER; the same command goes on where it was interrupted. It writes
