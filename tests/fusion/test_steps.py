@@ -19,12 +19,12 @@ from napari_dip_fusion.fusion import (
     Preview,
     StepDone,
     continue_fuse,
+    frames,
     fuse,
     iter_fuse,
     memory,
     result,
 )
-from napari_dip_fusion.fusion import frames
 from napari_dip_fusion.fusion import steps as fusion
 from napari_dip_fusion.fusion.memory import estimate_memory
 from napari_dip_fusion.methods import fuse_with

@@ -218,3 +218,51 @@ def test_black_sources_are_fused_to_black() -> None:
     model = fit_sensor_model(sources, **TWO_BANDS).model
     np.testing.assert_array_equal(model.solve(sources)[0], 0)
     assert (model.gains == 1).all()
+
+
+def draw_volume(planes: int = 12) -> np.ndarray:
+    """Return two sources that change slowly from plane to plane."""
+    rough = RNG.random((2, planes + 8, 40, 48))
+    smooth = np.array([ndimage.gaussian_filter(x, 3) for x in rough])[:, 4 : planes + 4]
+    return ((smooth - smooth.min()) / np.ptp(smooth)).astype(np.float32)
+
+
+@pytest.mark.parametrize("options", [ONE_BAND, TWO_BANDS])
+def test_thick_slices_are_planes_and_thin_ones_share_windows(options) -> None:
+    volume = draw_volume()
+    planes = [fit_sensor_model(x, **options).image for x in volume.swapaxes(0, 1)]
+    thick = fit_sensor_model(volume, **options, steps=(12.0, 1, 1)).image
+    np.testing.assert_allclose(thick, planes, atol=2e-6)
+    thin = fit_sensor_model(volume, **options, steps=(1.0, 1, 1)).image
+    assert np.abs(thin - planes).max() > 1e-3
+    np.testing.assert_array_equal(fit_sensor_model(volume, **options).image, thin)
+
+
+def test_volumes_that_lie_the_other_way_give_the_same() -> None:
+    volume = draw_volume(40)
+    turned = np.ascontiguousarray(volume.transpose(0, 3, 1, 2))
+    found = fit_sensor_model(volume, **TWO_BANDS).model
+    other = fit_sensor_model(turned, **TWO_BANDS).model
+    np.testing.assert_allclose(other.gains.transpose(0, 2, 3, 1), found.gains, atol=2e-4)
+    np.testing.assert_allclose(other.undershoot.transpose(1, 2, 0), found.undershoot, atol=2e-5)
+
+
+def test_tiles_of_volumes_change_nothing(monkeypatch) -> None:
+    volume = draw_volume(20)
+    options = {**TWO_BANDS, "band_sigma": 1.0, "patch_size": 3, "steps": (1.5, 1, 1)}
+    whole = fit_sensor_model(volume, **options)
+    monkeypatch.setattr(model_module, "_TILE_MOMENTS", 1)
+    monkeypatch.setattr(model_module, "_TILE_SHARE", 0)
+    cut = fit_sensor_model(volume, **options)
+    np.testing.assert_allclose(cut.image, whole.image, atol=5e-6)
+    assert cut.floor == pytest.approx(whole.floor, rel=1e-5)
+    image, floor = whole.model.solve(volume)
+    np.testing.assert_allclose(image, whole.image, atol=2e-6)
+    assert floor == pytest.approx(whole.floor, rel=1e-5)
+
+
+def test_gains_need_not_be_kept() -> None:
+    volume = draw_volume()
+    kept, lost = (fit_sensor_model(volume, **TWO_BANDS, keep_model=k) for k in (True, False))
+    assert lost.model is None
+    np.testing.assert_array_equal(lost.image, kept.image)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_dip_fusion.sensor.strips import cut_strips, map_tiles
+from napari_dip_fusion.sensor.strips import choose_sizes, count_planes, cut_strips, map_tiles
 
 
 @pytest.mark.parametrize("size", [1, 4, 7, 100])
@@ -32,3 +32,31 @@ def test_a_window_of_the_halo_gives_the_same_from_tiles(sizes: tuple[int, int]) 
 
     assert sum(map_tiles(work, image.shape, sizes, (2, 2))) == image.size
     np.testing.assert_array_equal(result, ndimage.maximum_filter(image, 5))
+
+
+@pytest.mark.parametrize(
+    ("shape", "halos", "most", "multiples", "sizes"),
+    [
+        ((2048, 2048), (18, 18), 10**7, (1, 1), [2048, 2048]),
+        # Strips, of even sizes.
+        ((2048, 2048), (18, 18), 700_000, (1, 1), [293, 2048]),
+        ((9, 100), (0, 0), 100, (1, 1), [1, 100]),
+        # Not below two halos.
+        ((100, 100), (18, 18), 1, (1, 1), [50, 50]),
+        # Whole blocks.
+        ((10, 100), (0, 0), 350, (4, 4), [4, 52]),
+    ],
+)
+def test_sizes_of_tiles(shape, halos, most, multiples, sizes) -> None:
+    assert choose_sizes(shape, halos, most, multiples) == sizes
+
+
+def test_parts_of_planes_add_up_to_all() -> None:
+    done = []
+    map_tiles(
+        lambda *cut: done.append(count_planes(cut[0], (5, 23, 17))),
+        (5, 23, 17),
+        (2, 9, 17),
+        (0,) * 3,
+    )
+    assert sum(done) == pytest.approx(5)

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_dip_fusion.sensor.windows import average, average_blocks, blur, measure_reach
+from napari_dip_fusion.sensor.windows import (
+    average,
+    average_blocks,
+    blur,
+    blur_whole,
+    measure_reach,
+)
 
 RNG = np.random.default_rng(1)
 # Thinner than a window, shorter than a block, not a multiple of one, several blocks; a volume.
@@ -62,3 +68,31 @@ def test_no_product_is_put_on_threads_of_the_library(monkeypatch) -> None:
     # OpenBLAS begins with threads above 4 * 65536 multiplications.
     assert max(sizes) <= 4 * 65536
     assert np.median(sizes) > 65536
+
+
+def test_windows_are_as_wide_in_the_world_along_planes_that_lie_apart() -> None:
+    stack = RNG.random((2, 9, 20, 30))
+    expected = [ndimage.gaussian_filter(image, (4 / 1.6, 4, 4)) for image in stack]
+    np.testing.assert_allclose(blur(stack, 4, (1.6, 1, 1)), expected, atol=1e-14)
+    expected = [ndimage.uniform_filter(image, (3, 5, 5)) for image in stack]
+    np.testing.assert_allclose(average(stack, 5, (2, 1, 1)), expected, atol=1e-14)
+    pairs = stack[:, :8].reshape(2, 4, 2, 5, 4, 30)[..., :28].reshape(2, 4, 2, 5, 4, 7, 4)
+    expected = pairs.mean(axis=(2, 4, 6))
+    found = average_blocks(stack[:, :8, :, :28], 4, (2, 1, 1))
+    np.testing.assert_allclose(found[:, ::2, ::4, ::4], expected, atol=1e-14)
+
+
+@pytest.mark.parametrize("step", [5.0, np.inf])
+def test_thick_slices_have_windows_of_their_own(step: float) -> None:
+    stack = RNG.random((2, 4, 20, 30))
+    planes = [[ndimage.gaussian_filter(plane, 2) for plane in image] for image in stack]
+    np.testing.assert_allclose(blur(stack, 2, (step, 1, 1)), planes, atol=1e-14)
+    np.testing.assert_array_equal(average(stack, 5, (step, 1, 1))[:, 1], average(stack[:, 1], 5))
+    assert measure_reach(2, step) == 0
+
+
+@pytest.mark.parametrize("shape", [(2, 40, 150), (2, 1, 3), (1, 9, 66, 70)])
+def test_a_whole_stack_is_blurred_as_its_parts_are(shape) -> None:
+    stack = RNG.random(shape).astype(np.float32)
+    np.testing.assert_allclose(blur_whole(stack, 3), blur(stack, 3), atol=1e-6)
+    np.testing.assert_array_equal(blur_whole(list(stack), 3), blur_whole(stack, 3))

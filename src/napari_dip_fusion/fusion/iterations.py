@@ -14,7 +14,7 @@ from napari_dip_fusion.fusion.events import Done, Event, PlanesDone, Preview, St
 from napari_dip_fusion.fusion.observing import observe
 from napari_dip_fusion.fusion.result import Findings, FusionResult, RunState, complete
 from napari_dip_fusion.interruption import stage
-from napari_dip_fusion.prior.stopping import Discrepancy, Plateau
+from napari_dip_fusion.prior.stopping import Discrepancy, Plateau, RunningMean
 
 Floats = NDArray[np.float32]
 Losses = NDArray[np.float64]
@@ -106,7 +106,7 @@ def optimize(
     track : Track
         Iterations are numbered after those that it has, and added to it.
     """
-    ending = _Ending(run.config, run.analysis.expected_excess, begun)
+    ending = _Ending(run.config, run.analysis.expected_excess, begun, run.fit.smoothing)
     clock = _PreviewClock(preview_rate)
     floor, total = run.analysis.floor, len(track.losses) + iterations
     for step in run.fit.run(iterations):
@@ -185,8 +185,9 @@ def _finish(
 class _Ending:
     """The rules of a run's settings that say whether it has reached its end."""
 
-    def __init__(self, config: FusionConfig, noise: float, start: float) -> None:
+    def __init__(self, config: FusionConfig, noise: float, start: float, smoothing: int) -> None:
         self._config = config
+        self._mean = RunningMean(smoothing)
         self._plateau = Plateau(config.fit.patience, config.fit.min_improvement)
         self._noise = Discrepancy(noise)
         self._start = start
@@ -201,6 +202,8 @@ class _Ending:
         seconds : float
             Time that it took: the next one would take as long.
         """
+        # A batch of crops tells of a few planes only: one of empty ones must not end the run.
+        excess = self._mean.update(excess)
         budget = self._config.fit.time_budget
         if budget and time.perf_counter() - self._start + seconds > budget:
             return "time"

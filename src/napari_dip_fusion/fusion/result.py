@@ -322,7 +322,7 @@ def complete(
         stop_reason=stop_reason,
         seconds=times,
         metrics=metrics,
-        notes={**_describe_planes(prepared, planes), **scoring.notes},
+        notes={**_describe_place(prepared, planes), **scoring.notes},
     )
     return FusionResult(
         image=prepared.add_color(fused),
@@ -337,11 +337,13 @@ def complete(
     )
 
 
-def _describe_planes(prepared: PreparedSources, planes: PlaneScores) -> dict[str, Any]:
-    """Return what a record says of the planes of a volume or a series; nothing of a plane."""
+def _describe_place(prepared: PreparedSources, planes: PlaneScores) -> dict[str, Any]:
+    """Return what a record says of the grid, and of the planes of a volume or a series."""
+    grid = {"grid": prepared.grid} if prepared.grid else {}
     if not prepared.stack_axes:
-        return {}
+        return grid
     return {
+        **grid,
         "axes": list(prepared.axes),
         "planes": {
             "shape": list(prepared.shape[:-2]),

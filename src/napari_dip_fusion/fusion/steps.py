@@ -187,6 +187,7 @@ def iter_fuse(
         sources, config, control, names, paths, reference, plane, interpolation
     )
     scoring = Scoring(tuple(which), dict(notes or {}))
+    where = _find_plane(prepared, look_at)
     surely = needs_network(config, noisy=False)
     _check_memory(config, prepared, network=surely)
     # The other methods know neither gains nor noise, and one step has no events on its way.
@@ -203,11 +204,11 @@ def iter_fuse(
     if network and not surely:
         _check_memory(config, prepared, network=True)
     yield Decided(any(noise), network)
-    run = _Run(prepared, config, noise, network, scoring, control, start)
+    run = _Run(prepared, config, noise, network, scoring, control, start, where)
     if count_frame_axes(prepared, config):
-        yield from run.fuse_series(preview_rate, look_at, keep_gains)
+        yield from run.fuse_series(preview_rate, keep_gains)
     else:
-        yield from run.fuse_frame(preview_rate, look_at, keep_gains, keep_state)
+        yield from run.fuse_frame(preview_rate, keep_gains, keep_state)
 
 
 @dataclass(frozen=True)
@@ -221,11 +222,11 @@ class _Run:
     scoring: Scoring
     control: Control
     start: float
+    look_at: tuple[int, ...]
 
     def fuse_frame(
         self,
         preview_rate: float,
-        look_at: Sequence[int] | None,
         keep_gains: bool,
         keep_state: bool,
     ) -> Iterator[Event]:
@@ -246,13 +247,11 @@ class _Run:
         from napari_dip_fusion.prior.crops import make_fit
 
         fit = make_fit(analysis.target, analysis.weight, analysis.guides, self.config)
-        where = _find_plane(prepared, look_at)
+        where = self.look_at
         run = RunState(self.config, prepared, analysis, fit, self.scoring, keep_state, where)
         yield from iterate(run, self.config.fit.iterations, seconds, control, preview_rate)
 
-    def fuse_series(
-        self, preview_rate: float, look_at: Sequence[int] | None, keep_gains: bool
-    ) -> Iterator[Event]:
+    def fuse_series(self, preview_rate: float, keep_gains: bool) -> Iterator[Event]:
         """Yield the events of the frames of a series, then its gains and Done."""
         prepared, scoring = self.prepared, self.scoring
         series = Series(
@@ -263,7 +262,7 @@ class _Run:
             scoring,
             frames=list(list_frames(prepared, self.config)),
             begun=self.start,
-            look_at=_find_plane(prepared, look_at),
+            look_at=self.look_at,
             keep_gains=keep_gains,
         )
         seconds = {"gains": time.perf_counter() - self.start}

@@ -105,7 +105,8 @@ def choose_sizes(
                 options.append([*sizes[:axis], shorter, *sizes[axis + 1 :]])
         if not options:
             break
-        sizes = min(options, key=lambda tried: count_samples(tried) / math.prod(tried))
+        # What is computed for each sample of the image, halos included.
+        sizes = min(options, key=lambda cut: count_samples(cut) / math.prod(map(min, cut, shape)))
     return sizes
 
 
@@ -120,5 +121,5 @@ def _cut_evenly(length: int, size: int, multiple: int) -> int:
 
 def count_planes(tile: Slices, shape: Sequence[int]) -> float:
     """Return how many planes of an image a tile is, which may be parts of several."""
-    pixels = math.prod(s.stop - s.start for s in tile)
+    pixels = math.prod(int(s.stop) - int(s.start) for s in tile)
     return pixels / math.prod(shape[-2:])

@@ -178,7 +178,8 @@ def find_counted_axes(source: Source, place: Source) -> list[str]:
     Returns
     -------
     list of str
-        Axes of space where the two share no world, and any whose units measure other things.
+        Where the two share no world, all axes but those of time in known units; otherwise those
+        whose units measure other things.
     """
     apart = not share_space(source, place)
     shared = [a for a in find_stacked_axes(source, longer_than=0) if a in place.axes]
@@ -186,7 +187,7 @@ def find_counted_axes(source: Source, place: Source) -> list[str]:
         axis
         for axis in shared
         if _find_axis_factor(source, place, axis) is None
-        or (apart and _is_space_in_one(source, place, axis))
+        or (apart and not _is_time_in_both(source, place, axis))
     ]
 
 
@@ -213,9 +214,8 @@ def find_indexed_axes(source: Source, place: Source) -> list[str]:
     ]
 
 
-def _is_space_in_one(source: Source, place: Source, axis: str) -> bool:
-    units = (image.units[image.axes.index(axis)] for image in (source, place))
-    return any(find_kind(axis, unit) == "space" for unit in units)
+def _is_time_in_both(source: Source, place: Source, axis: str) -> bool:
+    return all(image.units[image.axes.index(axis)] in TIMES for image in (source, place))
 
 
 def _find_axis_factor(source: Source, place: Source, axis: str) -> float | None:

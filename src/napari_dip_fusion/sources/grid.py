@@ -99,6 +99,17 @@ class GridSources:
         """The pixels alone, each of the shape of the others, with or without 3 or 4 colors."""
         return [image.to_numpy() for image in self.images]
 
+    def describe(self) -> dict[str, Any]:
+        """Return what a run record says of the grid and of how the sources lie on it."""
+        return {
+            "reference": _name(self.images[self.reference]),
+            "resampled": self.resampled,
+            "remarks": self.remarks,
+            "coverage": [
+                {"of_reference": c.of_target, "of_source": c.of_image} for c in self.coverage
+            ],
+        }
+
     def make_source(self, image: NDArray[Any], *, flat: bool, **changes: Any) -> Source:
         """Return an image as a source at the place of the reference.
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -102,6 +102,9 @@ class PreparedSources:
     place : Source or None
         The source whose pixels these are, by its axes, affine and units; None where nothing is
         known of them.
+    grid : dict
+        What a run record says of how the sources were brought to this place; empty where they
+        lay there.
     axes : tuple of str
         Names of the axes of an image.
     steps : tuple of float
@@ -117,6 +120,7 @@ class PreparedSources:
     own_pixels: tuple[OwnPixels | OwnFrames | None, ...] = ()
     inside: tuple[NDArray[np.bool_] | None, ...] = ()
     place: Source | None = None
+    grid: dict[str, Any] = field(default_factory=dict)
     axes: tuple[str, ...] = ("y", "x")
     steps: tuple[float, ...] = (1.0, 1.0)
 
@@ -239,7 +243,9 @@ def prepare_sources(
         would be empty.
     """
     place: Source | None = None
+    grid: dict[str, Any] = {}
     if isinstance(sources, GridSources):
+        grid = sources.describe()
         place, sources = sources.place, sources.images
     names, paths = _name_sources(sources, names, paths)
     given = _take_images(sources, names)
@@ -270,6 +276,7 @@ def prepare_sources(
         own_pixels=_scale_own_pixels(sources, windows),
         inside=_find_inside(sources),
         place=place,
+        grid=grid,
         axes=axes,
         steps=steps,
     )
@@ -375,7 +382,7 @@ def _name_sources(
 def _take_images(sources: Sequence[ArrayLike | Source], names: Sequence[str]) -> list[Source]:
     """Return the sources without axes of size one, and refuse those at different places."""
     images = [
-        drop_single_axes(s) if isinstance(s, Source) else make_source(s, name=name)
+        drop_single_axes(s if isinstance(s, Source) else make_source(s, name=name))
         for s, name in zip(sources, names, strict=True)
     ]
     known = [
