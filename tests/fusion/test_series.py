@@ -148,11 +148,15 @@ def test_a_series_is_stopped_before_or_thrown_away() -> None:
     control.stop()
     with pytest.raises(StoppedError):
         list(iter_fuse(PAIR, CLEAN, control=control))
-    control = Control()
     with pytest.raises(StoppedError):
-        for event in iter_fuse(PAIR, CLEAN, control=control):
-            if isinstance(event, FrameDone):
-                control.discard()
+        discard_after_a_frame()
+
+
+def discard_after_a_frame() -> None:
+    control = Control()
+    for event in iter_fuse(PAIR, CLEAN, control=control):
+        if isinstance(event, FrameDone):
+            control.discard()
 
 
 def test_one_noise_for_all_frames_also_of_interpolated_ones() -> None:
