@@ -5,15 +5,16 @@
 The pair is the synthetic head: a CT volume of the size given, and an MR volume of the same anatomy
 on a coarser grid that lies oblique to it and does not cover it all. Both are fused on the grid of
 CT, resampling and metrics included, with the default preset on two threads: as they are, and under
-Gaussian noise (standard deviation of 25/255, clipped to 0 and 255); whole, and with the gains and
-the denoiser of each plane by itself. Every run is a process of its own, since peak memory does not
-fall again.
+Gaussian noise (standard deviation of 25/255, clipped to 0 and 255). Beside it, eight planes in the
+middle are fused one by one, each as a run of its own with all that goes with it (noise, gains,
+network). Every row is a process of its own, since peak memory does not fall again. The gains, which
+take more memory than the sources, are not kept, as the command does not without --gains-dir.
 
-PSNR compares a fused image with the whole fusion of the clean sources, over the whole volume.
-Flicker is the mean absolute change from a fused slice to the next, as a multiple of that of the
-same clean fusion. The metrics are means over slices, against the sources that were fused, their
-noise included. Memory is the highest resident memory after the libraries were imported, the
-sources included, in multiples of one source in float32.
+PSNR compares a fused image with the whole fusion of the clean sources. Flicker is the mean
+absolute change from a fused slice to the next, as a multiple of that of the same clean fusion. Both
+are given for all planes, and for the eight. The metrics are means over slices, against the sources that were
+fused, their noise included. Memory is what the process has taken at most since its libraries were
+imported, the sources included, in multiples of one source in float32.
 
 Finished runs are kept in FOLDER; the same command goes on where it was interrupted. It writes
 volumes.md and volumes.png there. ``--quick`` takes a small volume, to try it; in still coarser
@@ -34,7 +35,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip_fusion import FusionConfig, Source, fuse
+from napari_dip_fusion import FusionConfig, Source, fuse, iter_fuse
+from napari_dip_fusion.fusion import Done
+from napari_dip_fusion.metrics import average_planes
 from napari_dip_fusion.samples import head_phantom, head_volume
 
 Figures = dict[str, Any]
@@ -44,12 +47,15 @@ NOISE = 25.0
 HEADINGS = {"petrovic": "Pe", "mutual_information": "MI", "piella": "Q", "cvejic": "Cv"}
 WHOLE, PLANES, NOISY, NOISY_PLANES = "clean", "clean, planes", "noisy", "noisy, planes"
 RUNS = {
-    WHOLE: (0.0, "whole"),
-    PLANES: (0.0, "planes"),
-    NOISY: (NOISE, "whole"),
-    NOISY_PLANES: (NOISE, "planes"),
+    WHOLE: (0.0, True),
+    PLANES: (0.0, False),
+    NOISY: (NOISE, True),
+    NOISY_PLANES: (NOISE, False),
 }
-"""Noise of the sources, and the setting ``volumes``, of every run."""
+"""Noise of the sources, and whether they are fused whole, of every run."""
+
+FEW = 8
+"""Planes that are fused one by one."""
 
 
 def peak() -> int:
@@ -57,12 +63,10 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def configure(volumes: str = "whole", iterations: int | None = None) -> FusionConfig:
+def configure(iterations: int | None = None) -> FusionConfig:
     """Return the default preset; values of the sources are those of eight bits, noise or not."""
     changes = {} if iterations is None else {"iterations": iterations}
-    return FusionConfig.preset(
-        "fast", intensity=((0.0, 255.0),) * 2, volumes=volumes, threads=2, **changes
-    )
+    return FusionConfig.preset("fast", intensity=((0.0, 255.0),) * 2, threads=2, **changes)
 
 
 def add_noise(data: NDArray[Any], sigma: float, seed: int) -> NDArray[np.uint8]:
@@ -100,23 +104,49 @@ def load_pair(folder: Path, noise: float) -> list[Source]:
 
 def make_run(folder: Path, name: str, iterations: int | None) -> None:
     """Fuse the pair once, in a process of its own, and write image and figures."""
-    noise, volumes = RUNS[name]
-    config = configure(volumes, iterations)
-    for library in ("napari_dip_fusion.prior.fit", "napari_dip_fusion.sensor.analysis"):
+    noise, whole = RUNS[name]
+    config = configure(iterations)
+    for library in ("napari_dip_fusion.prior.crops", "napari_dip_fusion.sensor.analysis"):
         import_module(library)
     before = peak()
     sources = load_pair(folder, noise)
     start = perf_counter()
-    result = fuse(sources, config)
+    if whole:
+        events = iter_fuse(sources, config, reference=0, keep_gains=False)
+        (result,) = (event.result for event in events if isinstance(event, Done))
+        image, metrics, planes = result.image, result.metrics, result.plane_metrics
+    else:
+        image, planes = fuse_few(sources, config)
+        metrics = average_planes(planes)
     figures = {
         "seconds": perf_counter() - start,
         "grown": peak() - before,
         "peak": peak(),
-        "metrics": result.metrics,
-        "planes": {key: list(map(float, v)) for key, v in result.plane_metrics.items()},
+        "metrics": metrics,
+        "planes": {key: list(map(float, v)) for key, v in planes.items()},
     }
-    np.save(folder / f"{name}.npy", result.image)
+    np.save(folder / f"{name}.npy", image)
     (folder / f"{name}.json").write_text(json.dumps(figures))
+
+
+def find_few(count: int) -> slice:
+    """Return the planes in the middle that are fused one by one."""
+    return slice(max(count // 2 - FEW // 2, 0), count // 2 + FEW // 2)
+
+
+def fuse_few(
+    sources: Sequence[Source], config: FusionConfig
+) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float64]]]:
+    """Return planes that were fused one by one, and their metrics; others are not a number."""
+    shape = sources[0].shape
+    image = np.full(shape, np.nan, dtype=np.float32)
+    planes = {key: np.full(shape[0], np.nan) for key in HEADINGS}
+    for number in range(shape[0])[find_few(shape[0])]:
+        result = fuse(sources, config, reference=0, plane=f"z={number}")
+        image[number] = result.image
+        for key, value in result.metrics.items():
+            planes[key][number] = value
+    return image, planes
 
 
 def measure(folder: Path, names: Sequence[str], iterations: int | None) -> dict[str, Figures]:
@@ -144,6 +174,14 @@ def find_errors(image: NDArray[np.float32], clean: NDArray[np.float32]) -> NDArr
     return np.array([((a - b) ** 2).mean(dtype=float) for a, b in pairs])
 
 
+def format_pair(values: Sequence[float], digits: int) -> str:
+    """Return the value of all planes, if there is one, and that of the few in brackets."""
+    if not values:
+        return ""
+    everywhere, few = (f"{value:.{digits}f}" for value in values)
+    return f"({few})" if everywhere == "nan" else f"{everywhere} ({few})"
+
+
 def find_psnr(errors: NDArray[np.float64]) -> float:
     return float(-10 * np.log10(errors.mean()))
 
@@ -164,21 +202,25 @@ def compare_one_slice() -> dict[str, float]:
 def tabulate(runs: dict[str, Figures], images: Images, differences: dict[str, float]) -> list[str]:
     """Return the tables in Markdown."""
     clean = images[WHOLE]
-    source, reference = clean.size * 4, find_steps(clean).mean()
+    few, source, reference = find_few(len(clean)), clean.size * 4, find_steps(clean)
     lines = [
         f"CT of {'x'.join(map(str, clean.shape))}, MR on a grid of its own.",
         "",
         "| sources | seconds | peak memory, times one source in float32 | peak of the process, GB "
-        f"| PSNR, dB | flicker | {' | '.join(HEADINGS.values())} |",
+        f"| PSNR, dB (of the {FEW} planes) | flicker (of the {FEW} planes) "
+        f"| {' | '.join(HEADINGS.values())} |",
         "|---" * (6 + len(HEADINGS)) + "|",
     ]
     for name, run in runs.items():
         image = images[name]
-        psnr = "" if name == WHOLE else f"{find_psnr(find_errors(image, clean)):.2f}"
+        errors, steps = find_errors(image, clean), find_steps(image)
+        own = slice(few.start, few.stop - 1)
+        flicker = [steps.mean() / reference.mean(), steps[own].mean() / reference[own].mean()]
+        psnr = [find_psnr(errors), find_psnr(errors[few])] if name != WHOLE else []
         scores = " | ".join(f"{run['metrics'][key]:.3f}" for key in HEADINGS)
         lines.append(
             f"| {name} | {run['seconds']:.0f} | {run['grown'] / source:.1f} "
-            f"| {run['peak'] / 1e9:.2f} | {psnr} | {find_steps(image).mean() / reference:.3f} "
+            f"| {run['peak'] / 1e9:.2f} | {format_pair(psnr, 2)} | {format_pair(flicker, 3)} "
             f"| {scores} |"
         )
     lines.append("")
@@ -196,7 +238,7 @@ def plot(runs: dict[str, Figures], images: Images, file: Path) -> None:
     figure = Figure(figsize=(11, 6), layout="constrained")
     panels = figure.subplots(2, 3, sharex=True).ravel()
     for name, run in runs.items():
-        style = {"ls": "-" if RUNS[name][1] == "whole" else ":", "label": name, "lw": 1.2}
+        style = {"ls": "-" if RUNS[name][1] else ":", "label": name, "lw": 1.2}
         style["color"] = "C1" if RUNS[name][0] else "C0"
         for panel, key in zip(panels, HEADINGS, strict=False):
             panel.plot(run["planes"][key], **style)
