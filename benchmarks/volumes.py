@@ -12,9 +12,9 @@ take more memory than the sources, are not kept, as the command does not without
 
 PSNR compares a fused image with the whole fusion of the clean sources. Flicker is the mean
 absolute change from a fused slice to the next, as a multiple of that of the same clean fusion. Both
-are given for all planes, and for the eight. The metrics are means over slices, against the sources that were
-fused, their noise included. Memory is what the process has taken at most since its libraries were
-imported, the sources included, in multiples of one source in float32.
+are given for all planes, and for the eight. The metrics are means over slices, against the sources
+that were fused, their noise included. Memory is what the process has taken at most since its
+libraries were imported, the sources included, in multiples of one source in float32.
 
 Finished runs are kept in FOLDER; the same command goes on where it was interrupted. It writes
 volumes.md and volumes.png there. ``--quick`` takes a small volume, to try it; in still coarser

@@ -8,11 +8,12 @@ from .events import GainsReady as GainsReady
 from .events import PlanesDone as PlanesDone
 from .events import Preview as Preview
 from .events import StepDone as StepDone
+from .preparation import MIN_SIZE as MIN_SIZE
 from .result import FusionResult as FusionResult
 from .result import name_bands as name_bands
-from .steps import MIN_SIZE as MIN_SIZE
 from .steps import continue_fuse as continue_fuse
 from .steps import estimate_gains as estimate_gains
 from .steps import fuse as fuse
 from .steps import iter_fuse as iter_fuse
+from .steps import iter_gains as iter_gains
 from .timing import estimate_run as estimate_run

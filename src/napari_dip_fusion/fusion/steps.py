@@ -1,45 +1,30 @@
 """The order of the steps, from sources to a fused image with its metrics and record."""
 
-import math
 import time
-import warnings
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
 from napari_dip_fusion.fusion.control import Control
-from napari_dip_fusion.fusion.events import Decided, Done, Event, GainsReady, PlanesDone, Preview
-from napari_dip_fusion.fusion.frames import (
-    analyze_frame,
-    count_frame_axes,
-    find_noise_of_all,
-    list_frames,
-)
+from napari_dip_fusion.fusion.events import Decided, Done, Event, GainsReady
+from napari_dip_fusion.fusion.frames import count_frame_axes, find_noise_of_all, list_frames
 from napari_dip_fusion.fusion.iterations import iterate
 from napari_dip_fusion.fusion.memory import check_memory, may_run_network
 from napari_dip_fusion.fusion.observing import observe
-from napari_dip_fusion.fusion.result import Findings, FusionResult, RunState, Scoring, complete
-from napari_dip_fusion.fusion.series import Series
+from napari_dip_fusion.fusion.preparation import MIN_SIZE, Given, Sources
+from napari_dip_fusion.fusion.result import Findings, FusionResult, Scoring, complete
+from napari_dip_fusion.fusion.run import Run, analyze_observed, describe_gains, find_plane
 from napari_dip_fusion.interruption import stage
 from napari_dip_fusion.methods import METHODS, fuse_stack
 from napari_dip_fusion.metrics import DEFAULT_METRICS
 from napari_dip_fusion.prior.devices import resolve_device
-from napari_dip_fusion.sensor.analysis import Analysis, SourceNoise
-from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.grid import GridSources, bring_together
-from napari_dip_fusion.sources.prepare import PreparedSources, find_flat_sources, prepare_sources
+from napari_dip_fusion.sources.prepare import PreparedSources
 
 Floats = NDArray[np.float32]
-
-Sources = Sequence[ArrayLike | Source] | GridSources | PreparedSources
-"""What a fusion takes."""
-
-MIN_SIZE = 8
-"""Smallest height and width in pixels: the window of the Piella-Heijmans metric."""
 
 
 def fuse(
@@ -183,11 +168,10 @@ def iter_fuse(
     config = FusionConfig() if config is None else config
     control = Control() if control is None else control
     start = time.perf_counter()
-    prepared = yield from _prepare_observed(
-        sources, config, control, names, paths, reference, plane, interpolation
-    )
+    given = Given(sources, names, paths, reference, plane, interpolation)
+    prepared = yield from given.prepare(config, control)
     scoring = Scoring(tuple(which), dict(notes or {}))
-    where = _find_plane(prepared, look_at)
+    where = find_plane(prepared, look_at)
     surely = needs_network(config, noisy=False)
     _check_memory(config, prepared, network=surely)
     # The other methods know neither gains nor noise, and one step has no events on its way.
@@ -204,139 +188,11 @@ def iter_fuse(
     if network and not surely:
         _check_memory(config, prepared, network=True)
     yield Decided(any(noise), network)
-    run = _Run(prepared, config, noise, network, scoring, control, start, where)
+    run = Run(prepared, config, noise, network, scoring, control, start, where)
     if count_frame_axes(prepared, config):
         yield from run.fuse_series(preview_rate, keep_gains)
     else:
         yield from run.fuse_frame(preview_rate, keep_gains, keep_state)
-
-
-@dataclass(frozen=True)
-class _Run:
-    """A run whose sources are prepared, and of which it is known whether a network is needed."""
-
-    prepared: PreparedSources
-    config: FusionConfig
-    noise: tuple[SourceNoise, ...]
-    network: bool
-    scoring: Scoring
-    control: Control
-    start: float
-    look_at: tuple[int, ...]
-
-    def fuse_frame(
-        self,
-        preview_rate: float,
-        keep_gains: bool,
-        keep_state: bool,
-    ) -> Iterator[Event]:
-        """Yield the events of a plane or a volume from its gains to Done."""
-        prepared, control = self.prepared, self.control
-        analysis = yield from _analyze(prepared, self.config, self.noise, control, keep_gains)
-        if keep_gains:
-            yield _describe_gains(prepared, Findings.take(analysis))
-        if preview_rate > 0:
-            yield Preview(0, prepared.add_color(analysis.consensus.clip(0, 1)))
-        seconds = {"gains": time.perf_counter() - self.start}
-        if not self.network:
-            kept = analysis if keep_gains else replace(analysis, model=None)
-            yield Done((yield from self._take_consensus(kept, seconds)))
-            return
-
-        # torch takes a second or more to import: the gains are shown before.
-        from napari_dip_fusion.prior.crops import make_fit
-
-        fit = make_fit(analysis.target, analysis.weight, analysis.guides, self.config)
-        where = self.look_at
-        run = RunState(self.config, prepared, analysis, fit, self.scoring, keep_state, where)
-        yield from iterate(run, self.config.fit.iterations, seconds, control, preview_rate)
-
-    def fuse_series(self, preview_rate: float, keep_gains: bool) -> Iterator[Event]:
-        """Yield the events of the frames of a series, then its gains and Done."""
-        prepared, scoring = self.prepared, self.scoring
-        series = Series(
-            prepared,
-            self.config,
-            self.noise,
-            self.network,
-            scoring,
-            frames=list(list_frames(prepared, self.config)),
-            begun=self.start,
-            look_at=self.look_at,
-            keep_gains=keep_gains,
-        )
-        seconds = {"gains": time.perf_counter() - self.start}
-        yield from series.fuse(self.control, preview_rate)
-        seconds["fit"] = time.perf_counter() - self.start - seconds["gains"]
-        if keep_gains:
-            yield _describe_gains(prepared, series.findings)
-
-        def work() -> FusionResult:
-            return complete(
-                series.image,
-                prepared,
-                self.config,
-                replace(scoring, notes={**series.notes, **scoring.notes}),
-                seconds=seconds,
-                stop_reason=series.reason,
-                findings=series.findings,
-                run=series.run,
-                losses=np.array(series.track.losses),
-            )
-
-        yield Done((yield from observe(work, self.control.watch_discarding, prepared.plane_count)))
-
-    def _take_consensus(
-        self, analysis: Analysis, seconds: Mapping[str, float]
-    ) -> Generator[PlanesDone, None, FusionResult]:
-        """Return the consensus image as the result, without a network."""
-        chosen = self.config.method == CONSENSUS or self.config.fit.network == "never"
-
-        def work() -> FusionResult:
-            return complete(
-                analysis.consensus.clip(0, 1),
-                self.prepared,
-                self.config,
-                self.scoring,
-                seconds={**seconds, "fit": 0.0},
-                stop_reason="closed form" if chosen else "exact",
-                findings=Findings.take(analysis),
-            )
-
-        planes = self.prepared.plane_count
-        return (yield from observe(work, self.control.watch_discarding, planes))
-
-
-def _find_plane(prepared: PreparedSources, look_at: Sequence[int] | None) -> tuple[int, ...]:
-    """Return the index of the plane that is looked at: by default the middle one."""
-    stack = prepared.shape[:-2]
-    if look_at is None:
-        return tuple(size // 2 for size in stack)
-    inside = len(look_at) == len(stack) and all(
-        0 <= n < m for n, m in zip(look_at, stack, strict=True)
-    )
-    if not inside:
-        raise ValueError(
-            f"look_at must be an index along {', '.join(prepared.stack_axes) or 'no axis'} of "
-            f"sizes {stack}, got {tuple(look_at)}"
-        )
-    return tuple(look_at)
-
-
-def _analyze(
-    prepared: PreparedSources,
-    config: FusionConfig,
-    noise: Sequence[SourceNoise],
-    control: Control,
-    keep_gains: bool = True,
-) -> Generator[PlanesDone, None, Analysis]:
-    """Return the analysis of a plane or a volume."""
-
-    def work() -> Analysis:
-        keep_model = keep_gains or needs_network(config, noisy=False)
-        return analyze_frame(prepared, config, noise, keep_model=keep_model)
-
-    return (yield from observe(work, control.watch, prepared.plane_count))
 
 
 def needs_network(config: FusionConfig, noisy: bool) -> bool:
@@ -416,18 +272,17 @@ def iter_gains(
     """
     config = FusionConfig() if config is None else config
     control = Control() if control is None else control
-    prepared = yield from _prepare_observed(
-        sources, config, control, None, None, reference, plane, interpolation
-    )
+    given = Given(sources, reference=reference, plane=plane, interpolation=interpolation)
+    prepared = yield from given.prepare(config, control)
     with control.watch():
         noise = find_noise_of_all(prepared, config)
     findings = Findings()
     for index in list_frames(prepared, config):
         frame = prepared.take(index)
-        analysis = yield from _analyze(frame, config, noise, control)
+        analysis = yield from analyze_observed(frame, config, noise, control)
         findings.put(index, analysis, prepared.shape)
         findings.floor = analysis.floor
-    yield _describe_gains(prepared, findings)
+    yield describe_gains(prepared, findings)
 
 
 def continue_fuse(
@@ -471,74 +326,6 @@ def continue_fuse(
     control = Control() if control is None else control
     run = replace(result.state, config=config)
     yield from iterate(run, iterations, seconds, control, preview_rate, losses_before=result.losses)
-
-
-def _prepare_observed(
-    sources: Sources,
-    config: FusionConfig,
-    control: Control,
-    names: Sequence[str] | None,
-    paths: Sequence[str | None] | None,
-    reference: int | None,
-    plane: int | str | None,
-    interpolation: str,
-) -> Generator[PlanesDone, None, PreparedSources]:
-    """Return the sources in [0, 1] on one grid, and refuse those that are too small."""
-    if isinstance(sources, PreparedSources):
-        prepared = sources
-    else:
-
-        def work() -> PreparedSources:
-            placed = bring_together(
-                sources, reference=reference, plane=plane, interpolation=interpolation
-            )
-            return prepare_sources(
-                placed,
-                intensity=config.intensity,
-                percentiles=config.percentiles,
-                names=names,
-                paths=paths,
-            )
-
-        prepared = yield from observe(work, control.watch, _count_planes(sources))
-    rows, columns = prepared.shape[-2:]
-    if min(rows, columns) < MIN_SIZE:
-        raise ValueError(
-            f"images must be at least {MIN_SIZE}x{MIN_SIZE} pixels, got {rows}x{columns}"
-        )
-    _warn_of_flat_sources(prepared)
-    return prepared
-
-
-def _count_planes(sources: Sequence[ArrayLike | Source] | GridSources) -> int:
-    """Return how many planes there may be to prepare."""
-    if isinstance(sources, GridSources):
-        return math.prod(sources.place.shape[:-2])
-    shapes = [s.shape if isinstance(s, Source) else np.shape(s) for s in sources]
-    return max((math.prod(shape[:-2]) for shape in shapes), default=1)
-
-
-def _warn_of_flat_sources(prepared: PreparedSources) -> None:
-    for number in find_flat_sources(prepared):
-        low, high = prepared.windows[number]
-        warnings.warn(
-            f"{prepared.descriptions[number]['name']} is nearly constant here in its intensity "
-            f"window, {low:g} to {high:g}: next to nothing of it will be seen",
-            stacklevel=2,
-        )
-
-
-def _describe_gains(prepared: PreparedSources, findings: Findings) -> GainsReady:
-    assert findings.gains is not None
-    assert findings.consensus is not None
-    return GainsReady(
-        sources=prepared,
-        gains=findings.gains,
-        base_gains=findings.base_gains,
-        consensus=findings.consensus,
-        floor=findings.floor,
-        noise=findings.noise,
-    )
 
 
 def _check_memory(config: FusionConfig, prepared: PreparedSources, *, network: bool) -> None:
