@@ -21,11 +21,12 @@ BLOCK = re.compile(r"(?<=<!-- tree -->\n```\n).*?(?=```\n<!-- end of the tree --
 ORDER = {
     "napari_dip_fusion": "errors config record sources sensor prior metrics methods fusion samples "
     "io comparison cli plugin",
-    "sources": "source units parts resample coverage grid prepare",
-    "sensor": "threads strips windows stacks noise denoising leading gains consensus bands "
-    "coherence undershoot model analysis",
-    "prior": "devices network optimizer fit stopping memory",
-    "fusion": "control result events iterations steps timing figures",
+    "sources": "source units views parts resample coverage grid prepare",
+    "sensor": "threads strips windows stacks noise denoising leading gains consensus field "
+    "bands coherence undershoot model analysis",
+    "prior": "devices network optimizer fit crops stopping memory",
+    "fusion": "control result events observing preparation frames iterations series run steps "
+    "timing figures",
     "comparison": "labels events store runs report",
     "plugin": "widget commands readers writers sample_data scripting layers running forms tabs",
 }
