@@ -114,6 +114,66 @@ def test_small_sides_stay_large_enough(counted) -> None:
     assert min(fit) >= 64
 
 
+def test_volumes_are_tried_small_and_with_their_steps(counted) -> None:
+    config = FusionConfig(network="never")
+    tried, thick = (16, 96, 96), (3.0, 1.0, 1.0)
+    seconds = estimate_run(config, (64, 192, 192), 2, noisy=False).seconds
+    assert seconds == pytest.approx(0.5 * 4 * 4)
+    assert estimate_run(config, (64, 96, 96), 2, noisy=False).seconds == pytest.approx(0.5 * 4)
+    assert counted == [("rest", tried)]
+    estimate_run(config, (64, 96, 96), 2, noisy=False, steps=thick)
+    assert counted == [("rest", tried)] * 2
+
+
+def test_a_series_takes_as_often_as_it_has_frames(counted) -> None:
+    config = TINY.replace(network="never")
+    series, volumes = (np.inf, 1.0, 1.0), (np.inf, 2.0, 1.0, 1.0)
+    assert estimate_run(config, (7, 32, 32), 2, steps=series).seconds == pytest.approx(3.5)
+    assert estimate_run(config, (7, 4, 32, 32), 2, steps=volumes).seconds == pytest.approx(3.5)
+    planes = config.replace(volumes="planes")
+    assert estimate_run(planes, (7, 4, 32, 32), 2, steps=volumes).seconds == pytest.approx(14)
+    assert counted == [("rest", (32, 32)), ("rest", (4, 32, 32)), ("rest", (32, 32))]
+
+
+def test_of_a_series_one_frame_is_worked_at() -> None:
+    config = TINY.replace(network="never")
+    series = (np.inf, 1.0, 1.0)
+    volume, frames = (estimate_memory(config, (90, 64, 64), 2, steps=s) for s in (None, series))
+    kept = 4 * 90 * 64 * 64 * (3 * 2 + 4)
+    assert frames == estimate_memory(config, (64, 64), 2) + kept
+    assert frames < 0.6 * volume
+    planes = config.replace(volumes="planes")
+    assert estimate_memory(planes, (90, 64, 64), 2) == frames
+
+
+def test_one_network_is_fitted_to_crops_of_a_volume(counted, monkeypatch) -> None:
+    def measure(config, shape, *others) -> float:
+        counted.append(("image", shape))
+        return 17.0
+
+    monkeypatch.setattr(probe, "_time_image", measure)
+    config = FusionConfig(device="cpu", iterations=10)
+    seconds = estimate_noisy(config, (64, 128, 256), 2).seconds
+    # Four crops, which are tried as they are; sixteen batches of them, and then each plane.
+    assert counted == [("rest", (12, 45, 90)), ("fit", (4, 128, 128)), ("image", (4, 128, 128))]
+    rest = 0.5 * (64 * 128 * 256) / (12 * 45 * 90)
+    assert seconds == pytest.approx(rest + 10 * 0.1 + (16 * 4 + 2 * 64) / (17 * 4) * 17.0)
+    # The next frames go on with it, for a quarter of the iterations.
+    steps = (np.inf, 1.0, 1.0, 1.0)
+    more = estimate_noisy(config, (3, 64, 128, 256), 2, steps=steps).seconds
+    assert more == pytest.approx(3 * seconds - 2 * 8 * 0.1)
+    assert len(counted) == 3
+
+
+def test_a_volume_is_tried_in_each_of_its_ways() -> None:
+    config = TINY.replace(iterations=4)
+    expected = estimate_run(config, (3, 24, 24), 2)
+    assert expected.clean_seconds is not None
+    assert 0 < expected.clean_seconds < expected.seconds
+    tried = {(what, shape) for what, _, shape, _, _ in probe._known}
+    assert {("fit of crops", (3, 24, 24)), ("image of crops", (3, 24, 24))} < tried
+
+
 def test_a_budget_of_time_is_the_most_but_for_what_is_not_iterated(counted) -> None:
     config = TINY.replace(iterations=1000)
     assert estimate_noisy(config, (32, 32), 2).seconds == pytest.approx(100.5)

@@ -13,20 +13,20 @@ from napari_dip_fusion.sources.prepare import PreparedSources, take_own
 _FRAMES = 8
 
 
-def count_frame_axes(prepared: PreparedSources, config: FusionConfig) -> int:
-    """Return how many of the first axes of the sources frames are counted along.
+def count_frame_axes(steps: Sequence[float], config: FusionConfig) -> int:
+    """Return how many of the first axes of images of some steps frames are counted along.
 
     A frame is fused at once: a plane, or a volume of a series. Frames along an axis of no space
     share nothing, nor do planes where the settings say so.
     """
     if config.gains.volumes == "planes":
-        return len(prepared.stack_axes)
-    return sum(math.isinf(step) for step in prepared.steps)
+        return len(steps) - 2
+    return sum(math.isinf(step) for step in steps)
 
 
 def list_frames(prepared: PreparedSources, config: FusionConfig) -> Iterator[tuple[int, ...]]:
     """Yield the index of each frame along the axes that frames are counted along."""
-    yield from np.ndindex(prepared.shape[: count_frame_axes(prepared, config)])
+    yield from np.ndindex(prepared.shape[: count_frame_axes(prepared.steps, config)])
 
 
 def analyze_frame(
@@ -60,7 +60,7 @@ def find_noise_of_all(prepared: PreparedSources, config: FusionConfig) -> tuple[
     """Return one estimate of the noise of each source, for all of its frames."""
     images = list(prepared.images)
     own_pixels = [take_own(own, ()) for own in prepared.own_pixels]
-    count = count_frame_axes(prepared, config)
+    count = count_frame_axes(prepared.steps, config)
     for number, own in enumerate(prepared.own_pixels):
         if count and own is not None:
             frames = list(list_frames(prepared, config))

@@ -1,11 +1,18 @@
 """How much memory a run needs, and whether there is so much."""
 
+import math
+from collections.abc import Sequence
+
 from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
+from napari_dip_fusion.fusion.frames import count_frame_axes
 from napari_dip_fusion.methods import METHODS
 from napari_dip_fusion.prior.devices import measure_free_memory
 from napari_dip_fusion.prior.memory import estimate_network_memory
 
-Shape = tuple[int, int]
+Shape = tuple[int, ...]
+
+# Images of a series that there are in the end: what is fused, T, the undershoot, and one to spare.
+_KEPT_IMAGES = 4
 
 
 def may_run_network(config: FusionConfig) -> bool:
@@ -14,40 +21,59 @@ def may_run_network(config: FusionConfig) -> bool:
 
 
 def estimate_memory(
-    config: FusionConfig, shape: Shape, count: int, *, network: bool | None = None
+    config: FusionConfig,
+    shape: Shape,
+    count: int,
+    *,
+    network: bool | None = None,
+    steps: Sequence[float] | None = None,
 ) -> int:
     """Estimate the memory of a run in bytes.
 
     Parameters
     ----------
     config : FusionConfig
-    shape : (M, N)
-        Size of the images in pixels.
+    shape : tuple of int
+        Size of the images in pixels, (M, N) or (..., M, N).
     count : int
         Number of sources K.
     network : bool, optional
         Whether a network runs, where it is known; by default whether one may.
+    steps : sequence of float, optional
+        As for :func:`.estimate_run`: what is worked at is one frame of a series.
 
     Returns
     -------
     int
     """
     network = may_run_network(config) if network is None else network
+    if config.method not in (DIP, CONSENSUS):
+        return METHODS[config.method].estimate_memory(shape, count)
+    axes = count_frame_axes((1.0,) * len(shape) if steps is None else steps, config)
+    frame, frames = shape[axes:], math.prod(shape[:axes])
+    # Of all frames there are the sources, both gains of each, and some images.
+    kept = 4 * math.prod(shape) * (3 * count + _KEPT_IMAGES) if frames > 1 else 0
     if network:
-        return estimate_network_memory(config.network, shape, count)
+        return estimate_network_memory(config.network, frame, count) + kept
     # Without a network, our own method is its closed form.
-    method = METHODS[CONSENSUS if config.method == DIP else config.method]
-    return method.estimate_memory(shape, count)
+    return METHODS[CONSENSUS].estimate_memory(frame, count) + kept
 
 
 def check_memory(
-    config: FusionConfig, shape: Shape, count: int, device: str, *, network: bool, smallest: int
+    config: FusionConfig,
+    shape: Shape,
+    count: int,
+    device: str,
+    *,
+    network: bool,
+    smallest: int,
+    steps: Sequence[float] | None = None,
 ) -> None:
     """Refuse a run that needs more memory than is free.
 
     Parameters
     ----------
-    config, shape, count
+    config, shape, count, steps
         As for :func:`estimate_memory`.
     device : str
         A device that is there.
@@ -61,37 +87,46 @@ def check_memory(
     ValueError
         If there is too little memory; the message says what would fit.
     """
-    needed = estimate_memory(config, shape, count, network=network)
+    needed = estimate_memory(config, shape, count, network=network, steps=steps)
     free = measure_free_memory(device)
     if needed <= free:
         return
     width = f" with width {config.network.width}" if network else ""
+    size = "x".join(map(str, shape))
     raise ValueError(
-        f"{shape[0]}x{shape[1]} pixels{width} need about "
+        f"{size} pixels{width} need about "
         f"{needed / 1e9:.1f} GB, but {device} has {free / 1e9:.1f} GB free; "
-        f"{_advise_what_fits(config, shape, count, free, network, smallest)}"
+        f"{_advise_what_fits(config, shape, count, free, network, smallest, steps)}"
     )
 
 
 def _advise_what_fits(
-    config: FusionConfig, shape: Shape, count: int, free: int, network: bool, smallest: int
+    config: FusionConfig,
+    shape: Shape,
+    count: int,
+    free: int,
+    network: bool,
+    smallest: int,
+    steps: Sequence[float] | None,
 ) -> str:
     """Return advice on a run that needs no more memory than is free."""
-    rows, columns = shape
+    *stack, rows, columns = shape
     wide = config.network.width
 
-    def fits(width: int, shape: Shape) -> bool:
-        tried = config.replace(width=width)
-        return estimate_memory(tried, shape, count, network=network) <= free
+    def fits(width: int, shape: Shape, *, network: bool = network) -> bool:
+        tried, own = config.replace(width=width), steps and steps[-len(shape) :]
+        return estimate_memory(tried, shape, count, network=network, steps=own) <= free
 
     # Halves of the width, and sides that are shorter in steps of a twentieth.
     widths = [wide >> n for n in range(1, 8) if wide >> n >= 4] if network else []
-    sizes = [(rows * n // 20, columns * n // 20) for n in range(19, 0, -1)]
+    sizes = [(*stack, rows * n // 20, columns * n // 20) for n in range(19, 0, -1)]
     width = next((w for w in widths if fits(w, shape)), None)
     size = next((s for s in sizes if fits(wide, s)), None)
     fitting = [f"width {width}"] if width else []
-    if network and estimate_memory(config, shape, count, network=False) <= free:
+    if network and fits(wide, shape, network=False):
         fitting.append("no network (network=never)")
-    if size and min(size) >= smallest:
-        fitting.append(f"images of at most {size[0]}x{size[1]} pixels")
+    if size and min(size[-2:]) >= smallest:
+        fitting.append(f"images of at most {'x'.join(map(str, size))} pixels")
+    if stack and fits(wide, (rows, columns)):
+        fitting.append("one plane")
     return f"use {', or '.join(fitting)}" if fitting else "free memory, or use another machine"

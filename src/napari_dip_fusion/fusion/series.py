@@ -168,7 +168,7 @@ class Series:
         else:
             fit = self.run.fit
             fit.move_to(*data)
-            iterations = max(round(_LATER * iterations), 1)
+            iterations = count_later_iterations(iterations)
         look_at = self.look_at[len(index) :]
         seen = self.look_at[: len(index)] == index
         self.run = RunState(self.config, frame, analysis, fit, self.scoring, False, look_at)
@@ -177,3 +177,8 @@ class Series:
             self.run, iterations, begun, control, preview_rate if seen else 0.0, self.track
         )
         return (yield from take_image(self.run, control))
+
+
+def count_later_iterations(iterations: int) -> int:
+    """Return how many iterations a frame gets after the first one, which has so many."""
+    return max(round(_LATER * iterations), 1)

@@ -189,7 +189,7 @@ def iter_fuse(
         _check_memory(config, prepared, network=True)
     yield Decided(any(noise), network)
     run = Run(prepared, config, noise, network, scoring, control, start, where)
-    if count_frame_axes(prepared, config):
+    if count_frame_axes(prepared.steps, config):
         yield from run.fuse_series(preview_rate, keep_gains)
     else:
         yield from run.fuse_frame(preview_rate, keep_gains, keep_state)
@@ -339,6 +339,7 @@ def _check_memory(config: FusionConfig, prepared: PreparedSources, *, network: b
         device,
         network=network,
         smallest=MIN_SIZE,
+        steps=prepared.steps,
     )
 
 

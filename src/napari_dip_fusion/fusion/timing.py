@@ -3,8 +3,10 @@
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +15,26 @@ from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.fusion.control import Control
 from napari_dip_fusion.fusion.events import Done, StepDone
+from napari_dip_fusion.fusion.frames import count_frame_axes
 from napari_dip_fusion.fusion.memory import estimate_memory
+from napari_dip_fusion.fusion.series import count_later_iterations
 from napari_dip_fusion.fusion.steps import iter_fuse, needs_network
 from napari_dip_fusion.prior.devices import resolve_device
-from napari_dip_fusion.prior.memory import pad_size
+from napari_dip_fusion.prior.memory import STATISTICS, choose_crops, pad_size
+from napari_dip_fusion.sources import Source
 
-Shape = tuple[int, int]
+if TYPE_CHECKING:
+    from napari_dip_fusion.prior.fit import Fit
+
+Shape = tuple[int, ...]
+Steps = tuple[float, ...]
 
 # Pixels of the images that are tried. An iteration is tried at full size up to 512x512, so that
 # caches and memory behave as in the run; what comes before and after it is tried on small images.
 _FIT_PIXELS, _FIT_WIDTH, _REST_PIXELS = 512 * 512, 32, 128 * 128
+# Planes, and pixels of each, of the volumes that are tried, without noise and with it, which takes
+# much longer.
+_REST_VOLUMES = {False: (16, 96 * 96), True: (12, 64 * 64)}
 # Iterations until the time of one is steady: caches and memory are filled by then.
 _WARM_UP = 2
 # Iterations are timed until there are enough of them, or they took long enough.
@@ -82,18 +94,21 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_bytes(count: float) -> str:
-    """Return a size in memory as a person would say it.
+    """Return a size in memory, or on disk, as a person would say it.
 
     Examples
     --------
-    >>> format_bytes(280_400_000), format_bytes(1_260_000_000)
-    ('280 MB', '1.3 GB')
+    >>> format_bytes(280_400_000), format_bytes(1_260_000_000), format_bytes(42_000)
+    ('280 MB', '1.3 GB', '42 kB')
     """
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+    if count >= 1e9:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
 
 
 # What was measured in this process, by what was tried and on how many sources of what size.
-_known: dict[tuple[str, FusionConfig, Shape, int], float] = {}
+_Key = tuple[str, FusionConfig, Shape, Steps, int]
+_known: dict[_Key, float] = {}
 
 # What the rest of a run is called there, by whether a network runs and whether there is noise.
 _RESTS = {
@@ -111,6 +126,7 @@ def estimate_run(
     device: str | None = None,
     *,
     noisy: bool | None = None,
+    steps: Sequence[float] | None = None,
     control: Control | None = None,
 ) -> Estimate:
     """Estimate time and memory of a run on this machine, as busy as it is now.
@@ -118,14 +134,18 @@ def estimate_run(
     Parameters
     ----------
     config : FusionConfig
-    shape : (M, N)
-        Size of the images in pixels.
+    shape : tuple of int
+        Size of the images in pixels: (M, N) of planes, (Z, M, N) of volumes, with other axes of
+        a series in front.
     count : int
         Number of sources K.
     device : str, optional
         In place of ``config.compute.device``.
     noisy : bool, optional
         Whether there is noise in the sources, where that is known.
+    steps : sequence of float, optional
+        Distance of neighbors along each of these axes, as in :class:`.PreparedSources`, where it
+        is infinite from frame to frame; by default 1 along all axes.
     control : Control, optional
         Gives up an estimate, within an iteration, when it is stopped.
 
@@ -144,31 +164,35 @@ def estimate_run(
     -----
     A few iterations are timed on images of this size, or, above 512x512 pixels
     and for networks wider than the default, on smaller ones and scaled by the
-    number of pixels; so is what comes before and after them. Times are
-    remembered in the process, so that only the first estimate of its kind
-    takes a second or two.
+    number of pixels; so is what comes before and after them, of volumes on a
+    small volume. Times are remembered in the process, so that only the first
+    estimate of its kind takes a second or two.
     """
+    steps = tuple(steps) if steps is not None else (1.0,) * len(shape)
     control = Control() if control is None else control
     config = config if device is None else config.replace(device=device)
     if noisy is None and config.method in (DIP, CONSENSUS) and config.denoising.noise == "auto":
-        most = estimate_run(config, shape, count, noisy=True, control=control)
+        ask = partial(estimate_run, config, shape, count, steps=steps, control=control)
+        most = ask(noisy=True)
         # As long as it is not known whether a network runs, both may come.
         if needs_network(config, True) == needs_network(config, False):
             return most
-        clean = estimate_run(config, shape, count, noisy=False, control=control)
+        clean = ask(noisy=False)
         return replace(most, clean_seconds=clean.seconds)
     network = needs_network(config, bool(noisy))
     if network:
         # Only a network computes elsewhere, and only for one is torch imported.
         device = resolve_device(config.compute.device)
         config = config.replace(device=device, threads=_count_threads(config))
-    seconds = _estimate_rest(config, shape, count, network, bool(noisy), control)
+    run = _Run(config, shape, steps, count, network, bool(noisy), control)
+    seconds = run.frames * _estimate_rest(run)
     if network:
         rest = seconds
-        seconds += config.fit.iterations * _estimate_iteration(config, shape, count, control)
+        seconds += _estimate_fits(run)
         if config.fit.time_budget > 0:
-            seconds = min(seconds, max(config.fit.time_budget, rest))
-    return Estimate(seconds, estimate_memory(config, shape, count, network=network))
+            seconds = min(seconds, max(run.frames * config.fit.time_budget, rest))
+    memory = estimate_memory(config, shape, count, network=network, steps=steps)
+    return Estimate(seconds, memory)
 
 
 def forget() -> None:
@@ -176,57 +200,118 @@ def forget() -> None:
     _known.clear()
 
 
-def _estimate_iteration(config: FusionConfig, shape: Shape, count: int, control: Control) -> float:
-    """Return the seconds of one iteration."""
-    depth = config.network.depth
+@dataclass(frozen=True)
+class _Run:
+    """A run that is asked about."""
+
+    config: FusionConfig
+    shape: Shape
+    steps: Steps
+    count: int
+    network: bool
+    noisy: bool
+    control: Control
+
+    @property
+    def _frame_axes(self) -> int:
+        return count_frame_axes(self.steps, self.config)
+
+    @property
+    def frame(self) -> Shape:
+        """Shape of what is fused at once."""
+        return self.shape[self._frame_axes :]
+
+    @property
+    def frame_steps(self) -> Steps:
+        """Steps of what is fused at once."""
+        return self.steps[self._frame_axes :]
+
+    @property
+    def frames(self) -> int:
+        """How many frames are fused one after another."""
+        return math.prod(self.shape[: self._frame_axes])
+
+    @property
+    def shares_network(self) -> bool:
+        """Whether the frames of a series go on with one network."""
+        return self.frames > 1 and self.config.gains.volumes == "whole"
+
+    @property
+    def fits_crops(self) -> bool:
+        """Whether the network sees crops, and not a plane as it is."""
+        return math.prod(self.frame[:-2]) > 1
+
+
+def _estimate_fits(run: _Run) -> float:
+    """Return the seconds of all iterations, and of the images that the networks make in the end."""
+    most = run.config.fit.iterations
+    later = count_later_iterations(most) if run.shares_network else most
+    iterations = most + (run.frames - 1) * later
+    if not run.fits_crops:
+        return iterations * _estimate_iteration(run)
+    depth = run.config.network.depth
+    stack, plane = run.frame[:-2], run.frame[-2:]
+    crops, *sides = choose_crops((math.prod(stack), *plane), depth)
+    # A batch of crops is tried as it is, on as many planes.
+    tried = (crops, *sides)
+    iteration = _recall_fit(run, "fit of crops", tried, lambda c: _time_iteration(c, tried, run))
+    image = _recall_fit(run, "image of crops", tried, lambda c: _time_image(c, tried, run))
+    padded, seen = (math.prod(pad_size(n, depth) for n in size) for size in (plane, sides))
+    # Beside the planes, the network sees some batches for its statistics.
+    statistics = STATISTICS * crops * seen
+    share = (statistics + math.prod(stack) * padded) / (statistics + crops * seen)
+    return iterations * iteration + run.frames * share * image
+
+
+def _estimate_iteration(run: _Run) -> float:
+    """Return the seconds of one iteration on a plane."""
+    depth = run.config.network.depth
     # The cost of a convolution grows with the square of the width: wide networks see less.
-    padded = (pad_size(shape[0], depth), pad_size(shape[1], depth))
-    most = _FIT_PIXELS * min(1.0, (_FIT_WIDTH / config.network.width) ** 2)
-    tried = _reduce_shape(padded, most, least=pad_size(1, depth))
-    tried = (pad_size(tried[0], depth), pad_size(tried[1], depth))
-    relevant = _keep_groups(config, _FIT_GROUPS)
-
-    def measure() -> float:
-        return _time_iteration(relevant, tried, count, control)
-
-    seconds = _recall_or_measure(("fit", relevant, tried, count), measure)
+    padded = tuple(pad_size(n, depth) for n in run.frame[-2:])
+    most = _FIT_PIXELS * min(1.0, (_FIT_WIDTH / run.config.network.width) ** 2)
+    reduced = _reduce_shape(padded, most, least=pad_size(1, depth))
+    tried = tuple(pad_size(n, depth) for n in reduced)
+    seconds = _recall_fit(run, "fit", tried, lambda config: _time_iteration(config, tried, run))
     return seconds * math.prod(padded) / math.prod(tried)
 
 
-def _estimate_rest(
-    config: FusionConfig, shape: Shape, count: int, network: bool, noisy: bool, control: Control
+def _recall_fit(
+    run: _Run, what: str, tried: Shape, measure: Callable[[FusionConfig], float]
 ) -> float:
-    """Return the seconds of a run without its iterations."""
-    tried = _reduce_shape(shape, _REST_PIXELS, least=config.gains.patch_size)
-    relevant = _keep_groups(config, _REST_GROUPS)
+    relevant = _keep_groups(run.config, _FIT_GROUPS)
+    return _recall_or_measure((what, relevant, tried, (), run.count), lambda: measure(relevant))
 
-    def measure() -> float:
-        return _time_rest(relevant, tried, count, network, noisy, control)
 
-    return _recall_or_measure((_RESTS[network, noisy], relevant, tried, count), measure) * (
-        math.prod(shape) / math.prod(tried)
+def _estimate_rest(run: _Run) -> float:
+    """Return the seconds of a frame without its iterations, and without what crops are seen for."""
+    *stack, rows, columns = run.frame
+    planes, pixels = _REST_VOLUMES[run.noisy]
+    most = pixels if stack else _REST_PIXELS
+    plane = _reduce_shape((rows, columns), most, least=run.config.gains.patch_size)
+    tried = (*(min(n, planes) for n in stack), *plane)
+    relevant = _keep_groups(run.config, _REST_GROUPS)
+    if run.fits_crops:
+        # Of a network that takes next to no time: its own time is estimated apart.
+        relevant = relevant.replace(width=4, depth=2)
+    seconds = _recall_or_measure(
+        (_RESTS[run.network, run.noisy], relevant, tried, run.frame_steps, run.count),
+        lambda: _time_rest(relevant, tried, run),
     )
+    return seconds * math.prod(run.frame) / math.prod(tried)
 
 
-def _recall_or_measure(
-    key: tuple[str, FusionConfig, Shape, int], measure: Callable[[], float]
-) -> float:
+def _recall_or_measure(key: _Key, measure: Callable[[], float]) -> float:
     if key not in _known:
         _known[key] = measure()
     return _known[key]
 
 
-def _time_iteration(config: FusionConfig, shape: Shape, count: int, control: Control) -> float:
-    from napari_dip_fusion.prior.fit import Fit
-
-    images = _make_images(shape, count, noisy=True)
-    # What is fitted makes no difference to the time, so that no gains are estimated for it.
-    target = images.mean(axis=0)
-    fit = Fit(target, np.ones_like(target), np.concatenate([images, target[None]]), config)
+def _time_iteration(config: FusionConfig, shape: Shape, run: _Run) -> float:
+    fit = _make_fit(config, shape, run.count)
     seconds: list[float] = []
     start = time.perf_counter()
     for step in fit.run(_WARM_UP + _MOST):
-        _raise_if_stopped(control)
+        _raise_if_stopped(run.control)
         if step.iteration > _WARM_UP:
             seconds.append(step.seconds)
         if len(seconds) >= _FEWEST and time.perf_counter() - start > _SECONDS:
@@ -234,14 +319,37 @@ def _time_iteration(config: FusionConfig, shape: Shape, count: int, control: Con
     return statistics.median(seconds)
 
 
-def _time_rest(
-    config: FusionConfig, shape: Shape, count: int, network: bool, noisy: bool, control: Control
-) -> float:
-    run = "always" if network else "never"
-    once = config.replace(iterations=1, stop="iterations", network=run)
+def _time_image(config: FusionConfig, shape: Shape, run: _Run) -> float:
+    fit = _make_fit(config, shape, run.count)
+    for _ in fit.run(1):
+        _raise_if_stopped(run.control)
+    start = time.perf_counter()
+    with run.control.watch():
+        _ = fit.image
+    return time.perf_counter() - start
+
+
+def _make_fit(config: FusionConfig, shape: Shape, count: int) -> "Fit":
+    from napari_dip_fusion.prior.crops import make_fit
+
+    images = _make_images(shape, count, noisy=True)
+    # What is fitted makes no difference to the time, so that no gains are estimated for it.
+    target = images.mean(axis=0)
+    inputs = np.concatenate([images, target[None]])
+    return make_fit(target, np.ones_like(target), inputs, config)
+
+
+def _time_rest(config: FusionConfig, shape: Shape, run: _Run) -> float:
+    network = "always" if run.network else "never"
+    once = config.replace(iterations=1, stop="iterations", network=network)
+    axes, affine = ("z", "y", "x")[-len(shape) :], np.diag([*run.frame_steps, 1.0])
+    images = [
+        Source(image, axes=axes, affine=affine, units=("mm",) * len(axes))
+        for image in _make_images(shape, run.count, noisy=run.noisy)
+    ]
     iteration = total = 0.0
-    for event in iter_fuse(list(_make_images(shape, count, noisy=noisy)), once):
-        _raise_if_stopped(control)
+    for event in iter_fuse(images, once, keep_gains=False):
+        _raise_if_stopped(run.control)
         if isinstance(event, StepDone):
             iteration = 1 / event.rate
         elif isinstance(event, Done):
@@ -251,9 +359,9 @@ def _time_rest(
 
 def _make_images(shape: Shape, count: int, *, noisy: bool) -> NDArray[np.float32]:
     """Return ramps that rise one way and another, with noise or without."""
-    ramp = np.linspace(0.2, 0.8, shape[1], dtype=np.float32)
+    ramp = np.linspace(0.2, 0.8, shape[-1], dtype=np.float32)
     images = np.broadcast_to(ramp, (count, *shape)).copy()
-    images[1::2] = images[1::2, :, ::-1]
+    images[1::2] = images[1::2, ..., ::-1]
     if noisy:
         images += np.random.default_rng(0).normal(0, 0.05, images.shape).astype(np.float32)
     clipped: NDArray[np.float32] = images.clip(0, 1)
@@ -263,8 +371,7 @@ def _make_images(shape: Shape, count: int, *, noisy: bool) -> NDArray[np.float32
 def _reduce_shape(shape: Shape, pixels: float, *, least: int) -> Shape:
     """Return a shape of about as many pixels at most, but no side below `least`."""
     factor = min(1.0, math.sqrt(pixels / math.prod(shape)))
-    rows, columns = (max(int(n * factor), min(n, least)) for n in shape)
-    return rows, columns
+    return tuple(max(int(n * factor), min(n, least)) for n in shape)
 
 
 def _keep_groups(config: FusionConfig, groups: tuple[str, ...]) -> FusionConfig:

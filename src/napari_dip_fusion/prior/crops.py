@@ -13,7 +13,7 @@ from torch import Tensor
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.interruption import advance, checkpoint
 from napari_dip_fusion.prior.fit import NOTHING_TO_SHOW, Batch, Fit, pad_planes
-from napari_dip_fusion.prior.memory import NEIGHBORS, choose_crops
+from napari_dip_fusion.prior.memory import NEIGHBORS, STATISTICS, choose_crops
 from napari_dip_fusion.prior.network import SkipNetwork, draw_input, fix_normalization
 
 Floats = NDArray[np.float32]
@@ -21,8 +21,6 @@ Indices = NDArray[np.intp]
 Part = tuple[int, Indices, Indices]
 """A plane, and the rows and columns of it."""
 
-# Batches of crops over which the normalization statistics of the finished network are taken.
-_STATISTICS = 16
 # Iterations of which the excess is averaged at most: over more of them it falls too far.
 _MOST_SMOOTHING = 20
 
@@ -187,7 +185,7 @@ class CropFit(Fit):
         # changes no iteration.
         parts = self._draw_parts(np.random.default_rng(self.config.fit.seed + 1))
         with fix_normalization(network):
-            for _ in range(_STATISTICS):
+            for _ in range(STATISTICS):
                 checkpoint()
                 self._call(network, self._make_input(list(islice(parts, self._count))))
         image = np.empty(self._targets.shape, np.float32)

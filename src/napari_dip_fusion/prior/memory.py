@@ -16,6 +16,9 @@ _CROP_SIDE, _BATCH_PIXELS = 128, 256 * 256
 NEIGHBORS = (-1, 0, 1)
 """Distances of the planes that the network of a volume sees together."""
 
+STATISTICS = 16
+"""Batches of crops over which the normalization statistics of a finished network are taken."""
+
 
 def estimate_network_memory(network: NetworkSettings, shape: tuple[int, ...], count: int) -> int:
     """Estimate the memory of a run with a network in bytes.
