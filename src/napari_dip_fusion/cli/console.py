@@ -3,7 +3,7 @@
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType
@@ -11,20 +11,25 @@ from typing import Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from napari_dip_fusion.fusion import (
     Control,
     Decided,
     Done,
     Event,
+    FrameDone,
+    FrameFailed,
     FusionResult,
     GainsReady,
+    PlanesDone,
     StepDone,
 )
 from napari_dip_fusion.fusion.result import ENDINGS
 from napari_dip_fusion.fusion.timing import format_seconds
+from napari_dip_fusion.interruption import make_observable
 from napari_dip_fusion.metrics import METRICS
 
 # Results go to the one, all else to the other, so that results can be piped.
@@ -43,9 +48,14 @@ def message(text: str) -> None:
     """Print one line to the error stream, where it does not mix with results."""
     lines = _collected.get()
     if lines is None:
-        err.print(text, markup=False, soft_wrap=True)
+        print_now(text)
     else:
         lines.append(text)
+
+
+def print_now(text: str) -> None:
+    """Print one line to the error stream, also where lines are collected."""
+    err.print(text, markup=False, soft_wrap=True)
 
 
 def warn(text: str) -> None:
@@ -94,31 +104,105 @@ def print_warnings_in_one_line() -> Iterator[None]:
 
 
 def watch(
-    events: Iterator[Event], *, quiet: bool, announce: Callable[[Decided], None]
+    events: Iterator[Event],
+    *,
+    quiet: bool,
+    announce: Callable[[Decided], None],
+    frames: int = 1,
+    axes: Sequence[str] = (),
 ) -> FusionResult:
     """Drain a run, with a progress bar on a terminal unless `quiet`, and return its result.
 
-    `announce` is called with the first event of a run whose sources have been looked at.
+    Parameters
+    ----------
+    events : iterator of Event
+    quiet : bool
+        Whether nothing is shown but the frames that fail, which are warnings.
+    announce : callable
+        Called with the first event of a run whose sources have been looked at.
+    frames : int
+        How many frames there are.
+    axes : sequence of str
+        Names of the axes of the images.
     """
     with _make_progress(quiet or not err.is_terminal) as progress:
-        task: TaskID | None = None
+        bar, failed = _RunBar(progress, frames), 0
         for event in events:
             if isinstance(event, Decided):
                 announce(event)
-            elif isinstance(event, GainsReady):
-                task = progress.add_task("fusing", total=None, text="")
-            elif isinstance(event, StepDone):
-                task = progress.add_task("fusing", text="") if task is None else task
-                progress.update(
-                    task,
-                    completed=event.iteration,
-                    total=event.iterations,
-                    text=f"{event.iteration}/{event.iterations}  loss {event.loss:.3e}  "
-                    f"excess {event.excess:.3e}  {event.rate:.1f} it/s",
-                )
+            elif isinstance(event, FrameFailed):
+                failed += 1
+                warn(describe_failure(event, axes))
             elif isinstance(event, Done):
+                if failed:
+                    warn(f"{failed} of {frames} frames failed; they are 0 in the image")
                 return event.result
+            bar.show(event)
     raise AssertionError("a run ends with Done")
+
+
+@contextmanager
+def show_stages(*, quiet: bool) -> Iterator[None]:
+    """Show how far long computations in this context are, on a terminal unless `quiet`."""
+    with _make_progress(quiet or not err.is_terminal) as progress:
+        bar = _RunBar(progress)
+
+        def tell(stage: str, done: float, total: float) -> None:
+            bar.show(PlanesDone(stage, done, total))
+
+        with make_observable(tell):
+            yield
+
+
+class _RunBar:
+    """A bar of the stage that a run is in, and one of the frames of a series below it."""
+
+    def __init__(self, progress: Progress, frames: int = 1) -> None:
+        self._progress = progress
+        self._stage = ""
+        self._task: TaskID | None = None
+        self._frames = progress.add_task("frames", total=frames, text="") if frames > 1 else None
+        self._total, self._finished = frames, 0
+
+    def show(self, event: Event) -> None:
+        """Show how far a run is that tells this."""
+        if isinstance(event, PlanesDone):
+            planes = f"{event.done:.0f}/{event.total:.0f} planes" if event.total > 1 else ""
+            self._show(event.stage, event.done, event.total, planes)
+        elif isinstance(event, GainsReady):
+            self._show("fusing", 0, None, "")
+        elif isinstance(event, StepDone):
+            text = (
+                f"{event.iteration}/{event.iterations}  loss {event.loss:.3e}  "
+                f"excess {event.excess:.3e}  {event.rate:.1f} it/s"
+            )
+            self._show("fusing", event.iteration, event.iterations, text)
+        elif isinstance(event, (FrameDone, FrameFailed)) and self._frames is not None:
+            self._finished += 1
+            text = f"{self._finished}/{self._total}"
+            self._progress.update(self._frames, completed=self._finished, text=text)
+
+    def _show(self, stage: str, done: float, total: float | None, text: str) -> None:
+        # A bar of its own for each stage: its time left is not told by the pace of another.
+        if self._task is None or stage != self._stage:
+            if self._task is not None:
+                self._progress.remove_task(self._task)
+            self._task, self._stage = self._progress.add_task(stage, total=total, text=""), stage
+        self._progress.update(self._task, completed=done, total=total, text=text)
+
+
+def describe_failure(event: FrameFailed, axes: Sequence[str]) -> str:
+    """Return in a line which frame of a series failed, by its place on these axes, and why."""
+    place = ", ".join(f"{a}={n}" for a, n in zip(axes, event.index, strict=False))
+    return f"frame {place} failed: {event.message}"
+
+
+class _TimeLeft(TimeRemainingColumn):
+    """The time that is left, said to be so, once there is a pace to tell it by."""
+
+    def render(self, task: Task) -> Text:
+        known = task.time_remaining is not None
+        return Text.assemble(super().render(task), " left") if known else Text("")
 
 
 def _make_progress(disable: bool) -> Progress:
@@ -126,7 +210,7 @@ def _make_progress(disable: bool) -> Progress:
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.fields[text]}"),
-        TimeRemainingColumn(),
+        _TimeLeft(compact=True),
         console=err,
         transient=True,
         disable=disable,
@@ -134,19 +218,20 @@ def _make_progress(disable: bool) -> Progress:
 
 
 @contextmanager
-def keep_best_on_interrupt(control: Control) -> Iterator[None]:
-    """Let the first Ctrl-C stop the run and keep its best, if there is one.
+def keep_best_on_interrupt(control: Control, *, frames: int = 1) -> Iterator[None]:
+    """Let the first Ctrl-C stop the run and keep what is made of so many frames, if anything is.
 
     The second one ends the program.
     """
+    kept = "the best image so far is kept, if there is one"
+    if frames > 1:
+        kept = "the complete frames are kept, if there are any"
 
     # After the first Ctrl-C the default handler is back, so that the second one ends a program
     # that does not stop by itself.
     def handle(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        message(
-            "stopping (Ctrl-C again to give up): the best image so far is kept, if there is one"
-        )
+        message(f"stopping (Ctrl-C again to give up): {kept}")
         control.stop()
 
     before = signal.signal(signal.SIGINT, handle)
@@ -156,26 +241,31 @@ def keep_best_on_interrupt(control: Control) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def print_metrics(rows: Mapping[str, Mapping[str, float]]) -> None:
+def print_metrics(rows: Mapping[str, Mapping[str, float]], *, title: str = "") -> None:
     """Print the metrics of images, the best value of each metric marked.
 
     Parameters
     ----------
     rows : dict of str to dict of str to float
         Metrics by image name; all rows have the same metrics.
+    title : str
+        What stands above them, such as over how many planes they are a mean.
     """
     print_scores(
-        {image: {METRICS[n].label: v for n, v in row.items()} for image, row in rows.items()}
+        {image: {METRICS[n].label: v for n, v in row.items()} for image, row in rows.items()},
+        title=title,
     )
 
 
-def print_scores(rows: Mapping[str, Mapping[str, float]]) -> None:
+def print_scores(rows: Mapping[str, Mapping[str, float]], *, title: str = "") -> None:
     """Print scores of images, of which higher is better, the best value of each marked.
 
     Parameters
     ----------
     rows : dict of str to dict of str to float
         Scores by their labels, by image name; all rows have the same scores.
+    title : str
+        What stands above them.
     """
     names = list(next(iter(rows.values())))
     best = {n: max(row[n] for row in rows.values()) for n in names}
@@ -184,7 +274,7 @@ def print_scores(rows: Mapping[str, Mapping[str, float]]) -> None:
         for image, row in rows.items()
         for n in names
     }
-    table = Table()
+    table = Table(title=title or None)
     if len(names) <= _COLUMNS:
         table.add_column("image")
         for n in names:
@@ -210,6 +300,9 @@ def print_end(result: FusionResult, where: str) -> None:
     """Print in one line how a run ended, and where its result is."""
     seconds = format_seconds(result.record["seconds"]["total"])
     why = ENDINGS.get(result.stop_reason, result.stop_reason)
+    frames = result.record.get("frames", {})
+    if frames and frames["fused"] < frames["count"]:
+        why = f"{frames['fused']} of {frames['count']} frames are complete, and the others 0"
     made = len(result.losses)
     how = f"{made} iteration{'s' if made != 1 else ''} in {seconds}" if made else f"in {seconds}"
     out.print(f"{how} ({why}); {where}", markup=False, soft_wrap=True)

@@ -62,7 +62,7 @@ def run_demo(
     output.mkdir(parents=True, exist_ok=True)
     check_outputs(outputs, [])
     sources = resample_to_reference([Source(a) for a in sample.sources])
-    result = run_fusion(sources.images, names, config, quiet=quiet)
+    result = run_fusion(sources, names, config, quiet=quiet)
     outputs.write(result, sources, names)
     with write_atomically(figure, overwrite=force) as temporary:
         draw_fusion(result, names).savefig(temporary, format="png", dpi=110)

@@ -24,6 +24,7 @@ from napari_dip_fusion.cli.options import (
     OptionalSources,
     Output,
     PixelType,
+    PlanesCsv,
     Preset,
     Quiet,
     RecordFile,
@@ -44,6 +45,7 @@ from napari_dip_fusion.cli.outputs import (
     name_gains,
     name_record,
 )
+from napari_dip_fusion.cli.planes import count_planes, describe_planes, name_part
 from napari_dip_fusion.cli.run import (
     check_count,
     confirm_count,
@@ -53,7 +55,9 @@ from napari_dip_fusion.cli.run import (
 )
 from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
 from napari_dip_fusion.errors import FusionError
+from napari_dip_fusion.fusion.timing import format_bytes
 from napari_dip_fusion.io.record_images import find_source
+from napari_dip_fusion.metrics import describe_mean
 from napari_dip_fusion.record import array_sha256, read_record
 from napari_dip_fusion.sources.grid import GridSources
 
@@ -67,6 +71,8 @@ class _Job:
     choice: Choice
     hashes: Sequence[str] = ()
     """Of the sources when the record was written; nothing to compare without one."""
+    axes: Sequence[str] = ()
+    """Of what was fused when the record was written; nothing to compare without one."""
 
     @property
     def names(self) -> list[str]:
@@ -95,12 +101,16 @@ def fuse_files(
     like: Like = None,
     gains_dir: GainsFolder = None,
     record: RecordFile = None,
+    planes_csv: PlanesCsv = None,
     replay: Replay = None,
     force: Force = False,
     yes: Yes = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fuse two or more aligned images into one, with its metrics and run record."""
+    """Fuse two or more images of one scene into one, with its metrics and run record.
+
+    Volumes and series are fused whole, unless --slice chooses a part.
+    """
     changes = {
         "method": method,
         "network": network,
@@ -134,14 +144,21 @@ def fuse_files(
         record=name_record(output) if record is None else record,
         gains=gains,
         base_gains=name_base_gains(gains, job.config),
+        scores=planes_csv,
         dtype=kind,
         like=like,
         overwrite=force,
     )
     check_outputs(outputs, job.paths)
     read = read_sources(job.paths, job.choice, quiet=quiet)
+    _refuse_other_axes(read, job)
+    outputs = outputs.fit(read)
+    check_outputs(outputs, job.paths)
     outputs.check_formats(read, job.names)
-    _warn_of_changes(read.arrays, job)
+    if not quiet:
+        _tell_size(read, job, outputs)
+    if job.hashes:
+        _warn_of_changes(read.arrays, job)
     _fuse_and_write(read, job, outputs, quiet=quiet)
 
 
@@ -157,7 +174,14 @@ def _name_gains(folder: Path | None, job: _Job) -> list[Path]:
 def _fuse_and_write(read: GridSources, job: _Job, outputs: Outputs, *, quiet: bool) -> None:
     notes = describe_grid(job.paths, read, job.choice)
     try:
-        result = run_fusion(read.images, job.paths, job.config, quiet=quiet, notes=notes)
+        result = run_fusion(
+            read,
+            job.paths,
+            job.config,
+            quiet=quiet,
+            notes=notes,
+            keep_gains=outputs.hold_gains,
+        )
     except FusionError as error:
         if error.result is None:
             raise
@@ -165,7 +189,7 @@ def _fuse_and_write(read: GridSources, job: _Job, outputs: Outputs, *, quiet: bo
         raise FusionError(f"{error}; the best image so far is in {outputs.fused}") from error
     outputs.write(result, read, job.names)
     if not quiet:
-        console.print_metrics({"fused": result.metrics})
+        console.print_metrics({"fused": result.metrics}, title=describe_mean(result.plane_metrics))
         console.print_end(result, f"{outputs.fused}; record in {outputs.record}")
 
 
@@ -191,6 +215,8 @@ def _load_job(path: Path, device: str | None) -> _Job:
             config=config if device is None else config.replace(device=device),
             choice=_load_choice(record.get("choice", {}), path),
             hashes=[entry["sha256"] for entry in entries],
+            # Before volumes were fused, there were only planes, and no word of their axes.
+            axes=record.get("axes", ("y", "x")),
         )
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error}); use another record") from error
@@ -201,6 +227,9 @@ def _load_config(record: dict[str, Any], path: Path) -> FusionConfig:
         config = FusionConfig.from_dict(record["config"])
         # Other methods make no iterations, nor does dip where there is nothing for a network to do.
         if config.method != DIP or record["iterations"] == 0:
+            return config
+        # A record has the iterations of all frames together; its settings end each of them alike.
+        if record.get("frames"):
             return config
         # Exactly the iterations that were run, whatever ended them: on another machine, or a busier
         # one, a time budget would end the run elsewhere.
@@ -215,6 +244,27 @@ def _load_choice(values: Any, path: Path) -> Choice:
         return Choice(**{"reference": 0, **values})
     except TypeError as error:
         raise ValueError(f"{path} has a choice of images that is not known: {values}") from error
+
+
+def _refuse_other_axes(read: GridSources, job: _Job) -> None:
+    """Raise ValueError if a record is of planes and its files hold more, or the other way."""
+    found = read.images[0].axes
+    if job.axes and len(job.axes) != len(found):
+        raise ValueError(
+            f"the record is of a {name_part(job.axes)}, and its sources are read as a "
+            f"{name_part(found)}, without a word in the record on which part of them it was; fuse "
+            "them anew, with --slice for a part"
+        )
+
+
+def _tell_size(read: GridSources, job: _Job, outputs: Outputs) -> None:
+    """Say how much is going to be fused, unless it is a plane."""
+    first = read.images[0]
+    if count_planes(first.shape) > 1:
+        size = format_bytes(outputs.estimate_bytes(read, job.config))
+        console.message(
+            f"{describe_planes(first.axes, first.shape)}, {size} on disk before compression"
+        )
 
 
 def _warn_of_changes(arrays: Sequence[NDArray[Any]], job: _Job) -> None:

@@ -70,8 +70,8 @@ Slice = Annotated[
     str | None,
     typer.Option(
         "--slice",
-        help="Plane of the reference where it holds several: 12, z=12 or t=0,z=12. An axis that "
-        "only other sources have is chosen in these.",
+        help="Plane of the reference, or its volume of a series: 12, z=12, t=3 or t=0,z=12. By "
+        "default all of it is fused. An axis that only other sources have is chosen in these.",
     ),
 ]
 Level = Annotated[
@@ -98,7 +98,15 @@ Like = Annotated[
     int | None, typer.Option(help="Write in the units and type of this source (0 is the first).")
 ]
 GainsFolder = Annotated[
-    Path | None, typer.Option(help="Folder for the gain maps of each source, as float32 TIFF.")
+    Path | None,
+    typer.Option(
+        help="Folder for the gain maps of each source, as float32 TIFF, or OME-TIFF of volumes "
+        "and series."
+    ),
+]
+PlanesCsv = Annotated[
+    Path | None,
+    typer.Option(help="Table for the metrics of every plane of a volume or a series, CSV."),
 ]
 RecordFile = Annotated[
     Path | None,

@@ -1,15 +1,17 @@
 """Where the results of a run go, checked before the run and written after it."""
 
 import json
+import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dip_fusion.cli.planes import count_planes, write_plane_scores
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.fusion import FusionResult
@@ -18,7 +20,8 @@ from napari_dip_fusion.io.formats import list_endings, strip_ending
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.grid import GridSources
 
-_FLAT = (".png", ".tif", ".tiff")  # formats that know no place in the world
+_FLAT = (".png", ".tif", ".tiff")  # formats of one plane, which know no place in the world
+_STACKED_GAINS = ".ome.tif"  # the format of gains that are no planes
 _BUNDLE = ".fusion.ome.tif"
 _FOLDERS = (".zarr",)
 
@@ -32,6 +35,7 @@ class Outputs:
     gains: Sequence[Path] = ()
     base_gains: Sequence[Path] = ()
     figure: Path | None = None
+    scores: Path | None = None
     dtype: str | None = None
     like: int | None = None
     overwrite: bool = False
@@ -39,8 +43,23 @@ class Outputs:
     @property
     def paths(self) -> list[Path]:
         """All files that a run writes."""
-        figure = [self.figure] if self.figure else []
-        return [self.fused, self.record, *self.gains, *self.base_gains, *figure]
+        others = [path for path in (self.figure, self.scores) if path]
+        return [self.fused, self.record, *self.gains, *self.base_gains, *others]
+
+    @property
+    def hold_gains(self) -> bool:
+        """Whether the gains of a run are written."""
+        return bool(self.gains) or self._is_bundle
+
+    def fit(self, sources: GridSources) -> "Outputs":
+        """Return outputs whose gains are in a format that holds the grid of these sources."""
+        if count_planes(sources.images[0].shape) == 1:
+            return self
+        gains, base_gains = (
+            [p.with_name(strip_ending(p) + _STACKED_GAINS) for p in paths]
+            for paths in (self.gains, self.base_gains)
+        )
+        return replace(self, gains=gains, base_gains=base_gains)
 
     def check_formats(self, sources: GridSources, names: Sequence[str]) -> None:
         """Refuse a run on these sources whose results the output's format cannot hold.
@@ -50,17 +69,27 @@ class Outputs:
         ValueError
             If pixel type, colors or axes do not fit the format, or ``like`` is no source.
         """
-        arrays = sources.arrays
-        if self.like is not None and not 0 <= self.like < len(arrays):
-            raise ValueError(f"like must be a source from 0 to {len(arrays) - 1}, got {self.like}")
-        shape = arrays[0].shape[:2] + ((3,) if any(a.ndim == 3 for a in arrays) else ())
+        images = sources.images
+        if self.like is not None and not 0 <= self.like < len(images):
+            raise ValueError(f"like must be a source from 0 to {len(images) - 1}, got {self.like}")
+        planes = count_planes(images[0].shape)
+        if planes > 1 and is_flat(self.fused):
+            raise ValueError(
+                f"{self.fused.name} cannot hold the result, {planes} planes: such a file holds "
+                "one; write .ome.tif, .ome.zarr, .nii.gz or .fusion.ome.tif, or choose a plane "
+                "with --slice"
+            )
         # The format is asked about axes and type: one value stands for all pixels.
-        blank = np.broadcast_to(np.zeros((), self._pixel_type([a.dtype for a in arrays])), shape)
+        blank = np.broadcast_to(np.zeros((), self._find_type(images)), _find_shape(images))
         layers = [sources.make_source(blank, flat=is_flat(self.fused), name="fused")]
         if self._is_bundle:
             layers += [
-                sources.make_source(array, flat=False, name=name)
-                for array, name in zip(arrays, names, strict=True)
+                sources.make_source(
+                    np.broadcast_to(np.zeros((), image.dtype), image.data.shape),
+                    flat=False,
+                    name=name,
+                )
+                for image, name in zip(images, names, strict=True)
             ]
         try:
             for layer in layers:
@@ -69,6 +98,19 @@ class Outputs:
             raise ValueError(
                 f"{self.fused.name} cannot hold the result: {error} (or choose --dtype)"
             ) from error
+
+    def estimate_bytes(self, sources: GridSources, config: FusionConfig) -> int:
+        """Return how many bytes the images take that a run writes, without compression."""
+        images = sources.images
+        pixels = math.prod(images[0].shape)
+        fused = math.prod(_find_shape(images)) * self._find_type(images).itemsize
+        bands = 1 if config.gains.band_sigma == 0 else 2
+        gains, beside = len(self.gains) + len(self.base_gains), 0
+        if self._is_bundle:
+            gains += len(images) * bands
+            beside = sum(image.dtype.itemsize * math.prod(image.data.shape) for image in images)
+            beside += 4 * pixels  # the consensus
+        return fused + 4 * pixels * gains + beside
 
     def write(self, result: FusionResult, sources: GridSources, names: Sequence[str]) -> None:
         """Write image, gains and record, each whole or not at all."""
@@ -82,20 +124,30 @@ class Outputs:
         else:
             write_image(self.fused, fused, overwrite=self.overwrite)
         if result.gains is not None:
-            self._write_gains(self.gains, result.gains)
+            self._write_gains(self.gains, result.gains, sources)
         if result.base_gains is not None:
-            self._write_gains(self.base_gains, result.base_gains)
+            self._write_gains(self.base_gains, result.base_gains, sources)
+        if self.scores is not None:
+            scores = result.plane_metrics or {n: np.array(v) for n, v in result.metrics.items()}
+            write_plane_scores(self.scores, result.sources.axes, scores, overwrite=self.overwrite)
         text = json.dumps(result.record, indent=1) + "\n"
         write_text(self.record, text, overwrite=self.overwrite)
 
-    def _write_gains(self, paths: Sequence[Path], gains: NDArray[Any]) -> None:
+    def _write_gains(
+        self, paths: Sequence[Path], gains: NDArray[Any], sources: GridSources
+    ) -> None:
         for path, gain in zip(paths, gains, strict=False):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_image(path, gain, overwrite=self.overwrite)
+            placed = sources.make_source(gain, flat=False, name=strip_ending(path))
+            # A plain picture has no place, and nobody is to be warned that it is lost.
+            write_image(path, gain if is_flat(path) else placed, overwrite=self.overwrite)
 
     @property
     def _is_bundle(self) -> bool:
         return self.fused.name.lower().endswith(_BUNDLE)
+
+    def _find_type(self, images: Sequence[Source]) -> np.dtype[Any]:
+        return self._pixel_type([image.dtype for image in images])
 
     def _pixel_type(self, dtypes: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
         """Return the type of the output's pixels, for sources of these types."""
@@ -113,6 +165,11 @@ class Outputs:
             return np.asarray(result.image)
         pixels: NDArray[Any] = np.rint(result.image * np.iinfo(kind).max).astype(kind)
         return pixels
+
+
+def _find_shape(images: Sequence[Source]) -> tuple[int, ...]:
+    """Return the shape of what is fused from images on one grid, colors included."""
+    return images[0].shape + ((3,) if any(image.rgb for image in images) else ())
 
 
 def _list_beside(result: FusionResult, sources: GridSources, names: Sequence[str]) -> list[Source]:

@@ -1,5 +1,6 @@
 """Sources from files, and a run with its progress on the terminal."""
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -12,13 +13,15 @@ import typer
 from napari_dip_fusion import fusion
 from napari_dip_fusion.cli import console
 from napari_dip_fusion.cli.options import Choice
+from napari_dip_fusion.cli.planes import name_part
 from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.fusion.control import Control
 from napari_dip_fusion.fusion.events import Decided
+from napari_dip_fusion.fusion.frames import count_frame_axes
 from napari_dip_fusion.fusion.result import FusionResult
+from napari_dip_fusion.fusion.timing import Estimate
 from napari_dip_fusion.io import read_image
-from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.coverage import format_part, list_coverage_warnings
 from napari_dip_fusion.sources.grid import GridSources, resample_to_reference
 from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
@@ -63,17 +66,18 @@ def read_sources(paths: Sequence[Path], choice: Choice, *, quiet: bool = False) 
     images = [
         read_image(p, channel=c, level=choice.level) for p, c in zip(paths, channels, strict=True)
     ]
-    sources = resample_to_reference(
-        images,
-        reference=choice.reference,
-        plane=choice.plane,
-        interpolation=choice.interpolation,
-    )
+    with console.show_stages(quiet=quiet):
+        sources = resample_to_reference(
+            images,
+            reference=choice.reference,
+            plane=choice.plane,
+            interpolation=choice.interpolation,
+        )
     if not quiet:
         _tell_grid(paths, sources, choice)
-    place = str(paths[sources.reference])
+    place = f"the {name_part(sources.images[0].axes)} of {paths[sources.reference]}"
     for path, coverage in zip(paths, sources.coverage, strict=True):
-        for line in list_coverage_warnings(str(path), f"the plane of {place}", coverage):
+        for line in list_coverage_warnings(str(path), place, coverage):
             console.warn(line)
     for line in sources.remarks:
         console.warn(line)
@@ -125,19 +129,20 @@ def describe_grid(paths: Sequence[Path], sources: GridSources, choice: Choice) -
 
 
 def run_fusion(
-    sources: Sequence[Source],
+    sources: GridSources,
     paths: Sequence[Path | str],
     config: FusionConfig,
     *,
     quiet: bool,
     notes: Mapping[str, Any] | None = None,
+    keep_gains: bool = True,
 ) -> FusionResult:
-    """Fuse planes with a line on what that takes, and a progress bar; Ctrl-C keeps the best so far.
+    """Fuse images with a line on what that takes, and a progress bar; Ctrl-C keeps what is made.
 
     Parameters
     ----------
-    sources : sequence of Source
-        Planes on one grid.
+    sources : GridSources
+        Planes, volumes or series.
     paths : sequence of Path or str
         Files of the sources, or plain names where there are none.
     config : FusionConfig
@@ -145,23 +150,32 @@ def run_fusion(
         Whether nothing is shown.
     notes : mapping, optional
         Entries that are added to the run record.
+    keep_gains : bool
+        Whether the result is to hold the gains, which take more memory than the sources.
     """
     control = Control()
     prepared = prepare_files(sources, paths, config)
 
     def announce(decided: Decided | None = None) -> None:
-        if not quiet:
-            _announce(prepared, config, decided, control)
+        noisy = decided.noisy if decided else None
+        expected = None if quiet else estimate(prepared, config, noisy=noisy, control=control)
+        if expected is not None:
+            console.message(str(expected))
 
     if config.method not in (DIP, CONSENSUS):
         announce()
-    with console.keep_best_on_interrupt(control):
-        events = fusion.iter_fuse(prepared, config, control=control, notes=notes)
-        return console.watch(events, quiet=quiet, announce=announce)
+    frames = math.prod(prepared.shape[: count_frame_axes(prepared.steps, config)])
+    with console.keep_best_on_interrupt(control, frames=frames):
+        events = fusion.iter_fuse(
+            prepared, config, control=control, notes=notes, keep_gains=keep_gains
+        )
+        return console.watch(
+            events, quiet=quiet, announce=announce, frames=frames, axes=prepared.axes
+        )
 
 
 def prepare_files(
-    sources: Sequence[Source], paths: Sequence[Path | str], config: FusionConfig
+    sources: GridSources, paths: Sequence[Path | str], config: FusionConfig
 ) -> PreparedSources:
     """Bring what was read of files to [0, 1], under the names that a run record gives them."""
     files = [str(p.resolve()) if isinstance(p, Path) else None for p in paths]
@@ -175,13 +189,21 @@ def prepare_files(
     )
 
 
-def _announce(
-    prepared: PreparedSources, config: FusionConfig, decided: Decided | None, control: Control
-) -> None:
-    """Say what time and memory the run will need, unless it cannot be run at all."""
-    noisy = decided.noisy if decided else None
+def estimate(
+    prepared: PreparedSources,
+    config: FusionConfig,
+    *,
+    noisy: bool | None = None,
+    control: Control | None = None,
+) -> Estimate | None:
+    """Return what time and memory a run will need; None if it cannot be run at all."""
     with suppress(ValueError, FusionError):
-        expected = fusion.estimate_run(
-            config, prepared.shape, len(prepared.images), noisy=noisy, control=control
+        return fusion.estimate_run(
+            config,
+            prepared.shape,
+            len(prepared.images),
+            noisy=noisy,
+            steps=prepared.steps,
+            control=control,
         )
-        console.message(str(expected))
+    return None
