@@ -154,6 +154,7 @@ def test_a_bundle_of_a_volume_holds_everything(pair, tmp_path) -> None:
     gains = [f"{n} gain ({b})" for n in ("ct.nii.gz", "mr.nii.gz") for b in ("base", "details")]
     assert [i.name for i in images] == ["ct.nii.gz", "mr.nii.gz", *gains, "consensus", "fused"]
     assert {image.shape for image in images} == {SHAPE}
+    assert run("metrics", *pair, "--fused", out) == 0
 
 
 def test_a_replay_gives_the_same_volume(pair, tmp_path, capsys) -> None:
@@ -189,6 +190,32 @@ def test_a_record_of_a_plane_is_no_record_of_the_whole(pair, tmp_path, capsys) -
     record.write_text(json.dumps(content))
     line = refused(capsys, "fuse", "--replay", record, "-o", again, "-q", "-f")
     assert "record is of a plane, and its sources are read as a volume" in line
+
+
+def test_metrics_of_a_volume_are_those_of_its_run(pair, tmp_path, capsys) -> None:
+    out, table = tmp_path / "f.nii.gz", tmp_path / "planes.csv"
+    assert run("fuse", *pair, "-o", out, "-q", *CLEAN) == 0
+    recorded = json.loads((tmp_path / "f.record.json").read_text())["metrics"]
+    capsys.readouterr()
+    assert run("metrics", *pair, "--fused", out, "--planes-csv", table, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == pytest.approx(recorded, rel=1e-5)
+    rows = read_rows(table)
+    assert run("metrics", *pair, "--fused", out) == 0
+    assert "mean over 4 planes" in capsys.readouterr().out
+    assert "planes.csv exists" in refused(
+        capsys, "metrics", *pair, "--fused", out, "--planes-csv", table
+    )
+    # One plane of both, on the windows of the whole.
+    windows = ("--intensity", "0:1", "--intensity", "0:1")
+    assert run("metrics", *pair, "--fused", out, "--slice", "2", *windows, "--json") == 0
+    one = json.loads(capsys.readouterr().out)
+    assert run("metrics", *pair, "--fused", out, *windows, "--planes-csv", table, "-f") == 0
+    rows = read_rows(table)
+    assert float(rows[2]["petrovic"]) == pytest.approx(one["petrovic"], abs=1e-3)
+    plane = tmp_path / "p.nii.gz"
+    assert run("fuse", *pair, "-o", plane, "-q", "--slice", "2", *CLEAN) == 0
+    assert run("metrics", *pair, "--fused", plane) == 2
+    assert "the size of the sources, 4x24x28, got 24x28" in capsys.readouterr().err
 
 
 def make_series(folder: Path, frames: int, *, stem: str = "s") -> list[Path]:
