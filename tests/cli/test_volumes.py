@@ -333,3 +333,32 @@ def test_the_bar_tells_stages_in_planes_and_frames(monkeypatch) -> None:
     assert "left" in lines
     # One bar a stage: that of the stage before is gone.
     assert "gains" not in lines.rpartition("denoising")[2]
+
+
+def make_sets(folder: Path) -> Path:
+    for n in (1, 2):
+        for seed, kind in enumerate(("ct", "mr")):
+            folder.mkdir(exist_ok=True)
+            write(folder / f"{n}_{kind}.nii.gz", make_volume(10 * n + seed))
+    return folder
+
+
+def test_a_batch_fuses_volumes_and_foretells_their_time(tmp_path, capsys) -> None:
+    scans, out = make_sets(tmp_path / "scans"), tmp_path / "out"
+    assert run("batch", scans, "-o", out, "--ending", ".nii.gz", *CLEAN) == 0
+    said = capsys.readouterr().err
+    assert "1: 4 planes of 24x28 (z y x), about" in said
+    assert said.count("if they are alike") == 1
+    assert read_image(out / "1.nii.gz").shape == SHAPE
+    rows = read_rows(out / "batch.csv")
+    record = json.loads((out / "1.record.json").read_text())
+    assert float(rows[0]["petrovic"]) == record["metrics"]["petrovic"]
+    assert run("batch", scans, "-o", out, "--ending", ".nii.gz", *CLEAN) == 0
+    assert {row["status"] for row in read_rows(out / "batch.csv")} == {"there already"}
+    assert run("batch", scans, "-o", tmp_path / "png", "--ending", "png", *CLEAN) == 1
+    assert (
+        "cannot hold the result, 4 planes" in read_rows(tmp_path / "png" / "batch.csv")[0]["reason"]
+    )
+    one = tmp_path / "one"
+    assert run("batch", scans, "-o", one, "--ending", "png", "--slice", "2", "-q", *CLEAN) == 0
+    assert read_image(one / "1.png").shape == SHAPE[1:]

@@ -9,30 +9,41 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from napari_dip_fusion import fusion
 from napari_dip_fusion.cli import console
 from napari_dip_fusion.cli.batch.stopping import StopSwitch
 from napari_dip_fusion.cli.options import Choice
 from napari_dip_fusion.cli.outputs import Outputs, check_outputs, name_record
+from napari_dip_fusion.cli.planes import count_planes, describe_planes
 from napari_dip_fusion.cli.run import (
     FINEST,
     check_count,
     describe_grid,
+    estimate,
     prepare_files,
     read_sources,
 )
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import summarize_error
-from napari_dip_fusion.fusion import Done, FusionResult, StepDone
+from napari_dip_fusion.fusion import (
+    Decided,
+    Done,
+    Event,
+    FrameFailed,
+    FusionResult,
+    PlanesDone,
+    StepDone,
+)
+from napari_dip_fusion.fusion.timing import Estimate
 from napari_dip_fusion.io import read_images
 from napari_dip_fusion.record import array_sha256, read_record
 from napari_dip_fusion.sources.grid import GridSources
+from napari_dip_fusion.sources.prepare import PreparedSources
 
 FUSED, THERE, FAILED = "fused", "there already", "failed"
 
-Show = Callable[[float], None]
+Show = Callable[..., None]
+"""Takes what :meth:`.BatchProgress.show` does, without the job."""
 
 # A batch divides the threads among its workers, and may go on with another number of them. It is no
 # other setting then: what differs is a network's rounding, by 0.7 % of the range at most in 29
@@ -95,6 +106,21 @@ class Outcome:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class Forecast:
+    """What a set will need.
+
+    Attributes
+    ----------
+    planes : str
+        How many of what size there are.
+    estimate : Estimate
+    """
+
+    planes: str
+    estimate: Estimate
+
+
 def run_job(job: Job, switch: StopSwitch, show: Show | None = None) -> Outcome | None:
     """Fuse a set and write its result, or say why that failed; None if it was stopped.
 
@@ -104,7 +130,8 @@ def run_job(job: Job, switch: StopSwitch, show: Show | None = None) -> Outcome |
     switch : StopSwitch
         Stops the fusion, but not the writing.
     show : callable, optional
-        Called with the part of the iterations that are made.
+        Called with the part of the iterations, or of another stage, that is done, and once with
+        what a volume or a series will need; see :meth:`.BatchProgress.show`.
     """
     start = time.perf_counter()
     with console.collect_messages() as messages, console.print_warnings_in_one_line():
@@ -137,11 +164,11 @@ def _run(job: Job, switch: StopSwitch, show: Show | None) -> tuple[str, dict[str
         check_count(job.paths)
         earlier = find_earlier(job)
         read = read_sources(job.paths, job.choice)
-        earlier = _keep_if_same_sources(earlier, read.arrays, job)
+        earlier = _keep_if_same_sources(earlier, read, job)
         if earlier is not None and _is_whole(job.output):
             return THERE, earlier
         outputs = _check(job, read, overwrite=job.force or earlier is not None)
-        result = _fuse(job, read, show)
+        result = _fuse(job, read, show, keep_gains=outputs.hold_gains)
     outputs.write(result, read, [path.name for path in job.paths])
     return FUSED, result.record
 
@@ -155,15 +182,29 @@ def _check(job: Job, read: GridSources, *, overwrite: bool) -> Outputs:
     return outputs
 
 
-def _fuse(job: Job, read: GridSources, show: Show | None) -> FusionResult:
-    prepared = prepare_files(read.images, job.paths, job.config)
+def _fuse(job: Job, read: GridSources, show: Show | None, *, keep_gains: bool) -> FusionResult:
+    prepared = prepare_files(read, job.paths, job.config)
     notes = {**job.notes, **describe_grid(job.paths, read, job.choice)}
-    for event in fusion.iter_fuse(prepared, job.config, notes=notes):
-        if isinstance(event, StepDone) and show is not None:
-            show(event.iteration / event.iterations)
-        elif isinstance(event, Done):
+    for event in fusion.iter_fuse(prepared, job.config, notes=notes, keep_gains=keep_gains):
+        if isinstance(event, Done):
             return event.result
+        if isinstance(event, FrameFailed):
+            console.warn(console.describe_failure(event, prepared.axes))
+        elif show is not None:
+            _show(event, prepared, job.config, show)
     raise AssertionError("a run ends with Done")
+
+
+def _show(event: Event, prepared: PreparedSources, config: FusionConfig, show: Show) -> None:
+    if isinstance(event, StepDone):
+        show(event.iteration / event.iterations)
+    elif isinstance(event, PlanesDone):
+        show(event.done / event.total, stage=event.stage)
+    elif isinstance(event, Decided) and count_planes(prepared.shape) > 1:
+        expected = estimate(prepared, config, noisy=event.noisy)
+        if expected is not None:
+            planes = describe_planes(prepared.axes, prepared.shape)
+            show(0.0, forecast=Forecast(planes, expected))
 
 
 def find_earlier(job: Job) -> dict[str, Any] | None:
@@ -221,13 +262,13 @@ def _find_version() -> str:
 
 
 def _keep_if_same_sources(
-    record: dict[str, Any] | None, arrays: Sequence[NDArray[Any]], job: Job
+    record: dict[str, Any] | None, read: GridSources, job: Job
 ) -> dict[str, Any] | None:
     """Return an earlier record if it is of these very pixels."""
     if record is None:
         return None
     before = [entry.get("sha256") for entry in record["sources"]]
-    now = [array_sha256(array) for array in arrays]
+    now = [array_sha256(array) for array in read.arrays]
     if before == now:
         return record
     if job.force:

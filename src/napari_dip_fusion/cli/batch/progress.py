@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from napari_dip_fusion.cli import console
-from napari_dip_fusion.cli.batch.jobs import FAILED, FUSED, Job, Outcome
+from napari_dip_fusion.cli.batch.jobs import FAILED, FUSED, Forecast, Job, Outcome
 from napari_dip_fusion.fusion.timing import format_seconds
 
 
@@ -23,10 +23,35 @@ class BatchProgress:
         self._seconds: list[float] = []
         self._said: set[str] = set()
 
-    def show(self, job: Job, part: float) -> None:
-        """Show that a set is worked at, and how far it is."""
-        text = f"{job.name} {part:.0%}" if part else job.name
-        self._bar.update(self._task, description=escape(text), completed=self._done + part)
+    def show(
+        self, job: Job, part: float, *, stage: str = "", forecast: Forecast | None = None
+    ) -> None:
+        """Show that a set is worked at, and how far it is.
+
+        Parameters
+        ----------
+        job : Job
+        part : float
+            How much of it is done, from 0 to 1, or of a stage.
+        stage : str
+            One of several that a volume or a series goes through.
+        forecast : Forecast, optional
+            What the set will need, which is told of the first.
+        """
+        if forecast is not None and not self._seconds:
+            self._tell_forecast(job, forecast)
+        text = " ".join([job.name, stage, f"{part:.0%}" if part else ""]).strip()
+        completed = self._done + (0.0 if stage else part)
+        self._bar.update(self._task, description=escape(text), completed=completed)
+
+    def _tell_forecast(self, job: Job, forecast: Forecast) -> None:
+        """Say what the first volume or series will need, and all of them if they are alike."""
+        rest = format_seconds((self._total - self._done) * forecast.estimate.seconds)
+        more = f"; all that are left about {rest} if they are alike" if self._total > 1 else ""
+        if not self._quiet:
+            # At once, and not with what is told of a set when it is done.
+            console.print_now(f"{job.name}: {forecast.planes}, {forecast.estimate}{more}")
+        self._bar.update(self._task, left=f"about {rest} left")
 
     def tell(self, outcome: Outcome) -> None:
         """Show that a set is done, with what there is to say of it."""

@@ -14,12 +14,11 @@ from functools import partial
 from multiprocessing.connection import Connection
 
 from napari_dip_fusion.cli import console
-from napari_dip_fusion.cli.batch.jobs import FAILED, Job, Outcome, run_job
+from napari_dip_fusion.cli.batch.jobs import FAILED, Job, Outcome, Show, run_job
 from napari_dip_fusion.cli.batch.stopping import StopSwitch, hold_back_signals
 from napari_dip_fusion.cli.heap import keep_freed_memory
 
 Tell = Callable[[Outcome], None]
-Show = Callable[[Job, float], None]
 
 _LOOK_AGAIN = 0.2  # seconds in which Ctrl-C is noticed
 
