@@ -121,7 +121,7 @@ def test_bad_calls_end_with_one_line(folder, tmp_path, capsys) -> None:
 
 
 def test_interrupted_by_the_user(folder, tmp_path, capsys, monkeypatch) -> None:
-    real, calls = completion.evaluate, []
+    real, calls = completion.evaluate_planes, []
 
     def interrupted(*arguments: object, **options: object) -> object:
         calls.append(1)
@@ -129,7 +129,7 @@ def test_interrupted_by_the_user(folder, tmp_path, capsys, monkeypatch) -> None:
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr(completion, "evaluate", interrupted)
+    monkeypatch.setattr(completion, "evaluate_planes", interrupted)
     call = ("--pairs-from", folder, "-o", tmp_path / "out", "--methods", "average,maximum")
     assert run(*call) == 130
     assert "the same command goes on from there" in capsys.readouterr().err

@@ -362,3 +362,27 @@ def test_a_batch_fuses_volumes_and_foretells_their_time(tmp_path, capsys) -> Non
     one = tmp_path / "one"
     assert run("batch", scans, "-o", one, "--ending", "png", "--slice", "2", "-q", *CLEAN) == 0
     assert read_image(one / "1.png").shape == SHAPE[1:]
+
+
+def test_a_comparison_of_volumes(pair, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    call = ("compare", *pair, "-o", out, "--methods", "average,maximum,consensus")
+    assert run(*call, "--figure", "--csv") == 0
+    kept = sorted((out / "results").glob("*.ome.tif"))
+    assert len(kept) == 3
+    for path in kept:
+        fused = read_image(path)
+        assert fused.shape == SHAPE
+        np.testing.assert_allclose(fused.affine, PLACE, atol=1e-5)
+    assert len(list((out / "figures").iterdir())) == 1
+    assert "mean over 4 planes" in capsys.readouterr().out
+    planes = read_rows(out / "comparison-planes.csv")
+    assert len(planes) == 3 * SHAPE[0]
+    row = next(r for r in read_rows(out / "comparison.csv") if r["method"] == "maximum")
+    mean = np.mean([float(p["piella"]) for p in planes if p["method"] == "maximum"])
+    assert float(row["piella"]) == pytest.approx(mean)
+    before = {path: path.stat().st_mtime_ns for path in kept}
+    assert run(*call, "-q") == 0
+    assert {path: path.stat().st_mtime_ns for path in kept} == before
+    assert run("compare", *pair, "-o", tmp_path / "p", "--methods", "average", "--slice", "1") == 0
+    assert len(list((tmp_path / "p" / "results").glob("*average.tif"))) == 1

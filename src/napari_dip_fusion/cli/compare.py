@@ -14,12 +14,14 @@ from napari_dip_fusion import comparison
 from napari_dip_fusion.cli import console
 from napari_dip_fusion.cli.contact_sheets import ContactSheets
 from napari_dip_fusion.cli.options import (
+    Choice,
     Device,
     Force,
     IntensityOption,
     Iterations,
     Quiet,
     SetOption,
+    Slice,
     Yes,
     parse_intensity,
     parse_settings,
@@ -31,10 +33,12 @@ from napari_dip_fusion.comparison import (
     Outcomes,
     Running,
     Summary,
+    format_heading,
     label_methods,
     summarize,
     to_csv,
     to_markdown,
+    to_plane_csv,
 )
 from napari_dip_fusion.comparison.report import format_average, mark_best
 from napari_dip_fusion.config import FusionConfig
@@ -53,6 +57,11 @@ _NOT_SET = {
     "preset_name": "choose the preset by the method's name",
     "method": "use --methods",
 }
+
+_PLANES = "comparison-planes.csv"
+# The files of --csv and of --markdown, and what is written into each.
+_TABLES = {"comparison.csv": to_csv, _PLANES: to_plane_csv}
+_REPORTS = {"comparison.md": to_markdown}
 
 
 _SetSources = Annotated[
@@ -75,7 +84,14 @@ _Methods = Annotated[
 _Folder = Annotated[
     Path, typer.Option("--output", "-o", help="Folder for the results; made if needed.")
 ]
-_Csv = Annotated[bool, typer.Option("--csv", help="Write comparison.csv, a line a run.")]
+_Csv = Annotated[
+    bool,
+    typer.Option(
+        "--csv",
+        help="Write comparison.csv, a line a run; of volumes and series comparison-planes.csv too, "
+        "a line a plane.",
+    ),
+]
 _Markdown = Annotated[
     bool, typer.Option("--markdown", help="Write comparison.md, the averages of each kind.")
 ]
@@ -112,6 +128,7 @@ def compare_files(
     figure: _Figure = False,
     seeds: _Seeds = 1,
     which: _Which = None,
+    plane: Slice = None,
     intensity: IntensityOption = None,
     iterations: Iterations = None,
     device: Device = None,
@@ -125,8 +142,9 @@ def compare_files(
 ) -> None:
     """Run fusion methods on one or many sets of sources, and rank them.
 
-    Each result is kept in the output folder, so that an interrupted comparison goes on where it
-    stopped, and one with more methods or sets runs only what is new.
+    Volumes and series are fused whole, unless --slice chooses a part; their metrics are means over
+    their planes. Each result is kept in the output folder, so that an interrupted comparison goes
+    on where it stopped, and one with more methods or sets runs only what is new.
     """
     chosen = _choose_methods(methods)
     windows = parse_intensity(intensity)
@@ -136,10 +154,11 @@ def compare_files(
     confirm_count(sources or [], yes=yes)
     # A sheet shows the sources once more.
     kept = 1 if figure else 0
-    sets = collect_sets(sources, pairs_from, output, kept=kept, quiet=quiet)
+    choice = Choice(plane=plane)
+    sets = collect_sets(sources, pairs_from, output, choice=choice, kept=kept, quiet=quiet)
     sheets = ContactSheets(sets, output, windows, overwrite=force) if figure else None
-    texts = {"comparison.csv": csv, "comparison.md": markdown}
-    written = [output / name for name, wanted in texts.items() if wanted]
+    texts = {**(_TABLES if csv else {}), **(_REPORTS if markdown else {})}
+    written = [output / name for name in texts]
     _refuse_existing([*written, *(sheets.paths if sheets else [])], force)
     output.mkdir(parents=True, exist_ok=True)
     events = comparison.iter_compare(
@@ -160,9 +179,10 @@ def compare_files(
         raise
     _report_failures(outcomes)
     for path in written:
-        write = to_csv if path.suffix == ".csv" else to_markdown
-        text = write(outcomes.rows)
-        write_text(path, text, overwrite=force)
+        text = texts[path.name](outcomes.rows)
+        # Of planes there are no figures plane by plane.
+        if path.name != _PLANES or any(row.plane_metrics for row in outcomes.rows):
+            write_text(path, text, overwrite=force)
     if not quiet:
         _print(summarize(outcomes.rows))
         console.message(f"results in {output}")
@@ -245,7 +265,7 @@ def _show_progress(quiet: bool) -> Iterator[Callable[[Running | Finished], None]
                 progress.update(
                     task,
                     description=escape(f"{event.kind} {event.name}: {event.method}"),
-                    part=f"{event.part:.0%}" if event.part else "",
+                    part=f"{event.stage} {event.part:.0%}".strip() if event.part else "",
                 )
 
         yield show
@@ -265,13 +285,13 @@ def _report_failures(outcomes: Outcomes) -> None:
 
 def _print(summaries: Sequence[Summary]) -> None:
     for kind in dict.fromkeys(s.kind for s in summaries):
-        _print_kind(kind, [s for s in summaries if s.kind == kind])
+        _print_kind([s for s in summaries if s.kind == kind])
     console.out.print("higher is better in every metric: * best, + second best")
 
 
-def _print_kind(kind: str, summaries: Sequence[Summary]) -> None:
+def _print_kind(summaries: Sequence[Summary]) -> None:
     count = max(s.sets for s in summaries)
-    table = Table(title=escape(f"{kind}: {count} set{'s' if count > 1 else ''} of sources"))
+    table = Table(title=escape(format_heading(summaries)))
     table.add_column("method")
     metrics = list(summaries[0].metrics)
     for heading in [*(METRICS[m].label for m in metrics), "mean rank", "seconds"]:

@@ -7,12 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip_fusion.comparison import Finished, Row, SourceSet, draw_contact_sheet, label_methods
+from napari_dip_fusion.comparison import (
+    Finished,
+    Row,
+    SourceSet,
+    draw_contact_sheet,
+    find_middle_plane,
+    label_methods,
+)
 from napari_dip_fusion.config import Intensity
 from napari_dip_fusion.io import write_atomically
 from napari_dip_fusion.metrics import METRICS
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.prepare import prepare_sources
+from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
 
 
 class ContactSheets:
@@ -57,13 +64,22 @@ class ContactSheets:
 
     def _write(self, where: tuple[str, str], finished: dict[str, Finished]) -> None:
         sources, labels = self._sets[where], label_methods()
-        read = [s.to_numpy() if isinstance(s, Source) else np.asarray(s) for s in sources.read()]
-        shown = _make_visible(read, self._intensity)
+        read = [s if isinstance(s, Source) else np.asarray(s) for s in sources.read()]
+        prepared = prepare_sources(read, intensity=self._intensity)
+        # One plane says what a sheet can say: the one in the middle, which has something on it.
+        middle = find_middle_plane(prepared.shape)
+        shown = [
+            _make_visible(given, gray, middle)
+            for given, gray in zip(read, prepared.images, strict=True)
+        ]
         names = sources.source_names or tuple(f"source {i}" for i in range(len(shown)))
-        fused = {labels[m]: e.image for m, e in finished.items() if e.image is not None}
+        fused = {labels[m]: e.image[middle] for m, e in finished.items() if e.image is not None}
         scores = {labels[m]: _format_scores(e.outcome) for m, e in finished.items()}
         sheet = draw_contact_sheet(
-            dict(zip(names, shown, strict=True)), fused, scores=scores, title=", ".join(where)
+            dict(zip(names, shown, strict=True)),
+            fused,
+            scores=scores,
+            title=", ".join([*where, *_name_plane(prepared, middle)]),
         )
         path = self._path(*where)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,13 +87,22 @@ class ContactSheets:
             sheet.savefig(temporary, format="png", dpi=100)
 
 
-def _make_visible(arrays: list[NDArray[Any]], intensity: Intensity) -> list[NDArray[Any]]:
-    """Return the sources in [0, 1]; those of 8-bit colors keep their colors."""
-    gray = prepare_sources(arrays, intensity=intensity).images
-    return [
-        a[..., :3] / 255 if a.ndim == 3 and a.dtype == np.uint8 else g
-        for a, g in zip(arrays, gray, strict=True)
-    ]
+def _make_visible(
+    given: Source | NDArray[Any], gray: NDArray[Any], middle: tuple[int, ...]
+) -> NDArray[Any]:
+    """Return a plane of a source in [0, 1]; one of 8-bit colors keeps its colors."""
+    values: NDArray[Any] = given.to_numpy() if isinstance(given, Source) else given
+    colored = values.ndim > gray.ndim and values.dtype == np.uint8
+    shown: NDArray[Any] = values[middle][..., :3] / 255 if colored else gray[middle]
+    return shown
+
+
+def _name_plane(prepared: PreparedSources, index: tuple[int, ...]) -> list[str]:
+    """Return which plane of how many a sheet shows, and what its scores are of."""
+    if not index:
+        return []
+    chosen = ", ".join(f"{a}={n}" for a, n in zip(prepared.axes, index, strict=False))
+    return [f"plane {chosen} of {prepared.plane_count} planes, scores are means over planes"]
 
 
 def _format_scores(outcome: Any) -> str:

@@ -20,6 +20,7 @@ def collect_sets(
     folder: Path | None,
     output: Path,
     *,
+    choice: Choice,
     kept: int,
     quiet: bool,
 ) -> list[SourceSet]:
@@ -32,6 +33,8 @@ def collect_sets(
         In place of `sources`. Each of its subfolders is a kind.
     output : Path
         Folder of results: what an earlier comparison wrote there is no source.
+    choice : Choice
+        Which images of the files are compared.
     kept : int
         Sets whose images are kept after they were read, for those who look at them again.
     quiet : bool
@@ -45,7 +48,7 @@ def collect_sets(
 
     @lru_cache(maxsize=kept)
     def read(*paths: Path) -> list[Source]:
-        return read_sources(paths, Choice(), quiet=quiet).images
+        return read_sources(paths, choice, quiet=quiet).images
 
     if folder is None:
         paths = list(sources or [])

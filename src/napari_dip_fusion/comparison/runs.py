@@ -309,4 +309,4 @@ def _score(result: FusionResult, where: tuple[str, str, str], run: Run) -> Store
     rounded = float(f"{seconds:.4g}")
     lists, axes = list_planes(planes), result.sources.stack_axes
     row = Row(*where, run.seed, rounded, record["metrics"], lists, axes)
-    return Stored(row, image, record)
+    return Stored(row, image, record, result.to_source() if axes else None)

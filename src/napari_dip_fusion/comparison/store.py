@@ -73,6 +73,8 @@ class Stored:
     row: Row
     image: Floats
     record: dict[str, Any]
+    placed: Source | None = None
+    """The image of a volume or a series in its place, which its file says."""
 
 
 class Store:
@@ -115,7 +117,7 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         axes = (*row.stack_axes, "y", "x")
         image = Source(result.image, axes=axes, rgb=result.image.ndim > len(axes))
-        write_image(_name_image(path, row), image, overwrite=True)
+        write_image(_name_image(path, row), result.placed or image, overwrite=True)
         entry = {
             "fingerprint": run.fingerprint(digests),
             "row": asdict(row),
