@@ -2,12 +2,32 @@
 
 from itertools import pairwise, product
 
+import numpy as np
 import pytest
 from qtpy.QtCore import QThreadPool
 
 ACTIONS = ("fuse", "continue", "metrics", "all metrics", "gains", "command", "recall")
 # What no action may end in, whatever came before it.
 FORBIDDEN = ("got 0", "not expected", "Traceback", "Error:", "None")
+
+
+STACKS = {
+    "volume": {"units": ("mm",) * 3, "axis_labels": ("z", "y", "x")},
+    "series": {"units": ("s", "um", "um"), "axis_labels": ("t", "y", "x")},
+}
+
+
+@pytest.fixture
+def viewer(empty_viewer, pair, request):
+    """Return a viewer that shows CT and MR as planes, or whole stacks of two planes."""
+    for name, image in zip(("CT", "MR"), pair, strict=True):
+        if request.param == "plane":
+            empty_viewer.add_image(image, name=name)
+        else:
+            empty_viewer.add_image(
+                np.stack([image, image[::-1]]), name=name, **STACKS[request.param]
+            )
+    return empty_viewer
 
 
 @pytest.fixture
@@ -48,17 +68,27 @@ def walk_all_pairs(actions):
     yield actions[0]
 
 
-# All metrics need 41x41 pixels.
-@pytest.mark.parametrize("pair", [(41, 42)], indirect=True)
-def test_every_button_after_every_other(press, widget, viewer):
+def walk(press, actions):
+    """Do each action right after each, itself included."""
+    steps = list(walk_all_pairs(actions))
+    assert set(pairwise(steps)) == set(product(actions, actions))
+    for action in steps:
+        press(action)
+
+
+def start(press, widget):
     widget.settings.fields["band_sigma"].value = 0
     # Sources without noise need no network, and leave nothing to continue.
     widget.settings.fields["network"].value = "always"
     press("fuse")
-    walk = list(walk_all_pairs(ACTIONS))
-    assert set(pairwise(walk)) == set(product(ACTIONS, ACTIONS))
-    for action in walk:
-        press(action)
+
+
+# All metrics need 41x41 pixels.
+@pytest.mark.parametrize("pair", [(41, 42)], indirect=True)
+@pytest.mark.parametrize("viewer", ["plane"], indirect=True)
+def test_every_button_after_every_other(press, widget, viewer):
+    start(press, widget)
+    walk(press, ACTIONS)
     for action in ACTIONS:
         viewer.layers.selection = {viewer.layers["fused CT + MR"]}
         press(action)
@@ -66,8 +96,19 @@ def test_every_button_after_every_other(press, widget, viewer):
         assert "fused CT + MR" in widget.metrics.scores, action
 
 
+@pytest.mark.parametrize("pair", [(20, 24)], indirect=True)
+@pytest.mark.parametrize("viewer", STACKS, indirect=True)
+def test_every_button_after_every_other_on_whole_stacks(press, widget, viewer):
+    assert widget.sources.get_whole()
+    start(press, widget)
+    walk(press, [action for action in ACTIONS if action != "all metrics"])
+    assert any(name.startswith("fused CT + MR") for name in widget.metrics.scores)
+    assert {layer.data.shape for layer in viewer.layers} == {(2, 20, 24)}
+
+
 @pytest.mark.parametrize("pair", [(41, 42)], indirect=True)
 @pytest.mark.parametrize("gone", ["CT", "fused CT + MR"])
+@pytest.mark.parametrize("viewer", ["plane", "volume"], indirect=True)
 def test_every_button_after_a_layer_is_gone(press, widget, viewer, gone):
     press("fuse")
     viewer.layers.remove(gone)

@@ -204,6 +204,7 @@ def test_a_plane_of_a_stack_lands_on_its_slice(make_widget, viewer, pair, until_
     viewer.dims.set_current_step(0, 1)
     widget = make_widget(viewer)
     widget.sources.set_sources(viewer.layers)
+    widget.sources.set_whole(False)
     widget.panel.fuse_button.native.click()
     until_idle(widget)
     fused = viewer.layers["fused CT + MR z=1"]

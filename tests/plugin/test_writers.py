@@ -7,7 +7,6 @@ from napari.layers import Image
 from napari.utils.colormaps import Colormap
 from npe2 import PluginManifest
 
-from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import read_image
 from napari_dip_fusion.plugin.readers import get_reader
 from napari_dip_fusion.plugin.writers import make_source, write_bundle, write_image
@@ -129,9 +128,21 @@ def test_png(tmp_path, dtype):
     path = str(tmp_path / "a.png")
     write_image(path, *layer.as_layer_data_tuple()[:2])
     np.testing.assert_array_equal(read_image(path).data, layer.data)
-    with pytest.raises(ImageFileError, match="got float64"):
+    with pytest.raises(OSError, match="got float64"):
         write_image(path, np.zeros((4, 5)), {})
     np.testing.assert_array_equal(read_image(path).data, layer.data)
+
+
+@pytest.mark.parametrize(
+    ("ending", "colors", "words"),
+    [(".png", (), ".ome.tif"), (".nii.gz", (3,), "write OME-TIFF")],
+)
+def test_napari_shows_why_a_stack_cannot_be_written(tmp_path, npe2pm, ending, colors, words):
+    npe2pm.register(PluginManifest.from_distribution("napari-dip-fusion"))
+    viewer = ViewerModel()
+    layer = viewer.add_image(np.zeros((3, 12, 14, *colors), np.float32), rgb=bool(colors))
+    with pytest.raises(OSError, match=words):
+        layer.save(str(tmp_path / f"a{ending}"), plugin="napari-dip-fusion")
 
 
 def test_the_default_ending_of_one_layer_restores_it(tmp_path):

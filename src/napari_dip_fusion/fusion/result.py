@@ -72,6 +72,8 @@ class RunState:
     keep_state: bool
     look_at: tuple[int, ...] = ()
     """Index of the plane of a volume whose previews are wanted; empty for a plane."""
+    frame: tuple[int, ...] = ()
+    """Index of the frame of a series that is fused; empty where there is one frame only."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -171,7 +171,7 @@ class Series:
             iterations = count_later_iterations(iterations)
         look_at = self.look_at[len(index) :]
         seen = self.look_at[: len(index)] == index
-        self.run = RunState(self.config, frame, analysis, fit, self.scoring, False, look_at)
+        self.run = RunState(self.config, frame, analysis, fit, self.scoring, False, look_at, index)
         begun = time.perf_counter()
         self.reason = yield from optimize(
             self.run, iterations, begun, control, preview_rate if seen else 0.0, self.track

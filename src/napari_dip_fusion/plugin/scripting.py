@@ -33,6 +33,7 @@ def fuse_layers(
     reference: str | Layer | None = None,
     interpolation: str = "linear",
     level: int | str = "auto",
+    whole: bool = False,
     gains: bool = True,
     consensus: bool = False,
     control: Control | None = None,
@@ -45,8 +46,8 @@ def fuse_layers(
     viewer : napari.Viewer
     layers : sequence of str or Layer
         Two or more image layers or their names. Of layers with more than two
-        dimensions, the plane now shown is fused; in a thick slice, the projection of
-        several planes that is shown.
+        dimensions, the plane now shown is fused, in a thick slice the projection of
+        several planes that is shown; or all planes, by `whole`.
     preset : str
         Settings to start from.
     config : FusionConfig, optional
@@ -59,6 +60,9 @@ def fuse_layers(
         For layers on other grids.
     level : int or "auto"
         Level of a multiscale reference; the finest that fits by default.
+    whole : bool
+        Whether to fuse whole stacks: volumes in three dimensions, and series frame by
+        frame with the same settings. The reference must then be one of the layers.
     gains, consensus : bool
         Whether to add the gain maps (of base and details, in two bands), and the
         closed-form image T.
@@ -108,13 +112,14 @@ def fuse_layers(
         settings,
         level=level,
         interpolation=interpolation,
+        whole=whole,
     )
     # Python's warnings and not napari's: a script may have no window to show them in.
     for text in plan.warnings:
         warnings.warn(text, stacklevel=2)
-    planes, provenance = read_sources(plan)
+    sources, provenance = read_sources(plan)
     notes = {**plan.notes, **provenance.notes}
-    result = fuse(planes, settings, control=control, notes=notes)
+    result = fuse(sources, settings, control=control, notes=notes, **plan.grid)
     names, place = plan.names, plan.place
     if gains and result.gains is not None:
         add_gain_layers(viewer, result.gains, names, place, base_gains=result.base_gains)

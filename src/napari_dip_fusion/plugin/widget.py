@@ -166,6 +166,7 @@ class DipFusionWidget(Container[Widget]):
 
     def _show_theme(self) -> None:
         self.panel.set_theme(self.viewer.theme)
+        self.metrics.planes.set_theme(self.viewer.theme)
         self._content.native.setStyleSheet(make_primary_style(self.viewer.theme))
 
     # -- torch and devices --------------------------------------------------------

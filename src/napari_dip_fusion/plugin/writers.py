@@ -1,12 +1,14 @@
 """Turns napari layers into image files; the writing itself is that of ``io``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from napari.utils.colormaps import AVAILABLE_COLORMAPS
 from napari.utils.transforms import Affine
 
+from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import write_image as write_file
 from napari_dip_fusion.io import write_images
 from napari_dip_fusion.plugin.layers.levels import LEVEL_AFFINES, parse_level_affines
@@ -37,8 +39,14 @@ def write_image(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
     -------
     list of str
         What was written.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; the message says why, and what to do.
     """
-    return [str(write_file(path, make_source(data, meta), overwrite=True))]
+    with _tell_napari():
+        return [str(write_file(path, make_source(data, meta), overwrite=True))]
 
 
 def write_bundle(path: str, layers: Sequence[tuple[Any, Mapping[str, Any], str]]) -> list[str]:
@@ -55,9 +63,27 @@ def write_bundle(path: str, layers: Sequence[tuple[Any, Mapping[str, Any], str]]
     -------
     list of str
         What was written.
+
+    Raises
+    ------
+    OSError
+        As of :func:`write_image`.
     """
-    images = [make_source(data, meta) for data, meta, _ in layers]
-    return [str(write_images(path, images, overwrite=True))]
+    with _tell_napari():
+        images = [make_source(data, meta) for data, meta, _ in layers]
+        return [str(write_images(path, images, overwrite=True))]
+
+
+@contextmanager
+def _tell_napari() -> Iterator[None]:
+    """Turn an error of the files into one that napari shows.
+
+    For a ValueError, napari says that this plugin is no writer of such files.
+    """
+    try:
+        yield
+    except ImageFileError as error:
+        raise OSError(str(error)) from error
 
 
 def make_source(data: Any, meta: Mapping[str, Any]) -> Source:

@@ -49,6 +49,7 @@ from napari_dip_fusion.sources.views import View
 __all__ = [
     "GridSources",
     "bring_together",
+    "compare_grids",
     "find_finest",
     "put_in_place",
     "resample_to_reference",
@@ -268,6 +269,33 @@ def resample_to_reference(
         resampled=[not match.is_exact for match in matches],
         remarks=_list_remarks(sources, place),
     )
+
+
+def compare_grids(
+    sources: Sequence[Source], *, reference: int
+) -> tuple[list[Coverage], list[bool]]:
+    """Return how :func:`resample_to_reference` would find sources to lie; no pixels are read.
+
+    Parameters
+    ----------
+    sources, reference
+        As of :func:`resample_to_reference`.
+
+    Returns
+    -------
+    coverage, resampled
+        As of :class:`GridSources`.
+
+    Raises
+    ------
+    ValueError
+        As :func:`resample_to_reference`, but for sources that do not overlap the reference.
+    """
+    place = sources[reference]
+    aligned = [align_axes(source, place) for source in sources]
+    require_frames(aligned, reference=reference)
+    matches = [_match(source, place) for source in aligned]
+    return [match.coverage for match in matches], [not match.is_exact for match in matches]
 
 
 def _list_remarks(sources: Sequence[Source], place: Source) -> list[str]:

@@ -266,7 +266,7 @@ def prepare_sources(
             image[part] = scaled @ LUMA if source.rgb else scaled
             if source.rgb:
                 chroma.add(part, scaled)
-    axes, steps = _measure_steps(place, images.ndim - 1)
+    axes, steps = measure_steps(place, images.ndim - 1)
     return PreparedSources(
         images=images,
         windows=tuple(windows),
@@ -283,7 +283,7 @@ def prepare_sources(
 
 
 def scale_to_unit_range(
-    image: NDArray[Any],
+    image: NDArray[Any] | Source,
     *,
     intensity: str | Window | None = None,
     percentiles: Window = _DEFAULT.percentiles,
@@ -293,7 +293,8 @@ def scale_to_unit_range(
 
     Parameters
     ----------
-    image : ndarray of shape (M, N), (M, N, 3) or (M, N, 4)
+    image : ndarray or Source
+        As :func:`prepare_sources` takes them.
     intensity, percentiles
         As for :func:`prepare_sources`. By default
         floats in [0, 1] and 8-bit values are taken as they are, others by
@@ -301,13 +302,14 @@ def scale_to_unit_range(
     name : str
         For the message of an error.
     """
-    values = np.asarray(image)
+    source = image if isinstance(image, Source) else make_source(image, name=name)
+    values = source.to_numpy()
     if intensity is None:
         inside = values.dtype.kind == "f" and values.min() >= 0 and values.max() <= 1
         intensity = "dtype" if inside or values.dtype == np.uint8 else "minmax"
     mode = intensity if isinstance(intensity, str) else (intensity, intensity)
     prepared = prepare_sources(
-        [values, values], intensity=mode, percentiles=percentiles, names=[name, name]
+        [source, source], intensity=mode, percentiles=percentiles, names=[name, name]
     )
     gray: Floats = prepared.images[0]
     return gray
@@ -417,8 +419,21 @@ def _find_place(images: Sequence[Source]) -> Source:
     return next((image for image in images if not is_placeless(image)), images[0])
 
 
-def _measure_steps(place: Source, ndim: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """Return names of the axes of images, and the distance of neighbors in pixels of a plane."""
+def measure_steps(place: Source, ndim: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """Return names of the axes of images, and the distance of neighbors in pixels of a plane.
+
+    Parameters
+    ----------
+    place : Source
+        Where the images lie.
+    ndim : int
+        Number of axes of an image, without those of the place that are of size one.
+
+    Returns
+    -------
+    axes, steps
+        As of :class:`PreparedSources`.
+    """
     plane = find_plane_axes(place)
     pixel = np.sqrt(measure_pixel(place.affine, plane))
     unit = place.units[plane[-1]]

@@ -268,6 +268,7 @@ def test_thick_slices_are_told_once_they_settle(qtbot, viewer, pair):
     made = SourceList(viewer)
     qtbot.addWidget(made.native)
     made.set_sources(viewer.layers)
+    made.set_whole(False)
     assert "planes" not in made.status.value
     with qtbot.waitSignal(made.checked, timeout=5000):
         viewer.dims.thickness = (2, 0, 0)
@@ -286,3 +287,66 @@ def test_another_layer_that_takes_the_units_away_is_told(qtbot, sources, viewer)
         viewer.add_points(np.zeros((1, 2)))
     assert sources.status.value.startswith("\N{WARNING SIGN} 2 layers on one grid\n")
     assert "they are fused by their units, not as they are drawn" in sources.status.value
+
+
+def show_stacks(viewer, *shapes):
+    viewer.layers.clear()
+    for i, shape in enumerate(shapes):
+        viewer.add_image(np.random.default_rng(i).random(shape), name=f"L{i}")
+
+
+def extent(sources):
+    box = sources.extent_box
+    return "hidden" if box.native.isHidden() else box.native.currentText()
+
+
+def test_stacks_are_fused_whole_unless_somebody_chooses_a_plane(sources, viewer, pair):
+    sources.check()
+    assert extent(sources) == "hidden"
+    assert not sources.get_whole()
+    show_stacks(viewer, (5, 12, 14), (5, 12, 14))
+    sources.check()
+    assert extent(sources) == "Whole stack"
+    assert "5 planes of 12x14, z y x; 2 layers on one grid" in sources.status.value
+    sources.extent_box.value = False
+    sources.check()
+    assert extent(sources) == "This plane"
+    assert sources.status.value == "✓ 2 layers on one grid"
+    # What somebody has chosen stays, and comes back with the next stacks.
+    viewer.dims.set_current_step(0, 2)
+    sources.check()
+    assert extent(sources) == "This plane"
+    show_stacks(viewer, (12, 14), (12, 14))
+    sources.check()
+    assert extent(sources) == "hidden"
+    show_stacks(viewer, (5, 12, 14), (5, 12, 14))
+    sources.check()
+    assert not sources.get_whole()
+    sources.set_whole(True)
+    assert "planes of" in sources.status.value
+
+
+def test_a_plane_is_taken_where_stacks_do_not_fit(sources, viewer, monkeypatch):
+    from napari_dip_fusion.plugin.layers import layer_report
+
+    show_stacks(viewer, (5, 12, 14), (3, 5, 12, 14))
+    sources.set_sources(viewer.layers)
+    assert extent(sources) == "This plane"
+    assert sources.report.ok
+    sources.set_whole(True)
+    assert sources.status.value.startswith("✗ L1 has 4 dimensions")
+    assert not sources.report.ok
+    show_stacks(viewer, (5, 12, 14), (5, 12, 14))
+    monkeypatch.setattr(layer_report, "measure_free_memory", lambda device: 1000)
+    made = SourceList(viewer)
+    assert extent(made) == "This plane"
+    made.close_subscriptions()
+
+
+def test_volumes_in_3_d_are_fused_whole_only(sources, viewer):
+    show_stacks(viewer, (5, 12, 14), (5, 12, 14))
+    viewer.dims.ndisplay = 3
+    sources.check()
+    assert sources.report.ok
+    sources.set_whole(False)
+    assert "switch to 2-D display" in sources.status.value

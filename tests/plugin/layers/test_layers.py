@@ -291,7 +291,7 @@ def test_time_and_depth():
     viewer, layers = viewer_with(*images)
     viewer.dims.current_step = (2, 1, 0, 0)
     np.testing.assert_array_equal(read_planes(layers, layers[0], viewer.dims)[1], images[1][2, 1])
-    assert place_result(layers[0], viewer.dims).axes == (0, 1)
+    assert place_result(layers[0], viewer.dims).shape == (1, 1, 12, 13)
 
 
 def test_layers_with_fewer_dimensions_lie_along_the_last_ones():
@@ -305,7 +305,7 @@ def test_layers_with_fewer_dimensions_lie_along_the_last_ones():
         planes = read_planes([first, second], reference, viewer.dims)
         np.testing.assert_array_equal(planes[0], flat)
         np.testing.assert_array_equal(planes[1], volume[3])
-    assert place_result(first, viewer.dims).axes == ()
+    assert place_result(first, viewer.dims).shape == (12, 13)
     viewer.dims.order = (1, 0, 2)
     report = check_layers([first, second], second, viewer.dims)
     assert not report.ok

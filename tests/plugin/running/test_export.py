@@ -229,6 +229,7 @@ def test_the_command_takes_the_plane_of_a_volume_and_resamples(
     open_volumes(opened, tmp_path, pair)
     opened.dims.set_current_step(0, 1)
     widget = make_widget(opened, network="always")
+    widget.sources.set_whole(False)
     widget.sources.set_reference(opened.layers["MR"])
     widget.sources.interpolation_box.value = interpolation
     before = copied(widget, widget.fuse_tab.code.command_button)
@@ -250,11 +251,57 @@ def test_the_command_takes_the_plane_of_a_volume_and_resamples(
     np.testing.assert_array_equal(again, fused(opened)[0])
 
 
+@pytest.mark.parametrize("interpolation", ["linear", "nearest"])
+def test_script_command_and_replay_repeat_the_fusion_of_whole_volumes(
+    opened, make_widget, pair, until_idle, copied, run_copied, tmp_path, interpolation
+):
+    open_volumes(opened, tmp_path, pair)
+    widget = make_widget(opened)
+    widget.sources.set_reference(opened.layers["MR"])
+    widget.sources.interpolation_box.value = interpolation
+    widget.sources.set_whole(True)
+    before = copied(widget, widget.fuse_tab.code.command_button)
+    widget.panel.fuse_button.native.click()
+    until_idle(widget)
+    first = np.array(fused(opened))
+    assert first.shape == (12, 32, 40)
+    text = copied(widget, widget.fuse_tab.code.command_button)
+    assert text == before
+    words = shlex.split(text)
+    assert words[words.index("-o") + 1] == "fused.nii.gz"
+    assert "--slice" not in words
+    assert words[words.index("--reference") + 1] == "1"
+    np.testing.assert_array_equal(run_copied(text), first)
+    record = find_fused(opened).metadata["dip_fusion"]["record"]
+    (tmp_path / "old.record.json").write_text(json.dumps(record))
+    again = run_copied(f"dip-fusion fuse --replay {tmp_path / 'old.record.json'} -o again.nii")
+    np.testing.assert_array_equal(again, first)
+    script = copied(widget, widget.fuse_tab.code.script_button)
+    assert "whole=True" in script
+    assert "dims" not in script
+    opened.layers.clear()
+    exec(script.replace("napari.current_viewer()", "_viewer"), {"_viewer": opened})
+    np.testing.assert_array_equal(fused(opened), first)
+
+
+def test_a_painted_volume_is_no_longer_its_file(opened, make_widget, pair, copied, tmp_path):
+    open_volumes(opened, tmp_path, pair)
+    layer = opened.layers["MR"]
+    layer.data = np.array(layer.data)
+    # Not in the plane that is shown.
+    layer.data[7, 4, 5] += 1
+    widget = make_widget(opened)
+    assert widget.sources.get_whole()
+    assert copied(widget, widget.fuse_tab.code.command_button) == ""
+    assert "no file holds MR as fused" in widget.panel.message.value
+
+
 def test_a_plane_along_other_axes_has_a_script_only(opened, make_widget, pair, copied, tmp_path):
     open_volumes(opened, tmp_path, pair)
     opened.dims.order = (1, 0, 2)
     opened.dims.set_current_step(1, 12)
     widget = make_widget(opened)
+    widget.sources.set_whole(False)
     assert copied(widget, widget.fuse_tab.code.command_button) == ""
     assert "the command cannot read this" in widget.panel.message.value
     script = copied(widget, widget.fuse_tab.code.script_button)
@@ -364,6 +411,7 @@ def test_the_script_goes_to_the_plane_that_was_fused(opened, make_widget, pair, 
     opened.dims.set_current_step(0, 2)
     widget = make_widget(opened)
     widget.sources.set_sources(opened.layers)
+    widget.sources.set_whole(False)
     widget.panel.fuse_button.native.click()
     until_idle(widget)
     first = fused(opened).copy()

@@ -8,6 +8,7 @@ import torch
 from napari_dip_fusion import FusionConfig, FusionError, iter_fuse
 from napari_dip_fusion.errors import TorchMissingError
 from napari_dip_fusion.fusion import Decided, Done, GainsReady, Preview, StepDone
+from napari_dip_fusion.fusion.events import PlanesDone
 from napari_dip_fusion.plugin.running import worker
 from napari_dip_fusion.plugin.running.run_events import (
     Discarded,
@@ -147,3 +148,23 @@ def test_a_call_is_forgotten_when_it_is_made():
     once = worker._OneTimeCall(lambda: 3)
     assert once() == 3
     assert vars(once) == {"_function": None}
+
+
+def planes(stage, count):
+    for i in range(count + 1):
+        yield PlanesDone(stage, i, count)
+
+
+def test_the_planes_of_a_stage_are_thinned_out():
+    def run():
+        yield from planes("gains", 50)
+        yield from planes("metrics", 50)
+        yield from steps(2)
+
+    events = list(relay(run, RunControl(), interval=999))
+    assert [(e.stage, e.done) for e in events if isinstance(e, PlanesDone)] == [
+        ("gains", 0),
+        ("metrics", 0),
+    ]
+    everything = list(relay(run, RunControl(), interval=0))
+    assert sum(isinstance(e, PlanesDone) for e in everything) == 102

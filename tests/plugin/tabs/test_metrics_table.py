@@ -2,6 +2,7 @@ import csv
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from qtpy.QtWidgets import QApplication
 
 from napari_dip_fusion.methods.baselines import BASELINES
@@ -18,7 +19,7 @@ SCORES = {
 
 @pytest.fixture
 def table(qtbot):
-    made = MetricsTable()
+    made = MetricsTable(ViewerModel())
     qtbot.addWidget(made.native)
     made.show_scores(Scores((), SCORES), ["CT", "MR"])
     return made

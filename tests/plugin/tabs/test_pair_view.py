@@ -18,7 +18,7 @@ def viewer(viewer_without_window):
 
 @pytest.fixture
 def view(qtbot, viewer):
-    view = PairView(viewer, dict)
+    view = PairView(viewer, dict, bool)
     qtbot.addWidget(view.native)
     view.set_pair(viewer.layers["a"], viewer.layers["b"])
     yield view

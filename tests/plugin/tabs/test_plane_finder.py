@@ -22,6 +22,7 @@ def volumes(make_napari_viewer_proxy, pair):
 def fused(volumes, make_widget, until_idle):
     """Return the widget after a fusion of slice 3."""
     widget = make_widget(volumes)
+    widget.sources.set_whole(False)
     widget.panel.fuse_button.native.click()
     until_idle(widget)
     return widget
@@ -68,7 +69,9 @@ def test_a_reopened_panel_finds_the_planes_that_are_there(fused, volumes, make_w
 
 
 def test_a_row_of_the_comparison_goes_to_its_plane(volumes, make_widget, qtbot):
-    tab = make_widget(volumes).compare_tab
+    widget = make_widget(volumes)
+    widget.sources.set_whole(False)
+    tab = widget.compare_tab
     tab.methods.set_chosen(["average", "maximum"])
     tab.compare()
     qtbot.waitUntil(lambda: tab.session.phase.name == "IDLE", timeout=20_000)
@@ -84,6 +87,7 @@ def test_axes_without_names_are_numbered(make_napari_viewer_proxy, make_widget, 
         viewer.add_image(np.stack([image] * 5), name=name)
     viewer.dims.set_point(0, 4)
     widget = make_widget(viewer)
+    widget.sources.set_whole(False)
     widget.panel.gains_button.native.click()
     qtbot.waitUntil(lambda: "consensus CT + MR slice 4" in viewer.layers, timeout=20_000)
     assert "CT gain (base) slice 4" in viewer.layers

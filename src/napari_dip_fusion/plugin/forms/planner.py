@@ -1,6 +1,6 @@
 """The plan of a run, taken from the chosen sources and settings."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from napari import Viewer
 from napari.layers import Image
@@ -12,6 +12,7 @@ from napari_dip_fusion.plugin.layers.plane_reader import (
     get_contrast_windows,
     make_plane_readers,
 )
+from napari_dip_fusion.plugin.layers.whole_reader import WholeReader, make_whole_readers
 from napari_dip_fusion.plugin.running.plan import Plan, make_plan
 
 
@@ -51,9 +52,12 @@ class Planner:
             level=self.sources.get_level(),
             interpolation=self.sources.get_interpolation(),
             preview_rate=float(self.settings.preview_rate.value),
+            whole=self.sources.get_whole(),
         )
 
-    def make_readers(self, layers: Iterable[Image], plan: Plan) -> list[PlaneReader]:
+    def make_readers(
+        self, layers: Iterable[Image], plan: Plan
+    ) -> Sequence[PlaneReader | WholeReader]:
         """Return what reads each layer on the grid of a plan just taken.
 
         Parameters
@@ -71,6 +75,10 @@ class Planner:
         reference = self.sources.get_reference()
         if reference is None:
             raise ValueError(self.sources.report.message)
+        if plan.whole:
+            return make_whole_readers(
+                list(layers), reference, level=plan.level, interpolation=plan.interpolation
+            )
         return make_plane_readers(
             list(layers),
             reference,

@@ -15,7 +15,7 @@ from napari_dip_fusion.plugin.forms.check_list import GrowingCheckList
 from napari_dip_fusion.plugin.forms.layout import Text
 from napari_dip_fusion.plugin.forms.native_widget import NativeWidget
 from napari_dip_fusion.plugin.forms.reference_box import ReferenceBox
-from napari_dip_fusion.plugin.layers.layer_report import LayerReport, check_layers
+from napari_dip_fusion.plugin.layers.layer_report import LayerReport, check_layers, is_stacked
 from napari_dip_fusion.plugin.layers.planes import find_finest
 from napari_dip_fusion.plugin.layers.result_layers import is_original
 from napari_dip_fusion.plugin.layers.subscriptions import Subscriptions
@@ -67,6 +67,8 @@ class SourceList(Container[Widget]):
         self._closed = False
         # Until somebody chooses, or two images or more have come.
         self._automatic = True
+        # Until somebody says how much of the layers is to be fused.
+        self._extent_chosen = self._wish = self._whole = False
         self._build()
         # Dragging a layer moves it a hundred times a second.
         self._timer = QTimer(self.native)
@@ -114,6 +116,14 @@ class SourceList(Container[Widget]):
         """Return how layers on other grids are resampled."""
         return str(self.interpolation_box.value)
 
+    def get_whole(self) -> bool:
+        """Return whether all planes are to be fused, and not only the one that is shown."""
+        return self._whole
+
+    def set_whole(self, whole: bool) -> None:
+        """Choose all planes or the one that is shown, whatever the layers are from now on."""
+        self.extent_box.value = whole
+
     def use_selected(self) -> None:
         """Take the image layers that are selected in the viewer as the sources."""
         selection = self._viewer.layers.selection
@@ -133,7 +143,8 @@ class SourceList(Container[Widget]):
         self._timer.stop()
         self._note = ""
         self._follow_finest()
-        self.report = check_layers(self.get_sources(), self.get_reference(), self._viewer.dims)
+        self._suggest_extent()
+        self.report = self._check(whole=self.get_whole())
         self._show_report()
         self.checked.emit()
 
@@ -144,6 +155,21 @@ class SourceList(Container[Widget]):
         for followed in self._following.values():
             followed.close()
         self._following.clear()
+
+    def _check(self, *, whole: bool) -> LayerReport:
+        layers, reference = self.get_sources(), self.get_reference()
+        return check_layers(layers, reference, self._viewer.dims, whole=whole)
+
+    def _suggest_extent(self) -> None:
+        """Offer whole stacks where there are some, and take them if they can be fused."""
+        stacked = any(is_stacked(layer) for layer in self.get_sources())
+        if self._extent_chosen:
+            self._whole = stacked and self._wish
+        else:
+            self._whole = stacked and self._check(whole=True).fits
+        with self.extent_box.changed.blocked():
+            self.extent_box.value = self._whole
+        self.extent_box.visible = stacked
 
     # -- building -----------------------------------------------------------
 
@@ -164,6 +190,13 @@ class SourceList(Container[Widget]):
             "source with the finest pixels, so that nothing is lost.",
             label="Reference",
         )
+        self.extent_box = ComboBox(
+            choices=[("This plane", False), ("Whole stack", True)],
+            label="Fuse",
+            tooltip="The plane that is shown, or all planes of the layers: volumes in three "
+            "dimensions, and time series frame by frame with the same settings.",
+        )
+        self.extent_box.changed.connect(self._take_extent)
         self.level_box = ComboBox(
             choices=self._list_levels,
             label="Level",
@@ -182,7 +215,9 @@ class SourceList(Container[Widget]):
         self.status = Text()
         choices = Container[Widget]()
         choices.margins = (0, 0, 0, 0)
-        choices.extend([self.reference_box, self.level_box, self.interpolation_box])
+        choices.extend(
+            [self.extent_box, self.reference_box, self.level_box, self.interpolation_box]
+        )
         self.margins = (0, 0, 0, 0)
         self.extend([NativeWidget(self.list), self.selected_button, choices, self.status])
 
@@ -284,6 +319,13 @@ class SourceList(Container[Widget]):
         """Take note that somebody has ticked or unticked a layer."""
         self._automatic = False
         self._respond_to_ticks()
+
+    def _take_extent(self, whole: bool) -> None:
+        """Take note that somebody has chosen this plane or the whole stack."""
+        # magicgui tells of a change, too, where the box moves and keeps its value.
+        if whole != self._whole:
+            self._extent_chosen, self._wish = True, whole
+            self._respond_to_ticks()
 
     def _respond_to_ticks(self) -> None:
         self._show_choices()

@@ -1,6 +1,6 @@
 """One image less another, as a layer whose colors say the sign."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from napari_dip_fusion.plugin.layers.placement import Placement, place_result
 from napari_dip_fusion.plugin.layers.plane_reader import PlaneReader, make_plane_readers
 from napari_dip_fusion.plugin.layers.planes import choose_level
 from napari_dip_fusion.plugin.layers.result_layers import ROLE, find_free_name
+from napari_dip_fusion.plugin.layers.whole_reader import WholeReader, make_whole_readers
 from napari_dip_fusion.sources.prepare import scale_to_unit_range
 
 COLORMAP = "PiYG"
@@ -22,13 +23,29 @@ COLORMAP = "PiYG"
 
 
 @dataclass(frozen=True, eq=False)
+class Subtracted:
+    """The first of two images less the second.
+
+    Attributes
+    ----------
+    image : ndarray
+    mean, most : float
+        Mean and largest of its absolute values.
+    """
+
+    image: NDArray[np.float32]
+    mean: float
+    most: float
+
+
+@dataclass(frozen=True, eq=False)
 class Difference:
-    """The difference of two planes on the grid of the first, not read yet.
+    """The difference of two planes, or whole stacks, on the grid of the first, not read yet.
 
     Attributes
     ----------
     names : pair of str
-    readers : pair of PlaneReader
+    readers : pair of PlaneReader or WholeReader
     intensities : pair of dict
         Arguments of :func:`~napari_dip_fusion.sources.prepare.scale_to_unit_range`.
     place : Placement
@@ -36,19 +53,20 @@ class Difference:
     """
 
     names: tuple[str, str]
-    readers: tuple[PlaneReader, PlaneReader]
+    readers: tuple[PlaneReader | WholeReader, PlaneReader | WholeReader]
     intensities: tuple[dict[str, Any], dict[str, Any]]
     place: Placement
     warnings: tuple[str, ...] = ()
 
-    def read(self) -> NDArray[np.float32]:
+    def read(self) -> Subtracted:
         """Return the first image less the second; may be called in any thread."""
         first, second = (
-            scale_to_unit_range(reader.read().data, name=reader.name, **intensity)
+            scale_to_unit_range(reader.read(), name=reader.name, **intensity)
             for reader, intensity in zip(self.readers, self.intensities, strict=True)
         )
         difference: NDArray[np.float32] = first - second
-        return difference
+        size = np.abs(difference)
+        return Subtracted(difference, float(size.mean()), float(size.max()))
 
 
 def take_difference(
@@ -58,8 +76,9 @@ def take_difference(
     *,
     intensities: Mapping[Image, dict[str, Any]],
     interpolation: str = "linear",
+    whole: bool = False,
 ) -> Difference:
-    """Return what reads the difference of two layers at the slice now shown.
+    """Return what reads the difference of two layers at the slice now shown, or of all planes.
 
     Parameters
     ----------
@@ -70,6 +89,8 @@ def take_difference(
         How sources become [0, 1]; other layers as ``scale_to_unit_range`` does by default.
     interpolation : {"linear", "nearest"}
         If the second lies on another grid.
+    whole : bool
+        Whether to subtract whole stacks, if both layers are such that fit together.
 
     Raises
     ------
@@ -80,29 +101,32 @@ def take_difference(
     # Not "is": a plugin gets layers from napari behind proxies, of which each is new.
     if first == second:
         raise ValueError("choose two different images")
-    report = check_layers(pair, first, dims)
+    whole = whole and check_layers(pair, first, dims, whole=True).ok
+    report = check_layers(pair, first, dims, whole=whole)
     if not report.ok:
         raise ValueError(report.message)
-    level = choose_level(first, dims)
+    level = choose_level(first, dims, whole=whole)
     # Of pyramids the finest level that fits, as in a fusion.
-    readers = make_plane_readers(pair, first, dims, level=level, interpolation=interpolation)
+    readers: Sequence[PlaneReader | WholeReader]
+    if whole:
+        readers = make_whole_readers(pair, first, level=level, interpolation=interpolation)
+    else:
+        readers = make_plane_readers(pair, first, dims, level=level, interpolation=interpolation)
     return Difference(
         names=(first.name, second.name),
         readers=(readers[0], readers[1]),
         intensities=(intensities.get(first, {}), intensities.get(second, {})),
-        place=place_result(first, dims, level=level),
+        place=place_result(first, dims, level=level, whole=whole),
         warnings=report.warnings,
     )
 
 
-def add_difference_layer(
-    viewer: Viewer, difference: Difference, values: NDArray[np.float32]
-) -> Image:
+def add_difference_layer(viewer: Viewer, difference: Difference, found: Subtracted) -> Image:
     """Add the layer of a difference that was read; call from the GUI thread."""
     # Limits as far on one side as on the other, so that white is 0.
-    most = float(np.abs(values).max()) or 1.0
+    most = found.most or 1.0
     return viewer.add_image(
-        difference.place.expand(values),
+        difference.place.expand(found.image),
         name=find_free_name(viewer, difference.place.add_slice(" - ".join(difference.names))),
         rgb=False,
         colormap=COLORMAP,
@@ -112,8 +136,7 @@ def add_difference_layer(
     )
 
 
-def describe_difference(difference: Difference, values: NDArray[np.float32]) -> str:
+def describe_difference(difference: Difference, found: Subtracted) -> str:
     """Say how large a difference is, and what to think of before one believes it."""
-    size = np.abs(values)
-    text = f"A - B: mean absolute difference {size.mean():.3g}, largest {size.max():.3g}"
+    text = f"A - B: mean absolute difference {found.mean:.3g}, largest {found.most:.3g}"
     return "\n".join([text, *difference.warnings])

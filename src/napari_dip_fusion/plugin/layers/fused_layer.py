@@ -1,7 +1,9 @@
 """The layer that shows a fusion while it runs, and keeps its result."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from napari import Viewer
 from napari.layers import Image
 from numpy.typing import NDArray
@@ -37,6 +39,8 @@ class FusedLayer:
         self._name = name
         self._place = place
         self.layer: Image | None = None
+        # What the layer shows as long as its image comes in parts; nobody else holds it.
+        self._parts: NDArray[Any] | None = None
 
     @property
     def in_viewer(self) -> bool:
@@ -52,13 +56,37 @@ class FusedLayer:
         """Show an image; a layer that the user has removed does not come back."""
         # Whoever removes the layer during the run wants the canvas for something else.
         if not self.removed:
+            self._parts = None
             self._show(image, {})
+
+    def preview_part(self, image: NDArray[Any], where: Sequence[int | slice]) -> None:
+        """Show a part of the image in its place: what has not come yet is black, or stays.
+
+        Parameters
+        ----------
+        image : ndarray
+            In [0, 1], and perhaps in color.
+        where : sequence of int or slice
+            Index of the part in the array of the layer.
+        """
+        if self.removed:
+            return
+        if self._parts is None:
+            self._parts = self._start_parts(image, where)
+        self._parts[tuple(where)] = image
+        if self.layer is None:
+            self._show(self._parts, {})
+            return
+        # The array is in the layer already: only what is in sight is drawn anew. A thumbnail of a
+        # volume looks at all of its pixels.
+        self.layer.refresh(thumbnail=False, highlight=False, extent=False)
 
     def finish(self, result: FusionResult) -> None:
         """Show the result with its record, in a new layer if the old one was removed."""
         # The result is what the run was for: it comes in any case.
         if self.removed:
             self.layer = None
+        self._parts = None
         self._show(result.image, make_metadata(result.record, result.metrics, self._place))
 
     def discard(self) -> None:
@@ -66,6 +94,18 @@ class FusedLayer:
         if self.in_viewer:
             self._viewer.layers.remove(self.layer)
         self.layer = None
+
+    def _start_parts(self, image: NDArray[Any], where: Sequence[int | slice]) -> NDArray[Any]:
+        """Return the array that parts are written into: what is shown now, or nothing."""
+        if self.layer is not None:
+            # Copied: the run may still need what it has sent.
+            parts = np.array(self.layer.data, dtype=np.float32)
+            self.layer.data = parts
+            return parts
+        shape = self._place.shape
+        size = np.empty(shape, dtype=np.bool_)[tuple(where)].size
+        colors = () if image.size == size else image.shape[-1:]
+        return np.zeros((*shape, *colors), dtype=np.float32)
 
     def _show(self, image: NDArray[Any], metadata: dict[str, Any]) -> None:
         if self.layer is None:

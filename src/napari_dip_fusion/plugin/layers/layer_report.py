@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 import numpy as np
 from napari.components import Dims
 from napari.layers import Image, Layer
 
+from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import MIN_SIZE
+from napari_dip_fusion.fusion.memory import estimate_memory
+from napari_dip_fusion.plugin.layers.levels import drop_single, get_level_shape
 from napari_dip_fusion.plugin.layers.planes import (
     find_finest,
     find_plane,
@@ -18,12 +22,17 @@ from napari_dip_fusion.plugin.layers.planes import (
 )
 from napari_dip_fusion.plugin.layers.shared_axes import require_one_world
 from napari_dip_fusion.plugin.layers.thick_slice import find_grid
+from napari_dip_fusion.plugin.layers.whole_reader import make_whole_readers
+from napari_dip_fusion.prior.devices import measure_free_memory
+from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.axes import find_kind
 from napari_dip_fusion.sources.coverage import (
     Coverage,
     format_part,
     list_coverage_warnings,
     measure_both_ways,
 )
+from napari_dip_fusion.sources.grid import compare_grids
 from napari_dip_fusion.sources.resample import is_on_grid
 
 
@@ -43,6 +52,8 @@ class LayerReport:
         How much each layer and the reference's plane see of each other.
     resampled : tuple of str
         Names of the layers that do not lie on the reference's grid.
+    fits : bool
+        Whether the layers can be fused, and the memory holds what their closed form needs.
     """
 
     ok: bool
@@ -50,10 +61,18 @@ class LayerReport:
     warnings: tuple[str, ...] = ()
     coverage: Mapping[Layer, Coverage] = field(default_factory=dict)
     resampled: tuple[str, ...] = ()
+    fits: bool = True
 
 
-def check_layers(layers: Sequence[Layer], reference: Layer | None, dims: Dims) -> LayerReport:
-    """Say whether layers can be fused at the slice now shown.
+def is_stacked(layer: Image) -> bool:
+    """Tell whether a layer has several planes."""
+    return len(drop_single(get_level_shape(layer))) > 2
+
+
+def check_layers(
+    layers: Sequence[Layer], reference: Layer | None, dims: Dims, *, whole: bool = False
+) -> LayerReport:
+    """Say whether layers can be fused at the slice now shown, or all of their planes.
 
     No pixels are read, so that this may follow every change of the viewer.
 
@@ -65,16 +84,18 @@ def check_layers(layers: Sequence[Layer], reference: Layer | None, dims: Dims) -
         Whose grid the result takes; the finest of the layers if None.
     dims : Dims
         ``viewer.dims``.
+    whole : bool
+        Whether all planes are to be fused, wherever the sliders are.
     """
     problem = _find_problem(layers)
     if problem:
-        return LayerReport(False, problem)
+        return LayerReport(False, problem, fits=False)
     try:
         images = [*map(_require_image, layers)]
         target = find_finest(images, dims) if reference is None else _require_image(reference)
-        return _report_grids(images, target, dims)
+        return (_report_whole if whole else _report_grids)(images, target, dims)
     except ValueError as error:
-        return LayerReport(False, str(error))
+        return LayerReport(False, str(error), fits=False)
 
 
 def _find_problem(layers: Sequence[Layer]) -> str | None:
@@ -93,6 +114,104 @@ def _find_problem(layers: Sequence[Layer]) -> str | None:
     return None
 
 
+def _report_whole(layers: list[Image], reference: Image, dims: Dims) -> LayerReport:
+    """Return the report on layers all of whose planes could be fused, if they fit together."""
+    for layer in layers:
+        require_one_world(layer, reference, [-2, -1])
+    readers = make_whole_readers(layers, reference)
+    place = readers[0].reference
+    shape = drop_single(place.shape)
+    if len(shape) == 2:
+        raise ValueError(
+            f"{reference.name} has one plane only; choose a reference that has several, or fuse "
+            "this plane"
+        )
+    _require_size(reference, shape)
+    for reader in readers:
+        _require_one_series(reader.source, place)
+    sources = [place, *(reader.source for reader in readers)]
+    parts, moved = compare_grids(sources, reference=0)
+    coverage: dict[Layer, Coverage] = dict(zip(layers, parts[1:], strict=True))
+    for layer, part in coverage.items():
+        if part.of_target == 0:
+            raise ValueError(
+                f"{layer.name} does not overlap {reference.name}; check the layers' scale and "
+                "translate"
+            )
+    resampled = [layer for layer, other in zip(layers, moved[1:], strict=True) if other]
+    needed = estimate_memory(FusionConfig(network="never"), shape, len(layers))
+    return LayerReport(
+        True,
+        f"{_describe_stack(place)}; {_describe_grids(reference, resampled, coverage)}",
+        (
+            *(f"the place of {x.name} is a guess: {get_guess(x)}" for x in layers if get_guess(x)),
+            *_list_warnings(reference, coverage),
+            *_list_unit_warnings(layers, reference, dims),
+        ),
+        coverage,
+        tuple(layer.name for layer in resampled),
+        fits=needed <= measure_free_memory("cpu"),
+    )
+
+
+def _list_series(source: Source) -> dict[str, int]:
+    """Return the lengths of the axes that are not of space, by their names, where longer than 1."""
+    axes = zip(source.axes, source.units, source.shape, strict=True)
+    return {name: n for name, unit, n in axes if find_kind(name, unit) != "space" and n > 1}
+
+
+def _count_space(source: Source) -> int:
+    return len(source.shape) - sum(
+        find_kind(*pair) != "space" for pair in zip(source.axes, source.units, strict=True)
+    )
+
+
+def _require_one_series(source: Source, place: Source) -> None:
+    """Refuse a source whose planes or frames are not those of the reference."""
+    frames, wanted = _list_series(source), _list_series(place)
+    # A plane that is given as a volume has its place among the others.
+    own, other = (_count_space(image) for image in (source, place))
+    if own + len(frames) != other + len(wanted):
+        raise ValueError(
+            f"{source.name} has {own + len(frames)} dimensions ({_list_sizes(source)}) and "
+            f"{place.name} {other + len(wanted)} ({_list_sizes(place)}); stacks that are fused "
+            "whole must have the same ones: fuse this plane, or make a layer of one volume of the "
+            "series"
+        )
+    if frames != wanted:
+        raise ValueError(
+            f"{source.name} has {_list_frames(frames)} and {place.name} {_list_frames(wanted)}; "
+            "frames are fused one by one, so that both need the same number: leave those out that "
+            "only one has"
+        )
+
+
+def _list_sizes(source: Source) -> str:
+    pairs = zip(source.axes, source.shape, strict=True)
+    return " x ".join(f"{size} {axis}" for axis, size in pairs if size > 1)
+
+
+def _list_frames(series: Mapping[str, int]) -> str:
+    return " and ".join(f"{n} frames along {axis}" for axis, n in series.items()) or "no frames"
+
+
+def _describe_stack(place: Source) -> str:
+    """Say what is fused, and how its axes are understood."""
+    *stacked, rows, columns = drop_single(place.shape)
+    pairs = zip(place.axes[:-2], place.shape[:-2], strict=True)
+    names = [axis for axis, size in pairs if size > 1]
+    return f"{prod(stacked)} planes of {rows}x{columns}, {' '.join([*names, *place.axes[-2:]])}"
+
+
+def _require_size(reference: Image, shape: Sequence[int]) -> None:
+    rows, columns = shape[-2:]
+    if min(rows, columns) < MIN_SIZE:
+        raise ValueError(
+            f"{reference.name} has {rows} x {columns} pixels here; {MIN_SIZE} x {MIN_SIZE} are "
+            "the fewest for a fusion"
+        )
+
+
 def _report_grids(layers: list[Image], reference: Image, dims: Dims) -> LayerReport:
     """Return the report on layers that could be fused if they lay on one grid."""
     units = find_world_units([reference, *layers])
@@ -100,12 +219,7 @@ def _report_grids(layers: list[Image], reference: Image, dims: Dims) -> LayerRep
     for layer in layers:
         require_one_world(layer, reference, [a - dims.ndim for a in axes])
     target = find_plane(reference, dims, axes, units=units)
-    if min(target.shape) < MIN_SIZE:
-        rows, columns = target.shape
-        raise ValueError(
-            f"{reference.name} has {rows} x {columns} pixels here; {MIN_SIZE} x {MIN_SIZE} are "
-            "the fewest for a fusion"
-        )
+    _require_size(reference, target.shape)
     coverage: dict[Layer, Coverage] = {}
     resampled, projected = [], []
     for layer in layers:

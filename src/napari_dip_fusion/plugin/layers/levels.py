@@ -4,6 +4,7 @@ napari draws every resolution over the same area. A file may say otherwise, and 
 puts that into the layer's metadata: what is fused lies where the file says.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,11 @@ LEVEL_AFFINES = "level_affines"
 def get_level_shape(layer: Image, level: int = 0) -> tuple[int, ...]:
     """Return the shape of a level, without the axis of colors."""
     return tuple(int(n) for n in layer.level_shapes[level])
+
+
+def drop_single(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return a shape without the axes along which planes are stacked, but only one is there."""
+    return (*(n for n in shape[:-2] if n > 1), *shape[-2:])
 
 
 def get_level_affine(layer: Image, level: int) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion.memory import estimate_memory
 from napari_dip_fusion.plugin.layers.levels import (
+    drop_single,
     find_level_index,
     get_level_affine,
     get_level_factors,
@@ -60,6 +62,7 @@ def choose_level(
     level: int | str = "auto",
     count: int = 2,
     config: FusionConfig | None = None,
+    whole: bool = False,
 ) -> int:
     """Return the level of the reference's pyramid that a fusion uses.
 
@@ -75,6 +78,8 @@ def choose_level(
     count : int
         Number of sources.
     config : FusionConfig, optional
+    whole : bool
+        Whether all planes are fused, which all have to fit the memory.
 
     Raises
     ------
@@ -95,11 +100,14 @@ def choose_level(
     # The import of torch takes seconds, and this runs on the GUI thread.
     device = resolve_device(config.compute.device) if torch_is_imported() else "cpu"
     free = measure_free_memory(device)
-    axes = [a - dims.ndim + reference.ndim for a in find_plane_axes([reference], dims)]
-    for i, shape in enumerate(reference.level_shapes):
-        rows, columns = (int(shape[a]) for a in axes)
-        fits = estimate_memory(config, (rows, columns), count) <= free
-        if rows * columns <= MOST_PIXELS and fits:
+    axes = list(range(reference.ndim))
+    if not whole:
+        axes = [a - dims.ndim + reference.ndim for a in find_plane_axes([reference], dims)]
+    for i in range(levels):
+        shape = get_level_shape(reference, i)
+        size = drop_single([shape[a] for a in axes])
+        fits = estimate_memory(config, size, count) <= free
+        if prod(size[-2:]) <= MOST_PIXELS and fits:
             return i
     return levels - 1
 
@@ -270,19 +278,20 @@ def find_matching_level(layer: Image, units: Units, to_affine: Matrix) -> int:
     layer : Image
     units : tuple of pint.Unit
         Of the target's world.
-    to_affine : ndarray of shape (layer.ndim + 1, 3)
-        The affine of the target :class:`Plane`, its last rows.
+    to_affine : ndarray of shape (layer.ndim + 1, 3) or (layer.ndim + 1, layer.ndim + 1)
+        The affine of the target: of a :class:`Plane` its last rows, or of a whole stack.
     """
     if not layer.multiscale:
         return 0
-    steps = np.linalg.solve(compute_world_affine(layer, units), to_affine)[:-1, :2]
-    fine = [
-        i
+    steps = np.linalg.solve(compute_world_affine(layer, units), to_affine)[:-1, :-1]
+    sizes = [
+        np.linalg.norm(steps.T / get_level_factors(layer, i), axis=1)
         for i in range(len(layer.level_shapes))
-        # A little below 1: levels are seldom exactly half of one another.
-        if np.linalg.norm(steps.T / get_level_factors(layer, i), axis=1).min() > 0.99
     ]
-    return max(fine, default=0)
+    # A little below 1: levels are seldom exactly half of one another. Along an axis on which the
+    # target is finer than all levels, nothing more is to be lost.
+    least = np.minimum(0.99, sizes[0] * 0.99)
+    return max(i for i, size in enumerate(sizes) if (size >= least).all())
 
 
 def get_physical_affine(layer: Image) -> CompositeAffine:

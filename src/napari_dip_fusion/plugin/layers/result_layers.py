@@ -56,7 +56,7 @@ def show_consensus(sources: PreparedSources, consensus: NDArray[Any]) -> NDArray
     ----------
     sources : PreparedSources
         As in the event ``GainsReady`` or a ``FusionResult``.
-    consensus : ndarray of shape (M, N)
+    consensus : ndarray of shape (..., M, N)
         Gains of scale ``unit-norm`` lift it above 1, where it is clipped.
     """
     return sources.add_color(np.clip(consensus, 0, 1))
@@ -83,8 +83,8 @@ def add_fused_layer(
     Parameters
     ----------
     viewer : ViewerModel
-    image : ndarray of shape (M, N) or (M, N, 3)
-        In [0, 1].
+    image : ndarray
+        In [0, 1], of the shape of the place, and perhaps in color.
     name : str
         Wish for a name.
     place : Placement
@@ -95,7 +95,7 @@ def add_fused_layer(
         place.expand(image),
         name=find_free_name(viewer, place.add_slice(name)),
         # napari would take an image of three columns for a color one.
-        rgb=image.ndim == 3,
+        rgb=place.is_color(image),
         # The same for all results, so that the eye can compare them.
         contrast_limits=(0.0, 1.0),
         metadata=metadata or {ROLE: "preview"},
@@ -118,12 +118,12 @@ def add_gain_layers(
     Parameters
     ----------
     viewer : ViewerModel
-    gains : ndarray of shape (K, M, N)
+    gains : ndarray of shape (K, ..., M, N)
         In two bands, those of the details.
     names : sequence of K str
         Names of the sources.
     place : Placement
-    base_gains : ndarray of shape (K, M, N), optional
+    base_gains : ndarray of shape (K, ..., M, N), optional
         In two bands, those of the base.
     """
     # As they are called in the settings: a base, and its details.

@@ -28,7 +28,7 @@ def require_one_world(layer: Image, reference: Image, plane: Sequence[int]) -> N
         flat = any(image.level_shapes[0][axis] == 1 for image in layers)
         if axis not in plane and flat:
             continue
-        names = [_get_label(image, axis) for image in layers]
+        names = [get_label(image, axis) for image in layers]
         units = [abbreviate_unit(image.units[axis]) for image in layers]
         # napari converts by pint, which knows more units than files name.
         if layer.units[axis].dimensionality != reference.units[axis].dimensionality:
@@ -47,7 +47,14 @@ def require_one_world(layer: Image, reference: Image, plane: Sequence[int]) -> N
             )
 
 
-def _get_label(layer: Image, axis: int) -> str:
-    """Return the name of an axis, empty where it has napari's own, which are numbers."""
+def get_label(layer: Image, axis: int) -> str:
+    """Return the name of an axis, empty where it has napari's own, which are numbers.
+
+    Parameters
+    ----------
+    layer : Image
+    axis : int
+        Counted from the last one (negative), as napari matches the axes of layers.
+    """
     label = str(layer.axis_labels[axis])
     return "" if label.lstrip("-").isdigit() else label

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from napari_dip_fusion.comparison.events import Failure, Finished, SourceSet
 from napari_dip_fusion.comparison.runs import iter_compare
 from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.metrics import describe_mean, read_planes
 from napari_dip_fusion.plugin.running.plan import Plan
-from napari_dip_fusion.plugin.running.provenance import read_sources
+from napari_dip_fusion.plugin.running.provenance import put_on_grid, read_sources
 from napari_dip_fusion.plugin.running.run_events import EVENT_INTERVAL, RunControl
 from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
 
@@ -67,7 +68,10 @@ class MethodProgress:
 
 @dataclass(frozen=True, eq=False)
 class MethodDone:
-    """A method has made its image, which has scores and a run record."""
+    """A method has made its image, which has scores and a run record.
+
+    `mean` says over how many planes the scores of a stack are means; it is empty for a plane.
+    """
 
     entry: Entry
     done: int
@@ -75,6 +79,7 @@ class MethodDone:
     metrics: dict[str, float]
     seconds: float
     record: dict[str, Any]
+    mean: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,9 +138,9 @@ def run_methods(
         If the sources cannot be read or prepared.
     """
     # Once for all methods, and here: what no method can fuse is one failure, and not one each.
-    planes, _ = read_sources(plan)
+    sources, _ = read_sources(plan)
     prepared = prepare_sources(
-        planes,
+        put_on_grid(plan, sources),
         intensity=plan.config.intensity,
         percentiles=plan.config.percentiles,
     )
@@ -190,4 +195,12 @@ def _run(
             yield MethodLeftOut(entry, done + 1, event.outcome.reason)
         elif event.image is not None and event.record is not None:
             row = event.outcome
-            yield MethodDone(entry, done + 1, event.image, row.metrics, row.seconds, event.record)
+            yield MethodDone(
+                entry,
+                done + 1,
+                event.image,
+                row.metrics,
+                row.seconds,
+                event.record,
+                describe_mean(read_planes(row.plane_metrics)),
+            )

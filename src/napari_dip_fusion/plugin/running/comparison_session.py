@@ -3,12 +3,10 @@
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from napari import Viewer
 from napari.layers import Image
-from numpy.typing import NDArray
 from qtpy.QtCore import QObject
 
 from napari_dip_fusion.plugin.layers.layer_record import note_sources
@@ -26,24 +24,28 @@ from napari_dip_fusion.plugin.running.comparison_run import (
 from napari_dip_fusion.plugin.running.plan import Plan
 from napari_dip_fusion.plugin.running.run_events import Discarded, Failed, RunControl
 from napari_dip_fusion.plugin.running.session import Phase, Session
+from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.prepare import PreparedSources
 
 
 @dataclass(eq=False)
 class MethodResult:
-    """A method's scores, and its image as long as that is in the viewer."""
+    """A method's scores, and its image as long as that is in the viewer.
+
+    `mean` is as of :class:`.MethodDone`.
+    """
 
     entry: Entry
     metrics: dict[str, float]
     seconds: float
     layer: Image | None
+    mean: str = ""
 
-    def get_image(self) -> NDArray[Any]:
+    def get_image(self) -> Source:
         """Return the image of the layer, without the axes along which it has one plane."""
         assert self.layer is not None
         # Nothing else has length 1: images have 8 x 8 pixels or more, and colors are three.
-        image: NDArray[Any] = np.squeeze(self.layer.data)
-        return image
+        return Source(np.squeeze(self.layer.data), rgb=bool(self.layer.rgb))
 
 
 class ComparisonSession(Session):
@@ -129,7 +131,9 @@ class ComparisonSession(Session):
         )
         note_sources(layer, self._layer_ids)
         # A row of the table; its image lives as long as its layer.
-        self.results.append(MethodResult(event.entry, event.metrics, event.seconds, layer))
+        self.results.append(
+            MethodResult(event.entry, event.metrics, event.seconds, layer, event.mean)
+        )
 
     def _forget_removed(self) -> None:
         """Let go of the memory of layers that the user removes; their scores stay."""

@@ -180,6 +180,8 @@ def _write_view(plan: Plan) -> list[str]:
 
 def _list_arguments(plan: Plan) -> dict[str, Any]:
     arguments: dict[str, Any] = {"preset": plan.config.preset_name}
+    if plan.whole:
+        arguments["whole"] = True
     # The finest, by default, may be another layer where other planes are shown.
     if plan.reference != plan.names[0] or plan.resampled:
         arguments["reference"] = plan.reference

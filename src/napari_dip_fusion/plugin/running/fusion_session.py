@@ -1,22 +1,33 @@
 """One fusion from its start to its end: worker, layer, result."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari import Viewer
+from numpy.typing import NDArray
 from qtpy.QtCore import QObject
 
-from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.fusion import Done, FusionResult, Preview, continue_fuse, iter_fuse
+from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
+from napari_dip_fusion.fusion import (
+    Done,
+    FusionResult,
+    Preview,
+    continue_fuse,
+    estimate_gains,
+    iter_fuse,
+)
+from napari_dip_fusion.fusion.events import FrameDone
+from napari_dip_fusion.io.silence import silence_warnings
 from napari_dip_fusion.plugin.layers.fused_layer import FusedLayer
 from napari_dip_fusion.plugin.layers.layer_record import note_sources
-from napari_dip_fusion.plugin.layers.result_layers import name_fused, name_network
+from napari_dip_fusion.plugin.layers.result_layers import name_fused, name_network, show_consensus
 from napari_dip_fusion.plugin.running.active_runs import refuse_second_run
-from napari_dip_fusion.plugin.running.plan import Plan
+from napari_dip_fusion.plugin.running.plan import Look, Plan
 from napari_dip_fusion.plugin.running.provenance import Provenance, read_sources
 from napari_dip_fusion.plugin.running.run_events import (
     Discarded,
     Failed,
+    FirstLook,
     RunControl,
     RunEvent,
     release_memory,
@@ -77,7 +88,7 @@ class FusionSession(Session):
         self.plan = plan
         self.fused = FusedLayer(self._viewer, name_fused(plan.names), plan.place)
         self._network = self._make_network_layer(plan)
-        self._run(plan, _fuse_planes)
+        self._run(plan, _fuse_layers)
 
     def continue_for(self, iterations: int) -> None:
         """Add iterations to the last run.
@@ -162,13 +173,28 @@ class FusionSession(Session):
             control.preview_waiting = False
             shown = self._network if event.iteration else self.fused
             if not control.discarded and shown is not None:
-                shown.preview(event.image)
+                self._show_preview(shown, event.image, event.plane)
+        elif isinstance(event, FirstLook):
+            if not control.discarded:
+                self.fused.preview_part(event.image, event.where)
+        elif isinstance(event, FrameDone):
+            if not control.discarded:
+                self._show_preview(self.fused, event.image, event.index)
         elif isinstance(event, Done | Failed | Discarded):
             # Done may have been on its way when the user discarded the run.
             event = Discarded() if control.discarded else event
             self._finish(event)
             self._end()
         return event
+
+    def _show_preview(
+        self, shown: FusedLayer, image: NDArray[Any], index: tuple[int, ...] | None
+    ) -> None:
+        """Show an image of the run: the whole, or the plane or frame at an index."""
+        if index is None or self.plan is None:
+            shown.preview(image)
+        else:
+            shown.preview_part(image, self.plan.place.locate(index))
 
     def _finish(self, event: Done | Failed | Discarded) -> None:
         assert self.fused is not None
@@ -214,17 +240,38 @@ class FusionSession(Session):
             )
 
 
-def _fuse_planes(plan: Plan, control: RunControl) -> "Iterator[Event | Provenance]":
-    """Read the planes and fuse them; runs in the worker thread."""
-    planes, provenance = read_sources(plan)
+def _fuse_layers(plan: Plan, control: RunControl) -> "Iterator[Event | FirstLook | Provenance]":
+    """Read the layers and fuse them; runs in the worker thread."""
+    if plan.look is not None and plan.preview_rate > 0:
+        yield from _look_first(plan.look, plan.config, control)
+    sources, provenance = read_sources(plan)
     # Known even if the run comes to nothing: its code may be wanted.
     yield provenance
+    grid = plan.grid
+    if plan.look is not None:
+        grid["look_at"] = plan.look.index
     yield from iter_fuse(
-        planes,
+        sources,
         plan.config,
         control=control,
         preview_rate=plan.preview_rate,
         # For Continue.
         keep_state=True,
         notes={**plan.notes, **provenance.notes},
+        **grid,
     )
+
+
+def _look_first(look: Look, config: FusionConfig, control: RunControl) -> "Iterator[FirstLook]":
+    """Fuse the plane on the screen alone, in closed form, so that it is seen at once."""
+    if config.method not in (DIP, CONSENSUS):
+        return
+    # What is to be said of the sources is said of all of their planes.
+    with silence_warnings():
+        try:
+            planes = [reader.read() for reader in look.readers]
+            ready = estimate_gains(planes, config, control=control)
+        # Sources that do not meet in this plane, or that are too small along its axes.
+        except ValueError:
+            return
+    yield FirstLook(show_consensus(ready.sources, ready.consensus), look.where)

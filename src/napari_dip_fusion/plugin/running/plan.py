@@ -10,13 +10,41 @@ from napari.layers import Image, Layer
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.plugin.layers.layer_origin import LayerOrigin, get_origins
 from napari_dip_fusion.plugin.layers.layer_report import check_layers
+from napari_dip_fusion.plugin.layers.levels import get_level_shape
 from napari_dip_fusion.plugin.layers.placement import Placement, place_result
 from napari_dip_fusion.plugin.layers.plane_reader import (
     PlaneReader,
     make_plane_readers,
 )
-from napari_dip_fusion.plugin.layers.planes import choose_level, find_finest, find_world_units
-from napari_dip_fusion.plugin.layers.thick_slice import find_thick_slice
+from napari_dip_fusion.plugin.layers.planes import (
+    choose_level,
+    find_finest,
+    find_plane,
+    find_plane_axes,
+    find_world_units,
+)
+from napari_dip_fusion.plugin.layers.thick_slice import ThickSlice, find_thick_slice
+from napari_dip_fusion.plugin.layers.whole_reader import WholeReader, make_whole_readers
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """The plane on the screen when a whole stack is fused, which is shown before all others.
+
+    Attributes
+    ----------
+    readers : tuple of PlaneReader
+        They read that plane of each source, along whatever axes it lies.
+    where : tuple of int or slice
+        Where it lies in the result.
+    index : tuple of int
+        The plane along the last two axes that is nearest to it: its index along the others, as
+        far as they are longer than 1.
+    """
+
+    readers: tuple[PlaneReader, ...]
+    where: tuple[int | slice, ...]
+    index: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +71,7 @@ class Plan:
         For sources on other grids.
     place : Placement
         Where results go.
-    readers : tuple of PlaneReader
+    readers : tuple of PlaneReader or WholeReader
         One for each source.
     layers : tuple of Image
         The sources; they are only watched, and never read again.
@@ -65,6 +93,10 @@ class Plan:
         What the user should know, a line each.
     preview_rate : float
         Largest number of preview images a second; 0 for none.
+    whole : bool
+        Whether all planes are fused, and not one of them.
+    look : Look or None
+        Of a whole stack, the plane on the screen; None where there is no data.
     """
 
     names: tuple[str, ...]
@@ -74,7 +106,7 @@ class Plan:
     level: int
     interpolation: str
     place: Placement
-    readers: tuple[PlaneReader, ...] = ()
+    readers: tuple[PlaneReader | WholeReader, ...] = ()
     layers: tuple[Image, ...] = ()
     layer_ids: tuple[Hashable, ...] = ()
     resampled: bool = False
@@ -85,16 +117,37 @@ class Plan:
     projections: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     preview_rate: float = 0.0
+    whole: bool = False
+    look: Look | None = None
 
     @property
-    def shape(self) -> tuple[int, int]:
+    def shape(self) -> tuple[int, ...]:
         """The size of the images to fuse, in pixels."""
         return self.readers[0].to_shape
+
+    @property
+    def steps(self) -> tuple[float, ...]:
+        """The distance of neighbors along each axis, in pixels of a plane; infinite along time."""
+        reader = self.readers[0]
+        return reader.steps if isinstance(reader, WholeReader) else (1.0, 1.0)
 
     @property
     def notes(self) -> dict[str, Any]:
         """What a run record says beside settings and sources: the plane, and whose it is."""
         return {"plane": self.place.plane}
+
+    @property
+    def grid(self) -> dict[str, Any]:
+        """What :func:`~napari_dip_fusion.fusion.fuse` is told of the grid of a whole stack.
+
+        Planes lie on one grid when they are read.
+        """
+        if not self.whole:
+            return {}
+        return {
+            "reference": self.names.index(self.reference),
+            "interpolation": self.interpolation,
+        }
 
     def drop_layers(self) -> "Plan":
         """Return the plan without layers, as threads other than the GUI's may have it."""
@@ -102,7 +155,7 @@ class Plan:
 
     def drop_data(self) -> "Plan":
         """Return the plan without layers and readers, which hold the pixels of the sources."""
-        return replace(self, layers=(), readers=())
+        return replace(self, layers=(), readers=(), look=None)
 
 
 def make_plan(
@@ -114,8 +167,9 @@ def make_plan(
     level: int | str = "auto",
     interpolation: str = "linear",
     preview_rate: float = 0.0,
+    whole: bool = False,
 ) -> Plan:
-    """Return the plan of a run on layers, at the slice now shown.
+    """Return the plan of a run on layers, at the slice now shown or of all planes.
 
     Parameters
     ----------
@@ -132,6 +186,8 @@ def make_plan(
         For sources on other grids.
     preview_rate : float
         Largest number of preview images a second; 0 for none.
+    whole : bool
+        Whether to fuse all planes, and not only the one that is shown.
 
     Raises
     ------
@@ -140,17 +196,29 @@ def make_plan(
     """
     # Anew, though the list of sources has a report: layers may have moved since, and scripts
     # have no list.
-    report = check_layers(layers, reference, dims)
+    report = check_layers(layers, reference, dims, whole=whole)
     if not report.ok:
         raise ValueError(report.message)
     target = find_finest(layers, dims) if reference is None else reference
-    level = choose_level(target, dims, level=level, count=len(layers), config=config)
-    readers = make_plane_readers(layers, target, dims, level=level, interpolation=interpolation)
-    # 2-D layers have one plane, wherever the sliders of other layers stand.
-    flat = all(layer.ndim == 2 for layer in layers)
-    units = find_world_units([target, *layers])
-    found = [(layer.name, find_thick_slice(layer, dims, units)) for layer in layers]
-    thick = {name: planes for name, planes in found if planes is not None}
+    if whole and target not in layers:
+        raise ValueError(
+            f"{target.name} is not fused, so that whole stacks cannot take its grid; choose the "
+            "reference among the sources"
+        )
+    count = len(layers)
+    level = choose_level(target, dims, level=level, count=count, config=config, whole=whole)
+    readers: Sequence[PlaneReader | WholeReader]
+    if whole:
+        readers = make_whole_readers(layers, target, level=level, interpolation=interpolation)
+        thick: dict[str, ThickSlice] = {}
+    else:
+        readers = make_plane_readers(layers, target, dims, level=level, interpolation=interpolation)
+        units = find_world_units([target, *layers])
+        found = [(layer.name, find_thick_slice(layer, dims, units)) for layer in layers]
+        thick = {name: planes for name, planes in found if planes is not None}
+    # 2-D layers have one plane, wherever the sliders of other layers stand, and of a whole stack
+    # all planes are fused.
+    fixed = whole or all(layer.ndim == 2 for layer in layers)
     return Plan(
         names=tuple(layer.name for layer in layers),
         origins=get_origins(layers),
@@ -158,20 +226,41 @@ def make_plan(
         config=config,
         level=level,
         interpolation=interpolation,
-        place=place_result(target, dims, level=level, thick=thick),
+        place=place_result(target, dims, level=level, thick=thick, whole=whole),
         readers=tuple(readers),
         layers=tuple(layers),
         layer_ids=tuple(layer.unique_id for layer in layers),
         resampled=bool(report.resampled),
         # The files hold all levels, of which the run takes one.
         multiscale=any(layer.multiscale for layer in [*layers, target]),
-        point=None if flat else tuple(float(x) for x in dims.point),
-        order=None if flat else tuple(int(i) for i in dims.order),
+        point=None if fixed else tuple(float(x) for x in dims.point),
+        order=None if fixed else tuple(int(i) for i in dims.order),
         margins=_get_margins(dims) if thick else None,
         projections={x.name: str(x.projection_mode) for x in layers} if thick else {},
         warnings=report.warnings,
         preview_rate=preview_rate,
+        whole=whole,
+        look=_look(layers, target, dims, level, interpolation) if whole else None,
     )
+
+
+def _look(
+    layers: Sequence[Image], target: Image, dims: Dims, level: int, interpolation: str
+) -> Look | None:
+    """Return what reads the plane on the screen; None where a layer has no data there."""
+    # No projections, which the whole stack knows nothing of, and in 3-D the plane that the
+    # sliders are at.
+    flat = Dims(**{**dims.model_dump(), "ndisplay": 2, "margin_left": (), "margin_right": ()})
+    try:
+        readers = make_plane_readers(layers, target, flat, level=level, interpolation=interpolation)
+        plane = find_plane(target, flat, find_plane_axes([target], flat), level)
+        along_last = find_plane(target, flat, (dims.ndim - 2, dims.ndim - 1), level)
+    except ValueError:
+        return None
+    where = [slice(None) if a in plane.axes else i for a, i in enumerate(plane.index)]
+    sizes = get_level_shape(target, level)[:-2]
+    index = [i for i, size in zip(along_last.index, sizes, strict=False) if size > 1]
+    return Look(tuple(readers), tuple(where), tuple(index))
 
 
 def _get_margins(dims: Dims) -> tuple[tuple[float, ...], tuple[float, ...]]:

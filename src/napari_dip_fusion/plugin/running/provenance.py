@@ -21,12 +21,15 @@ from napari_dip_fusion.plugin.layers.layer_origin import LayerOrigin
 from napari_dip_fusion.plugin.layers.plane_reader import PlaneReader
 from napari_dip_fusion.plugin.layers.planes import Matrix
 from napari_dip_fusion.plugin.layers.thick_slice import ProjectedPlanes
+from napari_dip_fusion.plugin.layers.whole_reader import WholeReader
 from napari_dip_fusion.plugin.running.plan import Plan
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.axes import find_stacked_axes
-from napari_dip_fusion.sources.grid import resample_to_reference
+from napari_dip_fusion.sources.grid import GridSources, resample_to_reference
 from napari_dip_fusion.sources.parts import choose_image, choose_level
 from napari_dip_fusion.sources.units import abbreviate_unit
+
+Reader = PlaneReader | WholeReader
 
 OWN_PLUGIN = "napari-dip-fusion"
 """Name under which a layer remembers that this plugin read it."""
@@ -87,15 +90,35 @@ def read_sources(plan: Plan) -> tuple[list[Source], Provenance]:
     Returns
     -------
     planes : list of Source
-        Each with the path of its file only if that is proved.
+        Each with the path of its file only if that is proved. Of whole stacks, the layers as
+        they are, each on its own grid and not read yet.
     provenance : Provenance
     """
-    planes = [reader.read() for reader in plan.readers]
+    planes = [_take(reader) for reader in plan.readers]
     provenance = _trace(plan, planes)
     return [
         plane.replace(path=None if opening is None else opening.path)
         for plane, opening in zip(planes, provenance.openings, strict=True)
     ], provenance
+
+
+def read_on_grid(plan: Plan) -> list[Source]:
+    """Read the planes of a plan, or whole stacks, on the grid of the reference."""
+    return put_on_grid(plan, [_take(reader) for reader in plan.readers])
+
+
+def put_on_grid(plan: Plan, sources: list[Source]) -> list[Source]:
+    """Return sources from :func:`read_sources` on one grid, on which planes are already."""
+    if not plan.whole:
+        return sources
+    reference = plan.names.index(plan.reference)
+    grid = resample_to_reference(sources, reference=reference, interpolation=plan.interpolation)
+    return grid.images
+
+
+def _take(reader: Reader) -> Source:
+    """Return what a run is given: a plane on the grid of the reference, or a layer as it is."""
+    return reader.source if isinstance(reader, WholeReader) else reader.read()
 
 
 def find_provenance(plan: Plan) -> Provenance:
@@ -151,9 +174,7 @@ class _Files:
         self._images: dict[Path, list[Source]] = {}
         self._opened: dict[tuple[Path, str], list[_Opened]] = {}
 
-    def find_opening(
-        self, origin: LayerOrigin, reader: PlaneReader, plane: Source
-    ) -> Opening | None:
+    def find_opening(self, origin: LayerOrigin, reader: Reader, plane: Source) -> Opening | None:
         """Return how a file is opened so that it gives a plane, None if it does not."""
         try:
             opened = self._open(origin.path, origin.plugin)
@@ -178,7 +199,7 @@ class _Files:
             # As the command does: one level for all files.
             images.append(choose_level(image, plan.level or None))
         reference = plan.names.index(plan.reference)
-        plane = _write_plane(images[reference], plan)
+        plane = None if plan.whole else _write_plane(images[reference], plan)
         choice = {
             "channel": [] if not any(channels) else [channel or "0" for channel in channels],
             "plane": plane,
@@ -186,16 +207,19 @@ class _Files:
             "reference": reference,
             "interpolation": plan.interpolation,
         }
-        read = resample_to_reference(
-            images, reference=reference, plane=plane, interpolation=plan.interpolation
-        )
-        pairs = zip(plan.names, read.arrays, planes, strict=True)
+        read = _sample(images, plan, plane or _choose_plane(images[reference], plan))
+        # Of whole stacks, whose pixels are the same, one plane says whether their places are.
+        known = planes
+        if plan.whole:
+            known = _sample(planes, plan, _choose_plane(planes[reference], plan)).images
+        pairs = zip(plan.names, read.arrays, known, strict=True)
         others = [name for name, array, plane in pairs if not _is_same(array, plane.data)]
         if others:
             raise ValueError(
                 f"by what the files say, {', '.join(others)} would be sampled at other places"
             )
-        return choice, _name_output(read.place)
+        # Plain TIFF is for planes.
+        return choice, _name_output(images[reference] if plan.whole else read.place)
 
     def _open(self, path: Path, plugin: str) -> list[_Opened]:
         """Return the layers that a plugin makes of a file."""
@@ -214,9 +238,7 @@ class _Files:
             self._images[path] = read_images(path)
         return self._images[path]
 
-    def _find_channel(
-        self, path: Path, reader: PlaneReader, plane: Source
-    ) -> tuple[str | None, Source]:
+    def _find_channel(self, path: Path, reader: Reader, plane: Source) -> tuple[str | None, Source]:
         """Return the image of a file that holds a plane, and its channel if there are several."""
         images = self._read(path)
         for index, image in enumerate(images):
@@ -263,8 +285,10 @@ def _open_layer(data: Any, arguments: Mapping[str, Any]) -> _Opened:
     )
 
 
-def _holds_plane(levels: Sequence[Any], reader: PlaneReader, plane: Source) -> bool:
-    """Tell whether one of the levels of an image has the pixels of a plane."""
+def _holds_plane(levels: Sequence[Any], reader: Reader, plane: Source) -> bool:
+    """Tell whether one of the levels of an image has the pixels of a plane, or of all planes."""
+    if isinstance(reader, WholeReader):
+        return any(_holds_all(level, plane.data) for level in levels)
     wanted = reader.source.data
     for level in levels:
         # Of a thick slice, the same planes are one again.
@@ -276,6 +300,13 @@ def _holds_plane(levels: Sequence[Any], reader: PlaneReader, plane: Source) -> b
     return False
 
 
+def _holds_all(level: Any, wanted: Any) -> bool:
+    """Tell whether two arrays of planes are the same, without ever reading either of them whole."""
+    if tuple(level.shape) != tuple(wanted.shape) or level.dtype != wanted.dtype:
+        return False
+    return all(_is_same(level[i], wanted[i]) for i in range(len(wanted)))
+
+
 def _is_same(one: Any, other: Any) -> bool:
     """Tell whether two images are the same, bit for bit."""
     one, other = np.asarray(one), np.asarray(other)
@@ -284,11 +315,36 @@ def _is_same(one: Any, other: Any) -> bool:
 
 def _name_output(place: Source) -> str:
     """Return a name for a file at a place, which plain TIFF would drop."""
-    if set(place.units) <= {"pixel"} and np.array_equal(place.affine, np.eye(place.ndim + 1)):
+    flat = len(find_stacked_axes(place)) == 0
+    if (
+        flat
+        and set(place.units) <= {"pixel"}
+        and np.array_equal(place.affine, np.eye(place.ndim + 1))
+    ):
         return "fused.tif"
     # An oblique plane has its place in NIfTI only.
     is_nifti = place.path is not None and place.path.name.lower().endswith((".nii", ".nii.gz"))
     return "fused.nii.gz" if is_nifti else "fused.ome.tif"
+
+
+def _sample(images: Sequence[Source], plan: Plan, plane: str | None) -> GridSources:
+    return resample_to_reference(
+        images,
+        reference=plan.names.index(plan.reference),
+        plane=plane,
+        interpolation=plan.interpolation,
+    )
+
+
+def _choose_plane(image: Source, plan: Plan) -> str | None:
+    """Return a plane of a stack that is fused whole: the one on the screen, or the middle one."""
+    if not plan.whole:
+        return None
+    stacked = find_stacked_axes(image)
+    sizes = dict(zip(image.axes, image.shape, strict=True))
+    shown = () if plan.look is None else plan.look.index
+    index = shown if len(shown) == len(stacked) else [sizes[axis] // 2 for axis in stacked]
+    return ",".join(f"{axis}={i}" for axis, i in zip(stacked, index, strict=True)) or None
 
 
 def _write_plane(image: Source, plan: Plan) -> str | None:

@@ -11,8 +11,12 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from napari_dip_fusion.errors import FusionError, StoppedError
 from napari_dip_fusion.fusion import Control, Done, Event, FusionResult, Preview, StepDone
+from napari_dip_fusion.fusion.events import PlanesDone
 from napari_dip_fusion.prior.devices import torch_is_imported
 
 log = logging.getLogger(__name__)
@@ -57,6 +61,22 @@ class Progress:
 
 
 @dataclass(frozen=True, eq=False)
+class FirstLook:
+    """The plane on the screen, fused by itself before the whole stack is.
+
+    Attributes
+    ----------
+    image : ndarray of shape (M, N) or (M, N, 3)
+        In [0, 1].
+    where : tuple of int or slice
+        Where it lies in the result.
+    """
+
+    image: NDArray[np.float32]
+    where: tuple[int | slice, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Failed:
     """The run ended with an error.
 
@@ -77,7 +97,7 @@ class Discarded:
     """The run ended because the user threw it away, or stopped it before it had an image."""
 
 
-RunEvent = Event | Progress | Failed | Discarded
+RunEvent = Event | FirstLook | Progress | Failed | Discarded
 """What a run reports; the last one is Done, Failed or Discarded. StepDone comes in Progress."""
 
 
@@ -123,10 +143,16 @@ def _thin_out(
 ) -> Generator[T | Progress, None, T | None]:
     """Yield all events but the Done of a fusion, which is returned."""
     steps: list[StepDone] = []
+    stage = ""
     reported = time.perf_counter()
     for event in events():
         if control.discarded:
             break
+        if isinstance(event, PlanesDone):
+            # The first of a stage says what goes on now.
+            if event.stage == stage and time.perf_counter() - reported < interval:
+                continue
+            stage, reported = event.stage, time.perf_counter()
         if isinstance(event, StepDone):
             steps.append(event)
             if time.perf_counter() - reported < interval:

@@ -4,13 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip_fusion.fusion import FusionResult, estimate_gains
 from napari_dip_fusion.methods.baselines import make_baselines
-from napari_dip_fusion.metrics import evaluate
+from napari_dip_fusion.metrics import PlaneScores, average_planes, evaluate_planes
 from napari_dip_fusion.plugin.layers.plane_reader import PlaneReader
+from napari_dip_fusion.plugin.layers.whole_reader import WholeReader
 from napari_dip_fusion.plugin.running.plan import Plan
+from napari_dip_fusion.plugin.running.provenance import read_on_grid
+from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.prepare import scale_to_unit_range
 
 Values = Mapping[str, float]
@@ -26,31 +30,37 @@ class Scores:
     images : tuple of Values
         In the order in which the images were given.
     baselines : mapping of name to Values
+    planes : tuple of PlaneScores
+        Of each image, then of each baseline, the values of every plane, of which those above are
+        the means.
     """
 
     images: tuple[Values, ...]
     baselines: Mapping[str, Values]
+    planes: tuple[PlaneScores, ...] = ()
 
 
-def score_layers(plan: Plan, images: Sequence[PlaneReader], which: Sequence[str]) -> Scores:
+def score_layers(
+    plan: Plan, images: Sequence[PlaneReader | WholeReader], which: Sequence[str]
+) -> Scores:
     """Read layers and score them against the sources of a plan; runs in a worker thread.
 
     Parameters
     ----------
     plan : Plan
         Its settings say how the sources become [0, 1], and what their gains are.
-    images : sequence of PlaneReader
+    images : sequence of PlaneReader or WholeReader
         On the grid of the plan. Floats in [0, 1] and 8-bit values are taken as
         they are, others by their own minimum and maximum; color counts by its luma.
     which : sequence of str
         Names of metrics.
     """
     # The ticked layers may be others than those of the last run: nothing of it is used.
-    ready = estimate_gains([reader.read() for reader in plan.readers], plan.config)
+    ready = estimate_gains(read_on_grid(plan), plan.config)
     prepared = ready.sources.images
-    planes = [scale_to_unit_range(reader.read().data, name=reader.name) for reader in images]
-    values = tuple(_score(prepared, plane, which) for plane in planes)
-    return Scores(values, _score_baselines(prepared, ready.consensus, which))
+    planes = [scale_to_unit_range(reader.read(), name=reader.name) for reader in images]
+    scored = [_score(prepared, plane, which) for plane in planes]
+    return _gather(scored, _score_baselines(prepared, ready.consensus, which))
 
 
 def score_result(result: FusionResult, which: Sequence[str]) -> Scores:
@@ -64,27 +74,49 @@ def score_result(result: FusionResult, which: Sequence[str]) -> Scores:
     which : sequence of str
         Names of metrics.
     """
-    prepared, metrics = result.sources.images, result.metrics
+    prepared = result.sources.images
+    return _gather(
+        [_score_itself(result, which)], _score_baselines(prepared, result.consensus, which)
+    )
+
+
+def take_scores(result: FusionResult, which: Sequence[str]) -> Scores | None:
+    """Return the scores that a run has computed itself, None if others are wanted."""
+    if not set(which) <= set(result.metrics):
+        return None
+    return _gather([_score_itself(result, which)], {})
+
+
+def _score_itself(result: FusionResult, which: Sequence[str]) -> PlaneScores:
     # The run has computed the metrics of the paper; others only where they are wanted.
-    if not set(which) <= set(metrics):
-        metrics = _score(prepared, scale_to_unit_range(result.image), which)
-    values = {metric: metrics[metric] for metric in which}
-    return Scores((values,), _score_baselines(prepared, result.consensus, which))
+    if set(which) <= set(result.metrics):
+        known = result.plane_metrics or result.metrics
+        return {metric: np.asarray(known[metric]) for metric in which}
+    image = Source(result.image, rgb=result.sources.chroma is not None)
+    return _score(result.sources.images, scale_to_unit_range(image), which)
+
+
+def _gather(images: Sequence[PlaneScores], baselines: Mapping[str, PlaneScores]) -> Scores:
+    return Scores(
+        tuple(average_planes(scores) for scores in images),
+        {name: average_planes(scores) for name, scores in baselines.items()},
+        (*images, *baselines.values()),
+    )
 
 
 def score_images(
-    prepared: NDArray[Any], images: Sequence[NDArray[Any]], which: Sequence[str]
+    prepared: NDArray[Any], images: Sequence[Source], which: Sequence[str]
 ) -> list[Values]:
     """Score images in [0, 1] against prepared sources; runs in a worker thread."""
-    return [_score(prepared, scale_to_unit_range(image), which) for image in images]
+    return [average_planes(_score(prepared, scale_to_unit_range(image), which)) for image in images]
 
 
 def _score_baselines(
     prepared: NDArray[Any], consensus: NDArray[Any] | None, which: Sequence[str]
-) -> dict[str, Values]:
+) -> dict[str, PlaneScores]:
     images = make_baselines(prepared, consensus)
     return {name: _score(prepared, image, which) for name, image in images.items()}
 
 
-def _score(prepared: NDArray[Any], image: NDArray[Any], which: Sequence[str]) -> dict[str, float]:
-    return evaluate(prepared, image, data_range=1.0, which=which)
+def _score(prepared: NDArray[Any], image: NDArray[Any], which: Sequence[str]) -> PlaneScores:
+    return evaluate_planes(prepared, image, data_range=1.0, which=which)

@@ -63,7 +63,7 @@ class CompareTab(Container[Widget]):
         self.table = ScoreTable("Method", "comparison.csv")
         # Names of methods differ at their beginning, those of layers at both ends.
         self.table.table.setTextElideMode(Qt.TextElideMode.ElideRight)
-        self.pair = PairView(viewer, self._get_intensities)
+        self.pair = PairView(viewer, self._get_intensities, planner.sources.get_whole)
         self._build()
         self.methods.choice_changed.connect(self._show_phase)
         self.table.row_clicked.connect(self.show_result)
@@ -241,7 +241,8 @@ class CompareTab(Container[Widget]):
         self.table.show_rows(rows)
         if not results:
             return
-        self.table.status.say(f"against {', '.join(self._names)}; higher is better, {LEGEND}")
+        mean = f"{results[0].mean}; " if results[0].mean else ""
+        self.table.status.say(f"against {', '.join(self._names)}; {mean}higher is better, {LEGEND}")
 
     def _show_end(self, event: ComparisonEnded | Failed | Discarded) -> None:
         self.progress.close_activity()

@@ -29,8 +29,9 @@ from napari_dip_fusion.plugin.running.active_runs import has_active_run
 from napari_dip_fusion.plugin.running.forecast import Forecast, describe_need
 from napari_dip_fusion.plugin.running.fusion_session import FusionSession
 from napari_dip_fusion.plugin.running.plan import Plan
+from napari_dip_fusion.plugin.running.provenance import read_on_grid
 from napari_dip_fusion.plugin.running.run_events import Failed, RunEvent
-from napari_dip_fusion.plugin.running.scores import Scores, score_layers, score_result
+from napari_dip_fusion.plugin.running.scores import Scores, score_layers, score_result, take_scores
 from napari_dip_fusion.plugin.running.tasks import Tasks
 from napari_dip_fusion.plugin.tabs.code_buttons import CodeButtons
 from napari_dip_fusion.plugin.tabs.metrics_table import MetricsTable
@@ -69,11 +70,12 @@ class FuseTab(Container[Widget]):
         self._gains_of: tuple[str, ...] = ()
         self._gains_control = Control()
         self._scoring = 0
+        self._scoring_control = Control()
         self._result_is_scored = False
         self.settings = planner.settings
         self.session = FusionSession(viewer)
         self.panel = RunPanel(self.session, viewer.theme)
-        self.metrics = MetricsTable()
+        self.metrics = MetricsTable(viewer)
         self.forecast = Forecast()
         self.plane_finder = PlaneFinder(viewer)
         self.code = CodeButtons(viewer, planner, self.session)
@@ -94,6 +96,8 @@ class FuseTab(Container[Widget]):
             self.session.close,
             self.panel.progress.close_activity,
             self.plane_finder.close_subscriptions,
+            self.metrics.planes.close_subscriptions,
+            self._stop_scoring,
         )
 
     # -- what the buttons do --------------------------------------------------
@@ -193,7 +197,7 @@ class FuseTab(Container[Widget]):
         expected = None
         # Beside a run, the next one would seem to take twice as long.
         if not has_active_run():
-            expected = self.forecast.ask(plan.config, plan.shape, len(plan.readers))
+            expected = self.forecast.ask(plan.config, plan.shape, len(plan.readers), plan.steps)
         self.panel.set_ready(True, True, describe_need(plan, expected))
 
     def follow_runs(self) -> None:
@@ -252,7 +256,12 @@ class FuseTab(Container[Widget]):
         self.metrics.add_layer(fused.layer)
         self.folded_metrics.expand(animate=False)
         self._result_is_scored = True
-        call = partial(score_result, result, self.metrics.all_metrics.get_names())
+        which = self.metrics.all_metrics.get_names()
+        known = take_scores(result, which)
+        if known is not None and result.plane_metrics:
+            # At once: the baselines of a stack take a while.
+            self.metrics.show_scores(known, plan.names, [fused.layer])
+        call = partial(score_result, result, which)
         self._start_scoring(call, plan.names, [fused.layer])
 
     def _repeat_scores(self) -> None:
@@ -268,8 +277,21 @@ class FuseTab(Container[Widget]):
     ) -> None:
         # In a thread: a plane may be read from a slow disk, and the metrics take a second.
         self._scoring += 1
+        self._stop_scoring()
+        self._scoring_control = control = Control()
         self.metrics.status.say("computing")
-        self._tasks.start(call, FuseTab._show_scores, self._scoring, names, layers)
+        self._tasks.start(
+            partial(_watch, call, control),
+            FuseTab._show_scores,
+            self._scoring,
+            names,
+            layers,
+            control=control,
+        )
+
+    def _stop_scoring(self) -> None:
+        """Give up scores that nobody waits for any more: those of a volume take a while."""
+        self._scoring_control.stop()
 
     def _show_scores(
         self,
@@ -300,6 +322,10 @@ class FuseTab(Container[Widget]):
         add_fused_layer(self._viewer, image, name, plan.place, metadata={ROLE: "consensus"})
 
 
+def _watch(call: Callable[[], Scores], control: Control) -> Scores:
+    with control.watch():
+        return call()
+
+
 def _estimate_gains(plan: Plan, control: Control) -> GainsReady:
-    planes = [reader.read() for reader in plan.readers]
-    return estimate_gains(planes, plan.config, control=control)
+    return estimate_gains(read_on_grid(plan), plan.config, control=control)

@@ -3,14 +3,17 @@
 from collections.abc import Mapping, Sequence
 
 from magicgui.widgets import Label, PushButton
+from napari import Viewer
 from napari.layers import Image, Layer
 from psygnal import Signal
 
 from napari_dip_fusion.methods.baselines import BASELINES
+from napari_dip_fusion.metrics import describe_mean
 from napari_dip_fusion.plugin.forms.layer_box import LayerBox
-from napari_dip_fusion.plugin.forms.layout import make_row
+from napari_dip_fusion.plugin.forms.layout import Text, make_row
 from napari_dip_fusion.plugin.forms.metrics_choice import MetricsChoice
 from napari_dip_fusion.plugin.running.scores import Scores, Values
+from napari_dip_fusion.plugin.tabs.plane_scores_view import PlaneScoresView, PlaneValues
 from napari_dip_fusion.plugin.tabs.score_table import LEGEND, ScoreRow, ScoreTable
 
 
@@ -24,16 +27,19 @@ class MetricsTable(ScoreTable):
     wanted = Signal()
     metrics_changed = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, viewer: Viewer) -> None:
         # The base class puts these parts into its layout, so they come first.
         self._candidates: list[Image] = []
         self._layers: list[Image] = []
         # By the layer and not by its name, which may change.
-        self._scored: list[tuple[Image, Values]] = []
+        self._scored: list[tuple[Image, Values, PlaneValues]] = []
         self._baselines: Mapping[str, Values] = {}
+        self._baseline_planes: Sequence[PlaneValues] = ()
         self.candidate_box = LayerBox("An image layer of any origin to compare.")
         self.add_button = PushButton(text="Add", tooltip="Give this layer a row and compute.")
         self.all_metrics = MetricsChoice()
+        self.heading = Text()
+        self.heading.hide()
         self.compute_button = PushButton(
             text="Compute",
             tooltip="Score the rows against the ticked sources, in their prepared units.",
@@ -42,9 +48,12 @@ class MetricsTable(ScoreTable):
         super().__init__(
             "Image",
             "metrics.csv",
-            above=[choice, self.all_metrics],
+            above=[choice, self.all_metrics, self.heading],
             more_buttons=[self.compute_button],
         )
+        self.planes = PlaneScoresView(viewer)
+        self.append(self.planes)
+        self.row_clicked.connect(self.planes.choose)
         self.add_button.changed.connect(self._add_candidate)
         self.compute_button.changed.connect(self._want)
         self.all_metrics.changed.connect(self._respond_to_metrics)
@@ -86,17 +95,20 @@ class MetricsTable(ScoreTable):
         layers : sequence of Image
             One for each of the images; a layer that is gone by now gets no row.
         """
-        self._scored = list(zip(layers, scores.images, strict=True))
-        self._baselines = scores.baselines
+        planes = scores.planes or ({},) * (len(scores.images) + len(scores.baselines))
+        self._scored = list(zip(layers, scores.images, planes[: len(layers)], strict=True))
+        self._baselines, self._baseline_planes = scores.baselines, planes[len(layers) :]
+        # Of these, not of those before: planes are shown anew, though their means may be the same.
+        self.rows = []
         self._show()
         self.status.say(f"against {', '.join(sources)}; higher is better, {LEGEND}")
 
     def _show(self) -> None:
         """Show what was scored, as far as it is there, under the names it has now."""
-        self._scored = [(x, values) for x, values in self._scored if x in self._candidates]
+        self._scored = [scored for scored in self._scored if scored[0] in self._candidates]
         rows: list[ScoreRow] = []
         taken = set(self._baselines)
-        for layer, values in self._scored:
+        for layer, values, _ in self._scored:
             name = layer.name
             # A layer may be named like a baseline.
             while name in taken:
@@ -107,6 +119,11 @@ class MetricsTable(ScoreTable):
         # This is called at every change of the layers, and most of them change no row.
         if rows != self.rows:
             self.show_rows(rows)
+            planes = [*(planes for _, _, planes in self._scored), *self._baseline_planes]
+            layer = self._scored[0][0] if self._scored else None
+            self.planes.show_scores(planes, layer)
+            mean = describe_mean(planes[0]) if planes else ""
+            self.heading.say(f"<b>{mean.capitalize()}</b>" if mean else "")
 
     def _respond_to_metrics(self) -> None:
         if self.rows:

@@ -3,17 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from magicgui.widgets import Container, FloatSpinBox, Label, PushButton
 from magicgui.widgets.bases import Widget
 from napari import Viewer
 from napari.layers import Image
-from numpy.typing import NDArray
 
 from napari_dip_fusion.plugin.forms.layer_box import LayerBox
 from napari_dip_fusion.plugin.forms.layout import Text, make_row
 from napari_dip_fusion.plugin.layers.difference import (
     Difference,
+    Subtracted,
     add_difference_layer,
     describe_difference,
     take_difference,
@@ -34,12 +33,15 @@ class PairView(Container[Widget]):
     viewer : napari.Viewer
     intensities : callable
         Returns how the present sources become [0, 1].
+    whole : callable
+        Returns whether whole stacks are wanted, and not only the plane that is shown.
     """
 
-    def __init__(self, viewer: Viewer, intensities: Intensities) -> None:
+    def __init__(self, viewer: Viewer, intensities: Intensities, whole: Callable[[], bool]) -> None:
         super().__init__(labels=False)
         self._viewer = viewer
         self._intensities = intensities
+        self._whole = whole
         self._layers: list[Image] = []
         self._chosen_by_hand = False
         self._tasks = Tasks(self)
@@ -89,7 +91,11 @@ class PairView(Container[Widget]):
         try:
             first, second = self._require_pair()
             difference = take_difference(
-                first, second, self._viewer.dims, intensities=self._intensities()
+                first,
+                second,
+                self._viewer.dims,
+                intensities=self._intensities(),
+                whole=self._whole(),
             )
         except ValueError as error:
             self.message.say(str(error))
@@ -213,11 +219,9 @@ class PairView(Container[Widget]):
         for letter, text in zip(self.letters, "AB", strict=True):
             letter.value = f"<b><u>{text}</u></b>" if letter is shown else text
 
-    def _show_difference(
-        self, difference: Difference, values: NDArray[np.float32] | Failed
-    ) -> None:
-        if isinstance(values, Failed):
-            self.message.say(values.message)
+    def _show_difference(self, difference: Difference, found: Subtracted | Failed) -> None:
+        if isinstance(found, Failed):
+            self.message.say(found.message)
             return
-        add_difference_layer(self._viewer, difference, values)
-        self.message.say(describe_difference(difference, values))
+        add_difference_layer(self._viewer, difference, found)
+        self.message.say(describe_difference(difference, found))

@@ -7,6 +7,7 @@ from qtpy.QtWidgets import QSpinBox
 
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import Decided, Done, GainsReady
+from napari_dip_fusion.fusion.events import FrameFailed, PlanesDone
 from napari_dip_fusion.fusion.result import ENDINGS
 from napari_dip_fusion.fusion.timing import format_seconds
 from napari_dip_fusion.plugin.forms.layout import Text, make_row
@@ -16,7 +17,7 @@ from napari_dip_fusion.plugin.running.fusion_session import FusionSession
 from napari_dip_fusion.plugin.running.run_events import Discarded, Failed, Progress, RunEvent
 from napari_dip_fusion.plugin.running.session import Phase
 from napari_dip_fusion.plugin.tabs.loss_plot import LossPlot
-from napari_dip_fusion.plugin.tabs.run_progress import RunProgress
+from napari_dip_fusion.plugin.tabs.run_progress import RunProgress, StageClock
 
 
 class RunPanel(Container[Widget]):
@@ -41,6 +42,7 @@ class RunPanel(Container[Widget]):
         self._session = session
         self._ready = self._gains_ready = self._paused = self._network = False
         self._notes: list[str] = []
+        self._clock = StageClock()
         self._theme = theme
         self._plot: LossPlot | None = None
         self._build_buttons()
@@ -94,6 +96,11 @@ class RunPanel(Container[Widget]):
         elif isinstance(event, Decided):
             self._network = event.network
             self.speed.value = "removing the noise" if event.noisy else "estimating the gains"
+        elif isinstance(event, PlanesDone):
+            self._show_planes(event)
+        elif isinstance(event, FrameFailed):
+            index = ", ".join(map(str, event.index))
+            self._add_note(f"frame {index} failed, and stays black: {event.message}")
         elif isinstance(event, GainsReady):
             self.speed.value = "building the network" if self._network else "scoring"
         elif isinstance(event, Done | Failed | Discarded):
@@ -192,6 +199,9 @@ class RunPanel(Container[Widget]):
         elif self._paused:
             # Until the next report, which may be seconds away.
             self.speed.value = "going on"
+        if self._paused != (phase is Phase.PAUSED):
+            # A pause says nothing of the time that is left.
+            self._clock.restart()
         self._paused = phase is Phase.PAUSED
         self.continue_row.visible = self._session.can_continue
         self.network_button.visible = idle and self._ends_exact()
@@ -215,6 +225,14 @@ class RunPanel(Container[Widget]):
             self.speed.value = f"{_format_rate(last.rate)}, {left} left, excess {last.excess:.2g}"
         self.plot.show()
         self.plot.add([s.iteration for s in event.steps], [s.loss for s in event.steps], last.floor)
+
+    def _show_planes(self, event: PlanesDone) -> None:
+        left = self._clock.estimate(event.stage, event.done, event.total)
+        # Planes are no iterations: a bar of them starts anew with each stage.
+        text = f"{event.stage} {event.done:.0f} of {event.total:.0f} planes"
+        if left is not None and left >= 1:
+            text += f", {format_seconds(left)} left"
+        self.progress.show_part(event.done / max(event.total, 1), text)
 
     def _show_end(self, event: Done | Failed | Discarded) -> None:
         self.progress.close_activity()
