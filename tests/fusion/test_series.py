@@ -49,6 +49,7 @@ def test_frames_are_fused_by_themselves() -> None:
         np.testing.assert_allclose(result.gains[:, number], alone.gains, atol=1e-6)
     assert sum(isinstance(event, GainsReady) for event in events) == 1
     assert result.axes == ("t", "y", "x")
+    assert result.stop_reason == "exact"
     assert result.record["frames"] == {"count": 4, "fused": 4, "failed": []}
     assert result.record["planes"]["steps"] == [None, 1, 1]
 

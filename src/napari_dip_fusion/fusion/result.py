@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.config import CONSENSUS, FusionConfig
 from napari_dip_fusion.interruption import stage
 from napari_dip_fusion.metrics import (
     PlaneScores,
@@ -42,6 +42,12 @@ ENDINGS = {
     "stopped": "stopped, and the best image kept",
 }
 """How a run ended, by :attr:`FusionResult.stop_reason`."""
+
+
+def name_closed_form(config: FusionConfig) -> str:
+    """Return how a run without a network ended: as was chosen, or because none was needed."""
+    chosen = config.method == CONSENSUS or config.fit.network == "never"
+    return "closed form" if chosen else "exact"
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from napari_dip_fusion.config import CONSENSUS, FusionConfig
+from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion.control import Control
 from napari_dip_fusion.fusion.events import Done, Event, GainsReady, PlanesDone, Preview
 from napari_dip_fusion.fusion.frames import analyze_frame, list_frames
 from napari_dip_fusion.fusion.iterations import iterate
 from napari_dip_fusion.fusion.observing import observe
-from napari_dip_fusion.fusion.result import Findings, FusionResult, RunState, Scoring, complete
+from napari_dip_fusion.fusion.result import (
+    Findings,
+    FusionResult,
+    RunState,
+    Scoring,
+    complete,
+    name_closed_form,
+)
 from napari_dip_fusion.fusion.series import Series
 from napari_dip_fusion.sensor.analysis import Analysis, SourceNoise
 from napari_dip_fusion.sources.prepare import PreparedSources
@@ -98,7 +105,6 @@ class Run:
         self, analysis: Analysis, seconds: Mapping[str, float]
     ) -> Generator[PlanesDone, None, FusionResult]:
         """Return the consensus image as the result, without a network."""
-        chosen = self.config.method == CONSENSUS or self.config.fit.network == "never"
 
         def work() -> FusionResult:
             return complete(
@@ -107,7 +113,7 @@ class Run:
                 self.config,
                 self.scoring,
                 seconds={**seconds, "fit": 0.0},
-                stop_reason="closed form" if chosen else "exact",
+                stop_reason=name_closed_form(self.config),
                 findings=Findings.take(analysis),
             )
 

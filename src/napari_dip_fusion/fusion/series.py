@@ -14,7 +14,7 @@ from napari_dip_fusion.fusion.events import Event, FrameDone, FrameFailed
 from napari_dip_fusion.fusion.frames import analyze_frame
 from napari_dip_fusion.fusion.iterations import Track, optimize, take_image
 from napari_dip_fusion.fusion.observing import observe
-from napari_dip_fusion.fusion.result import Findings, RunState, Scoring
+from napari_dip_fusion.fusion.result import Findings, RunState, Scoring, name_closed_form
 from napari_dip_fusion.sensor.analysis import Analysis, SourceNoise
 from napari_dip_fusion.sources.prepare import PreparedSources
 
@@ -127,7 +127,7 @@ class Series:
             raise FusionError(f"no frame could be fused: {next(iter(self.failed.values()))}")
         self.findings.floor = float(np.mean(self._floors))
         if not self.reason:
-            self.reason = "closed form"
+            self.reason = name_closed_form(self.config)
 
     def _fuse_frame(
         self, index: Index, control: Control, preview_rate: float
