@@ -258,12 +258,17 @@ def test_frames_that_fail_are_told_and_lose_no_others(tmp_path, capsys, monkeypa
 
     whole, bad = frames.analyze, {2}
     monkeypatch.setattr(frames, "analyze", analyze)
-    assert run("fuse", *names, "-o", out, "-q", *CLEAN) == 0
+    table = tmp_path / "planes.csv"
+    assert run("fuse", *names, "-o", out, "-q", "--planes-csv", table, *CLEAN) == 0
     assert capsys.readouterr().err.splitlines() == [
         "dip-fusion: warning: frame t=1 failed: no luck",
         "dip-fusion: warning: 1 of 3 frames failed; they are 0 in the image",
     ]
     assert [frame.any() for frame in read_image(out).to_numpy()] == [True, False, True]
+    # What was not fused is not scored, and is no part of the mean.
+    assert [row["petrovic"] > "0" for row in read_rows(table)] == [True, False, True]
+    planes = json.loads((tmp_path / "f.record.json").read_text())["planes"]
+    assert planes["metrics_are"] == "mean over 2 of 3 planes"
     bad |= {4, 5, 6}
     assert run("fuse", *names, "-o", tmp_path / "g.ome.tif", "-q", *CLEAN) == 1
     assert "no frame could be fused: no luck" in capsys.readouterr().err

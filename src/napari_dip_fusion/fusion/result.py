@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -292,6 +292,7 @@ def complete(
     findings: Findings | None = None,
     run: RunState | None = None,
     losses: Losses | None = None,
+    missing: Sequence[tuple[int, ...]] = (),
 ) -> FusionResult:
     """Return a result with its metrics and its whole record.
 
@@ -310,10 +311,15 @@ def complete(
     run : RunState, optional
         The fit that made the image.
     losses : ndarray of shape (iterations,), optional
+    missing : sequence of tuple of int
+        Index of each frame of a series that was not fused: it has no scores.
     """
     start = time.perf_counter()
     with stage("metrics", prepared.plane_count):
         planes = evaluate_planes(prepared.images, fused, data_range=1.0, which=scoring.which)
+    for index in missing:
+        for values in planes.values():
+            values[index] = np.nan
     metrics = average_planes(planes)
     times = {**seconds, "metrics": time.perf_counter() - start}
     times["total"] = sum(times.values())

@@ -97,6 +97,7 @@ class Run:
                 findings=series.findings,
                 run=series.run,
                 losses=np.array(series.track.losses),
+                missing=[index for index in series.frames if index not in series.done],
             )
 
         yield Done((yield from observe(work, self.control.watch_discarding, prepared.plane_count)))
