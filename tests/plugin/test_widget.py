@@ -409,7 +409,7 @@ def test_gain_maps_can_be_stopped(qtbot, widget, viewer, monkeypatch):
         checkpoint()
         raise AssertionError("nobody stopped this")
 
-    monkeypatch.setattr(steps, "analyze", find)
+    monkeypatch.setattr(steps, "analyze_frame", find)
     button = widget.panel.gains_button
     button.native.click()
     assert button.text == "Stop gain maps"

@@ -192,7 +192,9 @@ def test_results_of_a_plane_lie_on_their_slice(qtbot, make_widget, viewer, pair,
     for name, image in zip(("CT", "MR"), pair, strict=True):
         viewer.add_image(np.stack([image, image[::-1], image]), name=name, **place)
     viewer.dims.set_current_step(0, 1)
-    tab = make_widget(viewer).compare_tab
+    widget = make_widget(viewer)
+    widget.sources.set_whole(False)
+    tab = widget.compare_tab
     tab.methods.set_chosen(QUICK)
     tab.run_button.native.click()
     until_done(tab)

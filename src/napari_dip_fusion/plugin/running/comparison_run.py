@@ -59,11 +59,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class MethodProgress:
-    """A method is running, after `done` others; `part` says how far it is, from 0 to 1."""
+    """A method is running, after `done` others; `part` says how far it is, from 0 to 1.
+
+    Of a stack it is so far with what `stage` names, such as its gains, and else with all of it.
+    """
 
     entry: Entry
     done: int
     part: float
+    stage: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +194,7 @@ def _run(
     for event in events:
         # A method that was stopped within its iterations has no event Finished.
         if not isinstance(event, Finished):
-            yield MethodProgress(entry, done, event.part)
+            yield MethodProgress(entry, done, event.part, event.stage)
         elif isinstance(event.outcome, Failure):
             yield MethodLeftOut(entry, done + 1, event.outcome.reason)
         elif event.image is not None and event.record is not None:

@@ -21,8 +21,8 @@ from napari_dip_fusion.prior.devices import measure_free_memory, resolve_device,
 DELAY = 500
 """Milliseconds for which settings must stay as they are before they are tried."""
 
-Question = tuple[FusionConfig, tuple[int, ...], int, tuple[float, ...]]
-"""Settings, size of the images, number of sources, and distance of neighbors along each axis."""
+Question = tuple[FusionConfig, tuple[int, ...], int]
+"""Settings, size of the images and number of sources."""
 
 
 class Forecast(QObject):
@@ -47,15 +47,9 @@ class Forecast(QObject):
         self._timer.setInterval(DELAY)
         self._timer.timeout.connect(self._start)
 
-    def ask(
-        self,
-        config: FusionConfig,
-        shape: tuple[int, ...],
-        count: int,
-        steps: tuple[float, ...] = (1.0, 1.0),
-    ) -> Estimate | None:
+    def ask(self, config: FusionConfig, shape: tuple[int, ...], count: int) -> Estimate | None:
         """Return the estimate of a run if it is known; otherwise it will be."""
-        question = (config, shape, count, steps)
+        question = (config, shape, count)
         if question != self._asked:
             self.hold()
             self._asked = question
@@ -91,8 +85,7 @@ class Forecast(QObject):
             self._timer.start()
             return
         self._control = control = Control()
-        config, shape, count, steps = self._asked
-        call = partial(estimate_run, config, shape, count, steps=steps, control=control)
+        call = partial(estimate_run, *self._asked, control=control)
         self._tasks.start(call, Forecast._receive, self._asked, control, control=control)
 
     def _receive(self, question: Question, control: Control, found: Estimate | Failed) -> None:

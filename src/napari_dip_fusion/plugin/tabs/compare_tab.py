@@ -193,12 +193,14 @@ class CompareTab(Container[Widget]):
             self._show_end(event)
 
     def _show_progress(self, event: MethodProgress) -> None:
-        value = round(_STEPS * (event.done + event.part))
+        # One stage after the other begins at 0: the bar shall not go back.
+        whole = 0 if event.stage else event.part
+        value = round(_STEPS * (event.done + whole))
         self.progress.show_step(value, _STEPS * self._total, f"{event.done + 1} of {self._total}")
         if self.session.phase is Phase.RUNNING:
             # Methods that do not iterate have nothing to tell between start and end.
-            part = f", {event.part:.0%}" if event.part else ""
-            self.running.value = f"{event.entry.label}{part}"
+            part = f"{event.stage} {event.part:.0%}".strip() if event.part else event.stage
+            self.running.value = f"{event.entry.label}, {part}" if part else event.entry.label
 
     def _respond_to_metrics(self) -> None:
         """Show the metrics that are chosen now, and compute those that were not yet."""
