@@ -3,6 +3,7 @@
 import threading
 import time
 
+import numpy as np
 import pytest
 from qtpy.QtCore import QCoreApplication, QEvent, QThreadPool
 
@@ -23,11 +24,13 @@ class Probe:
         self.calls = []
         self.threads = []
         self.controls = []
+        self.steps = []
         self.waits = False
         self.error = None
 
-    def __call__(self, config, shape, count, *, control):
+    def __call__(self, config, shape, count, *, steps, control):
         self.calls.append((config, shape, count))
+        self.steps.append(steps)
         self.threads.append(threading.current_thread())
         self.controls.append(control)
         while self.waits and not control.stopped:
@@ -150,6 +153,25 @@ def test_without_torch_no_time_is_shown(qtbot, probe, widget):
     qtbot.wait(150)
     assert widget.panel.need.value == "PyTorch cannot be imported"
     assert len(probe.calls) == made
+
+
+@pytest.mark.parametrize(
+    ("place", "steps"),
+    [
+        ({"scale": (3, 1, 1)}, (3.0, 1.0, 1.0)),
+        ({"units": ("s", "um", "um"), "scale": (30, 0.5, 0.5)}, (np.inf, 1.0, 1.0)),
+    ],
+)
+def test_whole_stacks_are_estimated_with_the_distance_of_their_planes(
+    qtbot, viewer, make_widget, pair, probe, place, steps
+):
+    viewer.layers.clear()
+    for name, image in zip(("CT", "MR"), pair, strict=True):
+        viewer.add_image(np.stack([image] * 3), name=name, **place)
+    widget = make_widget(viewer)
+    qtbot.waitUntil(lambda: "42 s" in widget.panel.need.value, timeout=5000)
+    assert probe.calls[-1][1:] == ((3, 32, 40), 2)
+    assert probe.steps[-1] == pytest.approx(steps)
 
 
 def test_an_estimate_ends_when_the_qt_part_has_gone_before(qtbot, probe):

@@ -139,7 +139,9 @@ def _report_whole(layers: list[Image], reference: Image, dims: Dims) -> LayerRep
                 "translate"
             )
     resampled = [layer for layer, other in zip(layers, moved[1:], strict=True) if other]
-    needed = estimate_memory(FusionConfig(network="never"), shape, len(layers))
+    needed = estimate_memory(
+        FusionConfig(network="never"), shape, len(layers), steps=readers[0].steps
+    )
     return LayerReport(
         True,
         f"{_describe_stack(place)}; {_describe_grids(reference, resampled, coverage)}",

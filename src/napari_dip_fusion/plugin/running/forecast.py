@@ -21,8 +21,8 @@ from napari_dip_fusion.prior.devices import measure_free_memory, resolve_device,
 DELAY = 500
 """Milliseconds for which settings must stay as they are before they are tried."""
 
-Question = tuple[FusionConfig, tuple[int, ...], int]
-"""Settings, size of the images and number of sources."""
+Question = tuple[FusionConfig, tuple[int, ...], int, tuple[float, ...]]
+"""Settings, size of the images, number of sources, and distance of neighbors along each axis."""
 
 
 class Forecast(QObject):
@@ -47,9 +47,15 @@ class Forecast(QObject):
         self._timer.setInterval(DELAY)
         self._timer.timeout.connect(self._start)
 
-    def ask(self, config: FusionConfig, shape: tuple[int, ...], count: int) -> Estimate | None:
+    def ask(
+        self,
+        config: FusionConfig,
+        shape: tuple[int, ...],
+        count: int,
+        steps: tuple[float, ...] = (1.0, 1.0),
+    ) -> Estimate | None:
         """Return the estimate of a run if it is known; otherwise it will be."""
-        question = (config, shape, count)
+        question = (config, shape, count, steps)
         if question != self._asked:
             self.hold()
             self._asked = question
@@ -85,7 +91,8 @@ class Forecast(QObject):
             self._timer.start()
             return
         self._control = control = Control()
-        call = partial(estimate_run, *self._asked, control=control)
+        config, shape, count, steps = self._asked
+        call = partial(estimate_run, config, shape, count, steps=steps, control=control)
         self._tasks.start(call, Forecast._receive, self._asked, control, control=control)
 
     def _receive(self, question: Question, control: Control, found: Estimate | Failed) -> None:
@@ -110,7 +117,7 @@ def describe_need(plan: Plan, expected: Estimate | None) -> str:
     # Only a network may run on a GPU.
     network = may_run_network(plan.config) and torch_is_imported()
     device = resolve_device(plan.config.compute.device) if network else "cpu"
-    needed = estimate_memory(plan.config, plan.shape, len(plan.readers))
+    needed = estimate_memory(plan.config, plan.shape, len(plan.readers), steps=plan.steps)
     free = measure_free_memory(device)
     time = "" if expected is None else f"{expected.time}, "
     # One line at the widget's least width, so that nothing moves when the time is known.
