@@ -350,3 +350,27 @@ def test_volumes_in_3_d_are_fused_whole_only(sources, viewer):
     assert sources.report.ok
     sources.set_whole(False)
     assert "switch to 2-D display" in sources.status.value
+
+
+def test_whole_stacks_are_not_checked_at_each_step_of_a_slider(qtbot, sources, viewer, monkeypatch):
+    from napari_dip_fusion.plugin.forms import source_list
+
+    show_stacks(viewer, (5, 12, 14), (5, 12, 14))
+    sources.check()
+    checked = []
+    real = source_list.check_layers
+
+    def count(*arguments, **options):
+        checked.append(options["whole"])
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(source_list, "check_layers", count)
+    viewer.dims.set_current_step(0, 4)
+    qtbot.wait(150)
+    assert checked == []
+    sources.check()
+    assert checked == [True]
+    sources.set_whole(False)
+    checked.clear()
+    viewer.dims.set_current_step(0, 1)
+    qtbot.waitUntil(lambda: checked == [False], timeout=5000)

@@ -143,8 +143,7 @@ class SourceList(Container[Widget]):
         self._timer.stop()
         self._note = ""
         self._follow_finest()
-        self._suggest_extent()
-        self.report = self._check(whole=self.get_whole())
+        self.report = self._suggest_extent()
         self._show_report()
         self.checked.emit()
 
@@ -160,16 +159,20 @@ class SourceList(Container[Widget]):
         layers, reference = self.get_sources(), self.get_reference()
         return check_layers(layers, reference, self._viewer.dims, whole=whole)
 
-    def _suggest_extent(self) -> None:
-        """Offer whole stacks where there are some, and take them if they can be fused."""
+    def _suggest_extent(self) -> LayerReport:
+        """Offer whole stacks where there are some, take them if they can be fused, and report."""
         stacked = any(is_stacked(layer) for layer in self.get_sources())
+        report = None
         if self._extent_chosen:
             self._whole = stacked and self._wish
         else:
-            self._whole = stacked and self._check(whole=True).fits
+            report = self._check(whole=True) if stacked else None
+            self._whole = report is not None and report.fits
         with self.extent_box.changed.blocked():
             self.extent_box.value = self._whole
         self.extent_box.visible = stacked
+        # It looks for the corners of volumes in each other, which is worth doing once.
+        return report if report is not None and self._whole else self._check(whole=self._whole)
 
     # -- building -----------------------------------------------------------
 
@@ -227,7 +230,8 @@ class SourceList(Container[Widget]):
             self._events.connect(event, self._refresh)
         self._events.connect(layers.selection.events.changed, self._show_selection)
         shown = self._viewer.dims.events
-        for event in (shown.point, shown.ndisplay, shown.order, shown.units):
+        self._events.connect(shown.point, self._settle_plane)
+        for event in (shown.ndisplay, shown.order, shown.units):
             self._events.connect(event, self._settle)
         for event in (shown.margin_left, shown.margin_right):
             self._events.connect(event, self._settle)
@@ -294,6 +298,11 @@ class SourceList(Container[Widget]):
     def _settle(self) -> None:
         """Check the layers once nothing has changed for a moment."""
         self._timer.start()
+
+    def _settle_plane(self) -> None:
+        """Check the layers once the sliders have settled, unless all planes are fused anyway."""
+        if not self._whole:
+            self._settle()
 
     def _respond_to_name(self) -> None:
         with self.list.mute():
