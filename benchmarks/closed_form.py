@@ -25,14 +25,14 @@ from napari_dip_fusion.sensor import analysis, coherence, model
 # for them.
 PASSES = {
     "noise": (analysis, "_find_noise"),
-    "bands": (model, "split_bands"),
+    "bands": (model, "blur_whole"),
     "moments": (coherence, "average_products"),
     "leading eigenvectors": (coherence, "find_leading"),
     "guided filter of the gains": (coherence, "_smooth"),
     "rest of the gains": (model, "estimate_band_gains"),
     "undershoot": (model, "measure_undershoot"),
-    "rest of the sensor model": (model, "_estimate_tile"),
-    "T and floor": (model.SensorModel, "_solve_tile"),
+    "rest of the sensor model": (model._Estimate, "work"),
+    "T and floor": (model._Estimate, "_fit_bands"),
 }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_dip_fusion.interruption import advance
-from napari_dip_fusion.sensor.bands import Bands
+from napari_dip_fusion.sensor.bands import Bands, split_off
 from napari_dip_fusion.sensor.coherence import estimate_band_gains, measure_gain_reach
 from napari_dip_fusion.sensor.consensus import sum_loss
 from napari_dip_fusion.sensor.field import (
@@ -95,7 +95,7 @@ class SensorModel:
 
         def work(there: Slices, around: Slices, inside: Slices) -> float:
             tile = np.stack([source[there] for source in whole])
-            bands = None if base is None else Bands(base[:, *there], tile - base[:, *there])
+            bands = None if base is None else split_off(tile, base[:, *there])
             ramps = measure_ramps(fields, around, _FINE * self.band_sigma, self.steps)
             seen = None if ramps is None else ramps[:, *inside]
             image[there], loss = self._solve_tile(tile, bands, seen, there)
@@ -270,7 +270,7 @@ class _Estimate:
         """Estimate gains and image of a tile; return the loss that the image leaves, as a sum."""
         tile = np.stack([source[around] for source in self._sources])
         base, means = self._base[:, *around], self._means[:, *around]
-        bands, sigma = Bands(base, tile - base), self._windows.fine_sigma
+        bands, sigma = split_off(tile, base), self._windows.fine_sigma
         ramps = measure_ramps(self._fields, around, sigma, self._windows.steps)
         base_gains, gains = self._estimate_gains(tile, bands, means, ramps)
         fused, loss = self._fit_bands(bands, base_gains, gains, ramps, inside)
