@@ -311,3 +311,39 @@ def test_a_script_fuses_whole_stacks(viewer_without_window, pair, place):
     assert viewer.layers[-1].name == "fused CT + MR"
     plane = fuse_layers(viewer, ["CT", "MR"], gains=False, **options)
     assert plane.image.shape == (32, 40)
+
+
+def test_the_baselines_of_large_stacks_are_scored_on_demand(
+    make_widget, volumes, until_idle, until_scored, qtbot, monkeypatch
+):
+    from napari_dip_fusion.plugin.tabs import fuse_tab
+
+    monkeypatch.setattr(fuse_tab, "_MOST_AT_ONCE", 1000)
+    widget = make_widget(volumes, network="auto")
+    widget.panel.fuse_button.native.click()
+    until_idle(widget)
+    qtbot.waitUntil(lambda: "Compute adds" in widget.metrics.status.value, timeout=10_000)
+    assert list(widget.metrics.scores) == ["fused CT + MR"]
+    widget.metrics.compute_button.native.click()
+    until_scored(widget)
+    assert list(widget.metrics.scores) == ["fused CT + MR", *BASELINES]
+    assert "Compute adds" not in widget.metrics.status.value
+
+
+def test_the_image_is_not_scored_again_as_its_own_baseline(
+    make_widget, volumes, until_idle, until_scored, monkeypatch
+):
+    from napari_dip_fusion.plugin.running import scores
+
+    scored = []
+    real = scores.evaluate_planes
+    monkeypatch.setattr(
+        scores, "evaluate_planes", lambda *a, **k: scored.append(1) or real(*a, **k)
+    )
+    widget = make_widget(volumes, network="never")
+    widget.panel.fuse_button.native.click()
+    until_idle(widget)
+    until_scored(widget)
+    assert len(scored) == 2
+    rows = widget.metrics.scores
+    assert rows["consensus"] == rows["fused CT + MR"]

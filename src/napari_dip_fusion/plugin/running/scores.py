@@ -74,10 +74,14 @@ def score_result(result: FusionResult, which: Sequence[str]) -> Scores:
     which : sequence of str
         Names of metrics.
     """
+    own = _score_itself(result, which)
     prepared = result.sources.images
-    return _gather(
-        [_score_itself(result, which)], _score_baselines(prepared, result.consensus, which)
-    )
+    if _is_consensus(result):
+        # It is not scored twice: of a stack that takes as long as the fusion.
+        baselines = {"consensus": own, **_score_baselines(prepared, None, which)}
+    else:
+        baselines = _score_baselines(prepared, result.consensus, which)
+    return _gather([own], baselines)
 
 
 def take_scores(result: FusionResult, which: Sequence[str]) -> Scores | None:
@@ -85,6 +89,13 @@ def take_scores(result: FusionResult, which: Sequence[str]) -> Scores | None:
     if not set(which) <= set(result.metrics):
         return None
     return _gather([_score_itself(result, which)], {})
+
+
+def _is_consensus(result: FusionResult) -> bool:
+    """Tell whether the image of a run is its consensus image, as it is without a network."""
+    if result.consensus is None or result.sources.chroma is not None:
+        return False
+    return np.array_equal(result.image, np.clip(result.consensus, 0, 1))
 
 
 def _score_itself(result: FusionResult, which: Sequence[str]) -> PlaneScores:

@@ -42,6 +42,9 @@ _WINDOWS_LEFT_OUT = (
     ", but for its intensity windows, one for each source: set these by the layers' contrast limits"
 )
 
+_MOST_AT_ONCE = 2**21
+"""Values of a stack whose baselines are scored without being asked for: it takes seconds."""
+
 
 def _needs_torch(config: FusionConfig) -> bool:
     """Tell whether a run may come to a network, which may depend on its sources."""
@@ -259,8 +262,13 @@ class FuseTab(Container[Widget]):
         which = self.metrics.all_metrics.get_names()
         known = take_scores(result, which)
         if known is not None and result.plane_metrics:
-            # At once: the baselines of a stack take a while.
+            # At once: the baselines of a stack take a while, those of a large one minutes.
             self.metrics.show_scores(known, plan.names, [fused.layer])
+            if result.image.size > _MOST_AT_ONCE:
+                self._scoring += 1
+                self._stop_scoring()
+                self.metrics.status.say(f"{self.metrics.status.value}; Compute adds the baselines")
+                return
         call = partial(score_result, result, which)
         self._start_scoring(call, plan.names, [fused.layer])
 
