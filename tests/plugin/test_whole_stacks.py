@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from napari_dip_fusion.fusion import Decided, Done, Preview
+from napari_dip_fusion.fusion.events import FrameDone
 from napari_dip_fusion.methods.baselines import BASELINES
 from napari_dip_fusion.plugin import fuse_layers
 from napari_dip_fusion.plugin.layers.result_layers import ROLE
@@ -347,3 +348,71 @@ def test_the_image_is_not_scored_again_as_its_own_baseline(
     assert len(scored) == 2
     rows = widget.metrics.scores
     assert rows["consensus"] == rows["fused CT + MR"]
+
+
+def test_a_volume_is_fused_while_it_is_shown_in_3_d(make_widget, volumes, until_idle):
+    volumes.dims.ndisplay = 3
+    widget = make_widget(volumes)
+    seen = []
+
+    def note(event):
+        if isinstance(event, FirstLook):
+            data = volumes.layers["fused CT + MR"].data
+            seen.append([bool(plane.any()) for plane in data])
+
+    widget.session.reported.connect(note)
+    widget.panel.fuse_button.native.click()
+    until_idle(widget)
+    # The plane that the slider is at, though there is no slider to be seen.
+    assert seen == [[False, True, False]]
+    assert volumes.dims.ndisplay == 3
+    assert volumes.layers["fused CT + MR"].data.shape == (3, 32, 40)
+
+
+def test_a_frame_that_fails_is_told_and_the_others_are_kept(
+    make_widget, viewer, pair, until_idle, monkeypatch
+):
+    from napari_dip_fusion.fusion import series
+
+    show_stacks(viewer, pair, SERIES)
+    viewer.dims.set_current_step(0, 0)
+    real, calls = series.analyze_frame, []
+
+    def analyze(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            raise ValueError("no idea")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(series, "analyze_frame", analyze)
+    widget = make_widget(viewer, network="never")
+    widget.panel.fuse_button.native.click()
+    until_idle(widget)
+    assert "frame 1 failed, and stays black: no idea" in widget.panel.message.value
+    assert "Done in" in widget.panel.message.value
+    data = viewer.layers["fused CT + MR"].data
+    assert [bool(plane.any()) for plane in data] == [True, False, True]
+
+
+def test_frames_appear_as_they_come(make_widget, viewer, pair, until_idle):
+    show_stacks(viewer, pair, SERIES)
+    viewer.dims.set_current_step(0, 2)
+    widget = make_widget(viewer, network="never")
+    seen = []
+
+    def note(event):
+        if isinstance(event, FirstLook | FrameDone):
+            data = viewer.layers["fused CT + MR"].data
+            seen.append([bool(plane.any()) for plane in data])
+
+    widget.session.reported.connect(note)
+    widget.panel.fuse_button.native.click()
+    until_idle(widget)
+    assert seen == [
+        [False, False, True],
+        [True, False, True],
+        [True, True, True],
+        [True, True, True],
+    ]
+    # What goes on from frame to frame is one network's: there is none to go on with.
+    assert widget.panel.continue_row.native.isHidden()
