@@ -108,3 +108,33 @@ def test_the_time_that_is_left_is_told_by_the_pace_of_the_stage(monkeypatch):
     assert clock.estimate("metrics", 50, 100) == pytest.approx(2)
     clock.restart()
     assert clock.estimate("metrics", 60, 100) is None
+
+
+def test_a_file_holds_every_plane(table, viewer, tmp_path):
+    planes = show(table, viewer.layers["fused"], (3, 5))
+    planes[0]["piella"][1, 2] = np.nan
+    table.save_to(tmp_path / "m.csv")
+    lines = [line.split(",") for line in (tmp_path / "m.csv").read_text().splitlines()]
+    assert lines[0] == ["image", "t", "z", *METRICS]
+    assert lines[1][:3] == ["fused", "mean", "mean"]
+    assert lines[2][:3] == ["average", "mean", "mean"]
+    assert len(lines) == 3 + 2 * 15
+    assert lines[3 + 7] == ["fused", "1", "2", f"{planes[0]['petrovic'][1, 2]:.6g}", ""]
+    # The clipboard takes what is seen.
+    assert len(table.format_rows()) == 3
+
+
+def test_axes_without_names_have_some_in_the_file(table, viewer):
+    show(table, viewer.layers["volume"], (6,))
+    assert table.format_file_rows()[0] == ["image", "plane", *METRICS]
+    viewer.layers.remove("volume")
+    table.set_candidates(list(viewer.layers))
+    assert [line[0] for line in table.format_rows()] == ["image", "average"]
+
+
+def test_no_scores_leave_an_empty_table(table, viewer):
+    show(table, viewer.layers["volume"], (6,))
+    table.show_scores(Scores((), {}), ["A"])
+    assert table.table.rowCount() == 0
+    assert table.planes.native.isHidden()
+    assert table.heading.native.isHidden()

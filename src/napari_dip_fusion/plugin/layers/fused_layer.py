@@ -103,7 +103,7 @@ class FusedLayer:
             self.layer.data = parts
             return parts
         shape = self._place.shape
-        size = np.empty(shape, dtype=np.bool_)[tuple(where)].size
+        size = np.broadcast_to(np.False_, shape)[tuple(where)].size
         colors = () if image.size == size else image.shape[-1:]
         return np.zeros((*shape, *colors), dtype=np.float32)
 

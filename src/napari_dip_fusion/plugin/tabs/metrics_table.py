@@ -8,7 +8,7 @@ from napari.layers import Image, Layer
 from psygnal import Signal
 
 from napari_dip_fusion.methods.baselines import BASELINES
-from napari_dip_fusion.metrics import describe_mean
+from napari_dip_fusion.metrics import describe_mean, tabulate_planes
 from napari_dip_fusion.plugin.forms.layer_box import LayerBox
 from napari_dip_fusion.plugin.forms.layout import Text, make_row
 from napari_dip_fusion.plugin.forms.metrics_choice import MetricsChoice
@@ -98,12 +98,26 @@ class MetricsTable(ScoreTable):
         planes = scores.planes or ({},) * (len(scores.images) + len(scores.baselines))
         self._scored = list(zip(layers, scores.images, planes[: len(layers)], strict=True))
         self._baselines, self._baseline_planes = scores.baselines, planes[len(layers) :]
-        # Of these, not of those before: planes are shown anew, though their means may be the same.
-        self.rows = []
-        self._show()
+        # The planes are others, though their means may be the same.
+        self._show(anew=True)
         self.status.say(f"against {', '.join(sources)}; higher is better, {LEGEND}")
 
-    def _show(self) -> None:
+    def format_file_rows(self) -> list[list[str]]:
+        """Return what the file holds: of stacks, the metrics of every plane under their means."""
+        lines = self.format_rows()
+        if not self.planes.axes:
+            return lines
+        axes, (head, *means) = self.planes.axes, lines
+        file_lines = [[head[0], *axes, *head[1:]]]
+        file_lines += [[line[0], *("mean" for _ in axes), *line[1:]] for line in means]
+        for line, planes in zip(means, self.planes.scores, strict=True):
+            for entry in tabulate_planes(planes, axes):
+                index = [str(entry[axis]) for axis in axes]
+                values = ["" if entry[m] is None else f"{entry[m]:.6g}" for m in head[1:]]
+                file_lines.append([line[0], *index, *values])
+        return file_lines
+
+    def _show(self, *, anew: bool = False) -> None:
         """Show what was scored, as far as it is there, under the names it has now."""
         self._scored = [scored for scored in self._scored if scored[0] in self._candidates]
         rows: list[ScoreRow] = []
@@ -117,7 +131,7 @@ class MetricsTable(ScoreTable):
             rows.append(ScoreRow(name, values))
         rows += [ScoreRow(n, v, tip=BASELINES.get(n, "")) for n, v in self._baselines.items()]
         # This is called at every change of the layers, and most of them change no row.
-        if rows != self.rows:
+        if anew or rows != self.rows:
             self.show_rows(rows)
             planes = [*(planes for _, _, planes in self._scored), *self._baseline_planes]
             layer = self._scored[0][0] if self._scored else None

@@ -28,12 +28,17 @@ class PlaneScoresView(Container[Widget]):
     Parameters
     ----------
     viewer : napari.Viewer
+
+    Attributes
+    ----------
+    scores : list of PlaneValues
+        Of each image; empty where these are planes.
     """
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(labels=False)
         self._viewer = viewer
-        self._scores: list[PlaneValues] = []
+        self.scores: list[PlaneValues] = []
         self._layer: Image | None = None
         self._chosen = 0
         self._before: tuple[int, ...] = ()
@@ -57,6 +62,21 @@ class PlaneScoresView(Container[Widget]):
             self.append(NativeWidget(self._plot))
         return self._plot
 
+    @property
+    def axes(self) -> list[str]:
+        """Names of the axes along which planes are counted; empty where there is one plane."""
+        if not self.scores:
+            return []
+        count = next(iter(self.scores[0].values())).ndim
+        names: list[str] = []
+        if self._layer is not None:
+            stacked = [a for a, n in enumerate(get_level_shape(self._layer)[:-2]) if n > 1]
+            names = [get_label(self._layer, a - self._layer.ndim) for a in stacked]
+        # Axes that nobody has named are called by their numbers.
+        if len(names) != count or "" in names:
+            names = ["plane"] if count == 1 else [f"axis {a}" for a in range(count)]
+        return names
+
     def set_theme(self, name: str) -> None:
         """Take the colors of a napari theme."""
         if self._plot is not None:
@@ -72,8 +92,8 @@ class PlaneScoresView(Container[Widget]):
         layer : Image or None
             One whose planes were scored: it says where these lie.
         """
-        stacked = bool(scores) and all(v.ndim for v in scores[0].values())
-        self._scores = list(scores) if stacked else []
+        stacked = bool(scores and scores[0]) and all(v.ndim for v in scores[0].values())
+        self.scores = list(scores) if stacked else []
         self._layer, self._chosen = layer, 0
         with self.metric_box.changed.blocked():
             self.metric_box.reset_choices()
@@ -82,7 +102,7 @@ class PlaneScoresView(Container[Widget]):
 
     def choose(self, row: int) -> None:
         """Let the curve of another image stand out."""
-        if row < len(self._scores):
+        if row < len(self.scores):
             self._chosen = row
             self._draw()
 
@@ -91,37 +111,32 @@ class PlaneScoresView(Container[Widget]):
         self._events.close()
 
     def _list_metrics(self, _box: Any) -> list[tuple[str, str]]:
-        names = list(self._scores[0]) if self._scores else []
+        names = list(self.scores[0]) if self.scores else []
         return [(METRICS[name].label, name) for name in names]
 
     def _find_shown(self) -> tuple[int, ...] | None:
         """Return the index of the plane on the screen in the stack that was scored."""
         layer = self._layer
-        if layer is None or layer not in self._viewer.layers or not self._scores:
+        if layer is None or layer not in self._viewer.layers or not self.scores:
             return None
-        stack = next(iter(self._scores[0].values())).shape
+        stack = next(iter(self.scores[0].values())).shape
         if drop_single(get_level_shape(layer))[:-2] != stack:
             return None
         return find_shown_index(layer, self._viewer.dims)
 
     def _draw(self) -> None:
         name = self.metric_box.value
-        if not self._scores or name is None:
+        if not self.scores or name is None:
             return
         shown = self._find_shown()
         # Of a series of volumes, the planes of the volume that is shown.
-        first = self._scores[0][name]
+        first = self.scores[0][name]
         before = (0,) * (first.ndim - 1) if shown is None else shown[:-1]
-        axis = "plane"
-        if self._layer is not None:
-            stacked = [a for a, n in enumerate(get_level_shape(self._layer)[:-2]) if n > 1]
-            if stacked:
-                axis = get_label(self._layer, stacked[-1] - self._layer.ndim) or axis
         self._before = before
         self.plot.show_values(
-            [values[name][before] for values in self._scores],
+            [values[name][before] for values in self.scores],
             self._chosen,
-            axis=axis,
+            axis=self.axes[-1],
             label=METRICS[name].label.split(" (")[0],
         )
         self.plot.mark(None if shown is None else shown[-1])
@@ -129,7 +144,7 @@ class PlaneScoresView(Container[Widget]):
     def _follow(self) -> None:
         """Move the line to the plane that is shown now."""
         # At each step of a slider: only the line moves, within one volume.
-        if not self._scores or self._plot is None:
+        if not self.scores or self._plot is None:
             return
         shown = self._find_shown()
         if shown is not None and shown[:-1] != self._before:

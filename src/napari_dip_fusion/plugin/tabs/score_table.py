@@ -110,6 +110,10 @@ class ScoreTable(Container[Widget]):
             lines.append([scored.key or scored.name, *(f"{value:.6g}" for value in values)])
         return lines
 
+    def format_file_rows(self) -> list[list[str]]:
+        """Return what a file of the table holds: the same as the table, unless there is more."""
+        return self.format_rows()
+
     def copy(self) -> None:
         """Put the table on the clipboard, with tabs as spreadsheets take it."""
         QApplication.clipboard().setText("\n".join("\t".join(r) for r in self.format_rows()))
@@ -126,7 +130,7 @@ class ScoreTable(Container[Widget]):
     def save_to(self, path: Path) -> None:
         """Write the table as CSV, whole or not at all."""
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(self.format_rows())
+        csv.writer(text, lineterminator="\n").writerows(self.format_file_rows())
         try:
             # The file dialog has asked before it names a file that exists.
             write_text(path, text.getvalue(), overwrite=True)
