@@ -114,15 +114,18 @@ class PlaneScoresView(Container[Widget]):
         names = list(self.scores[0]) if self.scores else []
         return [(METRICS[name].label, name) for name in names]
 
-    def _find_shown(self) -> tuple[int, ...] | None:
-        """Return the index of the plane on the screen in the stack that was scored."""
+    def _find_layer(self) -> Image | None:
+        """Return the layer whose planes are those that were scored, None if there is none."""
         layer = self._layer
         if layer is None or layer not in self._viewer.layers or not self.scores:
             return None
         stack = next(iter(self.scores[0].values())).shape
-        if drop_single(get_level_shape(layer))[:-2] != stack:
-            return None
-        return find_shown_index(layer, self._viewer.dims)
+        return layer if drop_single(get_level_shape(layer))[:-2] == stack else None
+
+    def _find_shown(self) -> tuple[int, ...] | None:
+        """Return the index of the plane on the screen in the stack that was scored."""
+        layer = self._find_layer()
+        return None if layer is None else find_shown_index(layer, self._viewer.dims)
 
     def _draw(self) -> None:
         name = self.metric_box.value
@@ -153,5 +156,6 @@ class PlaneScoresView(Container[Widget]):
             self._plot.mark(None if shown is None else shown[-1])
 
     def _go_to(self, plane: int) -> None:
-        if self._layer is not None and self._find_shown() is not None:
-            show_index(self._viewer, self._layer, (*self._before, plane))
+        layer = self._find_layer()
+        if layer is not None:
+            show_index(self._viewer, layer, (*self._before, plane))
