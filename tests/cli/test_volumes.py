@@ -391,3 +391,20 @@ def test_a_comparison_of_volumes(pair, tmp_path, capsys) -> None:
     assert {path: path.stat().st_mtime_ns for path in kept} == before
     assert run("compare", *pair, "-o", tmp_path / "p", "--methods", "average", "--slice", "1") == 0
     assert len(list((tmp_path / "p" / "results").glob("*average.tif"))) == 1
+
+
+def test_no_bar_is_drawn_within_another_one(pair, tmp_path, monkeypatch) -> None:
+    # Older releases of rich refuse it.
+    shown = io.StringIO()
+    monkeypatch.setattr(console, "err", Console(file=shown, force_terminal=True, width=200))
+    assert run("compare", *pair, "-o", tmp_path / "c", "--methods", "average") == 0
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for path in pair:
+        path.rename(scans / f"1_{path.name}")
+    assert run("batch", scans, "-o", tmp_path / "b", "--method", "average") == 0
+    assert "resampled to the grid of" in shown.getvalue()
+    assert "resampling" not in shown.getvalue()
+    sources = sorted(scans.iterdir())
+    assert run("fuse", *sources, "-o", tmp_path / "f.nii.gz", "--method", "average") == 0
+    assert "resampling" in shown.getvalue()

@@ -57,16 +57,19 @@ def confirm_count(paths: Sequence[Path], *, yes: bool) -> None:
     typer.confirm(f"{named} are to be images of one scene. Go on?", abort=True, err=True)
 
 
-def read_sources(paths: Sequence[Path], choice: Choice, *, quiet: bool = False) -> GridSources:
+def read_sources(
+    paths: Sequence[Path], choice: Choice, *, quiet: bool = False, bar: bool = True
+) -> GridSources:
     """Read image files and bring them to the grid of the reference, with warnings.
 
-    Whose grid is taken, and that a source was resampled, is told unless `quiet`.
+    Whose grid is taken, and that a source was resampled, is told unless `quiet`. On a terminal a
+    `bar` then shows how far that is; where another bar is on the screen there must be none.
     """
     channels = choice.list_channels(len(paths))
     images = [
         read_image(p, channel=c, level=choice.level) for p, c in zip(paths, channels, strict=True)
     ]
-    with console.show_stages(quiet=quiet):
+    with console.show_stages(quiet=quiet or not bar):
         sources = resample_to_reference(
             images,
             reference=choice.reference,

@@ -48,7 +48,7 @@ def collect_sets(
 
     @lru_cache(maxsize=kept)
     def read(*paths: Path) -> list[Source]:
-        return read_sources(paths, choice, quiet=quiet).images
+        return read_sources(paths, choice, quiet=quiet, bar=False).images
 
     if folder is None:
         paths = list(sources or [])

@@ -163,7 +163,7 @@ def _run(job: Job, switch: StopSwitch, show: Show | None) -> tuple[str, dict[str
     with switch.armed():
         check_count(job.paths)
         earlier = find_earlier(job)
-        read = read_sources(job.paths, job.choice)
+        read = read_sources(job.paths, job.choice, bar=False)
         earlier = _keep_if_same_sources(earlier, read, job)
         if earlier is not None and _is_whole(job.output):
             return THERE, earlier
