@@ -87,6 +87,17 @@ def test_a_volume_is_fused_whole_in_its_place_and_told(pair, tmp_path, capsys, n
     assert mean == pytest.approx(record["metrics"]["petrovic"])
 
 
+def test_of_a_large_volume_both_times_are_told_before_it_is_looked_at(
+    pair, tmp_path, capsys, monkeypatch
+) -> None:
+    call = ("fuse", *pair, "--iterations", "2", "--set", "width=4", "--set", "depth=2")
+    for most, lines in ((10**6, 0), (1000, 1)):
+        monkeypatch.setattr("napari_dip_fusion.cli.run._MANY_PIXELS", most)
+        assert run(*call, "-o", tmp_path / f"{most}.nii.gz") == 0
+        told = [x for x in capsys.readouterr().err.splitlines() if x.startswith("about ")]
+        assert [", or with noise " in line for line in told] == [True] * lines + [False]
+
+
 def test_quiet_prints_nothing(pair, tmp_path, capsys) -> None:
     assert run("fuse", *pair, "-o", tmp_path / "f.nii.gz", "-q", *CLEAN) == 0
     assert capsys.readouterr() == ("", "")

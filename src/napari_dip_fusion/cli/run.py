@@ -29,6 +29,9 @@ from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
 # More images of one scene are seldom meant: a pattern like *.png stood for a whole folder.
 _MOST_UNASKED = 8
 
+# Pixels of a volume in which it takes ten seconds or so to find out whether there is noise.
+_MANY_PIXELS = 2**20
+
 FINEST = "as the finest"
 """How a run record says that its reference was not chosen by number."""
 
@@ -165,7 +168,9 @@ def run_fusion(
         if expected is not None:
             console.message(str(expected))
 
-    if config.method not in (DIP, CONSENSUS):
+    # The noise of a large volume is looked for so long that nobody waits for it to be told.
+    large = prepared.plane_count > 1 and math.prod(prepared.shape) > _MANY_PIXELS
+    if large or config.method not in (DIP, CONSENSUS):
         announce()
     frames = math.prod(prepared.shape[: count_frame_axes(prepared.steps, config)])
     with console.keep_best_on_interrupt(control, frames=frames):
