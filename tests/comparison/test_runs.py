@@ -26,7 +26,7 @@ from napari_dip_fusion.comparison.report import (
 )
 from napari_dip_fusion.comparison.runs import compare, iter_compare
 from napari_dip_fusion.comparison.store import Run, Store, Stored
-from napari_dip_fusion.fusion import Done, FrameFailed, PlanesDone, steps
+from napari_dip_fusion.fusion import Done, FrameFailed, PlanesDone, preparation, steps
 from napari_dip_fusion.io import read_image
 from napari_dip_fusion.methods import METHODS, fuse_with
 from napari_dip_fusion.metrics import (
@@ -462,7 +462,7 @@ def test_sources_are_prepared_once_for_all_methods(monkeypatch: pytest.MonkeyPat
         return prepare_sources(*arguments, **options)
 
     monkeypatch.setattr(runs, "prepare_sources", count)
-    monkeypatch.setattr(steps, "prepare_sources", count)
+    monkeypatch.setattr(preparation, "prepare_sources", count)
     compare([pair()], ["average", "wavelet", "dip-fast"], settings=QUICK)
     assert len(calls) == 1
 

@@ -3,6 +3,7 @@ import pytest
 
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.parts import choose_level
+from napari_dip_fusion.sources.source import make_source
 
 TURN = np.array([[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]])
 
@@ -24,6 +25,10 @@ def test_defaults():
         ({"units": ("mm",) * 3}, "2 axes need 2 names and units"),
         ({"affine": np.eye(4)}, r"shape \(3, 3\), got \(4, 4\)"),
         ({"affine": np.full((3, 3), np.nan)}, "must be finite"),
+        ({"affine": np.diag([0.0, 1, 1])}, "is singular: .* give every axis a distance"),
+        ({"affine": np.array([[1.0, 2, 0], [2, 4, 0], [0, 0, 1]])}, "is singular"),
+        ({"axes": "yy"}, "a name of its own"),
+        ({"axes": "tzyx"}, 'name them as in axes="zyx"'),
     ],
 )
 def test_what_does_not_fit_is_refused(fields, message):
@@ -124,3 +129,31 @@ def test_level_lies_where_it_is_declared():
 def test_each_coarser_level_has_one_affine(affines):
     with pytest.raises(ValueError, match=r"1 coarser resolutions need as many affines of shape"):
         Source(np.zeros((8, 6)), pyramid=(np.zeros((4, 3)),), level_affines=affines)
+
+
+def test_letters_name_axes_and_colors_need_no_name():
+    volume = Source(np.zeros((5, 6, 7)), axes="zyx")
+    assert (volume.axes, volume.rgb) == (("z", "y", "x"), False)
+    stack = Source(np.zeros((5, 6, 7, 3)), axes="zyx")
+    assert (stack.shape, stack.rgb) == ((5, 6, 7), True)
+    assert Source([[1, 2], [3, 4]]).shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "rgb"),
+    [
+        ((5, 6), ("y", "x"), False),
+        ((5, 6, 3), ("y", "x"), True),
+        ((5, 6, 4), ("y", "x"), True),
+        ((3, 5, 6), ("z", "y", "x"), False),
+    ],
+)
+def test_a_plain_array_is_a_plane_or_a_volume(shape, axes, rgb):
+    source = make_source(np.zeros(shape), name="CT")
+    assert (source.axes, source.rgb, source.name) == (axes, rgb, "CT")
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 5, 6, 7), (5, 6, 7, 3)])
+def test_other_arrays_need_names_of_their_axes(shape):
+    with pytest.raises(ValueError, match=r'CT has \d axes.*axes="tzyx"'):
+        make_source(np.zeros(shape), name="CT")
