@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 import numpy as np
@@ -191,13 +191,15 @@ def analyze(
     """
     known = find_noise(list(images), config, own_pixels) if noise is None else noise
     step = steps[0] if len(steps) > 2 else 1.0
-    cleaned = [
-        _clean_source(*each, step, number)
-        for number, each in enumerate(zip_longest(images, known, own_pixels))
-    ]
     noisy = any(known)
     # Without noise, nothing is copied.
-    denoised = np.stack([c.denoised for c in cleaned]) if noisy else images
+    denoised = np.empty_like(images) if noisy else images
+    cleaned = []
+    for number, each in enumerate(zip_longest(images, known, own_pixels)):
+        clean = _clean_source(*each, step, number)
+        if noisy:
+            denoised[number] = clean.denoised
+        cleaned.append(replace(clean, denoised=denoised[number]))
     settings = config.gains.model_dump(exclude={"volumes"})
     with stage("gains", images[0].size / math.prod(images.shape[-2:])):
         fit = fit_sensor_model(
@@ -210,8 +212,8 @@ def analyze(
         # The gains are those of the denoised sources, because noise would draw them towards the
         # noisiest source; target and floor are made with them from the noisy sources.
         consensus = consensus.clip(0, 1)
-        target, _ = fit.model.solve(np.stack([c.unbiased for c in cleaned]), inside)
-        _, floor = fit.model.solve(images, inside)
+        target, _ = fit.model.solve([c.unbiased for c in cleaned], inside)
+        _, floor = fit.model.solve(list(images), inside)
     return Analysis(
         noise=tuple(c.deviation for c in cleaned),
         variances=tuple(c.variance for c in cleaned),

@@ -26,13 +26,16 @@ _FULL = np.float32(0.999)
 
 
 def continue_sources(
-    sources: Floats, fields: Sequence[Field], sigma: float, steps: Sequence[float] = ()
+    sources: Sequence[Floats] | Floats,
+    fields: Sequence[Field],
+    sigma: float,
+    steps: Sequence[float] = (),
 ) -> list[Floats]:
     """Return sources that go on smoothly beyond their field of view.
 
     Parameters
     ----------
-    sources : ndarray of shape (K, ...), float32
+    sources : K ndarrays of one shape, float32
     fields : sequence of K fields, or none
         Pixels that no source saw stay as they are.
     sigma : float

@@ -71,12 +71,14 @@ class SensorModel:
     steps: tuple[float, ...] = ()
     scale: str = "unit-max"
 
-    def solve(self, sources: Floats, fields: Sequence[Field] = ()) -> tuple[Floats, float]:
+    def solve(
+        self, sources: Sequence[Floats] | Floats, fields: Sequence[Field] = ()
+    ) -> tuple[Floats, float]:
         """Return T of sources, and the loss that it leaves.
 
         Parameters
         ----------
-        sources : ndarray of shape (K, ..., M, N), float32
+        sources : K ndarrays of shape (..., M, N), float32, or one of all
         fields : sequence of K fields, optional
             As for :func:`fit_sensor_model`.
 
@@ -105,7 +107,8 @@ class SensorModel:
         if any(field is not None for field in fields):
             each = self.steps or (1.0,) * image.ndim
             halos = [measure_reach(_FINE * self.band_sigma, step) for step in each]
-        losses = map_tiles(work, image.shape, _choose_sizes(sources.shape, halos), halos)
+        sizes = _choose_sizes((len(sources), *image.shape), halos)
+        losses = map_tiles(work, image.shape, sizes, halos)
         return image, sum(losses) / image.size
 
     def put(self, there: Slices, gains: Floats, base_gains: Floats) -> None:
