@@ -372,11 +372,11 @@ def test_a_volume_is_fused_while_it_is_shown_in_3_d(make_widget, volumes, until_
 def test_a_frame_that_fails_is_told_and_the_others_are_kept(
     make_widget, viewer, pair, until_idle, monkeypatch
 ):
-    from napari_dip_fusion.fusion import series
+    from napari_dip_fusion.fusion import frames
 
     show_stacks(viewer, pair, SERIES)
     viewer.dims.set_current_step(0, 0)
-    real, calls = series.analyze_frame, []
+    real, calls = frames.analyze, []
 
     def analyze(*arguments, **options):
         calls.append(1)
@@ -384,7 +384,7 @@ def test_a_frame_that_fails_is_told_and_the_others_are_kept(
             raise ValueError("no idea")
         return real(*arguments, **options)
 
-    monkeypatch.setattr(series, "analyze_frame", analyze)
+    monkeypatch.setattr(frames, "analyze", analyze)
     widget = make_widget(viewer, network="never")
     widget.panel.fuse_button.native.click()
     until_idle(widget)
