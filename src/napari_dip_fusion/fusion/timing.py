@@ -36,8 +36,8 @@ _FIT_PIXELS, _FIT_WIDTH, _REST_PIXELS = 512 * 512, 32, 128 * 128
 # much longer.
 _REST_VOLUMES = {False: (16, 96 * 96), True: (12, 64 * 64)}
 # A pixel of a large volume takes longer than one of those, which need no halos and fit into caches:
-# 1 to 2 times as long in volumes of 48x160x160 to 128x256x256 pixels, by processor time.
-_LARGE, _SLOWER = 4, 1.4
+# 1.3 times as long in one of 7 times as many pixels, 2.4 times in one of 57 times as many.
+_SLOWING, _SLOWEST = 0.2, 2.5
 # Iterations until the time of one is steady: caches and memory are filled by then.
 _WARM_UP = 2
 # Iterations are timed until there are enough of them, or they took long enough.
@@ -301,7 +301,7 @@ def _estimate_rest(run: _Run) -> float:
         lambda: _time_rest(relevant, tried, run),
     )
     times = math.prod(run.frame) / math.prod(tried)
-    return seconds * times * (_SLOWER if stack and times > _LARGE else 1.0)
+    return seconds * times * (min(times**_SLOWING, _SLOWEST) if stack else 1.0)
 
 
 def _recall_or_measure(key: _Key, measure: Callable[[], float]) -> float:
