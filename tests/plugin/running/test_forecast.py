@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from qtpy.QtCore import QCoreApplication, QEvent, QThreadPool
 
 from napari_dip_fusion.config import FusionConfig
@@ -12,6 +13,7 @@ from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.fusion.timing import Estimate
 from napari_dip_fusion.plugin.running import forecast as module
 from napari_dip_fusion.plugin.running.forecast import Forecast
+from napari_dip_fusion.plugin.running.plan import make_plan
 
 CONFIG = FusionConfig(width=4, depth=2, threads=1)
 FOUND = Estimate(seconds=42.0, memory=7_000_000)
@@ -172,6 +174,15 @@ def test_whole_stacks_are_estimated_with_the_distance_of_their_planes(
     qtbot.waitUntil(lambda: "42 s" in widget.panel.need.value, timeout=5000)
     assert probe.calls[-1][1:] == ((3, 32, 40), 2)
     assert probe.steps[-1] == pytest.approx(steps)
+
+
+@pytest.mark.parametrize(("whole", "advice"), [(True, "choose this plane, a"), (False, "choose a")])
+def test_a_plane_is_advised_where_a_stack_does_not_fit(monkeypatch, pair, whole, advice):
+    viewer = ViewerModel()
+    layers = [viewer.add_image(np.stack([image] * 3)) for image in pair]
+    plan = make_plan(layers, None, viewer.dims, CONFIG, whole=whole)
+    monkeypatch.setattr(module, "measure_free_memory", lambda device: 1000)
+    assert advice in module.describe_need(plan, None)
 
 
 def test_an_estimate_ends_when_the_qt_part_has_gone_before(qtbot, probe):

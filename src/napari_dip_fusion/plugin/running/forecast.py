@@ -124,4 +124,5 @@ def describe_need(plan: Plan, expected: Estimate | None) -> str:
     line = f"About {time}{format_bytes(needed)} of {format_bytes(free)} on {device}"
     if needed <= free:
         return line
-    return f"\N{WARNING SIGN} {line}: choose a smaller width, or smaller images"
+    less = "this plane, a smaller width" if plan.whole else "a smaller width"
+    return f"\N{WARNING SIGN} {line}: choose {less}, or smaller images"
