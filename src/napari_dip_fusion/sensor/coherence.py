@@ -65,7 +65,7 @@ class BandGains:
 def estimate_band_gains(
     sources: Floats,
     bands: Bands,
-    fine: Floats,
+    means: Floats,
     *,
     patch_size: int,
     window: str,
@@ -79,8 +79,9 @@ def estimate_band_gains(
     sources : ndarray of shape (K, ...), float32 in [0, 1]
     bands : Bands
         The sources' base and details.
-    fine : ndarray of shape (K, ...), float32
-        Details of a finer band, which tell the source of a detail more exactly.
+    means : ndarray of shape (K, ...), float32
+        A blur of the sources less wide than the base. What is above it, details of a finer band,
+        tells the source of a detail more exactly.
     patch_size, window : int, str
         Window of the moments, as for :func:`.gain_maps`.
     sharpness : float
@@ -96,7 +97,7 @@ def estimate_band_gains(
     average_patches = choose_average(patch_size, window, steps)
     # Of a large volume, moments and the like are let go of as soon as they have served.
     base = find_leading(average_products([bands.base, bands.details], average_patches), ROUNDING)
-    moments = average_products([fine], average_patches)
+    moments = average_products([sources - means], average_patches)
     moments += np.float32(_WEAK**2) * base[:, None] * base[None]
     leading = find_leading(moments, ROUNDING)
     del moments

@@ -315,7 +315,7 @@ class _Estimate:
         found = estimate_band_gains(
             tile,
             bands,
-            tile - means,
+            means,
             patch_size=self._windows.patch_size,
             window=self._windows.window,
             sharpness=self._sharpness,
