@@ -24,9 +24,16 @@ def make_interruptible(ask: Callable[[], None]) -> Iterator[None]:
     ----------
     ask : callable
         Called at each :func:`checkpoint`; raises an exception to end the computation, or returns,
-        perhaps after a while, to let it go on.
+        perhaps after a while, to let it go on. Whoever is asked outside this context still is.
     """
-    token = _ask.set(ask)
+    outer = _ask.get()
+
+    def ask_all() -> None:
+        if outer is not None:
+            outer()
+        ask()
+
+    token = _ask.set(ask_all)
     try:
         yield
     finally:
@@ -50,9 +57,17 @@ def make_observable(tell: Tell) -> Iterator[None]:
     Parameters
     ----------
     tell : callable
-        Called from any thread that computes; see :data:`Tell`. It must return at once.
+        Called from any thread that computes; see :data:`Tell`. It must return at once. Whoever
+        is told outside this context still is.
     """
-    token = _tell.set(tell)
+    outer = _tell.get()
+
+    def tell_all(name: str, done: float, total: float) -> None:
+        if outer is not None:
+            outer(name, done, total)
+        tell(name, done, total)
+
+    token = _tell.set(tell_all)
     try:
         yield
     finally:

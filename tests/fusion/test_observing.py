@@ -8,7 +8,7 @@ import pytest
 from napari_dip_fusion.errors import FusionError, StoppedError
 from napari_dip_fusion.fusion import Control, PlanesDone
 from napari_dip_fusion.fusion.observing import observe
-from napari_dip_fusion.interruption import advance, checkpoint, stage
+from napari_dip_fusion.interruption import advance, checkpoint, make_observable, stage
 from napari_dip_fusion.sensor.threads import map_on_threads
 
 
@@ -77,3 +77,22 @@ def test_nothing_goes_on_when_nobody_listens() -> None:
     assert started.wait(5)
     events.close()
     assert threading.active_count() == before
+
+
+def test_whoever_waits_outside_is_asked_and_told_as_well() -> None:
+    outer, told, started = Control(), [], threading.Event()
+
+    def tell_and_wait() -> None:
+        with stage("gains", 2):
+            advance(1)
+            wait_for_ever(started)
+
+    threading.Timer(0.3, outer.stop).start()
+    with (
+        outer.watch(),
+        make_observable(lambda *progress: told.append(progress)),
+        pytest.raises(StoppedError),
+    ):
+        drain(observe(tell_and_wait, Control().watch, 2))
+    assert started.is_set()
+    assert ("gains", 1, 2) in told

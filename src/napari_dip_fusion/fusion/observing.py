@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from napari_dip_fusion.errors import StoppedError
 from napari_dip_fusion.fusion.events import PlanesDone
-from napari_dip_fusion.interruption import checkpoint, make_interruptible, make_observable
+from napari_dip_fusion.interruption import make_interruptible, make_observable
 
 T = TypeVar("T")
 
@@ -64,22 +64,15 @@ class _Computation(Generic[T]):
 
     def _compute(self) -> None:
         try:
-            with self._watch(), self._make_abandonable(), make_observable(self._tell):
+            wanted = make_interruptible(self._raise_if_abandoned)
+            with self._watch(), wanted, make_observable(self._tell):
                 self._results.append(self._work())
         except BaseException as error:
             self._errors.append(error)
 
-    def _make_abandonable(self) -> AbstractContextManager[None]:
-        """Return a context that ends with the run, or when nobody listens any more."""
-        # The context of now, in which a checkpoint asks the run.
-        outer = copy_context()
-
-        def ask() -> None:
-            if self._abandoned.is_set():
-                raise StoppedError("nobody waits for this computation any more")
-            outer.copy().run(checkpoint)
-
-        return make_interruptible(ask)
+    def _raise_if_abandoned(self) -> None:
+        if self._abandoned.is_set():
+            raise StoppedError("nobody waits for this computation any more")
 
     def _tell(self, stage: str, done: float, total: float) -> None:
         self._told.put(PlanesDone(stage, done, total))

@@ -1,5 +1,6 @@
 """Metrics of images and of the baselines, against the same sources."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip_fusion.fusion import FusionResult, estimate_gains
+from napari_dip_fusion.interruption import stage
 from napari_dip_fusion.methods.baselines import make_baselines
 from napari_dip_fusion.metrics import PlaneScores, average_planes, evaluate_planes
 from napari_dip_fusion.plugin.layers.plane_reader import PlaneReader
@@ -130,4 +132,5 @@ def _score_baselines(
 
 
 def _score(prepared: NDArray[Any], image: NDArray[Any], which: Sequence[str]) -> PlaneScores:
-    return evaluate_planes(prepared, image, data_range=1.0, which=which)
+    with stage("metrics", math.prod(prepared.shape[1:-2])):
+        return evaluate_planes(prepared, image, data_range=1.0, which=which)

@@ -12,8 +12,9 @@ from napari.layers import Image
 from napari.utils.notifications import show_error
 
 from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.fusion import Control, Done, GainsReady, estimate_gains
+from napari_dip_fusion.fusion import Control, Done, GainsReady, PlanesDone, iter_gains
 from napari_dip_fusion.fusion.memory import may_run_network
+from napari_dip_fusion.interruption import make_observable
 from napari_dip_fusion.methods import METHODS
 from napari_dip_fusion.plugin.forms.native_widget import NativeWidget, make_collapsible, make_line
 from napari_dip_fusion.plugin.forms.planner import Planner
@@ -33,6 +34,7 @@ from napari_dip_fusion.plugin.running.provenance import read_on_grid
 from napari_dip_fusion.plugin.running.run_events import Failed, RunEvent
 from napari_dip_fusion.plugin.running.scores import Scores, score_layers, score_result, take_scores
 from napari_dip_fusion.plugin.running.tasks import Tasks
+from napari_dip_fusion.plugin.running.teller import Teller
 from napari_dip_fusion.plugin.tabs.code_buttons import CodeButtons
 from napari_dip_fusion.plugin.tabs.metrics_table import MetricsTable
 from napari_dip_fusion.plugin.tabs.plane_finder import PlaneFinder
@@ -82,6 +84,8 @@ class FuseTab(Container[Widget]):
         self.forecast = Forecast()
         self.plane_finder = PlaneFinder(viewer)
         self.code = CodeButtons(viewer, planner, self.session)
+        self._gains_teller = Teller(self.panel.message.say, self.native)
+        self._scores_teller = Teller(self.metrics.status.say, self.native)
         self._build()
         self.panel.fuse_wanted.connect(self.fuse)
         self.panel.network_wanted.connect(partial(self.fuse, network="always"))
@@ -127,11 +131,11 @@ class FuseTab(Container[Widget]):
         except ValueError as error:
             self.panel.message.say(str(error))
             return
-        self.panel.message.say("computing the gain maps")
+        self._gains_teller.begin("computing the gain maps")
         self._gains_of = plan.names
         self._gains_control = control = Control()
         self.panel.show_gains_progress(True)
-        call = partial(_estimate_gains, plan, control)
+        call = partial(_estimate_gains, plan, control, self._gains_teller)
         self._tasks.start(call, FuseTab._show_gains, plan, control=control)
 
     def abandon(self) -> list[str]:
@@ -287,9 +291,9 @@ class FuseTab(Container[Widget]):
         self._scoring += 1
         self._stop_scoring()
         self._scoring_control = control = Control()
-        self.metrics.status.say("computing")
+        self._scores_teller.begin("computing")
         self._tasks.start(
-            partial(_watch, call, control),
+            partial(_watch, call, control, self._scores_teller),
             FuseTab._show_scores,
             self._scoring,
             names,
@@ -311,6 +315,7 @@ class FuseTab(Container[Widget]):
         # What was asked for last is shown, whatever thread is the last to end.
         if number != self._scoring:
             return
+        self._scores_teller.end()
         if isinstance(scores, Failed):
             self.metrics.status.say(scores.message)
         else:
@@ -318,6 +323,7 @@ class FuseTab(Container[Widget]):
 
     def _show_gains(self, plan: Plan, ready: GainsReady | Failed) -> None:
         self._gains_of = ()
+        self._gains_teller.end()
         self.panel.show_gains_progress(False)
         if isinstance(ready, Failed):
             self.panel.message.say(ready.message)
@@ -330,10 +336,15 @@ class FuseTab(Container[Widget]):
         add_fused_layer(self._viewer, image, name, plan.place, metadata={ROLE: "consensus"})
 
 
-def _watch(call: Callable[[], Scores], control: Control) -> Scores:
-    with control.watch():
+def _watch(call: Callable[[], Scores], control: Control, teller: Teller) -> Scores:
+    with control.watch(), make_observable(teller.tell):
         return call()
 
 
-def _estimate_gains(plan: Plan, control: Control) -> GainsReady:
-    return estimate_gains(read_on_grid(plan), plan.config, control=control)
+def _estimate_gains(plan: Plan, control: Control, teller: Teller) -> GainsReady:
+    for event in iter_gains(read_on_grid(plan), plan.config, control=control):
+        if isinstance(event, PlanesDone):
+            teller.tell(event.stage, event.done, event.total)
+        elif isinstance(event, GainsReady):
+            return event
+    raise AssertionError("iter_gains ends with GainsReady")

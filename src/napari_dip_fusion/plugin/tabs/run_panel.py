@@ -16,6 +16,7 @@ from napari_dip_fusion.plugin.forms.primary import mark_primary
 from napari_dip_fusion.plugin.running.fusion_session import FusionSession
 from napari_dip_fusion.plugin.running.run_events import Discarded, Failed, Progress, RunEvent
 from napari_dip_fusion.plugin.running.session import Phase
+from napari_dip_fusion.plugin.running.teller import describe_stage
 from napari_dip_fusion.plugin.tabs.loss_plot import LossPlot
 from napari_dip_fusion.plugin.tabs.run_progress import RunProgress, StageClock
 
@@ -229,7 +230,7 @@ class RunPanel(Container[Widget]):
     def _show_planes(self, event: PlanesDone) -> None:
         left = self._clock.estimate(event.stage, event.done, event.total)
         # Planes are no iterations: a bar of them starts anew with each stage.
-        text = f"{event.stage} {event.done:.0f} of {event.total:.0f} planes"
+        text = describe_stage(event.stage, event.done, event.total)
         if left is not None and left >= 1:
             text += f", {format_seconds(left)} left"
         self.progress.show_part(event.done / max(event.total, 1), text)
