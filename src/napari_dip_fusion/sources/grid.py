@@ -103,7 +103,7 @@ class GridSources:
     def describe(self) -> dict[str, Any]:
         """Return what a run record says of the grid and of how the sources lie on it."""
         return {
-            "reference": _name(self.images[self.reference]),
+            "reference": self.place.name or _name(self.place),
             "resampled": self.resampled,
             "remarks": self.remarks,
             "coverage": [
