@@ -95,6 +95,18 @@ def test_the_network_goes_on_from_the_frame_before() -> None:
     np.testing.assert_array_equal(again.image, result.image)
 
 
+@pytest.mark.usefixtures("_only_work_takes_time")
+def test_the_frames_share_the_time_budget() -> None:
+    config, counts, count = NETWORK.replace(iterations=100, time_budget=20.0), [], 0
+    for event in iter_fuse(PAIR, config):
+        count += isinstance(event, StepDone)
+        if isinstance(event, FrameDone):
+            counts.append(count)
+            count = 0
+    # Four analyses of 3 s leave 8 s for iterations of 0.25 s.
+    assert counts == [8, 8, 8, 8]
+
+
 def break_frames(monkeypatch: pytest.MonkeyPatch, broken: set[int], error: Exception) -> None:
     """Let the analysis of some frames fail."""
     real, count = frames.analyze, iter(range(100))

@@ -81,6 +81,7 @@ class Series:
     def __post_init__(self) -> None:
         self.image = np.zeros(self.prepared.shape, dtype=np.float32)
         self._floors: list[float] = []
+        self._analyzing = 0.0
 
     @property
     def notes(self) -> dict[str, object]:
@@ -138,7 +139,9 @@ class Series:
             keep_model = self.keep_gains or self.network
             return analyze_frame(frame, self.config, self.noise, keep_model=keep_model)
 
+        start = time.perf_counter()
         analysis = yield from observe(work, control.watch, frame.plane_count)
+        self._analyzing = time.perf_counter() - start
         self._floors.append(analysis.floor)
         if self.network:
             fused = yield from self._fit(index, frame, analysis, control, preview_rate)
@@ -172,11 +175,21 @@ class Series:
         look_at = self.look_at[len(index) :]
         seen = self.look_at[: len(index)] == index
         self.run = RunState(self.config, frame, analysis, fit, self.scoring, False, look_at, index)
-        begun = time.perf_counter()
+        begun = self._share_budget()
         self.reason = yield from optimize(
             self.run, iterations, begun, control, preview_rate if seen else 0.0, self.track
         )
         return (yield from take_image(self.run, control))
+
+    def _share_budget(self) -> float:
+        """Return when this frame would have begun, had it the time budget of the run for itself.
+
+        What the analyses of frames that are left do not take is shared evenly by their networks.
+        """
+        now, budget = time.perf_counter(), self.config.fit.time_budget
+        left = len(self.frames) - len(self.done) - len(self.failed)
+        spare = budget - (now - self.begun) - (left - 1) * self._analyzing
+        return now + max(spare, 0.0) / left - budget
 
 
 def count_later_iterations(iterations: int) -> int:
