@@ -19,13 +19,13 @@ from pairs import Floats
 from scipy import ndimage
 
 from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.sensor import analysis, coherence, model
+from napari_dip_fusion.sensor import analysis, coherence, model, windows
 
 # Each pass, and the function whose own time it is; that of functions which are listed, too, counts
 # for them.
 PASSES = {
     "noise": (analysis, "_find_noise"),
-    "bands": (model, "blur_whole"),
+    "bands": (windows, "_replace_filtered"),
     "moments": (coherence, "average_products"),
     "leading eigenvectors": (coherence, "find_leading"),
     "guided filter of the gains": (coherence, "_smooth"),

@@ -105,8 +105,7 @@ def estimate_band_gains(
     details = _scale((leading * base).clip(_SMALLEST, 1)) ** np.float32(sharpness)
     del leading
     take_means = partial(average, size=_GUIDED_SIZE, steps=steps)
-    for image, guide in zip(details, sources, strict=True):
-        image[...] = _smooth(image[None], guide[None], take_means)[0]
+    details = _smooth(details, sources, take_means)
     return BandGains(base, _scale(details.clip(_SMALLEST, 1)))
 
 

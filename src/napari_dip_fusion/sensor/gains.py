@@ -219,12 +219,13 @@ def average_products(stacks: Sequence[Reals], take_means: Average) -> Reals:
     """
     first, *others = stacks
     moments = np.empty((len(first), *first.shape), dtype=first.dtype)
-    # One pair after another: the products of all would take as much memory as the moments.
-    for i, j in zip(*np.triu_indices(len(first)), strict=True):
-        product = first[i] * first[j]
+    # Row by row of the matrix: the products of all pairs would take as much memory as the moments.
+    for i in range(len(first)):
+        products = first[i:] * first[i]
         for stack in others:
-            product += stack[i] * stack[j]
-        moments[i, j] = moments[j, i] = take_means(product[None])[0]
+            products += stack[i:] * stack[i]
+        moments[i, i:] = take_means(products)
+        moments[i:, i] = moments[i, i:]
     return moments
 
 
