@@ -16,6 +16,7 @@ from napari_dip_fusion.fusion import (
     StepDone,
     frames,
 )
+from napari_dip_fusion.prior.fit import Fit
 
 CLEAN = FusionConfig(noise="none", intensity="dtype", threads=1)
 NETWORK = CLEAN.replace(
@@ -132,6 +133,28 @@ def test_a_frame_that_fails_does_not_lose_the_others(monkeypatch) -> None:
         "fused": 3,
         "failed": [{"frame": [1], "reason": "no memory"}],
     }
+
+
+def test_after_a_network_that_failed_the_next_frame_begins_anew(monkeypatch) -> None:
+    real, count = Fit._train, iter(range(100))
+
+    def train(fit):
+        loss, output = real(fit)
+        if next(count) == 9:
+            # A step that is too long leaves weights that are no numbers.
+            for weights in fit._network.parameters():
+                weights.data.fill_(np.nan)
+            return loss * np.nan, output
+        return loss, output
+
+    monkeypatch.setattr(Fit, "_train", train)
+    events = list(iter_fuse(PAIR, NETWORK))
+    assert [e.index for e in events if isinstance(e, FrameFailed)] == [(1,)]
+    result = events[-1].result
+    assert result.record["frames"]["fused"] == 3
+    # Eight for the first, two for the one that fails, eight anew, a quarter for the last.
+    assert len(result.losses) == 8 + 1 + 8 + 2
+    assert np.isfinite(result.image).all()
 
 
 def test_a_series_of_which_no_frame_is_fused_fails(monkeypatch) -> None:

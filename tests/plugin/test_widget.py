@@ -399,7 +399,7 @@ def test_the_record_of_a_result_says_whose_grid_it_has(widget, viewer, until_idl
 
 
 def test_gain_maps_can_be_stopped(qtbot, widget, viewer, monkeypatch):
-    from napari_dip_fusion.fusion import run
+    from napari_dip_fusion.fusion import frames
 
     begun, go_on = threading.Event(), threading.Event()
 
@@ -409,7 +409,7 @@ def test_gain_maps_can_be_stopped(qtbot, widget, viewer, monkeypatch):
         checkpoint()
         raise AssertionError("nobody stopped this")
 
-    monkeypatch.setattr(run, "analyze_frame", find)
+    monkeypatch.setattr(frames, "analyze", find)
     button = widget.panel.gains_button
     button.native.click()
     assert button.text == "Stop gain maps"

@@ -1,11 +1,14 @@
 """What is fused at once of a volume or a series, and the noise of all of it."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 import numpy as np
 
 from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.fusion.control import Control
+from napari_dip_fusion.fusion.events import PlanesDone
+from napari_dip_fusion.fusion.observing import observe
 from napari_dip_fusion.sensor.analysis import Analysis, SourceNoise, analyze, find_noise
 from napari_dip_fusion.sources.prepare import PreparedSources, take_own
 
@@ -33,10 +36,11 @@ def analyze_frame(
     frame: PreparedSources,
     config: FusionConfig,
     noise: Sequence[SourceNoise],
+    control: Control,
     *,
     keep_model: bool = True,
-) -> Analysis:
-    """Return the analysis of a plane or a volume.
+) -> Generator[PlanesDone, None, Analysis]:
+    """Return the analysis of a plane or a volume, and yield how far it is.
 
     Parameters
     ----------
@@ -44,16 +48,22 @@ def analyze_frame(
         Of one frame.
     config, noise, keep_model
         As for :func:`.analyze`.
+    control : Control
+        Ends it.
     """
-    return analyze(
-        frame.images,
-        config,
-        noise,
-        own_pixels=[take_own(own, ()) for own in frame.own_pixels],
-        inside=frame.inside,
-        steps=frame.steps,
-        keep_model=keep_model,
-    )
+
+    def work() -> Analysis:
+        return analyze(
+            frame.images,
+            config,
+            noise,
+            own_pixels=[take_own(own, ()) for own in frame.own_pixels],
+            inside=frame.inside,
+            steps=frame.steps,
+            keep_model=keep_model,
+        )
+
+    return (yield from observe(work, control.watch, frame.plane_count))
 
 
 def find_noise_of_all(prepared: PreparedSources, config: FusionConfig) -> tuple[SourceNoise, ...]:

@@ -47,7 +47,9 @@ class Run:
         """Yield the events of a plane or a volume from its gains to Done."""
         prepared, control = self.prepared, self.control
         keep = keep_gains or self.network
-        analysis = yield from analyze_observed(prepared, self.config, self.noise, control, keep)
+        analysis = yield from analyze_frame(
+            prepared, self.config, self.noise, control, keep_model=keep
+        )
         if keep_gains:
             yield describe_gains(prepared, Findings.take(analysis))
         if preview_rate > 0:
@@ -136,21 +138,6 @@ def find_plane(prepared: PreparedSources, look_at: Sequence[int] | None) -> tupl
             f"sizes {stack}, got {tuple(look_at)}"
         )
     return tuple(look_at)
-
-
-def analyze_observed(
-    prepared: PreparedSources,
-    config: FusionConfig,
-    noise: Sequence[SourceNoise],
-    control: Control,
-    keep_model: bool = True,
-) -> Generator[PlanesDone, None, Analysis]:
-    """Return the analysis of a plane or a volume."""
-
-    def work() -> Analysis:
-        return analyze_frame(prepared, config, noise, keep_model=keep_model)
-
-    return (yield from observe(work, control.watch, prepared.plane_count))
 
 
 def describe_gains(prepared: PreparedSources, findings: Findings) -> GainsReady:

@@ -13,7 +13,6 @@ from napari_dip_fusion.fusion.control import Control
 from napari_dip_fusion.fusion.events import Event, FrameDone, FrameFailed
 from napari_dip_fusion.fusion.frames import analyze_frame
 from napari_dip_fusion.fusion.iterations import Track, optimize, take_image
-from napari_dip_fusion.fusion.observing import observe
 from napari_dip_fusion.fusion.result import Findings, RunState, Scoring, name_closed_form
 from napari_dip_fusion.sensor.analysis import Analysis, SourceNoise
 from napari_dip_fusion.sources.prepare import PreparedSources
@@ -134,13 +133,11 @@ class Series:
         self, index: Index, control: Control, preview_rate: float
     ) -> Generator[Event, None, Floats]:
         frame = self.prepared.take(index)
-
-        def work() -> Analysis:
-            keep_model = self.keep_gains or self.network
-            return analyze_frame(frame, self.config, self.noise, keep_model=keep_model)
-
+        keep_model = self.keep_gains or self.network
         start = time.perf_counter()
-        analysis = yield from observe(work, control.watch, frame.plane_count)
+        analysis = yield from analyze_frame(
+            frame, self.config, self.noise, control, keep_model=keep_model
+        )
         self._analyzing = time.perf_counter() - start
         self._floors.append(analysis.floor)
         if self.network:
@@ -176,10 +173,16 @@ class Series:
         seen = self.look_at[: len(index)] == index
         self.run = RunState(self.config, frame, analysis, fit, self.scoring, False, look_at, index)
         begun = self._share_budget()
-        self.reason = yield from optimize(
-            self.run, iterations, begun, control, preview_rate if seen else 0.0, self.track
-        )
-        return (yield from take_image(self.run, control))
+        rate = preview_rate if seen else 0.0
+        try:
+            self.reason = yield from optimize(
+                self.run, iterations, begun, control, rate, self.track
+            )
+            return (yield from take_image(self.run, control))
+        except FusionError:
+            # Its weights may be no numbers any more: the next frame begins anew.
+            self.run = None
+            raise
 
     def _share_budget(self) -> float:
         """Return when this frame would have begun, had it the time budget of the run for itself.

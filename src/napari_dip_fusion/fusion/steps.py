@@ -11,13 +11,18 @@ from numpy.typing import NDArray
 from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
 from napari_dip_fusion.fusion.control import Control
 from napari_dip_fusion.fusion.events import Decided, Done, Event, GainsReady
-from napari_dip_fusion.fusion.frames import count_frame_axes, find_noise_of_all, list_frames
+from napari_dip_fusion.fusion.frames import (
+    analyze_frame,
+    count_frame_axes,
+    find_noise_of_all,
+    list_frames,
+)
 from napari_dip_fusion.fusion.iterations import iterate
 from napari_dip_fusion.fusion.memory import check_memory, may_run_network
 from napari_dip_fusion.fusion.observing import observe
 from napari_dip_fusion.fusion.preparation import MIN_SIZE, Given, Sources
 from napari_dip_fusion.fusion.result import Findings, FusionResult, Scoring, complete
-from napari_dip_fusion.fusion.run import Run, analyze_observed, describe_gains, find_plane
+from napari_dip_fusion.fusion.run import Run, describe_gains, find_plane
 from napari_dip_fusion.interruption import stage
 from napari_dip_fusion.methods import METHODS, fuse_stack
 from napari_dip_fusion.metrics import DEFAULT_METRICS
@@ -279,7 +284,7 @@ def iter_gains(
     findings = Findings()
     for index in list_frames(prepared, config):
         frame = prepared.take(index)
-        analysis = yield from analyze_observed(frame, config, noise, control)
+        analysis = yield from analyze_frame(frame, config, noise, control)
         findings.put(index, analysis, prepared.shape)
         findings.floor = analysis.floor
     yield describe_gains(prepared, findings)
