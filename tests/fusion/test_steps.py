@@ -34,7 +34,7 @@ from napari_dip_fusion.sensor.bands import split_off
 from napari_dip_fusion.sensor.consensus import consensus
 from napari_dip_fusion.sensor.windows import blur
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.prepare import LUMA
+from napari_dip_fusion.sources.color import LUMA
 
 RNG = np.random.default_rng(3)
 PAIR = [RNG.integers(0, 256, (33, 47), dtype=np.uint8) for _ in range(2)]

@@ -20,7 +20,8 @@ from napari_dip_fusion.fusion import (
     estimate_gains,
 )
 from napari_dip_fusion.metrics import average_planes
-from napari_dip_fusion.sources.prepare import LUMA, prepare_sources
+from napari_dip_fusion.sources.color import LUMA
+from napari_dip_fusion.sources.prepare import prepare_sources
 
 CLEAN = FusionConfig(noise="none", intensity="dtype", threads=1)
 SHAPE = (9, 40, 44)

@@ -12,8 +12,9 @@ from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.methods import METHODS, fuse_stack, fuse_with
 from napari_dip_fusion.sensor.analysis import analyze, find_noise
 from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.color import LUMA
 from napari_dip_fusion.sources.grid import resample_to_reference
-from napari_dip_fusion.sources.prepare import LUMA, prepare_sources
+from napari_dip_fusion.sources.prepare import prepare_sources
 
 PLANAR = [m.name for m in METHODS.values() if m.planar and not m.needs_weights]
 CLASSICAL = [m.name for m in METHODS.values() if not m.needs_torch]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from napari_dip_fusion.sources import Source, own_pixels, resample
+from napari_dip_fusion.sources.color import LUMA
 from napari_dip_fusion.sources.grid import resample_to_reference
 from napari_dip_fusion.sources.own_pixels import (
     InterpolatedSource,
@@ -11,7 +12,7 @@ from napari_dip_fusion.sources.own_pixels import (
     ResampledSource,
     resample_source,
 )
-from napari_dip_fusion.sources.prepare import LUMA, prepare_sources
+from napari_dip_fusion.sources.prepare import prepare_sources
 
 RNG = np.random.default_rng(8)
 SHAPE = (26, 31)

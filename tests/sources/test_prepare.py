@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.prepare import LUMA, prepare_sources, scale_to_unit_range
+from napari_dip_fusion.sources.color import LUMA
+from napari_dip_fusion.sources.prepare import prepare_sources, scale_to_unit_range
 
 RNG = np.random.default_rng(0)
 GRAY = RNG.integers(0, 256, (12, 17), dtype=np.uint8)

@@ -37,8 +37,9 @@ from napari_dip_fusion.metrics import (
     evaluate_planes,
     list_planes,
 )
+from napari_dip_fusion.sources.color import LUMA
 from napari_dip_fusion.sources.grid import bring_together
-from napari_dip_fusion.sources.prepare import LUMA, PreparedSources, prepare_sources
+from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
 
 Floats = NDArray[np.float32]
 

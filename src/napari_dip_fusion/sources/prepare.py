@@ -1,7 +1,7 @@
 """Arrays of any real type, gray or color, to sources in [0, 1], and the way back."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,13 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from napari_dip_fusion.config import (
-    INTENSITY_MODES,
     FusionConfig,
     Intensity,
     Window,
-    check_intensity,
 )
-from napari_dip_fusion.interruption import checkpoint
 from napari_dip_fusion.record import describe_source
 from napari_dip_fusion.sources.axes import (
     find_factor,
@@ -23,6 +20,7 @@ from napari_dip_fusion.sources.axes import (
     find_plane_axes,
     is_placeless,
 )
+from napari_dip_fusion.sources.color import LUMA, Chroma, add_chroma
 from napari_dip_fusion.sources.coverage import measure_pixel
 from napari_dip_fusion.sources.grid import GridSources
 from napari_dip_fusion.sources.own_pixels import (
@@ -32,23 +30,19 @@ from napari_dip_fusion.sources.own_pixels import (
     ResampledSource,
 )
 from napari_dip_fusion.sources.parts import drop_single_axes
+from napari_dip_fusion.sources.scaling import (
+    PART_PIXELS,
+    cut_parts,
+    find_window,
+    rescale_values,
+    scale_values,
+    spread_intensity,
+)
 from napari_dip_fusion.sources.source import Source, make_source
 
 Floats = NDArray[np.float32]
 
 _DEFAULT = FusionConfig()
-
-LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-"""Weights of red, green and blue in the luma of ITU-R BT.601."""
-
-# Scale of (B - Y) and (R - Y) in the chroma Cb and Cr of ITU-R BT.601, full range.
-_CB, _CR = 1.772, 1.402
-
-
-Part = tuple[slice, ...]
-
-# Pixels that are brought to [0, 1] at once: float64 of a whole volume would be twice its float32.
-_PART = 2**20
 
 # A source is flat where all but so few of its pixels differ by less than one of 256 gray levels.
 _ONE_LEVEL, _FEW = 1 / 255, 1e-4
@@ -174,7 +168,7 @@ class PreparedSources:
             return luma
         rgb = np.empty((*luma.shape, 3), dtype=np.float32)
         for index in np.ndindex(luma.shape[:-2]):
-            rgb[index] = _add_chroma(luma[index], self.chroma[:, *index])
+            rgb[index] = add_chroma(luma[index], self.chroma[:, *index])
         return rgb
 
     def rescale(
@@ -202,7 +196,7 @@ class PreparedSources:
         kind = np.dtype(self.dtypes[like] if dtype is None else dtype)
         rescaled = np.empty(image.shape, dtype=kind)
         for part in cut_parts(image):
-            rescaled[part] = _rescale(image[part], self.windows[like], kind)
+            rescaled[part] = rescale_values(image[part], self.windows[like], kind)
         return rescaled
 
 
@@ -253,16 +247,16 @@ def prepare_sources(
         raise ValueError(f"a fusion needs two or more sources, got {len(given)}")
     _check_shapes(given, names)
     place = _find_place(given) if place is None else place
-    modes = _spread_intensity(intensity, len(given))
+    modes = spread_intensity(intensity, len(given))
     images = np.empty((len(given), *given[0].shape), dtype=np.float32)
-    windows, descriptions, chroma = [], [], _Chroma(given[0].shape)
+    windows, descriptions, chroma = [], [], Chroma(given[0].shape)
     for image, source, mode, name, path in zip(images, given, modes, names, paths, strict=True):
         # One source after another: that of a file may be read here, and be let go of.
         array = _check(source.to_numpy(), name, color=source.rgb)
-        windows.append(_find_window(array, mode, percentiles, name))
+        windows.append(find_window(array, mode, percentiles, name))
         descriptions.append(describe_source(array, windows[-1], name=name, path=path))
         for part in cut_parts(image):
-            scaled = _scale(array[part], windows[-1])
+            scaled = scale_values(array[part], windows[-1])
             image[part] = scaled @ LUMA if source.rgb else scaled
             if source.rgb:
                 chroma.add(part, scaled)
@@ -331,14 +325,6 @@ def take_own(own: OwnPixels | OwnFrames | None, index: tuple[int, ...]) -> OwnPi
     return own if not index else None
 
 
-def cut_parts(image: NDArray[Any]) -> Iterator[Part]:
-    """Yield slices of the first axis of an image, each of about a million pixels at most."""
-    rows = max(_PART // max(math.prod(image.shape[1:]), 1), 1)
-    for start in range(0, len(image), rows):
-        checkpoint()
-        yield (slice(start, start + rows),)
-
-
 def find_flat_sources(prepared: PreparedSources) -> list[int]:
     """Return which sources show next to nothing: nearly all of their pixels have one value.
 
@@ -352,7 +338,7 @@ def find_flat_sources(prepared: PreparedSources) -> list[int]:
         Their indices. A few bright spots on black are something to see.
     """
     # Of a volume a million pixels tell as much as all, and without copies of it.
-    every = max(prepared.images[0].size // _PART, 1)
+    every = max(prepared.images[0].size // PART_PIXELS, 1)
     samples = [image.ravel()[::every] for image in prepared.images]
     return [
         number
@@ -474,49 +460,6 @@ def _check(array: NDArray[Any], name: str, *, color: bool) -> NDArray[Any]:
     return array
 
 
-def _spread_intensity(intensity: Intensity, count: int) -> tuple[str | Window, ...]:
-    check_intensity(intensity)
-    if isinstance(intensity, str):
-        return (intensity,) * count
-    if len(intensity) != count:
-        raise ValueError(
-            f"intensity must have one entry for each of the {count} sources, got {len(intensity)}"
-        )
-    return intensity
-
-
-def _find_window(array: NDArray[Any], mode: str | Window, percentiles: Window, name: str) -> Window:
-    if not isinstance(mode, str):
-        return float(mode[0]), float(mode[1])
-    if mode == "auto":
-        mode = "dtype" if array.dtype == np.uint8 else "minmax"
-    if mode == "dtype":
-        if array.dtype.kind == "f":
-            return 0.0, 1.0
-        limits = np.iinfo(array.dtype)
-        return float(limits.min), float(limits.max)
-    if mode == "minmax":
-        low, high = float(array.min()), float(array.max())
-    elif mode == "percentiles":
-        low, high = map(float, np.percentile(array, percentiles))
-    else:
-        raise ValueError(f"intensity must be one of {', '.join(INTENSITY_MODES)}, got {mode!r}")
-    if not low < high:
-        what = "has its percentiles at one value" if mode == "percentiles" else "is constant"
-        raise ValueError(
-            f"{name} {what} ({low:g}), so its {mode} intensity window is empty; "
-            "leave it out or give an explicit window (low, high)"
-        )
-    return low, high
-
-
-def _scale(array: NDArray[Any], window: Window) -> Floats:
-    low, high = window
-    # float64 keeps 32-bit integers and large offsets exact before the subtraction.
-    scaled = (array.astype(np.float64) - low) / (high - low)
-    return np.clip(scaled, 0, 1).astype(np.float32)
-
-
 def _scale_own_pixels(
     sources: Sequence[ArrayLike | Source], windows: Sequence[Window]
 ) -> tuple[OwnPixels | OwnFrames | None, ...]:
@@ -538,67 +481,8 @@ def _scale_own(own: OwnPixels, window: Window) -> OwnPixels:
     planes = np.empty(own.planes.shape[: own.weights.ndim], dtype=np.float32)
     for image, pixels in zip(planes, own.planes, strict=True):
         for part in cut_parts(image):
-            scaled = _scale(pixels[part][..., :3] if color else pixels[part], window)
+            scaled = scale_values(pixels[part][..., :3] if color else pixels[part], window)
             # The target may pass by pixels that are not a number, such as those around a
             # scanner's field.
             image[part] = np.nan_to_num(scaled @ LUMA if color else scaled, copy=False)
     return replace(own, planes=planes)
-
-
-class _Chroma:
-    """The mean chroma of colored sources, weighted by distance from gray."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self._shape = shape
-        self._sum: Floats | None = None
-        self._weight: Floats | None = None
-
-    def add(self, part: Part, rgb: Floats) -> None:
-        """Take a part of a source, in colors."""
-        if self._sum is None or self._weight is None:
-            self._sum = np.zeros((2, *self._shape), dtype=np.float32)
-            self._weight = np.zeros(self._shape, dtype=np.float32)
-        chroma = _compute_chroma(rgb)
-        weight = np.abs(chroma).sum(axis=0)
-        self._sum[:, *part] += weight * chroma
-        self._weight[part] += weight
-
-    def mix(self) -> Floats | None:
-        """Return the mean, shape (2, ..., M, N); None without a colored source."""
-        if self._sum is None or self._weight is None:
-            return None
-        self._weight[self._weight == 0] = 1
-        self._sum /= self._weight
-        return self._sum
-
-
-def _compute_chroma(rgb: Floats) -> Floats:
-    luma = rgb @ LUMA
-    return np.stack([(rgb[..., 2] - luma) / _CB, (rgb[..., 0] - luma) / _CR])
-
-
-def _add_chroma(luma: Floats, chroma: Floats) -> Floats:
-    offsets = _convert_chroma(chroma)
-    room = np.where(offsets > 0, 1 - luma[..., None], luma[..., None])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        allowed = np.where(offsets == 0, 1, room / np.abs(offsets))
-    saturation = np.clip(allowed.min(axis=-1, keepdims=True), 0, 1)
-    rgb: Floats = np.clip(luma[..., None] + saturation * offsets, 0, 1).astype(np.float32)
-    return rgb
-
-
-def _rescale(image: NDArray[Any], window: Window, kind: np.dtype[Any]) -> NDArray[Any]:
-    low, high = window
-    values = low + image.astype(np.float64) * (high - low)
-    if kind.kind in "iu":
-        limits = np.iinfo(kind)
-        # The float64 nearest to the limit of a 64-bit integer lies beyond it.
-        top = np.nextafter(float(limits.max), 0) if kind.itemsize == 8 else limits.max
-        values = np.clip(np.rint(values), limits.min, top)
-    return values.astype(kind)
-
-
-def _convert_chroma(chroma: Floats) -> Floats:
-    blue, red = _CB * chroma[0], _CR * chroma[1]
-    green = -(LUMA[0] * red + LUMA[2] * blue) / LUMA[1]
-    return np.stack([red, green, blue], axis=-1)
