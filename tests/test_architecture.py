@@ -21,7 +21,7 @@ BLOCK = re.compile(r"(?<=<!-- tree -->\n```\n).*?(?=```\n<!-- end of the tree --
 ORDER = {
     "napari_dip_fusion": "errors config record sources sensor prior metrics methods fusion samples "
     "io comparison cli plugin",
-    "sources": "source units views parts resample coverage grid scaling color prepare",
+    "sources": "source units views parts resample coverage matching grid scaling color prepare",
     "sensor": "threads strips windows stacks noise denoising leading gains consensus field "
     "bands coherence undershoot model analysis",
     "prior": "devices network optimizer fit crops stopping memory",

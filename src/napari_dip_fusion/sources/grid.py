@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from math import prod
 from typing import Any
 
@@ -14,9 +13,6 @@ from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.interruption import stage
 from napari_dip_fusion.sources.axes import (
     align_axes,
-    find_counted_axes,
-    find_factor,
-    find_indexed_axes,
     find_plane_axes,
     find_stacked_axes,
     is_placeless,
@@ -24,26 +20,22 @@ from napari_dip_fusion.sources.axes import (
 )
 from napari_dip_fusion.sources.coverage import (
     Coverage,
-    measure_both_ways,
     measure_pixel,
     pick_finest,
 )
+from napari_dip_fusion.sources.matching import (
+    convert_units,
+    list_extended,
+    list_units,
+    match_source,
+    name_source,
+    sample_match,
+)
 from napari_dip_fusion.sources.own_pixels import (
-    InterpolatedSeries,
-    OwnPixels,
     ResampledSource,
-    find_own_pixels,
-    has_own_pixels,
-    resample_source,
 )
 from napari_dip_fusion.sources.parts import choose_planes, drop_single_axes, require_frames
-from napari_dip_fusion.sources.resample import (
-    combine_affines,
-    find_order,
-    find_slices,
-    resample_with_mask,
-)
-from napari_dip_fusion.sources.source import GUESSED_PLACE, STAGE_POSITION, Source, make_source
+from napari_dip_fusion.sources.source import GUESSED_PLACE, Source, make_source
 from napari_dip_fusion.sources.views import View
 
 __all__ = [
@@ -103,7 +95,7 @@ class GridSources:
     def describe(self) -> dict[str, Any]:
         """Return what a run record says of the grid and of how the sources lie on it."""
         return {
-            "reference": self.place.name or _name(self.place),
+            "reference": self.place.name or name_source(self.place),
             "resampled": self.resampled,
             "remarks": self.remarks,
             "coverage": [
@@ -148,7 +140,7 @@ def put_in_place(image: NDArray[Any], place: Source, **changes: Any) -> Source:
     Source
         With the axes, units and affine of the place.
     """
-    rgb = image.ndim > len(_list_extended(place))
+    rgb = image.ndim > len(list_extended(place))
     shape = (*place.shape, image.shape[-1]) if rgb else place.shape
     fields = {"data": image.reshape(shape), "rgb": rgb, **_OF_PIXELS, **changes}
     if place.guess:
@@ -255,12 +247,12 @@ def resample_to_reference(
             ) from error
         raise
     place = sources[reference]
-    matches = [_match(source, place) for source in sources]
+    matches = [match_source(source, place) for source in sources]
     planes = prod(place.shape[place.axes.index(axis)] for axis in find_stacked_axes(place))
     work = planes * sum(not match.is_exact for match in matches)
     # A single plane is there in a blink.
     with stage("resampling", work) if planes > 1 and work else nullcontext():
-        images = [_sample(match, interpolation) for match in matches]
+        images = [sample_match(match, interpolation) for match in matches]
     return GridSources(
         images=images,
         place=place.replace(data=place.data.resolve()),
@@ -294,28 +286,19 @@ def compare_grids(
     place = sources[reference]
     aligned = [align_axes(source, place) for source in sources]
     require_frames(aligned, reference=reference)
-    matches = [_match(source, place) for source in aligned]
+    matches = [match_source(source, place) for source in aligned]
     return [match.coverage for match in matches], [not match.is_exact for match in matches]
 
 
 def _list_remarks(sources: Sequence[Source], place: Source) -> list[str]:
     """Return what somebody should know of the places of sources, a line each."""
-    guesses = [f"the place of {_name(s)} is a guess: {s.guess}" for s in sources if s.guess]
+    guesses = [f"the place of {name_source(s)} is a guess: {s.guess}" for s in sources if s.guess]
     return guesses + [
-        f"{_name(source)} is measured in {_list_units(source)} and {_name(place)} in "
-        f"{_list_units(place)}, which cannot be compared: they are laid pixel on pixel"
+        f"{name_source(source)} is measured in {list_units(source)} and {name_source(place)} in "
+        f"{list_units(place)}, which cannot be compared: they are laid pixel on pixel"
         for source in sources
         if not share_space(source, place) and not (is_placeless(source) and is_placeless(place))
     ]
-
-
-def _name(source: Source) -> str:
-    return str(source.path or source.name or "a source")
-
-
-def _list_units(source: Source) -> str:
-    """Return the units of a source's planes, each once."""
-    return " and ".join(dict.fromkeys(source.units[n] for n in find_plane_axes(source)))
 
 
 def find_finest(sources: Sequence[Source]) -> int:
@@ -345,244 +328,4 @@ def find_finest(sources: Sequence[Source]) -> int:
 
 def _measure_pixel(source: Source, other: Source) -> float:
     """Return the area of a pixel of a source's planes, in the units of another one."""
-    return measure_pixel(_convert_units(source, other), find_plane_axes(source))
-
-
-@dataclass(frozen=True, eq=False)
-class _Match:
-    """How a source lies on a place: where its frames do, and along which axes they are counted.
-
-    Attributes
-    ----------
-    source, place : Source
-        The two.
-    indexed : list of str
-        Axes of the place along which the frames of both go together by their number.
-    frame : Source
-        The first frame of the source, with its place in the units of the target.
-    target : ndarray of shape (n + 1, d + 1)
-        From homogeneous pixel indices of a frame of the place to the world of `frame`.
-    shape : tuple of d int
-        Sizes of a frame of the place.
-    coverage : Coverage
-        How much the frames see of each other.
-    """
-
-    source: Source
-    place: Source
-    indexed: list[str]
-    frame: Source
-    target: Matrix
-    shape: tuple[int, ...]
-    coverage: Coverage
-
-    @property
-    def matrix(self) -> Matrix:
-        """From homogeneous pixel indices of a frame of the place to those of the source."""
-        return combine_affines(self.frame.affine, self.target)
-
-    @property
-    def slices(self) -> tuple[slice | int, ...] | None:
-        """The pixels of a frame of the place as those of the source, if they are."""
-        return find_slices(self.frame.shape, self.matrix, self.shape)
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether nothing has to be interpolated."""
-        return self.slices is not None
-
-    @property
-    def is_plane(self) -> bool:
-        """Whether the place is a single plane."""
-        return len(_list_extended(self.place)) == 2
-
-    def take_frame(self, number: Sequence[int] = ()) -> Source:
-        """Return the source's frame of a number, which is not read yet."""
-        held = dict(zip(self.indexed, number, strict=True))
-        index = tuple(
-            slice(None) if axis in self.frame.axes else held.get(axis, 0)
-            for axis in self.source.axes
-        )
-        return self.frame.replace(data=self.source.data[index])
-
-
-def _match(source: Source, place: Source) -> _Match:
-    """Return how a source lies on a place; no pixels are read."""
-    indexed = find_indexed_axes(source, place)
-    frame, target = source, place
-    for axis in indexed:
-        frame, target = frame.take(axis, 0), target.take(axis, 0)
-    frame, target = _match_axes(frame, target)
-    if not share_space(source, place):
-        frame, target = drop_single_axes(frame), drop_single_axes(target)
-        _check_shapes(source, place)
-        own_grid = np.eye(frame.ndim + 1)
-        coverage = Coverage(1.0, 1.0, float(prod(frame.shape)))
-        frame = frame.replace(affine=own_grid)
-        return _Match(source, place, indexed, frame, own_grid, frame.shape, coverage)
-    frame = frame.replace(affine=_convert_units(frame, target))
-    to_affine, shape = _find_grid(target)
-    try:
-        coverage = measure_both_ways(frame.affine, frame.shape, to_affine, shape)
-    except ValueError as error:
-        raise ValueError(f"{_name(source)}: {error}") from error
-    return _Match(source, place, indexed, frame, to_affine, shape, coverage)
-
-
-def _list_extended(place: Source) -> list[str]:
-    """Return the axes along which a place has more than one pixel, and those of its planes."""
-    single = {*find_stacked_axes(place, longer_than=0)} - {*find_stacked_axes(place)}
-    return [axis for axis in place.axes if axis not in single]
-
-
-def _sample(match: _Match, interpolation: str) -> Source:
-    """Return a source at the pixels of the place."""
-    source, place = match.source, match.place
-    if match.is_exact and not match.is_plane:
-        return _put(source, place, _slice(match))
-    try:
-        if match.indexed:
-            return _sample_series(match, interpolation)
-        image, _ = resample_source(
-            match.take_frame(), match.target, match.shape, interpolation=interpolation
-        )
-    except ValueError as error:
-        raise ValueError(f"{_name(source)}: {error}{_explain_places(source, place)}") from error
-    return image if match.is_plane else image.replace(**_find_place(place))
-
-
-def _find_place(place: Source) -> dict[str, Any]:
-    """Return the fields of a source by which it lies where a place does, without single axes."""
-    place = drop_single_axes(place)
-    return {"axes": place.axes, "affine": place.affine, "units": place.units}
-
-
-def _put(source: Source, place: Source, pixels: Any) -> Source:
-    """Return pixels of a source as an image that lies where a place does."""
-    fields = _find_place(place)
-    return Source(pixels, name=source.name, path=source.path, rgb=source.rgb, **fields)
-
-
-def _slice(match: _Match) -> Any:
-    """Return those pixels of a source that are the place's, not read where it need not be."""
-    source, target_axes = match.source, _list_extended(match.place)
-    own: dict[str, slice | int] = dict.fromkeys(match.indexed, slice(None))
-    own.update(zip(match.frame.axes, match.slices or (), strict=True))
-    pixels = source.data[tuple(own.get(axis, 0) for axis in source.axes)]
-    # What each axis of the place is called in the source.
-    moving = [axis for axis in match.frame.axes if isinstance(own[axis], slice)]
-    frame_axes = [axis for axis in target_axes if axis not in match.indexed]
-    names = dict(zip(frame_axes, (moving[n] for n in find_order(match.matrix)), strict=True))
-    left = [axis for axis in source.axes if isinstance(own.get(axis, 0), slice)]
-    order = [left.index(names.get(axis, axis)) for axis in target_axes]
-    return pixels.transpose([*order, *range(len(order), pixels.ndim)]).resolve()
-
-
-def _sample_series(match: _Match, interpolation: str) -> Source:
-    """Return a source whose frames were interpolated one by one."""
-    source, place, axes = match.source, match.place, _list_extended(match.place)
-    sizes = {axis: place.shape[place.axes.index(axis)] for axis in axes}
-    colors = source.data.shape[source.ndim :]
-    pixels = np.empty((*sizes.values(), *colors), dtype=source.dtype)
-    numbers = list(np.ndindex(*(sizes[axis] for axis in match.indexed)))
-    frames = [
-        tuple(number[match.indexed.index(a)] if a in match.indexed else slice(None) for a in axes)
-        for number in numbers
-    ]
-    for number, index in zip(numbers, frames, strict=True):
-        frame = match.take_frame(number)
-        pixels[index], _, inside = resample_with_mask(
-            frame.data, frame.affine, match.target, match.shape, interpolation=interpolation
-        )
-    if inside is not None and source.dtype != np.uint8:
-        # What lies outside is to be as dark in all frames.
-        lowest = pixels.min()
-        for index in frames:
-            pixels[index][~inside] = lowest
-    series = _put(source, place, pixels)
-    if inside is None:
-        return series
-    ahead = tuple(sizes)[: len(match.indexed)] == tuple(match.indexed)
-    order = [*match.indexed, *(axis for axis in axes if axis not in match.indexed)]
-    frames_first = np.broadcast_to(inside, [sizes[axis] for axis in order])
-    seen = frames_first.transpose([order.index(axis) for axis in axes])
-    # Frames are counted along the first axes, or not at all.
-    if not ahead or not has_own_pixels(match.frame, match.target, match.shape):
-        return ResampledSource(**vars(series), inside=seen)
-    own = partial(_find_own_pixels, match, interpolation)
-    return InterpolatedSeries(
-        **vars(series), inside=seen, find_own_pixels=own, frame_axes=len(match.indexed)
-    )
-
-
-def _find_own_pixels(
-    match: _Match, interpolation: str, number: tuple[int, ...]
-) -> OwnPixels | None:
-    """Return the pixels that one frame was interpolated from."""
-    frame = match.take_frame(number)
-    return find_own_pixels(frame, match.target, match.shape, interpolation=interpolation)
-
-
-def _explain_places(source: Source, place: Source) -> str:
-    """Return why two places may not fit, to be added to an error; empty where nothing is known."""
-    reasons = [
-        f"; the place of {_name(s)} is a guess: {s.guess}" for s in (source, place) if s.guess
-    ]
-    on_stage = [s for s in (source, place) if STAGE_POSITION in s.metadata]
-    if len(on_stage) == 1:
-        reasons.append(f"; {_name(on_stage[0])} lies where the stage was, the other at its own 0")
-    return "".join(reasons)
-
-
-def _check_shapes(source: Source, place: Source) -> None:
-    """Raise an error if two images of which nothing says where they lie differ in their shapes."""
-    own, other = drop_single_axes(source), drop_single_axes(place)
-    if own.axes == other.axes and own.shape == other.shape:
-        return
-    # Two pictures are left alone: whoever fuses them says what is wrong with them.
-    if own.ndim == other.ndim == 2 and is_placeless(source) and is_placeless(place):
-        return
-    advice = "give both their place in one unit, or the same number of pixels"
-    if other.ndim > 2:
-        advice += '; or choose one plane with --slice z=N or plane="z=N"'
-    raise ValueError(
-        f"{_name(source)} has {' x '.join(map(str, own.shape))} pixels in {_list_units(source)}, "
-        f"{_name(place)} has {' x '.join(map(str, other.shape))} in {_list_units(place)}: nothing "
-        f"says how they lie on each other; {advice}"
-    )
-
-
-def _match_axes(source: Source, place: Source) -> tuple[Source, Source]:
-    """Return a source and a place with the axes that both have and can be compared on.
-
-    A plane of a series of volumes and a volume meet in space: what the one says of time
-    is nothing that the other could be compared with.
-    """
-    counted = find_counted_axes(source, place)
-    for axis in find_stacked_axes(source, longer_than=0):
-        if axis not in place.axes or axis in counted:
-            source = source.take(axis, 0)
-    for axis in find_stacked_axes(place, longer_than=0):
-        if axis not in source.axes:
-            place = place.take(axis, 0)
-    return source, place
-
-
-def _find_grid(place: Source) -> tuple[Matrix, tuple[int, ...]]:
-    """Return the matrix from pixel indices of the place to the world, and its sizes.
-
-    Axes of size one are left out, other than those of planes: (row, column, 1) to the world.
-    """
-    axes = [place.axes.index(axis) for axis in _list_extended(place)]
-    return place.affine[:, [*axes, -1]], tuple(place.shape[axis] for axis in axes)
-
-
-def _convert_units(source: Source, place: Source) -> Matrix:
-    """Return a source's affine in another's units, on those axes that can be compared."""
-    others = dict(zip(place.axes, place.units, strict=True))
-    factors = [
-        find_factor(own, others.get(axis, own)) or 1.0
-        for axis, own in zip(source.axes, source.units, strict=True)
-    ]
-    scaled: Matrix = np.diag([*factors, 1.0]) @ source.affine
-    return scaled
+    return measure_pixel(convert_units(source, other), find_plane_axes(source))
