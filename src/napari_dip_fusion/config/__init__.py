@@ -15,6 +15,7 @@ from napari_dip_fusion.config.groups import (
     FitSettings,
     GainSettings,
     NetworkSettings,
+    RestorationSettings,
     Settings,
 )
 from napari_dip_fusion.config.intensity import (
@@ -42,6 +43,7 @@ __all__ = [
     "GainSettings",
     "Intensity",
     "NetworkSettings",
+    "RestorationSettings",
     "Setting",
     "Window",
     "check_intensity",
@@ -123,6 +125,7 @@ class FusionConfig(Settings):
     )
     gains: GainSettings = GainSettings()
     denoising: DenoisingSettings = DenoisingSettings()
+    restoration: RestorationSettings = RestorationSettings()
     network: NetworkSettings = NetworkSettings()
     fit: FitSettings = FitSettings()
     compute: ComputeSettings = ComputeSettings()
@@ -244,6 +247,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "sharpness": 1.0,
         "volumes": "planes",
         "noise": "none",
+        "restore": "never",
         "give_back": False,
         "averaging": 0.0,
         "channels": 10,

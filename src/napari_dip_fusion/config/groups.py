@@ -100,6 +100,30 @@ class DenoisingSettings(Settings):
     )
 
 
+class RestorationSettings(Settings):
+    """What is done about what a source's own sensor lost of it: resolution, and sharpness."""
+
+    model_config = ConfigDict(title="Restoration")
+
+    # A source of larger pixels is restored from 1.3 of them on: below it, interpolation loses
+    # next to nothing (benchmarks/restoration.py).
+    restore: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether sources are restored before they are fused: auto (those with noise, "
+        "with pixels at least 1.3 times as large as the reference's, or with a blur of a known "
+        "width), always (all with any larger pixels or blur) or never (they are interpolated, as "
+        "published).",
+    )
+    restore_iterations: int = Field(
+        default=1200,
+        ge=3,
+        le=100_000,
+        title="Iterations of a restoration",
+        description="Iterations of the network that restores a source; those of several sources "
+        "share them.",
+    )
+
+
 class NetworkSettings(Settings):
     """The encoder-decoder that serves as the image prior."""
 

@@ -70,11 +70,21 @@ class Source:
         Matrix from the pixel indices of each array of `pyramid` to those of `data`, where
         the file says where its resolutions lie. By default none: :meth:`find_level_affine`
         takes it from their shapes.
+    fwhm : float or sequence of D float
+        How wide the sensor blurs a point: full width at half maximum of its Gaussian point spread
+        function, in the units of the world, everywhere or along each axis of `data`; 0 where it
+        blurs no more than its own pixels do, which are known without it.
+    mask : array-like of the shape of `data` without colors, optional
+        True where something was seen; by default everywhere.
+    psf : Source, optional
+        A measured point spread function in place of `fwhm`: an image of a point, of as many axes
+        of space, whose brightest pixel is its middle. Only the steps of its affine count.
 
     Raises
     ------
     ValueError
-        If the axes, affine or units do not fit the data, or the affine is singular.
+        If the axes, affine or units do not fit the data, the affine is singular, or blur and
+        mask do not fit the image.
     """
 
     data: Any = field(repr=False)
@@ -88,6 +98,9 @@ class Source:
     display: Mapping[str, Any] = field(default_factory=dict)
     pyramid: tuple[Any, ...] = field(default=(), repr=False)
     level_affines: tuple[NDArray[np.float64], ...] = field(default=(), repr=False)
+    fwhm: float | Sequence[float] = 0.0
+    mask: Any = field(default=None, repr=False)
+    psf: "Source | None" = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         # The defaults depend on the number of axes; a frozen dataclass sets them so.
