@@ -215,9 +215,10 @@ class FusionConfig(Settings):
             else:
                 flat[name] = value
         kept = _drop_retired(flat)
-        # A setting that an earlier version did not know has the value of the preset.
+        # A setting that an earlier version did not know has the value of the preset; but nothing
+        # was restored then.
         preset = PRESETS.get(kept.get("preset_name", ""), {})
-        return cls(**{**preset, **kept})
+        return cls(**{"restore": "never", **preset, **kept})
 
     @classmethod
     def settings(cls) -> tuple[Setting, ...]:

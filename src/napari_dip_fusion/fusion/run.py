@@ -66,7 +66,7 @@ class Run:
         fit = make_fit(analysis.target, analysis.weight, analysis.guides, self.config)
         where = self.look_at
         run = RunState(self.config, prepared, analysis, fit, self.scoring, keep_state, where)
-        yield from iterate(run, self.config.fit.iterations, seconds, control, preview_rate)
+        yield from iterate(run, self.config.fit.fitting_iterations, seconds, control, preview_rate)
 
     def fuse_series(self, preview_rate: float, keep_gains: bool) -> Iterator[Event]:
         """Yield the events of the frames of a series, then its gains and Done."""

@@ -162,7 +162,7 @@ class Series:
         from napari_dip_fusion.prior.crops import make_fit
 
         data = (analysis.target, analysis.weight, analysis.guides)
-        iterations = self.config.fit.iterations
+        iterations = self.config.fit.fitting_iterations
         if self.run is None or self.config.gains.volumes == "planes":
             fit = make_fit(*data, self.config)
         else:

@@ -247,7 +247,7 @@ class _Run:
 
 def _estimate_fits(run: _Run) -> float:
     """Return the seconds of all iterations, and of the images that the networks make in the end."""
-    most = run.config.fit.iterations
+    most = run.config.fit.fitting_iterations
     later = count_later_iterations(most) if run.shares_network else most
     iterations = most + (run.frames - 1) * later
     if not run.fits_crops:
