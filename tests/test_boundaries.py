@@ -21,6 +21,7 @@ ROOMS = (
     "config",
     "record",
     "sources",
+    "operators",
     "sensor",
     "prior",
     "metrics",
@@ -45,6 +46,7 @@ WITHOUT_TORCH = (
     "io.files",
     "io.formats",
     "metrics",
+    "operators.degradation",
     "record",
     "samples",
     "sensor.analysis",
@@ -53,6 +55,7 @@ WITHOUT_TORCH = (
 )
 LEAVES = (
     "errors",
+    "operators.separable",
     "prior.network",
     "prior.optimizer",
     "prior.stopping",
