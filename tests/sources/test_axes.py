@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from napari_dip_fusion.sources import GUESSED_PLACE, Source
-from napari_dip_fusion.sources.axes import align_axes, find_counted_axes, find_factor, share_space
+from napari_dip_fusion.sources.axes import align_axes, find_counted_axes, share_space
 from napari_dip_fusion.sources.axis_order import arrange_axes, limit_axes, list_kinds, turn_to_world
 from napari_dip_fusion.sources.grid import find_finest, resample_to_reference
 from napari_dip_fusion.sources.parts import choose_level
 from napari_dip_fusion.sources.source import STAGE_POSITION
+from napari_dip_fusion.sources.units import find_factor
 
 RNG = np.random.default_rng(3)
 SIZES = {"t": 4, "z": 5, "frame": 4, "echo": 2, "y": 12, "x": 14}

@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.axes import find_factor
 from napari_dip_fusion.sources.source import GUESSED_PLACE
-from napari_dip_fusion.sources.units import abbreviate_unit
+from napari_dip_fusion.sources.units import abbreviate_unit, find_factor
 
 __all__ = ["NAMESPACE", "describe", "parse", "restore"]
 

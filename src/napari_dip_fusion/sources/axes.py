@@ -4,20 +4,16 @@ Two sources share a world only as far as their axes are of one kind (a frame num
 height) and their units measure the same (a pixel is no millimeter).
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
+from napari_dip_fusion.sources.axis_kinds import find_flat, find_kind
 from napari_dip_fusion.sources.source import Source
-from napari_dip_fusion.sources.units import LENGTHS, TIMES
+from napari_dip_fusion.sources.units import TIMES, find_factor
 
 __all__ = [
     "align_axes",
     "find_counted_axes",
-    "find_factor",
-    "find_flat",
     "find_indexed_axes",
-    "find_kind",
     "find_plane_axes",
     "find_stacked_axes",
     "is_placeless",
@@ -48,58 +44,6 @@ def find_stacked_axes(image: Source, *, longer_than: int = 1) -> list[str]:
 def find_plane_axes(image: Source) -> list[int]:
     """Return the numbers of the two axes that are not stacked, in ascending order."""
     return find_flat(image.axes)
-
-
-def find_flat(axes: Sequence[str]) -> list[int]:
-    """Return which of several named axes those of a plane are: y and x, or else the last two."""
-    flat = {"y", "x"} if {"y", "x"} <= set(axes) else set(axes[-2:])
-    return [number for number, name in enumerate(axes) if name in flat]
-
-
-def find_factor(own: str, other: str) -> float | None:
-    """Return how many of another unit one unit is.
-
-    Parameters
-    ----------
-    own, other : str
-        Symbols from :func:`~napari_dip_fusion.sources.units.abbreviate_unit`.
-
-    Returns
-    -------
-    float or None
-        None if they do not measure the same, as far as it is known.
-
-    Examples
-    --------
-    >>> find_factor("cm", "mm"), find_factor("pixel", "mm"), find_factor("furlong", "furlong")
-    (10.0, None, 1.0)
-    """
-    if own == other:
-        return 1.0
-    for table in (LENGTHS, TIMES):
-        if own in table and other in table:
-            return table[own] / table[other]
-    return None
-
-
-def find_kind(name: str, unit: str) -> str | None:
-    """Return what an axis counts: ``"space"``, ``"time"``, or its own name.
-
-    Parameters
-    ----------
-    name, unit : str
-        Of the axis; the name may be empty.
-
-    Returns
-    -------
-    str or None
-        None where nothing says it.
-    """
-    if name in ("z", "y", "x") or unit in LENGTHS:
-        return "space"
-    if name == "t" or unit in TIMES:
-        return "time"
-    return name or None
 
 
 def align_axes(source: Source, place: Source) -> Source:

@@ -6,7 +6,8 @@ from itertools import permutations
 
 import numpy as np
 
-from napari_dip_fusion.sources.axes import find_flat, find_kind, find_plane_axes
+from napari_dip_fusion.sources.axes import find_plane_axes
+from napari_dip_fusion.sources.axis_kinds import find_flat, find_kind
 from napari_dip_fusion.sources.source import Source
 from napari_dip_fusion.sources.units import LENGTHS, TIMES
 

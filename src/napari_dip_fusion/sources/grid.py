@@ -51,7 +51,14 @@ Matrix = NDArray[np.float64]
 
 # What a new image at the reference's place does not inherit: it belongs to the
 # reference's own pixels.
-_OF_PIXELS: dict[str, Any] = {"metadata": {}, "display": {}, "pyramid": ()}
+_OF_PIXELS: dict[str, Any] = {
+    "metadata": {},
+    "display": {},
+    "pyramid": (),
+    "fwhm": 0.0,
+    "mask": None,
+    "psf": None,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,7 +234,7 @@ def resample_to_reference(
     distance, go together by their number, and have to be as many in all sources.
     """
     # What is not needed is not read: neither other planes nor other resolutions.
-    sources = [source.replace(data=View(source.data), pyramid=()) for source in sources]
+    sources = [_view(source) for source in sources]
     asked = reference
     reference = find_finest(sources) if asked is None else asked
     if not 0 <= reference < len(sources):
@@ -261,6 +268,12 @@ def resample_to_reference(
         resampled=[not match.is_exact for match in matches],
         remarks=_list_remarks(sources, place),
     )
+
+
+def _view(source: Source) -> Source:
+    """Return a source of which nothing is read before it is asked for."""
+    mask = None if source.mask is None else View(source.mask)
+    return source.replace(data=View(source.data), mask=mask, pyramid=())
 
 
 def compare_grids(
@@ -328,4 +341,4 @@ def find_finest(sources: Sequence[Source]) -> int:
 
 def _measure_pixel(source: Source, other: Source) -> float:
     """Return the area of a pixel of a source's planes, in the units of another one."""
-    return measure_pixel(convert_units(source, other), find_plane_axes(source))
+    return measure_pixel(convert_units(source, other).affine, find_plane_axes(source))

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from napari_dip_fusion.sources.axes import (
     find_counted_axes,
-    find_factor,
     find_indexed_axes,
     find_plane_axes,
     find_stacked_axes,
@@ -19,12 +18,13 @@ from napari_dip_fusion.sources.axes import (
     share_space,
 )
 from napari_dip_fusion.sources.coverage import Coverage, measure_both_ways
+from napari_dip_fusion.sources.footprint import Footprint, measure_footprint
 from napari_dip_fusion.sources.own_pixels import (
     InterpolatedSeries,
     OwnPixels,
     ResampledSource,
+    find_own_footprint,
     find_own_pixels,
-    has_own_pixels,
     resample_source,
 )
 from napari_dip_fusion.sources.parts import drop_single_axes
@@ -34,7 +34,9 @@ from napari_dip_fusion.sources.resample import (
     find_slices,
     resample_with_mask,
 )
+from napari_dip_fusion.sources.sensing import put_in_world
 from napari_dip_fusion.sources.source import STAGE_POSITION, Source
+from napari_dip_fusion.sources.units import find_factor
 
 __all__ = [
     "Match",
@@ -114,7 +116,8 @@ class Match:
             slice(None) if axis in self.frame.axes else held.get(axis, 0)
             for axis in self.source.axes
         )
-        return self.frame.replace(data=self.source.data[index])
+        mask = None if self.source.mask is None else self.source.mask[index]
+        return self.frame.replace(data=self.source.data[index], mask=mask)
 
 
 def match_source(source: Source, place: Source) -> Match:
@@ -127,11 +130,10 @@ def match_source(source: Source, place: Source) -> Match:
     if not share_space(source, place):
         frame, target = drop_single_axes(frame), drop_single_axes(target)
         _check_shapes(source, place)
-        own_grid = np.eye(frame.ndim + 1)
         coverage = Coverage(1.0, 1.0, float(prod(frame.shape)))
-        frame = frame.replace(affine=own_grid)
-        return Match(source, place, indexed, frame, own_grid, frame.shape, coverage)
-    frame = frame.replace(affine=convert_units(frame, target))
+        # Pixel on pixel: the target's places are the frame's own.
+        return Match(source, place, indexed, frame, frame.affine, frame.shape, coverage)
+    frame = convert_units(frame, target)
     to_affine, shape = _find_grid(target)
     try:
         coverage = measure_both_ways(frame.affine, frame.shape, to_affine, shape)
@@ -150,7 +152,7 @@ def sample_match(match: Match, interpolation: str) -> Source:
     """Return a source at the pixels of the place."""
     source, place = match.source, match.place
     if match.is_exact and not match.is_plane:
-        return _put(source, place, _slice(match))
+        return _put_exact(match)
     try:
         if match.indexed:
             return _sample_series(match, interpolation)
@@ -176,12 +178,29 @@ def _put(source: Source, place: Source, pixels: Any) -> Source:
     return Source(pixels, name=source.name, path=source.path, rgb=source.rgb, **fields)
 
 
-def _slice(match: Match) -> Any:
-    """Return those pixels of a source that are the place's, not read where it need not be."""
+def _put_exact(match: Match) -> Source:
+    """Return a source on the grid of the place, with its blur and mask, not read yet."""
+    source = match.source
+    image = _put(source, match.place, _slice(match, source.data))
+    footprint = _measure_exact(match)
+    if source.mask is None and not footprint.loses():
+        return image
+    inside = None if source.mask is None else _slice(match, source.mask)
+    return ResampledSource(**vars(image), inside=inside, footprint=footprint)
+
+
+def _measure_exact(match: Match) -> Footprint:
+    """Return the footprint of a source along the axes of a frame of the place on its grid."""
+    matrix = match.matrix
+    return measure_footprint(match.frame, np.abs(matrix[:-1, :-1]).argmax(axis=0).tolist(), matrix)
+
+
+def _slice(match: Match, image: Any) -> Any:
+    """Return those pixels of an image that are the place's, not read where it need not be."""
     source, target_axes = match.source, list_extended(match.place)
     own: dict[str, slice | int] = dict.fromkeys(match.indexed, slice(None))
     own.update(zip(match.frame.axes, match.slices or (), strict=True))
-    pixels = source.data[tuple(own.get(axis, 0) for axis in source.axes)]
+    pixels = image[tuple(own.get(axis, 0) for axis in source.axes)]
     # What each axis of the place is called in the source.
     moving = [axis for axis in match.frame.axes if isinstance(own[axis], slice)]
     frame_axes = [axis for axis in target_axes if axis not in match.indexed]
@@ -202,29 +221,39 @@ def _sample_series(match: Match, interpolation: str) -> Source:
         tuple(number[match.indexed.index(a)] if a in match.indexed else slice(None) for a in axes)
         for number in numbers
     ]
+    seen: NDArray[np.bool_] | None = None
     for number, index in zip(numbers, frames, strict=True):
         frame = match.take_frame(number)
         pixels[index], _, inside = resample_with_mask(
-            frame.data, frame.affine, match.target, match.shape, interpolation=interpolation
+            frame.data,
+            frame.affine,
+            match.target,
+            match.shape,
+            interpolation=interpolation,
+            mask=frame.mask,
         )
-    if inside is not None and source.dtype != np.uint8:
+        if inside is not None:
+            seen = np.ones(tuple(sizes.values()), dtype=bool) if seen is None else seen
+            seen[index] = inside
+    if seen is not None and source.dtype != np.uint8:
         # What lies outside is to be as dark in all frames.
         lowest = pixels.min()
-        for index in frames:
-            pixels[index][~inside] = lowest
+        pixels[~seen] = lowest
     series = _put(source, place, pixels)
-    if inside is None:
+    if seen is None:
         return series
-    ahead = tuple(sizes)[: len(match.indexed)] == tuple(match.indexed)
-    order = [*match.indexed, *(axis for axis in axes if axis not in match.indexed)]
-    frames_first = np.broadcast_to(inside, [sizes[axis] for axis in order])
-    seen = frames_first.transpose([order.index(axis) for axis in axes])
     # Frames are counted along the first axes, or not at all.
-    if not ahead or not has_own_pixels(match.frame, match.target, match.shape):
+    ahead = tuple(sizes)[: len(match.indexed)] == tuple(match.indexed)
+    footprint = find_own_footprint(match.frame, match.target, match.shape)
+    if not ahead or footprint is None:
         return ResampledSource(**vars(series), inside=seen)
     own = partial(_find_own_pixels, match, interpolation)
     return InterpolatedSeries(
-        **vars(series), inside=seen, find_own_pixels=own, frame_axes=len(match.indexed)
+        **vars(series),
+        inside=seen,
+        footprint=footprint,
+        find_own_pixels=own,
+        frame_axes=len(match.indexed),
     )
 
 
@@ -291,12 +320,14 @@ def _find_grid(place: Source) -> tuple[Matrix, tuple[int, ...]]:
     return place.affine[:, [*axes, -1]], tuple(place.shape[axis] for axis in axes)
 
 
-def convert_units(source: Source, place: Source) -> Matrix:
-    """Return a source's affine in another's units, on those axes that can be compared."""
+def convert_units(source: Source, place: Source) -> Source:
+    """Return a source in another's units, on those axes that can be compared."""
     others = dict(zip(place.axes, place.units, strict=True))
-    factors = [
-        find_factor(own, others.get(axis, own)) or 1.0
-        for axis, own in zip(source.axes, source.units, strict=True)
+    units = [others.get(axis, own) for axis, own in zip(source.axes, source.units, strict=True)]
+    factors = [find_factor(*pair) for pair in zip(source.units, units, strict=True)]
+    scaled: Matrix = np.diag([*(factor or 1.0 for factor in factors), 1.0]) @ source.affine
+    kept = [
+        own if factor is None else unit
+        for own, unit, factor in zip(source.units, units, factors, strict=True)
     ]
-    scaled: Matrix = np.diag([*factors, 1.0]) @ source.affine
-    return scaled
+    return put_in_world(source, scaled, tuple(kept))

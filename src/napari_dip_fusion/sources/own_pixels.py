@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from napari_dip_fusion.interruption import checkpoint
 from napari_dip_fusion.sources.coverage import measure_pixel
+from napari_dip_fusion.sources.footprint import Footprint, measure_footprint
 from napari_dip_fusion.sources.resample import (
     MOST_VOXELS,
     combine_affines,
     cut_slabs,
     find_box,
-    find_inside,
+    find_seen,
     find_slices,
     list_positions,
     resample_with_mask,
@@ -32,8 +33,8 @@ __all__ = [
     "InterpolatedSource",
     "OwnPixels",
     "ResampledSource",
+    "find_own_footprint",
     "find_own_pixels",
-    "has_own_pixels",
     "resample_source",
 ]
 
@@ -84,6 +85,10 @@ class OwnPixels:
         How the target was sampled.
     step : float
         Of a volume, the distance between its own planes, in its own pixels of a plane.
+    seen : ndarray of shape (P, R, C), bool, or None
+        Which of the pixels were seen; None for all.
+    tells_noise : bool
+        Whether more can be found of the noise here than in the target.
     """
 
     planes: NDArray[Any]
@@ -92,6 +97,8 @@ class OwnPixels:
     inside: NDArray[np.bool_]
     interpolation: str
     step: float = 1.0
+    seen: NDArray[np.bool_] | None = None
+    tells_noise: bool = True
 
     @property
     def rgb(self) -> bool:
@@ -112,20 +119,37 @@ class OwnPixels:
         share: Floats = np.square(self.weights).sum(axis=0)
         return share
 
+    @property
+    def plane_seen(self) -> NDArray[np.bool_] | None:
+        """Which pixels of the plane were seen, shape (R, C); None for all."""
+        if self.seen is None:
+            return None
+        return np.asarray(self.seen.all(axis=0))
+
     def interpolate(self, values: Floats) -> Floats:
         """Return values of the plane, shape (R, C), at the target's pixels, shape (M, N)."""
-        return self._sum_neighbors(values, 1)
+        return self._sum_neighbors(values, 1) / self._weigh_seen()
 
     def interpolate_variance(self, variance: Floats) -> Floats:
         """Return the variance at the target's pixels of noise that is white in the plane.
 
         A sum of independent values under weights w has the sum of their variances under w^2.
         """
-        return self._sum_neighbors(variance, 2)
+        return self._sum_neighbors(variance, 2) / self._weigh_seen() ** 2
+
+    def _weigh_seen(self) -> Floats:
+        """Return the weight of each target pixel's neighbors that were seen; 1 for none."""
+        if self.plane_seen is None:
+            return np.ones((), dtype=np.float32)
+        weight = self._sum_neighbors(np.ones(self.plane_seen.shape, dtype=np.float32), 1)
+        weight[weight == 0] = 1
+        return weight
 
     def _sum_neighbors(self, values: Floats, power: int) -> Floats:
         """Return the sum of each target pixel's neighbors under a power of their weights."""
         total = np.zeros(self.inside.shape, dtype=np.float32)
+        # What was not seen is not mixed in.
+        values = values if self.plane_seen is None else np.where(self.plane_seen, values, 0)
         values = values.ravel()
         # In slabs, because the indices take several times the memory of an image.
         for slab in cut_slabs(total.shape):
@@ -157,16 +181,20 @@ class OwnPixels:
 
 @dataclass(frozen=True, eq=False)
 class ResampledSource(Source):
-    """A source whose pixels were interpolated, of which it is known which of them it saw.
+    """A source on the pixels of another one, of which it is known which of them it saw.
 
     Parameters
     ----------
-    inside : ndarray of the shape of the source, bool
-        Whether a pixel lies inside what it was interpolated from. It belongs to these `data` and
-        no others.
+    inside : array-like of the shape of the source, bool, or None
+        Whether a pixel lies inside what it was sampled from, and was seen there; None where all
+        do. It belongs to these `data` and no others.
+    footprint : Footprint or None
+        How wide the pixels are that it was sampled from, and their blur; None where that is not
+        known.
     """
 
-    inside: NDArray[np.bool_] = field(kw_only=True, repr=False)
+    inside: Any = field(kw_only=True, repr=False)
+    footprint: Footprint | None = field(kw_only=True, default=None, repr=False)
 
     def transpose(self, order: Sequence[int]) -> Source:
         """Return the image in another order of axes, without what is known of its making."""
@@ -242,17 +270,31 @@ def resample_source(
     way = _find_way(source, to_affine, shape)
     image = _ReadOnce(source.data, way.box if way and way.is_whole else ())
     pixels, covered, inside = resample_with_mask(
-        image, source.affine, to_affine, shape, interpolation=interpolation
+        image, source.affine, to_affine, shape, interpolation=interpolation, mask=source.mask
     )
     # All images of a fusion lie on the same pixels, wherever these are.
     axes = ("z", "y", "x")[-len(shape) :]
     placed = Source(pixels, axes, name=source.name, path=source.path, rgb=source.rgb)
-    if inside is None:
+    footprint = way.footprint if way else _find_exact_footprint(source, to_affine, shape)
+    if inside is None and not (footprint and footprint.loses()):
         return placed, covered
-    if way is None:
-        return ResampledSource(**vars(placed), inside=inside), covered
-    own = _gather_own_pixels(image, way, inside, interpolation)
-    return InterpolatedSource(**vars(placed), inside=inside, own_pixels=own), covered
+    if inside is None or way is None:
+        return ResampledSource(**vars(placed), inside=inside, footprint=footprint), covered
+    own = _gather_own_pixels(image, way, inside, interpolation, source.mask)
+    image_there = InterpolatedSource(
+        **vars(placed), inside=inside, footprint=footprint, own_pixels=own
+    )
+    return image_there, covered
+
+
+def _find_exact_footprint(
+    source: Source, to_affine: Matrix, to_shape: tuple[int, ...]
+) -> Footprint | None:
+    """Return the footprint of a source along the axes of a target on its grid, or else None."""
+    matrix = combine_affines(source.affine, np.asarray(to_affine, float))
+    if find_slices(source.shape, matrix, to_shape) is None:
+        return None
+    return measure_footprint(source, np.abs(matrix[:-1, :-1]).argmax(axis=0).tolist(), matrix)
 
 
 def find_own_pixels(
@@ -268,24 +310,33 @@ def find_own_pixels(
     Returns
     -------
     OwnPixels or None
-        None where they tell no more of the noise than the target does.
+        None where they tell no more of noise and blur than the target does.
     """
     way = _find_way(source, to_affine, tuple(to_shape))
     if way is None:
         return None
-    inside = find_inside(way.matrix, source.shape, tuple(to_shape))
+    inside = find_seen(source.mask, way.matrix, source.shape, tuple(to_shape))
     image = _ReadOnce(source.data, way.box if way.is_whole else ())
-    return _gather_own_pixels(image, way, inside, interpolation)
+    return _gather_own_pixels(image, way, inside, interpolation, source.mask)
 
 
-def has_own_pixels(source: Source, to_affine: Matrix, to_shape: tuple[int, ...]) -> bool:
-    """Tell whether :func:`find_own_pixels` would return any; no pixels are read."""
-    return _find_way(source, to_affine, tuple(to_shape)) is not None
+def find_own_footprint(
+    source: Source, to_affine: Matrix, to_shape: tuple[int, ...]
+) -> Footprint | None:
+    """Return the footprint of what :func:`find_own_pixels` returns; no pixels are read.
+
+    Returns
+    -------
+    Footprint or None
+        None where there are no such pixels.
+    """
+    way = _find_way(source, to_affine, tuple(to_shape))
+    return None if way is None else way.footprint
 
 
 @dataclass(frozen=True, eq=False)
 class _Way:
-    """The way from a target to those pixels of an image that tell of its noise.
+    """The way from a target to those pixels of an image that tell of its noise and its blur.
 
     Attributes
     ----------
@@ -297,12 +348,18 @@ class _Way:
         The axes of the image that the target runs along most.
     step : float
         Distance along the first of them in pixels of the last two.
+    footprint : Footprint
+        Of the image, along these axes.
+    tells_noise : bool
+        Whether the pixels tell more of the noise than the target does.
     """
 
     matrix: Matrix
     box: tuple[slice, ...]
     axes: tuple[int, ...]
     step: float
+    footprint: Footprint
+    tells_noise: bool
 
     @property
     def is_whole(self) -> bool:
@@ -322,11 +379,39 @@ def _find_way(source: Source, to_affine: Matrix, to_shape: tuple[int, ...]) -> _
         return None
     axes = _choose_axes(matrix[:-1])
     step = source.spacing[axes[0]] / np.sqrt(measure_pixel(source.affine, axes[-2:]))
-    way = _Way(matrix, find_box(matrix, source.shape, to_shape), axes, float(step))
+    box, footprint = (
+        find_box(matrix, source.shape, to_shape),
+        measure_footprint(source, axes, matrix),
+    )
+    sizes = [box[axis].stop - box[axis].start for axis in axes]
     is_dense = abs(np.linalg.det(matrix[list(axes), :-1])) > _DENSEST ** len(axes)
     # Noise is found in blocks of rows and columns, however many of them are stacked.
-    is_small = min(way.shape[-2:]) < _FEWEST
-    return None if is_dense or is_small or prod(way.shape) > _MOST * prod(to_shape) else way
+    tells_noise = not (is_dense or min(sizes[-2:]) < _FEWEST)
+    if prod(sizes) > _MOST * prod(to_shape) or not (tells_noise or footprint.loses()):
+        return None
+    if footprint.loses("auto"):
+        box = _widen(box, source.shape, matrix, axes, footprint.reach)
+    return _Way(matrix, box, axes, float(step), footprint, tells_noise)
+
+
+def _widen(
+    box: tuple[slice, ...],
+    shape: tuple[int, ...],
+    matrix: Matrix,
+    axes: tuple[int, ...],
+    reach: tuple[int, ...],
+) -> tuple[slice, ...]:
+    """Return a box with what blur brings in from around it."""
+    margins = np.zeros(len(box))
+    margins[list(axes)] = reach
+    others = [axis for axis in range(len(box)) if axis not in axes]
+    # An oblique plane is continued beyond the box.
+    slopes = matrix[others, :-1] @ np.linalg.inv(matrix[list(axes), :-1])
+    margins[others] = np.ceil(np.abs(slopes) @ reach - _TOLERANCE)
+    return tuple(
+        slice(max(part.start - int(margin), 0), min(part.stop + int(margin), size))
+        for part, margin, size in zip(box, margins, shape, strict=True)
+    )
 
 
 class _ReadOnce:
@@ -366,15 +451,29 @@ class _ReadOnce:
 
 
 def _gather_own_pixels(
-    image: _ReadOnce, way: _Way, inside: NDArray[np.bool_], interpolation: str
+    image: _ReadOnce, way: _Way, inside: NDArray[np.bool_], interpolation: str, mask: Any
 ) -> OwnPixels:
-    """Return the pixels that a target was interpolated from."""
+    """Return the pixels that a target was interpolated from, and which of them were seen."""
+    planes, weights, to_plane = _gather_planes(image, way, interpolation)
+    seen = None
+    if mask is not None:
+        seen = _gather_planes(_ReadOnce(mask), way, interpolation)[0]
+        seen = None if seen.all() else seen
+    return OwnPixels(
+        planes, weights, to_plane, inside, interpolation, way.step, seen, way.tells_noise
+    )
+
+
+def _gather_planes(
+    image: _ReadOnce, way: _Way, interpolation: str
+) -> tuple[NDArray[Any], Floats, Matrix]:
+    """Return planes, weights and matrix of :class:`OwnPixels`."""
     matrix, box, axes = way.matrix[:-1], way.box, way.axes
     to_plane = matrix[list(axes)].copy()
     to_plane[:, -1] -= [box[axis].start for axis in axes]
     if way.is_whole:
-        ones = np.ones((1,) * (inside.ndim + 1), dtype=np.float32)
-        return OwnPixels(image[box][None], ones, to_plane, inside, interpolation, way.step)
+        ones = np.ones((1,) * (len(axes) + 1), dtype=np.float32)
+        return image[box][None], ones, to_plane
     others = [axis for axis in range(len(box)) if axis not in axes]
     heights = list_positions(_find_heights(matrix[others], to_plane), way.shape)
     near = [
@@ -388,7 +487,7 @@ def _gather_own_pixels(
         index.update((axis, places) for axis, (_, places) in zip(others, chosen, strict=True))
         planes.append(_gather(image, [index[axis] for axis in range(len(box))], box))
         weights.append(prod((weight for weight, _ in chosen), start=np.float32(1)))
-    return OwnPixels(np.stack(planes), np.stack(weights), to_plane, inside, interpolation, way.step)
+    return np.stack(planes), np.stack(weights), to_plane
 
 
 def _choose_axes(matrix: Matrix) -> tuple[int, ...]:

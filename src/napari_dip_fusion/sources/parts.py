@@ -6,10 +6,10 @@ from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.sources.axes import (
     find_counted_axes,
     find_indexed_axes,
-    find_kind,
     find_stacked_axes,
     share_space,
 )
+from napari_dip_fusion.sources.axis_kinds import find_kind
 from napari_dip_fusion.sources.source import Source
 
 __all__ = [

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -15,14 +15,21 @@ from napari_dip_fusion.config import (
 )
 from napari_dip_fusion.record import describe_source
 from napari_dip_fusion.sources.axes import (
-    find_factor,
-    find_kind,
     find_plane_axes,
     is_placeless,
 )
+from napari_dip_fusion.sources.axis_kinds import find_kind
 from napari_dip_fusion.sources.color import LUMA, Chroma, add_chroma
 from napari_dip_fusion.sources.coverage import measure_pixel
+from napari_dip_fusion.sources.footprint import Footprint, measure_footprint
 from napari_dip_fusion.sources.grid import GridSources
+from napari_dip_fusion.sources.observation import (
+    Observation,
+    ObservedFrames,
+    observe,
+    observe_own,
+    take_observation,
+)
 from napari_dip_fusion.sources.own_pixels import (
     InterpolatedSeries,
     InterpolatedSource,
@@ -30,17 +37,21 @@ from napari_dip_fusion.sources.own_pixels import (
     ResampledSource,
 )
 from napari_dip_fusion.sources.parts import drop_single_axes
+from napari_dip_fusion.sources.resample import NOTHING_SEEN
 from napari_dip_fusion.sources.scaling import (
     PART_PIXELS,
     cut_parts,
+    find_limits,
     find_window,
     rescale_values,
     scale_values,
     spread_intensity,
 )
 from napari_dip_fusion.sources.source import Source, make_source
+from napari_dip_fusion.sources.units import find_factor
 
 Floats = NDArray[np.float32]
+T = TypeVar("T")
 
 _DEFAULT = FusionConfig()
 
@@ -68,7 +79,12 @@ class OwnFrames:
 
     def take(self, index: tuple[int, ...]) -> OwnPixels | None:
         """Return the pixels of a frame, in gray and in [0, 1]; None of a part of a frame."""
-        own = self.find(index) if len(index) == self.axes else None
+        own = self.read(index) if len(index) == self.axes else None
+        return None if own is None or not own.tells_noise else own
+
+    def read(self, index: tuple[int, ...]) -> OwnPixels | None:
+        """Return the pixels of a frame, even where they tell nothing of the noise."""
+        own = self.find(index)
         return None if own is None else _scale_own(own, self.window)
 
 
@@ -93,6 +109,9 @@ class PreparedSources:
         source that was not. Empty where none was.
     inside : tuple of ndarray of shape (..., M, N), bool, or None
         Which pixels each source saw; None for a source that saw all. Empty where all did.
+    observations : tuple of Observation, ObservedFrames or None
+        What each source saw on its own pixels, and what its sensor lost of what these pixels could
+        show; None for a source that lost nothing. Empty where none did.
     place : Source or None
         The source whose pixels these are, by its axes, affine and units; None where nothing is
         known of them.
@@ -113,6 +132,7 @@ class PreparedSources:
     descriptions: tuple[dict[str, Any], ...] = ()
     own_pixels: tuple[OwnPixels | OwnFrames | None, ...] = ()
     inside: tuple[NDArray[np.bool_] | None, ...] = ()
+    observations: tuple[Observation | ObservedFrames | None, ...] = ()
     place: Source | None = None
     grid: dict[str, Any] = field(default_factory=dict)
     axes: tuple[str, ...] = ("y", "x")
@@ -151,6 +171,7 @@ class PreparedSources:
             chroma=chroma,
             own_pixels=tuple(take_own(own, index) for own in self.own_pixels),
             inside=tuple(None if i is None else i[index] for i in self.inside),
+            observations=tuple(take_observation(o, index) for o in self.observations),
             axes=self.axes[count:],
             steps=self.steps[count:],
         )
@@ -205,6 +226,7 @@ def prepare_sources(
     *,
     intensity: Intensity = _DEFAULT.intensity,
     percentiles: Window = _DEFAULT.percentiles,
+    restore: str = "auto",
     names: Sequence[str] | None = None,
     paths: Sequence[str | None] | None = None,
 ) -> PreparedSources:
@@ -224,6 +246,10 @@ def prepare_sources(
         source's units. Values outside the window are clipped.
     percentiles : (float, float)
         For ``intensity="percentiles"``.
+    restore : {"auto", "always", "never"}
+        Of which sources there are observations: those of pixels at least 1.3 times as large as
+        these, or with a blur that these pixels could show taken back; those of any larger pixels,
+        too; or none.
     names : sequence of str, optional
         For the run record; by default those of the Source objects, or numbers.
     paths : sequence of str or None, optional
@@ -233,8 +259,8 @@ def prepare_sources(
     ------
     ValueError
         For fewer than two sources, shapes that differ, types that are not
-        real numbers, NaN or infinite values, or a constant image whose window
-        would be empty.
+        real numbers, NaN or infinite values where something was seen, a mask that leaves nothing,
+        or a constant image whose window would be empty.
     """
     place: Source | None = None
     grid: dict[str, Any] = {}
@@ -250,10 +276,15 @@ def prepare_sources(
     modes = spread_intensity(intensity, len(given))
     images = np.empty((len(given), *given[0].shape), dtype=np.float32)
     windows, descriptions, chroma = [], [], Chroma(given[0].shape)
-    for image, source, mode, name, path in zip(images, given, modes, names, paths, strict=True):
+    inside = [_read_inside(*pair) for pair in zip(given, names, strict=True)]
+    for image, source, seen, mode, name, path in zip(
+        images, given, inside, modes, names, paths, strict=True
+    ):
         # One source after another: that of a file may be read here, and be let go of.
-        array = _check(source.to_numpy(), name, color=source.rgb)
-        windows.append(find_window(array, mode, percentiles, name))
+        array = _check(source.to_numpy(), name, seen, color=source.rgb)
+        windows.append(find_window(array, mode, percentiles, name, seen))
+        if seen is not None and not isinstance(source, (InterpolatedSource, InterpolatedSeries)):
+            array = _hide_unseen(array, seen)
         descriptions.append(describe_source(array, windows[-1], name=name, path=path))
         for part in cut_parts(image):
             scaled = scale_values(array[part], windows[-1])
@@ -261,14 +292,17 @@ def prepare_sources(
             if source.rgb:
                 chroma.add(part, scaled)
     axes, steps = measure_steps(place, images.ndim - 1)
+    own_pixels = [_find_own(*pair) for pair in zip(given, windows, strict=True)]
+    seen_by = zip(given, images, own_pixels, inside, strict=True)
     return PreparedSources(
         images=images,
         windows=tuple(windows),
         dtypes=tuple(source.dtype for source in given),
         chroma=chroma.mix(),
         descriptions=tuple(descriptions),
-        own_pixels=_scale_own_pixels(sources, windows),
-        inside=_find_inside(sources),
+        own_pixels=_leave_out([own if _tells_noise(own) else None for own in own_pixels]),
+        inside=_leave_out(inside),
+        observations=_leave_out([_observe(*each, steps, restore) for each in seen_by]),
         place=place,
         grid=grid,
         axes=axes,
@@ -434,14 +468,32 @@ def measure_steps(place: Source, ndim: int) -> tuple[tuple[str, ...], tuple[floa
     return tuple(named)[-ndim:], tuple(float(step) for step in named.values())[-ndim:]
 
 
-def _find_inside(sources: Sequence[ArrayLike | Source]) -> tuple[NDArray[np.bool_] | None, ...]:
-    """Return which pixels the sources saw."""
-    seen = [s.inside if isinstance(s, ResampledSource) else None for s in sources]
-    inside = [None if i is None or i.all() else i for i in seen]
-    return () if all(i is None for i in inside) else tuple(inside)
+def _leave_out(found: Sequence[T | None]) -> tuple[T | None, ...]:
+    """Return what was found of each source; nothing where nothing was found."""
+    return () if all(each is None for each in found) else tuple(found)
 
 
-def _check(array: NDArray[Any], name: str, *, color: bool) -> NDArray[Any]:
+def _read_inside(source: Source, name: str) -> NDArray[np.bool_] | None:
+    """Return which pixels a source saw; None for all."""
+    inside = source.inside if isinstance(source, ResampledSource) else source.mask
+    if inside is None:
+        return None
+    seen = np.asarray(inside)
+    if not seen.any():
+        raise ValueError(f"{name}: {NOTHING_SEEN}")
+    return None if seen.all() else seen
+
+
+def _hide_unseen(array: NDArray[Any], seen: NDArray[np.bool_]) -> NDArray[Any]:
+    """Return an image that is dark where nothing was seen, whatever the file holds there."""
+    hidden = array.copy()
+    hidden[~seen] = 0 if array.dtype == np.uint8 else find_limits(array, seen)[0]
+    return hidden
+
+
+def _check(
+    array: NDArray[Any], name: str, seen: NDArray[np.bool_] | None, *, color: bool
+) -> NDArray[Any]:
     if array.dtype.kind not in "iuf":
         raise ValueError(
             f"{name} must hold integers or floats, got {array.dtype}; "
@@ -451,7 +503,8 @@ def _check(array: NDArray[Any], name: str, *, color: bool) -> NDArray[Any]:
         raise ValueError(f"{name} is empty: its shape is {array.shape}")
     array = array[..., :3] if color else array
     if array.dtype.kind == "f":
-        bad = sum(np.count_nonzero(~np.isfinite(array[part])) for part in cut_parts(array))
+        parts = cut_parts(array)
+        bad = sum(_count_bad(array[p], None if seen is None else seen[p]) for p in parts)
         if bad:
             raise ValueError(
                 f"{name} has {bad} NaN or infinite values of {array.size}; replace them "
@@ -460,15 +513,12 @@ def _check(array: NDArray[Any], name: str, *, color: bool) -> NDArray[Any]:
     return array
 
 
-def _scale_own_pixels(
-    sources: Sequence[ArrayLike | Source], windows: Sequence[Window]
-) -> tuple[OwnPixels | OwnFrames | None, ...]:
-    """Return what the sources were interpolated from, with the values of prepared sources."""
-    own = tuple(_find_own(s, w) for s, w in zip(sources, windows, strict=True))
-    return own if any(own) else ()
+def _count_bad(array: NDArray[Any], seen: NDArray[np.bool_] | None) -> int:
+    """Return how many values are no numbers where something was seen."""
+    return int(np.count_nonzero(~np.isfinite(array if seen is None else array[seen])))
 
 
-def _find_own(source: ArrayLike | Source, window: Window) -> OwnPixels | OwnFrames | None:
+def _find_own(source: Source, window: Window) -> OwnPixels | OwnFrames | None:
     if isinstance(source, InterpolatedSource):
         return _scale_own(source.own_pixels, window)
     if isinstance(source, InterpolatedSeries):
@@ -476,13 +526,67 @@ def _find_own(source: ArrayLike | Source, window: Window) -> OwnPixels | OwnFram
     return None
 
 
+def _tells_noise(own: OwnPixels | OwnFrames | None) -> bool:
+    return isinstance(own, OwnFrames) or (own is not None and own.tells_noise)
+
+
+def _observe(
+    source: Source,
+    image: Floats,
+    own: OwnPixels | OwnFrames | None,
+    inside: NDArray[np.bool_] | None,
+    steps: Sequence[float],
+    restore: str,
+) -> Observation | ObservedFrames | None:
+    """Return what a source saw on its own pixels; None where it lost nothing."""
+    footprint = _find_footprint(source)
+    if footprint is None:
+        return None
+    # Frames share nothing, so they are looked at one by one.
+    frame_axes = own.axes if isinstance(own, OwnFrames) else sum(map(math.isinf, steps))
+    if any(map(math.isinf, steps[frame_axes:])):
+        return None
+    if own is None:
+        footprint = footprint.take_last(image.ndim - frame_axes)
+    loss = footprint.find_loss(restore)
+    if loss is None:
+        return None
+    if isinstance(own, OwnPixels):
+        return observe_own(own, loss)
+
+    def find(index: tuple[int, ...]) -> Observation | None:
+        if isinstance(own, OwnFrames):
+            pixels = own.read(index)
+            return None if pixels is None else observe_own(pixels, loss)
+        seen = None if inside is None else inside[index]
+        return observe(image[index], loss, seen, steps[frame_axes])
+
+    return ObservedFrames(find, frame_axes, loss.text) if frame_axes else find(())
+
+
+def _find_footprint(source: Source) -> Footprint | None:
+    if isinstance(source, ResampledSource):
+        return source.footprint
+    if source.psf is None and not any(source.widths):
+        return None
+    identity = np.eye(source.ndim + 1)
+    return measure_footprint(source, range(source.ndim), identity)
+
+
 def _scale_own(own: OwnPixels, window: Window) -> OwnPixels:
-    color = own.planes.ndim > own.weights.ndim
+    """Return own pixels in gray and in [0, 1]."""
     planes = np.empty(own.planes.shape[: own.weights.ndim], dtype=np.float32)
-    for image, pixels in zip(planes, own.planes, strict=True):
+    seen = None if own.seen is None else own.seen.copy()
+    for number, (image, pixels) in enumerate(zip(planes, own.planes, strict=True)):
         for part in cut_parts(image):
-            scaled = scale_values(pixels[part][..., :3] if color else pixels[part], window)
+            scaled = scale_values(pixels[part][..., :3] if own.rgb else pixels[part], window)
+            image[part] = scaled @ LUMA if own.rgb else scaled
             # The target may pass by pixels that are not a number, such as those around a
-            # scanner's field.
-            image[part] = np.nan_to_num(scaled @ LUMA if color else scaled, copy=False)
-    return replace(own, planes=planes)
+            # scanner's field: they were not seen.
+            known = np.isfinite(image[part])
+            if not known.all():
+                seen = np.ones(planes.shape, dtype=bool) if seen is None else seen
+                seen[number][part] &= known
+        if seen is not None:
+            image[~seen[number]] = 0
+    return replace(own, planes=planes, seen=seen)

@@ -18,11 +18,13 @@ from napari_dip_fusion.interruption import advance, checkpoint
 __all__ = [
     "INTERPOLATIONS",
     "MOST_VOXELS",
+    "NOTHING_SEEN",
     "combine_affines",
     "cut_slabs",
     "find_box",
     "find_inside",
     "find_order",
+    "find_seen",
     "find_slices",
     "is_on_grid",
     "list_positions",
@@ -40,6 +42,12 @@ INTERPOLATIONS = ("linear", "nearest")
 # A target lies on a grid where no pixel is off by more than this, in pixels: far
 # below what interpolation could show, far above the rounding of float64.
 _TOLERANCE = 1e-4
+
+NOTHING_SEEN = (
+    "its mask says that nothing was seen there; it must be True where something was, so invert "
+    "it, or leave it out"
+)
+"""What is wrong with a mask that leaves nothing, after the name of its source."""
 
 MOST_VOXELS = 2**26
 """An oblique plane crosses only a small part of the box around it. A box of more voxels than this
@@ -159,15 +167,29 @@ def resample_with_mask(
     to_shape: tuple[int, ...],
     *,
     interpolation: str = "linear",
+    mask: Any = None,
 ) -> tuple[NDArray[Any], float, NDArray[np.bool_] | None]:
     """Sample an image as :func:`resample` does, and return which pixels lie inside it as well.
+
+    Parameters
+    ----------
+    image, affine, to_affine, to_shape, interpolation
+        As of :func:`resample`, whose errors are raised.
+    mask : array of n axes, bool, optional
+        Which pixels of the image were seen. No other one is mixed into the target.
 
     Returns
     -------
     resampled, covered
-        As of :func:`resample`, whose parameters and errors these are.
+        As of :func:`resample`.
     inside : ndarray of shape to_shape, bool, or None
-        From :func:`find_inside`; None where all pixels of the target are pixels of the image.
+        Which pixels of the target were seen, from :func:`find_seen`; None where all of them are
+        pixels of the image, and there is no mask.
+
+    Raises
+    ------
+    ValueError
+        If nothing of the target was seen.
     """
     affine, to_affine = np.asarray(affine, float), np.asarray(to_affine, float)
     if interpolation not in INTERPOLATIONS:
@@ -183,18 +205,29 @@ def resample_with_mask(
     if index is not None:
         part = np.asarray(image[index])
         colors = range(len(to_shape), part.ndim)
-        return part.transpose(*find_order(matrix), *colors), covered, None
-    inside = find_inside(matrix, shape, to_shape)
+        seen = None if mask is None else np.asarray(mask[index]).transpose(find_order(matrix))
+        return part.transpose(*find_order(matrix), *colors), covered, seen
+    inside = find_seen(mask, matrix, shape, to_shape)
     if not inside.any():
-        raise ValueError(
-            "the image and the target do not overlap in world coordinates; check their scale "
-            "and translation, or move to a slice that both have"
-        )
+        raise ValueError(_explain_nothing(matrix, shape, to_shape))
     sampled = np.empty((*to_shape, *image.shape[ndim:]), dtype=image.dtype)
     order, plane = 1 if interpolation == "linear" else 0, prod(to_shape[-2:])
-    _sample(image, matrix, sampled, order=order, plane=plane)
+    if mask is None or not order:
+        _sample(image, matrix, sampled, order=order, plane=plane)
+    else:
+        _sample_seen(_Seen(image, mask), matrix, sampled)
     sampled[~inside] = 0 if image.dtype == np.uint8 else _find_lowest(sampled, inside)
     return sampled, covered, inside
+
+
+def _explain_nothing(matrix: Matrix, shape: tuple[int, ...], to_shape: tuple[int, ...]) -> str:
+    """Return why nothing of a target was seen."""
+    if find_inside(matrix, shape, to_shape).any():
+        return NOTHING_SEEN
+    return (
+        "the image and the target do not overlap in world coordinates; check their scale "
+        "and translation, or move to a slice that both have"
+    )
 
 
 def _find_lowest(sampled: NDArray[Any], inside: NDArray[np.bool_]) -> Any:
@@ -405,6 +438,26 @@ def find_inside(
     return inside
 
 
+def find_seen(
+    mask: Any, matrix: Matrix, shape: tuple[int, ...], to_shape: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """Return which target pixels have a pixel of the image next to them that was seen.
+
+    Parameters
+    ----------
+    mask : array of n axes, bool, or None
+        Which pixels of the image were seen; None for all.
+    matrix, shape, to_shape
+        As of :func:`find_inside`.
+    """
+    inside = find_inside(matrix, shape, to_shape)
+    if mask is not None and inside.any():
+        nearest = np.empty(to_shape, dtype=np.float32)
+        _sample(_Weights(mask), matrix, nearest, order=0, plane=0)
+        inside &= nearest > 0
+    return inside
+
+
 def find_slices(
     shape: tuple[int, ...], matrix: Matrix, to_shape: tuple[int, ...]
 ) -> tuple[slice | int, ...] | None:
@@ -462,7 +515,8 @@ def _choose_working_type(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
 def _sample(image: Any, matrix: Matrix, out: NDArray[Any], *, order: int, plane: int) -> None:
     """Fill `out`, in the type of the image, with its values at ``matrix @ (*index, 1)``.
 
-    Of a target whose planes have `plane` pixels, `out` is a part or the whole.
+    Of a target whose planes have `plane` pixels, `out` is a part or the whole; 0 where that is
+    no progress to speak of.
     """
     to_ndim = matrix.shape[1] - 1
     shape = out.shape[:to_ndim]
@@ -508,7 +562,45 @@ def _sample(image: Any, matrix: Matrix, out: NDArray[Any], *, order: int, plane:
             if order and image.dtype.kind in "iu":
                 np.rint(buffer, out=buffer)
             slab[(..., *color)] = buffer.reshape(slab.shape[:to_ndim])
-        advance(prod(slab.shape[:to_ndim]) / plane)
+        if plane:
+            advance(prod(slab.shape[:to_ndim]) / plane)
+
+
+class _Weights:
+    """A mask as numbers: 1 where something was seen."""
+
+    def __init__(self, mask: Any) -> None:
+        self._mask, self.shape, self.dtype = mask, mask.shape, np.dtype(np.float32)
+
+    def __getitem__(self, box: tuple[slice, ...]) -> NDArray[np.float32]:
+        return np.asarray(self._mask[box]).astype(np.float32)
+
+
+class _Seen:
+    """An image that is 0 where nothing was seen, in a float type that holds its values."""
+
+    def __init__(self, image: Any, mask: Any) -> None:
+        self._image, self.mask, self.shape = image, mask, image.shape
+        self.dtype = np.dtype(_choose_working_type(np.dtype(image.dtype)))
+
+    def __getitem__(self, box: tuple[slice, ...]) -> NDArray[Any]:
+        seen = np.asarray(self.mask[box])
+        colors = (1,) * (len(self.shape) - seen.ndim)
+        part = np.asarray(self._image[box]).astype(self.dtype)
+        return np.where(seen.reshape(seen.shape + colors), part, self.dtype.type(0))
+
+
+def _sample_seen(image: _Seen, matrix: Matrix, out: NDArray[Any]) -> None:
+    """Fill `out` with the mean of the seen neighbors of each pixel, under the linear weights."""
+    shape = out.shape[: matrix.shape[1] - 1]
+    total = np.empty(out.shape, dtype=image.dtype)
+    _sample(image, matrix, total, order=1, plane=prod(shape[-2:]))
+    weight = np.empty(shape, dtype=np.float32)
+    _sample(_Weights(image.mask), matrix, weight, order=1, plane=0)
+    weight = weight.reshape(shape + (1,) * (out.ndim - len(shape)))
+    # Where no neighbor was seen at all the target is not, either.
+    total /= np.where(weight > 0, weight, 1)
+    out[...] = np.rint(total) if out.dtype.kind in "iu" else total
 
 
 def find_box(

@@ -43,7 +43,13 @@ def spread_intensity(intensity: Intensity, count: int) -> tuple[str | Window, ..
     return intensity
 
 
-def find_window(array: NDArray[Any], mode: str | Window, percentiles: Window, name: str) -> Window:
+def find_window(
+    array: NDArray[Any],
+    mode: str | Window,
+    percentiles: Window,
+    name: str,
+    seen: NDArray[np.bool_] | None = None,
+) -> Window:
     """Return the values of a source that become 0 and 1.
 
     Parameters
@@ -55,6 +61,8 @@ def find_window(array: NDArray[Any], mode: str | Window, percentiles: Window, na
         For the mode ``percentiles``.
     name : str
         For the message of an error.
+    seen : ndarray of the shape of array, with or without its colors, bool, optional
+        Which pixels are looked at; by default all.
 
     Raises
     ------
@@ -71,9 +79,9 @@ def find_window(array: NDArray[Any], mode: str | Window, percentiles: Window, na
         limits = np.iinfo(array.dtype)
         return float(limits.min), float(limits.max)
     if mode == "minmax":
-        low, high = float(array.min()), float(array.max())
+        low, high = find_limits(array, seen)
     elif mode == "percentiles":
-        low, high = map(float, np.percentile(array, percentiles))
+        low, high = map(float, np.percentile(array if seen is None else array[seen], percentiles))
     else:
         raise ValueError(f"intensity must be one of {', '.join(INTENSITY_MODES)}, got {mode!r}")
     if not low < high:
@@ -83,6 +91,25 @@ def find_window(array: NDArray[Any], mode: str | Window, percentiles: Window, na
             "leave it out or give an explicit window (low, high)"
         )
     return low, high
+
+
+def find_limits(array: NDArray[Any], seen: NDArray[np.bool_] | None) -> Window:
+    """Return the smallest and the largest of the values that were seen.
+
+    Parameters
+    ----------
+    array : ndarray
+    seen : ndarray of the shape of array, with or without its colors, bool, or None
+        True somewhere; None for everywhere.
+    """
+    if seen is None:
+        return float(array.min()), float(array.max())
+    where = seen.reshape(seen.shape + (1,) * (array.ndim - seen.ndim))
+    limits = np.iinfo(array.dtype) if array.dtype.kind in "iu" else np.finfo(array.dtype)
+    return (
+        float(array.min(where=where, initial=limits.max)),
+        float(array.max(where=where, initial=limits.min)),
+    )
 
 
 def scale_values(array: NDArray[Any], window: Window) -> Floats:

@@ -8,6 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from napari_dip_fusion.sources.sensing import (
+    check_fwhm,
+    check_mask,
+    check_psf,
+    find_space_axes,
+    spread_fwhm,
+    sum_psf,
+    transpose_psf,
+)
+
 __all__ = ["GUESSED_PLACE", "STAGE_POSITION", "Source", "fit_level", "make_source"]
 
 GUESSED_PLACE = "guessed_place"
@@ -121,6 +131,12 @@ class Source:
         places = tuple(self.level_affines) if self.pyramid else ()
         object.__setattr__(self, "level_affines", places)
         self._check(ndim)
+        object.__setattr__(self, "fwhm", spread_fwhm(self.fwhm, self.axes, self.units))
+        check_fwhm(self)
+        if self.mask is not None:
+            object.__setattr__(self, "mask", check_mask(self.mask, self.shape))
+        if self.psf is not None:
+            check_psf(self.psf, self)
 
     def _check(self, ndim: int) -> None:
         if self.rgb and self.data.shape[-1] not in (3, 4):
@@ -172,6 +188,11 @@ class Source:
         """Distance in the world between neighboring pixels, one per axis."""
         steps: NDArray[np.float64] = np.linalg.norm(self.affine[:-1, :-1], axis=0)
         return steps
+
+    @property
+    def widths(self) -> tuple[float, ...]:
+        """Full width at half maximum of the blur along each axis, as `fwhm` has it."""
+        return tuple(np.atleast_1d(self.fwhm).tolist())
 
     @property
     def guess(self) -> str:
@@ -250,6 +271,8 @@ class Source:
         arrays = [*order, self.ndim] if self.rgb else order
         matrix = np.ix_([*order, -1], [*order, -1])
         levels = [np.transpose(data, arrays) for data in (self.data, *self.pyramid)]
+        space = find_space_axes(self.axes, self.units)
+        psf = None if self.psf is None else transpose_psf(self.psf, order, space)
         return replace(
             self,
             data=levels[0],
@@ -258,6 +281,9 @@ class Source:
             affine=self.affine[matrix],
             pyramid=tuple(levels[1:]),
             level_affines=tuple(affine[matrix] for affine in self.level_affines),
+            fwhm=tuple(self.widths[n] for n in order),
+            mask=None if self.mask is None else np.transpose(self.mask, order),
+            psf=psf,
         )
 
     def take(self, axis: str, index: int, *, keep: bool = False) -> "Source":
@@ -289,8 +315,12 @@ class Source:
         affine = self.affine.copy()
         # The first pixel that is left lies where this index was.
         affine[:, -1] += affine[:, number] * index
+        mask = None if self.mask is None else self.mask[where]
         if keep:
-            return replace(self, data=self.data[where], affine=affine, pyramid=())
+            return replace(self, data=self.data[where], affine=affine, pyramid=(), mask=mask)
+        space, psf = find_space_axes(self.axes, self.units), self.psf
+        if psf is not None and number in space:
+            psf = sum_psf(psf, space.index(number))
         return replace(
             self,
             data=self.data[where],
@@ -298,6 +328,9 @@ class Source:
             units=_remove(self.units, number),
             affine=_remove_axis(affine, number),
             pyramid=(),
+            fwhm=self.widths[:number] + self.widths[number + 1 :],
+            mask=mask,
+            psf=psf,
         )
 
     def _locate(self, axis: str, index: int) -> tuple[int, int]:

@@ -4,7 +4,7 @@ import html
 import re
 import unicodedata
 
-__all__ = ["LENGTHS", "TIMES", "abbreviate_unit", "spell_out_unit"]
+__all__ = ["LENGTHS", "TIMES", "abbreviate_unit", "find_factor", "spell_out_unit"]
 
 LENGTHS = {
     "pm": 1e-12,
@@ -158,3 +158,29 @@ def spell_out_unit(unit: str) -> str | None:
         Such as ``"micrometer"``; None for an unknown symbol.
     """
     return _LONG_NAMES.get(unit)
+
+
+def find_factor(own: str, other: str) -> float | None:
+    """Return how many of another unit one unit is.
+
+    Parameters
+    ----------
+    own, other : str
+        Symbols from :func:`abbreviate_unit`.
+
+    Returns
+    -------
+    float or None
+        None if they do not measure the same, as far as it is known.
+
+    Examples
+    --------
+    >>> find_factor("cm", "mm"), find_factor("pixel", "mm"), find_factor("furlong", "furlong")
+    (10.0, None, 1.0)
+    """
+    if own == other:
+        return 1.0
+    for table in (LENGTHS, TIMES):
+        if own in table and other in table:
+            return table[own] / table[other]
+    return None

@@ -23,6 +23,8 @@ class View:
         What is taken of each axis of `image`; by default all.
     order : sequence of int, optional
         The order of those axes that are taken as ranges; by default theirs.
+    dtype : dtype, optional
+        The type that is read; by default that of `image`.
     """
 
     def __init__(
@@ -30,6 +32,7 @@ class View:
         image: Any,
         index: Sequence[int | range] | None = None,
         order: Sequence[int] | None = None,
+        dtype: DTypeLike | None = None,
     ) -> None:
         self._image = image
         self._index = tuple(map(range, image.shape) if index is None else index)
@@ -37,7 +40,7 @@ class View:
         self._order = tuple(range(len(ranges)) if order is None else order)
         self.shape = tuple(len(ranges[number]) for number in self._order)
         self.ndim = len(self.shape)
-        self.dtype = np.dtype(image.dtype)
+        self.dtype = np.dtype(image.dtype if dtype is None else dtype)
 
     def __getitem__(self, index: Any) -> "View":
         """Return a part of this part: `index` holds whole numbers and slices alone."""
@@ -49,20 +52,22 @@ class View:
         for number, part in zip(self._order, parts, strict=True):
             taken[places[number]] = taken[places[number]][part]
         left = [number for number in self._order if isinstance(taken[places[number]], range)]
-        return View(self._image, taken, np.argsort(np.argsort(left)).tolist())
+        return View(self._image, taken, np.argsort(np.argsort(left)).tolist(), self.dtype)
 
     def transpose(self, *axes: Any) -> "View":
         """Return the same part with its axes in another order."""
         order = axes[0] if len(axes) == 1 else axes
-        return View(self._image, self._index, [self._order[number] for number in order])
+        return View(self._image, self._index, [self._order[n] for n in order], self.dtype)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         """Read the pixels."""
-        pixels = np.asarray(self._take())
+        pixels = np.asarray(self._take()).astype(self.dtype, copy=False)
         return np.array(pixels, dtype=dtype, copy=copy)
 
     def resolve(self) -> Any:
         """Return the part as an array of the image's own kind, unless that would read it."""
+        if self.dtype != self._image.dtype:
+            return self
         whole = self._index == tuple(map(range, self._image.shape))
         if whole and self._order == tuple(range(self.ndim)):
             return self._image

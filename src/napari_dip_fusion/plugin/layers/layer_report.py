@@ -25,7 +25,7 @@ from napari_dip_fusion.plugin.layers.thick_slice import find_grid
 from napari_dip_fusion.plugin.layers.whole_reader import make_whole_readers
 from napari_dip_fusion.prior.devices import measure_free_memory
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.axes import find_kind
+from napari_dip_fusion.sources.axis_kinds import find_kind
 from napari_dip_fusion.sources.coverage import (
     Coverage,
     format_part,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from napari.layers import Image
 
-from napari_dip_fusion.sources.axes import find_kind
+from napari_dip_fusion.sources.axis_kinds import find_kind
 from napari_dip_fusion.sources.units import LENGTHS, abbreviate_unit
 
 

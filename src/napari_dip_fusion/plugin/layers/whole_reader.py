@@ -14,7 +14,7 @@ from napari_dip_fusion.plugin.layers.planes import (
 )
 from napari_dip_fusion.plugin.layers.shared_axes import get_label
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.axes import find_kind
+from napari_dip_fusion.sources.axis_kinds import find_kind
 from napari_dip_fusion.sources.grid import resample_to_reference
 from napari_dip_fusion.sources.prepare import measure_steps
 from napari_dip_fusion.sources.units import abbreviate_unit
