@@ -168,10 +168,13 @@ class Footprint:
             return f"{text}; blur as measured"
         widths = [width * step for width, step in zip(self.blur, self._distances, strict=True)]
         same = np.ptp(widths) < 1e-3 * max(widths)
-        return f"{text}; blur of {self._list_sizes(widths[:1] if same else widths)}"
+        noun = " pixels" if self.unit == "pixel" else ""
+        return f"{text}; blur of {self._list_sizes(widths[:1] if same else widths)}{noun}"
 
     def _list_sizes(self, sizes: Sequence[float]) -> str:
-        return f"{' x '.join(f'{size:.3g}' for size in sizes)} {self.unit}"
+        # What counts pixels of some picture has no unit.
+        unit = "" if self.unit == "pixel" else f" {self.unit}"
+        return " x ".join(f"{size:.3g}" for size in sizes) + unit
 
 
 def _divide(ratio: float) -> int:

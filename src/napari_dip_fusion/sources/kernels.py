@@ -37,7 +37,7 @@ def resample_kernel(psf: NDArray[Any], steps: Sequence[float]) -> Floats:
     Parameters
     ----------
     psf : ndarray
-        An image of a point; its brightest pixel is its middle.
+        An image of a point; its brightest pixel is its middle, or the middle of several.
     steps : sequence of float
         Distance of its samples along each axis, in pixels of the kernel.
 
@@ -48,7 +48,7 @@ def resample_kernel(psf: NDArray[Any], steps: Sequence[float]) -> Floats:
         pixels, and each pixel lies on the line between two samples where they lie further apart.
     """
     kernel = np.asarray(psf, np.float64)
-    middle = np.unravel_index(int(np.argmax(kernel)), kernel.shape)
+    middle = np.argwhere(kernel == kernel.max()).mean(axis=0)
     for axis, (center, step) in enumerate(zip(middle, steps, strict=True)):
         places = (np.arange(kernel.shape[axis]) - center) * step
         reach = int(np.ceil(np.abs(places).max()))

@@ -221,6 +221,8 @@ def _sample_series(match: Match, interpolation: str) -> Source:
         tuple(number[match.indexed.index(a)] if a in match.indexed else slice(None) for a in axes)
         for number in numbers
     ]
+    footprint = find_own_footprint(match.frame, match.target, match.shape)
+    limits: list[float] = []
     seen: NDArray[np.bool_] | None = None
     for number, index in zip(numbers, frames, strict=True):
         frame = match.take_frame(number)
@@ -235,6 +237,10 @@ def _sample_series(match: Match, interpolation: str) -> Source:
         if inside is not None:
             seen = np.ones(tuple(sizes.values()), dtype=bool) if seen is None else seen
             seen[index] = inside
+        # Pixels that are restored are larger than others: reading them again is a small matter.
+        if footprint is not None and footprint.loses("auto"):
+            own = _find_own_pixels(match, interpolation, number)
+            limits += (own and own.limits) or ()
     if seen is not None and source.dtype != np.uint8:
         # What lies outside is to be as dark in all frames.
         lowest = pixels.min()
@@ -244,16 +250,15 @@ def _sample_series(match: Match, interpolation: str) -> Source:
         return series
     # Frames are counted along the first axes, or not at all.
     ahead = tuple(sizes)[: len(match.indexed)] == tuple(match.indexed)
-    footprint = find_own_footprint(match.frame, match.target, match.shape)
     if not ahead or footprint is None:
         return ResampledSource(**vars(series), inside=seen)
-    own = partial(_find_own_pixels, match, interpolation)
     return InterpolatedSeries(
         **vars(series),
         inside=seen,
         footprint=footprint,
-        find_own_pixels=own,
+        find_own_pixels=partial(_find_own_pixels, match, interpolation),
         frame_axes=len(match.indexed),
+        own_limits=(min(limits), max(limits)) if limits else None,
     )
 
 

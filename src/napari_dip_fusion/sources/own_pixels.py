@@ -26,6 +26,7 @@ from napari_dip_fusion.sources.resample import (
     list_positions,
     resample_with_mask,
 )
+from napari_dip_fusion.sources.scaling import find_limits
 from napari_dip_fusion.sources.source import Source
 
 __all__ = [
@@ -112,6 +113,17 @@ class OwnPixels:
             return np.asarray(self.planes[0], np.result_type(self.planes, self.weights))
         mean: Floats = np.einsum("p...,p...->...", *np.broadcast_arrays(self.planes, self.weights))
         return mean
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """The smallest and the largest value that was seen in the plane; None for none."""
+        # Of colors, all are looked at.
+        plane = self.planes if self.rgb else self.plane
+        known = np.isfinite(plane)
+        if self.seen is not None:
+            seen = self.seen[..., None] if self.rgb else self.seen.all(axis=0)
+            known &= seen
+        return find_limits(plane, known) if known.any() else None
 
     @property
     def variance_share(self) -> Floats:
@@ -217,6 +229,11 @@ class InterpolatedSource(ResampledSource):
 
     own_pixels: OwnPixels = field(kw_only=True, repr=False)
 
+    @property
+    def own_limits(self) -> tuple[float, float] | None:
+        """The smallest and the largest value of these pixels."""
+        return self.own_pixels.limits
+
 
 @dataclass(frozen=True, eq=False)
 class InterpolatedSeries(ResampledSource):
@@ -229,10 +246,13 @@ class InterpolatedSeries(ResampledSource):
         :class:`OwnPixels` of that frame, which it reads; or None, as :func:`find_own_pixels`.
     frame_axes : int
         How many axes frames are counted along.
+    own_limits : (low, high), optional
+        The smallest and the largest value of these pixels in all frames, where they are known.
     """
 
     find_own_pixels: Callable[[tuple[int, ...]], OwnPixels | None] = field(kw_only=True, repr=False)
     frame_axes: int = field(kw_only=True)
+    own_limits: tuple[float, float] | None = field(kw_only=True, default=None)
 
 
 def _forget(source: Source) -> Source:

@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.sources.axes import (
     find_counted_axes,
@@ -10,6 +13,7 @@ from napari_dip_fusion.sources.axes import (
     share_space,
 )
 from napari_dip_fusion.sources.axis_kinds import find_kind
+from napari_dip_fusion.sources.resample import find_seen
 from napari_dip_fusion.sources.source import Source
 
 __all__ = [
@@ -89,8 +93,16 @@ def choose_level(image: Source, level: int | None) -> Source:
     if not 0 <= level < len(levels):
         sizes = "; ".join(f"{n}: {data.shape}" for n, data in enumerate(levels))
         raise ImageFileError(f"{image.path} has no level {level}; it holds {sizes}")
-    affine = image.affine @ image.find_level_affine(level)
-    return image.replace(data=levels[level], affine=affine, pyramid=())
+    to_finest = image.find_level_affine(level)
+    mask = image.mask if level == 0 or image.mask is None else _choose_mask(image, level)
+    return image.replace(data=levels[level], affine=image.affine @ to_finest, pyramid=(), mask=mask)
+
+
+def _choose_mask(image: Source, level: int) -> NDArray[np.bool_]:
+    """Return which pixels of a coarser resolution have one in their middle that was seen."""
+    to_finest = image.find_level_affine(level)
+    shape = image.pyramid[level - 1].shape[: image.ndim]
+    return find_seen(image.mask, to_finest, image.shape, shape)
 
 
 def choose_plane(image: Source, plane: int | str, *, keep: bool = False) -> Source:

@@ -282,7 +282,8 @@ def prepare_sources(
     ):
         # One source after another: that of a file may be read here, and be let go of.
         array = _check(source.to_numpy(), name, seen, color=source.rgb)
-        windows.append(find_window(array, mode, percentiles, name, seen))
+        window = find_window(array, mode, percentiles, name, seen)
+        windows.append(_widen_window(window, source, mode, restore))
         if seen is not None and not isinstance(source, (InterpolatedSource, InterpolatedSeries)):
             array = _hide_unseen(array, seen)
         descriptions.append(describe_source(array, windows[-1], name=name, path=path))
@@ -482,6 +483,19 @@ def _read_inside(source: Source, name: str) -> NDArray[np.bool_] | None:
     if not seen.any():
         raise ValueError(f"{name}: {NOTHING_SEEN}")
     return None if seen.all() else seen
+
+
+def _widen_window(window: Window, source: Source, mode: str | Window, restore: str) -> Window:
+    """Return a window that holds the own pixels of a source that is restored, too.
+
+    Interpolation lowers the peaks of large pixels: what is restored from them is higher.
+    """
+    by_limits = mode == "minmax" or (mode == "auto" and source.dtype != np.uint8)
+    if not by_limits or not isinstance(source, (InterpolatedSource, InterpolatedSeries)):
+        return window
+    lost = source.footprint is not None and source.footprint.loses(restore)
+    limits = source.own_limits if lost else None
+    return window if limits is None else (min(window[0], limits[0]), max(window[1], limits[1]))
 
 
 def _hide_unseen(array: NDArray[Any], seen: NDArray[np.bool_]) -> NDArray[Any]:

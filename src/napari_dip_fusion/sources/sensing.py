@@ -68,10 +68,11 @@ def spread_fwhm(fwhm: ArrayLike, axes: Sequence[str], units: Sequence[str]) -> t
 def check_fwhm(image: "Source") -> None:
     """Raise an error if the widths of a source's blur cannot be true."""
     widths = np.array(image.fwhm)
-    if not np.isfinite(widths).all() or widths.min() < 0:
+    bad = widths[~((widths >= 0) & (widths < np.inf))]
+    if bad.size:
         raise ValueError(
-            f"fwhm must be 0 or more and finite, got {_list(widths)}; 0 means no blur but that "
-            "of the pixels"
+            f"fwhm must be 0 or more and finite, got {bad[0]:g}; 0 means no blur but that of the "
+            "pixels"
         )
     if not widths.any():
         return
@@ -185,7 +186,3 @@ def transpose_psf(psf: "Source", order: Sequence[int], space: Sequence[int]) -> 
         Those of them that are of space, in the order of the axes of `psf`.
     """
     return psf.transpose([space.index(number) for number in order if number in space])
-
-
-def _list(widths: NDArray[np.float64]) -> str:
-    return ", ".join(f"{width:g}" for width in np.unique(widths))
