@@ -201,14 +201,14 @@ class Degradation:
         values = (np.ones(1, np.float32) if part is None else part.values for part in parts)
         eigenvalues: Floats = reduce(np.multiply, np.ix_(*values))
         pixels = multiply(pixels, [None if p is None else p.vectors.T for p in parts])
-        pixels = pixels / (eigenvalues + np.float32(ratio))
+        pixels = np.divide(pixels, eigenvalues + np.float32(ratio))
         return multiply(pixels, [None if p is None else p.vectors for p in parts])
 
     def _conjugate(
         self, gap: Floats, ratio: float, precondition: Callable[[Floats], Floats]
     ) -> Floats:
         """Return w with (A A^T + ratio) w = gap by preconditioned conjugate gradients."""
-        weights, residual = np.zeros_like(gap), gap
+        weights, residual = np.zeros_like(gap), gap.copy()
         nearer = direction = precondition(residual)
         product = _dot(residual, nearer)
         enough = product * _TOLERANCE**2
@@ -216,10 +216,11 @@ class Degradation:
             if product <= enough:
                 break
             checkpoint()
-            image = self.apply(self.adjoint(direction)) + np.float32(ratio) * direction
+            image = self.apply(self.adjoint(direction))
+            image += np.float32(ratio) * direction
             length = np.float32(product / _dot(direction, image))
-            weights = weights + length * direction
-            residual = residual - length * image
+            weights += length * direction
+            residual -= length * image
             nearer = precondition(residual)
             before, product = product, _dot(residual, nearer)
             direction = nearer + np.float32(product / before) * direction
