@@ -24,7 +24,7 @@ def open_in_viewer(name):
     return viewer
 
 
-PLANES = [n for n in sample_data.__all__ if n not in ("head_volume", "cell_series")]
+PLANES = [n for n in sample_data.__all__ if n not in ("head_pet", "head_volume", "cell_series")]
 WITH_TRUTH = [n for n in sample_data.__all__ if n != "cell_series"]
 
 
@@ -52,6 +52,18 @@ def test_the_head_measures_240_mm_across_the_field_of_view(name):
     layer = open_in_viewer(name).layers[0]
     assert [str(unit) for unit in layer.units] == ["millimeter", "millimeter"]
     np.testing.assert_allclose(layer.scale * layer.data.shape, 240)
+
+
+def test_coarse_pet_lies_on_mr_with_what_it_lost_hidden():
+    true, mr, pet = open_in_viewer("head_pet").layers
+    assert [layer.name for layer in (true, mr, pet)] == [
+        "true PET (head-pet)",
+        "MR (head-pet)",
+        "PET (head-pet)",
+    ]
+    np.testing.assert_allclose(pet.scale, 4 * mr.scale)
+    np.testing.assert_allclose(pet.translate, 1.5)
+    np.testing.assert_array_equal(true.scale, mr.scale)
 
 
 def test_head_volumes_lie_oblique_to_each_other_in_millimeters():

@@ -19,6 +19,7 @@ __all__ = [
     "focus_pair_color",
     "focus_stack",
     "head",
+    "head_pet",
     "head_volume",
     "noisy_head",
 ]
@@ -32,6 +33,11 @@ def head() -> list[LayerData]:
 def noisy_head() -> list[LayerData]:
     """Return the head slice with speckle in CT and noise in MR, and the truth."""
     return _make_layers(samples.noisy_head_phantom(), is_head=True)
+
+
+def head_pet() -> list[LayerData]:
+    """Return MR and PET of a head slice on grids of their own, and what PET lost."""
+    return _make_layers(samples.head_pet())
 
 
 def head_volume() -> list[LayerData]:
@@ -60,8 +66,11 @@ def cell_series() -> list[LayerData]:
 
 
 def _make_layers(sample: samples.SampleSet, *, is_head: bool = False) -> list[LayerData]:
+    # Of a source that is as it should be there is one layer, which shows it.
+    true = [image for image in sample.undegraded if image not in sample.sources]
     named: list[tuple[npt.NDArray[Any] | Source | None, str]] = [
         (sample.truth, "truth"),
+        *((image, image.name) for image in true),
         *zip(sample.sources, sample.source_names, strict=True),
     ]
     # napari puts what comes first at the bottom.
@@ -69,7 +78,7 @@ def _make_layers(sample: samples.SampleSet, *, is_head: bool = False) -> list[La
         _make_layer(
             image if isinstance(image, Source) else _place(image, is_head=is_head),
             f"{name} ({sample.name})",
-            "truth" if image is sample.truth else "source",
+            "truth" if image is sample.truth or image in true else "source",
         )
         for image, name in named
         if image is not None

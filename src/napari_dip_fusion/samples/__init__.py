@@ -10,6 +10,7 @@ from types import MappingProxyType
 from napari_dip_fusion.samples.cells import cell_series
 from napari_dip_fusion.samples.focus import focus_pair, focus_stack
 from napari_dip_fusion.samples.head import FIELD_OF_VIEW, head_phantom, noisy_head_phantom
+from napari_dip_fusion.samples.head_pet import head_pet
 from napari_dip_fusion.samples.head_volume import head_volume
 from napari_dip_fusion.samples.sample_set import SampleSet
 
@@ -20,6 +21,7 @@ __all__ = [
     "cell_series",
     "focus_pair",
     "focus_stack",
+    "head_pet",
     "head_phantom",
     "head_volume",
     "noisy_head_phantom",
@@ -31,6 +33,7 @@ SAMPLES: MappingProxyType[str, Callable[[], SampleSet]] = MappingProxyType(
         "noisy-head": noisy_head_phantom,
         "focus-pair": focus_pair,
         "focus-stack": focus_stack,
+        "head-pet": head_pet,
         "head-volume": head_volume,
         "cell-series": cell_series,
     }

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from napari_dip_fusion.samples.head_anatomy import MR, HeadAnatomy, shade
+from napari_dip_fusion.samples.head_anatomy import CT, MR, TRUTH, HeadAnatomy, shade
 from napari_dip_fusion.samples.sample_set import (
     Image,
     SampleSet,
@@ -58,7 +58,8 @@ def head_phantom(*, shape: Shape = (256, 256), seed: int = 0, bias: float = 0.08
     """
     check_shape(shape)
     check_range("bias", bias, 0, 0.5)
-    ct, mr, truth = (to_uint8(image) for image in _draw_slice(shape, seed, bias))
+    drawn = draw_slice(shape, seed, bias)
+    ct, mr, truth = (to_uint8(drawn[kind]) for kind in (CT, MR, TRUTH))
     return SampleSet(
         name="head",
         sources=(ct, mr),
@@ -122,7 +123,7 @@ def noisy_head_phantom(
     check_range("speckle", speckle, 0, 0.5)
     check_range("noise", noise, 0, 1)
     rng = np.random.default_rng(seed)
-    ct, mr, truth = _draw_slice(shape, anatomy_seed, bias=0.08)
+    ct, mr, truth = draw_slice(shape, anatomy_seed, bias=0.08)[[CT, MR, TRUTH]]
     # What a seed gives depends on the order of these two.
     speckled = ct * (1 + speckle * _draw_speckle(rng, shape))
     noisy = mr + noise * rng.standard_normal(shape)
@@ -138,11 +139,30 @@ def noisy_head_phantom(
     )
 
 
-def _draw_slice(shape: Shape, seed: int, bias: float) -> Image:
-    """Return CT, MR and truth of the slice at z = 0, shape (3, M, N), in [0, 1]."""
+def draw_slice(
+    shape: Shape, seed: int, bias: float, *, field_of_view: float = FIELD_OF_VIEW
+) -> Image:
+    """Draw CT, MR, truth and PET of the slice at z = 0, without noise.
+
+    Parameters
+    ----------
+    shape : tuple of two int
+        Rows and columns.
+    seed : int
+        Seed of the anatomy.
+    bias : float
+        Relative amplitude of the MR image's bias field.
+    field_of_view : float, optional
+        Length in millimeters that the shorter side stands for.
+
+    Returns
+    -------
+    ndarray of shape (4, M, N)
+        Gray levels in [0, 1], by the numbers of :mod:`.head_anatomy`.
+    """
     rng = np.random.default_rng(seed)
     anatomy = HeadAnatomy(rng)
-    pixel = 2 / min(shape)
+    pixel = 2 / min(shape) * field_of_view / FIELD_OF_VIEW
     rows, columns = ((np.arange(length) - (length - 1) / 2) * pixel for length in shape)
     y, x = np.meshgrid(rows, columns, indexing="ij")
     texture = ndimage.gaussian_filter(rng.standard_normal(shape), 0.008 / pixel)

@@ -1,4 +1,4 @@
-"""The anatomy behind the head phantoms: what CT and MR show at points of one head.
+"""The anatomy behind the head phantoms: what CT, MR and PET show at points of one head.
 
 Lengths are in half fields of view (120 mm), x to the side, y to the back and z to the top. The
 slice of the plane phantoms is the one at z = 0, through the lateral ventricles.
@@ -17,37 +17,37 @@ from napari_dip_fusion.samples.head_folds import (
     find_skull_thickness,
 )
 
-__all__ = ["CT", "MR", "HeadAnatomy", "shade"]
+__all__ = ["CT", "MR", "PET", "TRUTH", "HeadAnatomy", "shade"]
 
 Image: TypeAlias = npt.NDArray[np.float64]
 Rows: TypeAlias = tuple[tuple[float, float, float], ...]
 
-CT, MR = 0, 1
-"""Numbers of the images that :meth:`HeadAnatomy.draw` returns, before the truth."""
+CT, MR, TRUTH, PET = range(4)
+"""Numbers of the images that :meth:`HeadAnatomy.draw` returns; the truth is that of CT and MR."""
 
-# Gray levels of each tissue in CT, in a window from fat to bone, and in T1-weighted MR after
-# contrast agent; then the source that shows the tissue in the truth.
-_TISSUES = {
-    "skin": (0.20, 0.42, MR),
-    "fat": (0.05, 0.80, MR),
-    "muscle": (0.33, 0.34, MR),
-    "bone": (1.0, 0.05, CT),
-    "marrow": (0.90, 0.14, CT),
-    "calcium": (0.92, 0.30, CT),
-    "air": (0.0, 0.02, CT),
-    "fluid": (0.22, 0.10, MR),
-    "narrow fluid": (0.33, 0.13, MR),  # partial volume hides most of it from CT
-    "gray matter": (0.395, 0.42, MR),
-    "gray nucleus": (0.40, 0.48, MR),
-    "white matter": (0.365, 0.66, MR),
-    "falx": (0.47, 0.30, MR),
-    "vessel": (0.40, 0.95, MR),
-    "edema": (0.365, 0.50, MR),
-    "lesion rim": (0.365, 0.93, MR),
-    "lesion core": (0.365, 0.22, MR),
+# Gray levels of each tissue in CT, in a window from fat to bone, in T1-weighted MR after contrast
+# agent, and in PET, whose tracer is glucose; then the source that shows the tissue in the truth.
+_TISSUES: dict[str, tuple[float, float, float, int]] = {
+    "skin": (0.20, 0.42, 0.05, MR),
+    "fat": (0.05, 0.80, 0.03, MR),
+    "muscle": (0.33, 0.34, 0.09, MR),
+    "bone": (1.0, 0.05, 0.03, CT),
+    "marrow": (0.90, 0.14, 0.06, CT),
+    "calcium": (0.92, 0.30, 0.05, CT),
+    "air": (0.0, 0.02, 0.00, CT),
+    "fluid": (0.22, 0.10, 0.05, MR),
+    "narrow fluid": (0.33, 0.13, 0.08, MR),  # partial volume hides most of it from CT
+    "gray matter": (0.395, 0.42, 0.72, MR),
+    "gray nucleus": (0.40, 0.48, 0.84, MR),
+    "white matter": (0.365, 0.66, 0.19, MR),
+    "falx": (0.47, 0.30, 0.12, MR),
+    "vessel": (0.40, 0.95, 0.22, MR),
+    "edema": (0.365, 0.50, 0.13, MR),
+    "lesion rim": (0.365, 0.93, 0.95, MR),
+    "lesion core": (0.365, 0.22, 0.10, MR),
 }
-# Standard deviation of the brain's texture in CT, MR and truth.
-_TEXTURE = np.array([0.006, 0.018, 0.018])[:, None]
+# Standard deviation of the brain's texture in CT, MR, truth and PET.
+_TEXTURE = np.array([0.006, 0.018, 0.018, 0.018])[:, None]
 
 # Tubes as rows of (x, y, radius) in the right half at the height 0; the left half mirrors them. The
 # number before the rows says how fast a tube gets thinner above and below: a vessel hardly does.
@@ -76,6 +76,12 @@ _DEEP: tuple[tuple[str, float, Rows], ...] = (
 _SINUS: Rows = ((0.0, 0.652, 0.020), (0.0, 0.615, 0.006))  # superior sagittal sinus
 _FRONTAL_SINUS: Rows = ((0.025, -0.72, 0.018), (0.08, -0.705, 0.016))
 _LESION: Rows = ((-0.27, 0.19, 0.040), (-0.26, 0.21, 0.040))
+# What only PET shows: how fast it gets thinner above and below, how wide its edge is, and by what
+# it multiplies the uptake.
+_CHANGES: tuple[tuple[float, float, float, Rows], ...] = (
+    (0.6, 0.0, 4.2, ((-0.195, -0.37, 0.032), (-0.18, -0.355, 0.032))),  # a hot spot of 8 mm
+    (0.3, 0.06, 0.4, ((0.44, 0.25, 0.12), (0.36, 0.36, 0.11))),  # cortex that takes up little
+)
 # Height of the head above its widest slice, 86 mm.
 _TOP = 0.72
 # How far outside a tube its signed depth is known: the edema round the lesion begins there.
@@ -98,7 +104,7 @@ class HeadAnatomy:
         self._folds = cKDTree(draw_folds(rng))
 
     def draw(self, x: Image, y: Image, z: Image, *, texture: Image, pixel: float) -> Image:
-        """Return CT, MR and truth at points of the head.
+        """Return CT, MR, truth and PET at points of the head.
 
         Parameters
         ----------
@@ -111,7 +117,7 @@ class HeadAnatomy:
 
         Returns
         -------
-        ndarray of shape (3, ...)
+        ndarray of shape (4, ...)
             Gray levels, mostly from 0 to 1.
         """
         canvas = _Canvas(x.ravel(), y.ravel(), z.ravel(), pixel)
@@ -121,7 +127,7 @@ class HeadAnatomy:
         x, y = np.abs(canvas.x) / canvas.width, canvas.y / canvas.width
         canvas.paint("vessel", canvas.measure_tube(x, y, 0.02, _SINUS))
         canvas.paint("air", canvas.measure_tube(x, y, 0.1, _FRONTAL_SINUS))
-        return canvas.images.reshape(3, *texture.shape)
+        return canvas.images.reshape(-1, *texture.shape)
 
     def _paint_brain(self, canvas: "_Canvas", inner: Image, texture: Image) -> None:
         """Paint what lies under the skull's inner table, where `inner` is positive."""
@@ -141,6 +147,9 @@ class HeadAnatomy:
         lesion = canvas.measure_tube(x, y, 0.6, _LESION)
         for tissue, begin in (("edema", -0.035), ("lesion rim", 0.0), ("lesion core", 0.016)):
             canvas.paint(tissue, lesion - begin)
+        for taper, edge, factor, rows in _CHANGES:
+            share = canvas.find_share(canvas.measure_tube(x, y, taper, rows), edge)
+            canvas.images[PET] *= 1 + (factor - 1) * share
 
     def _place_in_slice(self, canvas: "_Canvas") -> tuple[Image, Image]:
         """Return where points lie in the slice at z = 0, whose anatomy leans and bends with z."""
@@ -177,25 +186,29 @@ def shade(mr: Image, x: Image, y: Image, bias: float) -> Image:
 
 
 class _Canvas:
-    """CT, MR and truth at points of the head, which are painted tissue by tissue."""
+    """CT, MR, truth and PET at points of the head, which are painted tissue by tissue."""
 
     def __init__(self, x: Image, y: Image, z: Image, pixel: float) -> None:
         self.x, self.y, self.z, self.pixel = x, y, z, pixel
         # The head is as wide at a height as an ellipsoid is.
         self.width = np.sqrt(np.clip(1 - (z / _TOP) ** 2, 0.06, None))
-        self.images = np.zeros((3, x.size))
+        self.images = np.zeros((4, x.size))
 
     def paint(self, tissue: str, depth: Image) -> None:
         """Paint a tissue where the signed depth under its surface is positive."""
-        *levels, shown = _TISSUES[tissue]
-        values = np.array([*levels, levels[int(shown)]])[:, None]
-        # A pixel that the surface runs through shows both tissues: partial volume, without jagged
-        # edges.
-        share = 0.5 + depth / self.pixel
-        inside = np.flatnonzero(share > 0)
+        ct, mr, pet, shown = _TISSUES[tissue]
+        values = np.array([ct, mr, (ct, mr)[shown], pet])[:, None]
+        share = self.find_share(depth)
+        inside = np.flatnonzero(share)
         if inside.size:
             below = self.images[:, inside]
-            self.images[:, inside] = below + np.minimum(share[inside], 1) * (values - below)
+            self.images[:, inside] = below + share[inside] * (values - below)
+
+    def find_share(self, depth: Image, edge: float = 0.0) -> Image:
+        """Return how much of each pixel lies under a surface, whose edge may have a width."""
+        # A pixel that the surface runs through shows both tissues: partial volume, without jagged
+        # edges.
+        return np.clip(0.5 + depth / (self.pixel + edge), 0, 1)
 
     def measure_tube(self, x: Image, y: Image, taper: float, rows: Rows) -> Image:
         """Return the signed depth inside the tube along `rows`, negative outside.

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_dip_fusion.samples.head import FIELD_OF_VIEW
-from napari_dip_fusion.samples.head_anatomy import CT, MR, HeadAnatomy, shade
+from napari_dip_fusion.samples.head_anatomy import CT, MR, TRUTH, HeadAnatomy, shade
 from napari_dip_fusion.samples.sample_set import (
     Image,
     SampleSet,
@@ -21,7 +21,6 @@ from napari_dip_fusion.sources import Source
 
 Affine: TypeAlias = npt.NDArray[np.float64]
 
-_TRUTH = 2
 # Millimeters of CT from its first to its last slice, and its middle above the widest slice.
 _CT_HEIGHT, _CT_MIDDLE = 117.5, 14.0
 # The field of view of MR, in millimeters, and by how many degrees the head was turned in it: about
@@ -82,7 +81,7 @@ def head_volume(
     anatomy = HeadAnatomy(rng)
     texture = ndimage.gaussian_filter(rng.standard_normal((_TABLE,) * 3), 1, mode="wrap")
     texture /= texture.std()
-    ct, truth = _sample(anatomy, texture, shape, ct_place, (CT, _TRUTH), bias)
+    ct, truth = _sample(anatomy, texture, shape, ct_place, (CT, TRUTH), bias)
     (mr,) = _sample(anatomy, texture, mr_shape, mr_place, (MR,), bias)
     made = [
         _make_source(*image)

@@ -33,6 +33,9 @@ class SampleSet:
         none.
     description : str
         What the set shows and what `truth` is, in one sentence or two.
+    undegraded : tuple of Source
+        Where sources are blurred or have larger pixels: all of them as they would be without
+        that and without noise, on the grid of the first one. Else empty.
     """
 
     name: str
@@ -40,6 +43,7 @@ class SampleSet:
     source_names: tuple[str, ...]
     truth: npt.NDArray[Any] | Source | None
     description: str
+    undegraded: tuple[Source, ...] = ()
 
 
 def to_uint8(image: Image) -> npt.NDArray[np.uint8]:
