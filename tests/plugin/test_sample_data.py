@@ -24,7 +24,7 @@ def open_in_viewer(name):
     return viewer
 
 
-PLANES = [n for n in sample_data.__all__ if n not in ("head_pet", "head_volume", "cell_series")]
+PLANES = ["focus_pair", "focus_pair_color", "focus_stack", "head", "noisy_head"]
 WITH_TRUTH = [n for n in sample_data.__all__ if n != "cell_series"]
 
 
@@ -64,6 +64,13 @@ def test_coarse_pet_lies_on_mr_with_what_it_lost_hidden():
     np.testing.assert_allclose(pet.scale, 4 * mr.scale)
     np.testing.assert_allclose(pet.translate, 1.5)
     np.testing.assert_array_equal(true.scale, mr.scale)
+
+
+def test_thick_slices_of_ct_lie_on_those_of_mr():
+    true, mr, ct = open_in_viewer("head_thick").layers
+    assert true.name == "true CT (head-thick)"
+    np.testing.assert_allclose(ct.scale, mr.scale * (4, 1, 1))
+    np.testing.assert_array_equal(true.translate, mr.translate)
 
 
 def test_head_volumes_lie_oblique_to_each_other_in_millimeters():

@@ -25,7 +25,7 @@ def images_of(sample):
 
 def test_registry_is_complete():
     planes = {"head", "noisy-head", "focus-pair", "focus-stack"}
-    assert set(SAMPLES) == planes | {"head-pet", "head-volume", "cell-series"}
+    assert set(SAMPLES) == planes | {"head-pet", "head-volume", "head-thick", "cell-series"}
     for name, make in SAMPLES.items():
         sample = make()
         assert sample.name == name

@@ -20,6 +20,7 @@ __all__ = [
     "focus_stack",
     "head",
     "head_pet",
+    "head_thick",
     "head_volume",
     "noisy_head",
 ]
@@ -43,6 +44,11 @@ def head_pet() -> list[LayerData]:
 def head_volume() -> list[LayerData]:
     """Return CT and MR of a head on grids that lie oblique to each other, and the truth."""
     return _make_layers(samples.head_volume())
+
+
+def head_thick() -> list[LayerData]:
+    """Return MR of cubic voxels and CT of thick slices of a head, and what CT lost."""
+    return _make_layers(samples.head_thick())
 
 
 def focus_pair() -> list[LayerData]:

@@ -11,7 +11,7 @@ from napari_dip_fusion.samples.cells import cell_series
 from napari_dip_fusion.samples.focus import focus_pair, focus_stack
 from napari_dip_fusion.samples.head import FIELD_OF_VIEW, head_phantom, noisy_head_phantom
 from napari_dip_fusion.samples.head_pet import head_pet
-from napari_dip_fusion.samples.head_volume import head_volume
+from napari_dip_fusion.samples.head_volume import head_thick, head_volume
 from napari_dip_fusion.samples.sample_set import SampleSet
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "focus_stack",
     "head_pet",
     "head_phantom",
+    "head_thick",
     "head_volume",
     "noisy_head_phantom",
 ]
@@ -35,6 +36,7 @@ SAMPLES: MappingProxyType[str, Callable[[], SampleSet]] = MappingProxyType(
         "focus-stack": focus_stack,
         "head-pet": head_pet,
         "head-volume": head_volume,
+        "head-thick": head_thick,
         "cell-series": cell_series,
     }
 )

@@ -1,7 +1,7 @@
-"""Make the head volumes: CT and MR of one head on grids that lie oblique to each other."""
+"""Make the head volumes: CT and MR of one head, on oblique grids or with thick slices of CT."""
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,10 @@ _MR_HEIGHT, _MR_WIDTH, _MR_MIDDLE = 84.0, 211.0, 0.0
 _MR_NOD, _MR_LEAN = 8.0, -5.0
 # Pixels of MR are larger than those of CT, in a slice and from slice to slice.
 _MR_COARSER, _MR_THICKER = 4 / 3, 1.4
+# Where CT has thick slices: millimeters of the shorter side of a slice, which leave little air
+# round the head, slices of MR in one of CT, and steps in a slice of MR in which the head is drawn,
+# since a scanner records the mean over a slice.
+_THICK_SIDE, _THICKER, _STEPS = 204.8, 4, 2
 # Cells and millimeters a cell of the table of the brain's texture.
 _TABLE, _CELL = 32, 2.4
 
@@ -78,9 +82,7 @@ def head_volume(
     check_range("bias", bias, 0, 0.5)
     ct_place, mr_shape, mr_place = _place_grids(shape)
     rng = np.random.default_rng(seed)
-    anatomy = HeadAnatomy(rng)
-    texture = ndimage.gaussian_filter(rng.standard_normal((_TABLE,) * 3), 1, mode="wrap")
-    texture /= texture.std()
+    anatomy, texture = HeadAnatomy(rng), _draw_texture(rng)
     ct, truth = _sample(anatomy, texture, shape, ct_place, (CT, TRUTH), bias)
     (mr,) = _sample(anatomy, texture, mr_shape, mr_place, (MR,), bias)
     made = [
@@ -95,6 +97,90 @@ def head_volume(
         description="CT and MR of a head in three dimensions, on grids that lie oblique to each "
         "other; the truth shows bone as in CT and soft tissue as in MR, which sees a part of it.",
     )
+
+
+def head_thick(
+    *, shape: Sequence[int] = (48, 128, 128), seed: int = 0, noise: float = 2 / 255
+) -> SampleSet:
+    """Make an MR volume of cubic voxels and a CT volume of thick slices of one head.
+
+    Both are sampled from the anatomy of :func:`head_volume`, on grids that lie parallel.
+    Slices of CT are four times as thick as those of MR, each the mean over its thickness,
+    and have white noise.
+
+    Parameters
+    ----------
+    shape : tuple of three int, optional
+        Slices, rows and columns of MR: slices a multiple of 4 from 8 on, rows and columns at
+        least 16. The shorter side of a slice stands for 204.8 mm, which makes voxels of 1.6 mm.
+    seed : int, optional
+        Seed of the anatomy and of the noise.
+    noise : float, optional
+        Standard deviation of the noise in CT, on the scale where white is 1.
+
+    Returns
+    -------
+    SampleSet
+        Sources MR and CT: :class:`Source` of axes zyx, uint8, in millimeters. There is no
+        truth, since what an ideal fusion shows depends on the gains; `undegraded` holds MR
+        and the true CT on the grid of MR, and their fusion is what to compare with.
+
+    Raises
+    ------
+    ValueError
+        If `shape` or `noise` is out of range.
+
+    Examples
+    --------
+    >>> mr, ct = head_thick(shape=(8, 32, 32)).sources
+    >>> mr.shape, ct.shape, ct.spacing.round(1)
+    ((8, 32, 32), (2, 32, 32), array([25.6,  6.4,  6.4]))
+    """
+    if len(shape) != 3 or shape[0] < 2 * _THICKER or shape[0] % _THICKER:
+        raise ValueError(
+            "shape must be slices, a multiple of 4 from 8 on, rows and columns, "
+            f"got {shape}; try (48, 128, 128)"
+        )
+    check_shape((shape[1], shape[2]))
+    check_range("noise", noise, 0, 1)
+    steps = np.diag(np.full(3, _THICK_SIDE / min(shape[1:])))
+    mr, true_ct = _draw_slabs(shape, steps, seed)
+    ct = _average_slices(true_ct, _THICKER)
+    # A generator of its own, so that the noise has nothing of the anatomy's texture.
+    ct = ct + 255 * noise * np.random.default_rng((seed, 1)).standard_normal(ct.shape)
+    fine = _place(shape, steps, _CT_MIDDLE)
+    coarse = _place(ct.shape, steps @ np.diag((_THICKER, 1, 1)), _CT_MIDDLE)
+    images = ((mr, fine, "MR"), (ct, coarse, "CT"), (true_ct, fine, "true CT"))
+    made = [_make_source(to_uint8(image / 255), place, name) for image, place, name in images]
+    return SampleSet(
+        name="head-thick",
+        sources=tuple(made[:2]),
+        source_names=("MR", "CT"),
+        truth=None,
+        description="MR of cubic voxels and CT of thick slices of a head; what CT would show in "
+        "thin ones is known.",
+        undegraded=(made[0], made[2]),
+    )
+
+
+def _draw_slabs(shape: Sequence[int], steps: Affine, seed: int) -> tuple[Image, Image]:
+    """Return MR and CT, each slice the mean over its thickness, from 0 to 255."""
+    rng = np.random.default_rng(seed)
+    anatomy, texture = HeadAnatomy(rng), _draw_texture(rng)
+    drawn_shape = (shape[0] * _STEPS, *shape[1:])
+    place = _place(drawn_shape, steps @ np.diag((1 / _STEPS, 1, 1)), _CT_MIDDLE)
+    mr, ct = _sample(anatomy, texture, drawn_shape, place, (MR, CT), bias=0.08)
+    return _average_slices(mr, _STEPS), _average_slices(ct, _STEPS)
+
+
+def _draw_texture(rng: np.random.Generator) -> Image:
+    texture = ndimage.gaussian_filter(rng.standard_normal((_TABLE,) * 3), 1, mode="wrap")
+    return np.asarray(texture / texture.std())
+
+
+def _average_slices(volume: npt.NDArray[Any], count: int) -> Image:
+    """Return means over so many slices that follow each other."""
+    return np.asarray(volume.reshape(-1, count, *volume.shape[1:]).mean(axis=1))
 
 
 def _place_grids(shape: Sequence[int]) -> tuple[Affine, tuple[int, ...], Affine]:
