@@ -1,7 +1,8 @@
 """The synthetic source sets as layers, for napari's menu File > Open Sample.
 
 A truth comes along as a hidden layer below the sources, to compare a result with. Its
-metadata say ``{"role": "truth"}``, and those of the sources ``{"role": "source"}``.
+metadata say ``{"role": "truth"}``, and those of the sources ``{"role": "source"}``, with
+``"fwhm"`` where they are blurred.
 """
 
 from typing import Any
@@ -92,7 +93,8 @@ def _make_layers(sample: samples.SampleSet, *, is_head: bool = False) -> list[La
 
 
 def _make_layer(image: Source, name: str, role: str) -> LayerData:
-    arguments = make_layer_arguments(image.replace(name=name, metadata={"role": role}))
+    blur = {"fwhm": image.fwhm} if np.any(image.fwhm) else {}
+    arguments = make_layer_arguments(image.replace(name=name, metadata={"role": role, **blur}))
     return image.data, {**arguments, "visible": role == "source"}, "image"
 
 
