@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_dip_fusion import FusionConfig, cli, fuse, samples
+from napari_dip_fusion import FusionConfig, cli, fuse
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.io import read_image, read_images, write_image
 from napari_dip_fusion.methods import METHODS, fuse_with
@@ -236,19 +235,6 @@ def test_metrics_equal_those_of_the_run(pair, tmp_path, capsys) -> None:
     odd = out.rename(tmp_path / "[red] f.tif")  # looks like mark-up
     assert run("metrics", *pair, "--fused", odd) == 0
     assert "[red] f.tif" in capsys.readouterr().out
-
-
-def test_demo(tmp_path, capsys, monkeypatch) -> None:
-    # Its own pair has 256x256 pixels, whose forecast alone takes two seconds.
-    small = partial(samples.noisy_head_phantom, shape=(64, 64))
-    monkeypatch.setattr(samples, "SAMPLES", {"noisy-head": small})
-    folder = tmp_path / "demo"
-    assert run("demo", "-o", folder, *QUICK) == 0
-    names = {p.name for p in folder.iterdir()}
-    assert {"fused.png", "fused.record.json", "figure.png"} <= names
-    assert len(names) == 7
-    assert "maximum" in capsys.readouterr().out
-    assert "add --force" in refused(capsys, "demo", "-o", folder, *QUICK)
 
 
 def test_info(capsys) -> None:
