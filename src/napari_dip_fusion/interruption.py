@@ -13,7 +13,7 @@ Tell = Callable[[str, float, float], None]
 """Takes the name of a stage of a computation, how much of it is done, and how much there is."""
 
 _tell: ContextVar[Tell | None] = ContextVar("tell", default=None)
-_stage: ContextVar["_Stage | None"] = ContextVar("stage", default=None)
+_stage: ContextVar["_Stage | _Share | None"] = ContextVar("stage", default=None)
 
 
 @contextmanager
@@ -100,6 +100,23 @@ def advance(planes: float) -> None:
         current.advance(planes)
 
 
+@contextmanager
+def take_share(share: float) -> Iterator[None]:
+    """Let the computations within this context be a share of the present stage.
+
+    Parameters
+    ----------
+    share : float
+        Of the work on each plane: :func:`advance` counts for so much.
+    """
+    current = _stage.get()
+    token = _stage.set(None if current is None else _Share(current, share))
+    try:
+        yield
+    finally:
+        _stage.reset(token)
+
+
 class _Stage:
     """A stage of a computation, on which several threads may be at work."""
 
@@ -113,3 +130,13 @@ class _Stage:
         with self._lock:
             self._done = min(self._done + planes, self._total)
             self._tell(self._name, self._done, self._total)
+
+
+class _Share:
+    """A part of the work of a stage, in which each plane counts for less."""
+
+    def __init__(self, whole: "_Stage | _Share", share: float) -> None:
+        self._whole, self._share = whole, share
+
+    def advance(self, planes: float) -> None:
+        self._whole.advance(planes * self._share)
