@@ -19,13 +19,14 @@ BLOCK = re.compile(r"(?<=<!-- tree -->\n```\n).*?(?=```\n<!-- end of the tree --
 
 # The modules of these folders stand in the order of the method, others by name.
 ORDER = {
-    "napari_dip_fusion": "errors config record sources operators sensor prior metrics methods "
-    "fusion samples io comparison cli plugin",
+    "napari_dip_fusion": "errors config record sources operators sensor prior restoration "
+    "metrics methods fusion samples io comparison cli plugin",
     "sources": "source units views parts resample coverage matching grid scaling color prepare",
     "sensor": "threads strips windows stacks noise denoising leading gains consensus field "
     "bands coherence undershoot model analysis",
     "operators": "separable convolution degradation",
     "prior": "devices network optimizer fit crops stopping memory",
+    "restoration": "denoiser network training restorer",
     "fusion": "control result events observing preparation frames iterations series run steps "
     "timing figures",
     "comparison": "labels events store runs report",

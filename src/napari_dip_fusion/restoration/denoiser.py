@@ -1,0 +1,103 @@
+"""Restore a degraded source by turns of explaining its pixels and removing noise."""
+
+import numpy as np
+
+from napari_dip_fusion.interruption import checkpoint, take_share
+from napari_dip_fusion.operators.degradation import Degradation
+from napari_dip_fusion.operators.separable import Floats
+from napari_dip_fusion.sensor.denoising import denoise, filter_wiener
+
+# Steps of falling strength from the first to the last of these, in values of [0, 1].
+_STRONGEST, _WEAKEST = 0.2, 0.01
+
+# The denoiser is told this share of the deviation that the split allows the image: less is
+# smoothed away, and the steps that follow remove what is left. With all of it (a share of 1), the
+# result is 0.7 to 1.3 dB worse on slices of PET, CT and MR and on infrared images.
+_TOLD = 0.35
+
+# Noise below two of 255 gray levels is not told from that of rounding.
+_LEAST_NOISE = 2 / 255
+
+# The last step keeps structure of the result itself: what is left of a strong denoiser is the
+# pilot of a weak Wiener filter.
+_PILOT_NOISE, _LEFT_NOISE = 0.04, 0.01
+
+
+def restore_by_denoiser(
+    pixels: Floats,
+    degradation: Degradation,
+    noise: float,
+    *,
+    steps: int = 12,
+    step: float = 1.0,
+) -> Floats:
+    """Restore the image that a source's sensor saw, by plug and play [1]_.
+
+    Half-quadratic splitting in turns looks for the image nearest to the present one that explains
+    the source's own pixels, and removes from it, as noise, what does not look like an image.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape ``degradation.shape``, float32 in [0, 1]
+        The source's own pixels, a plane or a volume.
+    degradation : Degradation
+        What the sensor did.
+    noise : float
+        Standard deviation of the noise of `pixels`, 0 or more.
+    steps : int, optional
+        Steps of falling strength, 2 or more.
+    step : float, optional
+        Distance of neighboring planes of a volume's own pixels, in own pixels of a plane.
+
+    Returns
+    -------
+    ndarray of shape ``degradation.fine_shape``, float32 in [0, 1]
+        A copy of `pixels` where the degradation is the identity: noise alone is left to
+        :mod:`.sensor.denoising`.
+
+    Raises
+    ------
+    ValueError
+        If `noise`, `steps` or `step` have no such value, or shapes do not fit.
+
+    Notes
+    -----
+    Noise is removed ``steps + 1`` times, which is nearly all of the time. The present stage
+    advances by the number of fine planes, see :func:`.interruption.advance`.
+
+    References
+    ----------
+    .. [1] S. V. Venkatakrishnan, C. A. Bouman, B. Wohlberg, "Plug-and-Play priors for model based
+       reconstruction", GlobalSIP 2013, doi:10.1109/GlobalSIP.2013.6737048.
+    """
+    _check(noise, steps, step)
+    if degradation.is_identity:
+        return pixels.copy()
+    fine_step = step * _compare_factors(degradation.factors)
+    level = max(noise, _LEAST_NOISE)
+    image = degradation.interpolate(pixels)
+    # The last filter takes two thirds of a denoiser's time, and tells the same progress.
+    with take_share(1 / (steps + 2)):
+        for strength in np.geomspace(_STRONGEST, _WEAKEST, steps).tolist():
+            checkpoint()
+            image = degradation.solve(pixels, image, (_TOLD * level / strength) ** 2)
+            image = denoise(image, strength, step=fine_step).clip(0, 1)
+        pilot = denoise(image, _PILOT_NOISE, step=fine_step)
+        return filter_wiener(image, _LEFT_NOISE, pilot, step=fine_step).clip(0, 1)
+
+
+def _compare_factors(factors: tuple[int, ...]) -> float:
+    """Return how much further planes lie from each other, in pixels, before than after a division.
+
+    A plane of its own has no neighbors.
+    """
+    return float(np.mean(factors[-2:])) / factors[0] if len(factors) > 2 else 1.0
+
+
+def _check(noise: float, steps: int, step: float) -> None:
+    if not 0 <= noise < np.inf:
+        raise ValueError(f"noise must be finite and 0 or more, got {noise}")
+    if steps < 2:
+        raise ValueError(f"steps must be 2 or more, got {steps}")
+    if not 0 < step < np.inf:
+        raise ValueError(f"step must be finite and above 0, got {step}")
