@@ -186,7 +186,8 @@ def _put_exact(match: Match) -> Source:
     if source.mask is None and not footprint.loses():
         return image
     inside = None if source.mask is None else _slice(match, source.mask)
-    return ResampledSource(**vars(image), inside=inside, footprint=footprint)
+    masked = source.mask is not None
+    return ResampledSource(**vars(image), inside=inside, footprint=footprint, is_masked=masked)
 
 
 def _measure_exact(match: Match) -> Footprint:
@@ -251,11 +252,12 @@ def _sample_series(match: Match, interpolation: str) -> Source:
     # Frames are counted along the first axes, or not at all.
     ahead = tuple(sizes)[: len(match.indexed)] == tuple(match.indexed)
     if not ahead or footprint is None:
-        return ResampledSource(**vars(series), inside=seen)
+        return ResampledSource(**vars(series), inside=seen, is_masked=source.mask is not None)
     return InterpolatedSeries(
         **vars(series),
         inside=seen,
         footprint=footprint,
+        is_masked=source.mask is not None,
         find_own_pixels=partial(_find_own_pixels, match, interpolation),
         frame_axes=len(match.indexed),
         own_limits=(min(limits), max(limits)) if limits else None,

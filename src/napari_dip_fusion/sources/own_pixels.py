@@ -5,7 +5,7 @@ which an image was taken is noise what a camera or scanner made of it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import combinations, product
 from math import prod
 from typing import Any
@@ -90,6 +90,9 @@ class OwnPixels:
         Which of the pixels were seen; None for all.
     tells_noise : bool
         Whether more can be found of the noise here than in the target.
+    core : tuple of slice
+        Rows and columns of the plane that the target was interpolated from; around them lies
+        what a restoration looks at beside them.
     """
 
     planes: NDArray[Any]
@@ -100,6 +103,7 @@ class OwnPixels:
     step: float = 1.0
     seen: NDArray[np.bool_] | None = None
     tells_noise: bool = True
+    core: tuple[slice, ...] = ()
 
     @property
     def rgb(self) -> bool:
@@ -130,6 +134,22 @@ class OwnPixels:
         """Variance of noise in the plane over that of the source, of the plane's shape or of 1s."""
         share: Floats = np.square(self.weights).sum(axis=0)
         return share
+
+    def take_core(self) -> "OwnPixels":
+        """Return what the target was interpolated from alone."""
+        if not self.core:
+            return self
+        there = (slice(None), *self.core)
+        matrix = self.matrix.copy()
+        matrix[:, -1] -= [part.start for part in self.core]
+        return replace(
+            self,
+            planes=self.planes[there],
+            weights=self.weights[there] if max(self.weights.shape[1:]) > 1 else self.weights,
+            matrix=matrix,
+            seen=None if self.seen is None else self.seen[there],
+            core=(),
+        )
 
     @property
     def plane_seen(self) -> NDArray[np.bool_] | None:
@@ -203,10 +223,13 @@ class ResampledSource(Source):
     footprint : Footprint or None
         How wide the pixels are that it was sampled from, and their blur; None where that is not
         known.
+    is_masked : bool
+        Whether a mask said what was seen, and not the end of the source alone.
     """
 
     inside: Any = field(kw_only=True, repr=False)
     footprint: Footprint | None = field(kw_only=True, default=None, repr=False)
+    is_masked: bool = field(kw_only=True, default=False, repr=False)
 
     def transpose(self, order: Sequence[int]) -> Source:
         """Return the image in another order of axes, without what is known of its making."""
@@ -298,13 +321,15 @@ def resample_source(
     footprint = way.footprint if way else _find_exact_footprint(source, to_affine, shape)
     if inside is None and not (footprint and footprint.loses()):
         return placed, covered
+    known: dict[str, Any] = {
+        "inside": inside,
+        "footprint": footprint,
+        "is_masked": source.mask is not None,
+    }
     if inside is None or way is None:
-        return ResampledSource(**vars(placed), inside=inside, footprint=footprint), covered
+        return ResampledSource(**vars(placed), **known), covered
     own = _gather_own_pixels(image, way, inside, interpolation, source.mask)
-    image_there = InterpolatedSource(
-        **vars(placed), inside=inside, footprint=footprint, own_pixels=own
-    )
-    return image_there, covered
+    return InterpolatedSource(**vars(placed), **known, own_pixels=own), covered
 
 
 def _find_exact_footprint(
@@ -372,6 +397,8 @@ class _Way:
         Of the image, along these axes.
     tells_noise : bool
         Whether the pixels tell more of the noise than the target does.
+    core : tuple of d slice
+        What lies around the target without any margin, within the box; empty for all.
     """
 
     matrix: Matrix
@@ -380,6 +407,7 @@ class _Way:
     step: float
     footprint: Footprint
     tells_noise: bool
+    core: tuple[slice, ...]
 
     @property
     def is_whole(self) -> bool:
@@ -409,9 +437,14 @@ def _find_way(source: Source, to_affine: Matrix, to_shape: tuple[int, ...]) -> _
     tells_noise = not (is_dense or min(sizes[-2:]) < _FEWEST)
     if prod(sizes) > _MOST * prod(to_shape) or not (tells_noise or footprint.loses()):
         return None
+    core: tuple[slice, ...] = ()
     if footprint.loses("auto"):
-        box = _widen(box, source.shape, matrix, axes, footprint.reach)
-    return _Way(matrix, box, axes, float(step), footprint, tells_noise)
+        inner, box = box, _widen(box, source.shape, matrix, axes, footprint.reach)
+        starts = {axis: inner[axis].start - box[axis].start for axis in axes}
+        core = tuple(
+            slice(starts[axis], starts[axis] + size) for axis, size in zip(axes, sizes, strict=True)
+        )
+    return _Way(matrix, box, axes, float(step), footprint, tells_noise, core)
 
 
 def _widen(
@@ -480,7 +513,15 @@ def _gather_own_pixels(
         seen = _gather_planes(_ReadOnce(mask), way, interpolation)[0]
         seen = None if seen.all() else seen
     return OwnPixels(
-        planes, weights, to_plane, inside, interpolation, way.step, seen, way.tells_noise
+        planes,
+        weights,
+        to_plane,
+        inside,
+        interpolation,
+        way.step,
+        seen,
+        way.tells_noise,
+        way.core,
     )
 
 

@@ -80,7 +80,7 @@ class OwnFrames:
     def take(self, index: tuple[int, ...]) -> OwnPixels | None:
         """Return the pixels of a frame, in gray and in [0, 1]; None of a part of a frame."""
         own = self.read(index) if len(index) == self.axes else None
-        return None if own is None or not own.tells_noise else own
+        return None if own is None or not own.tells_noise else own.take_core()
 
     def read(self, index: tuple[int, ...]) -> OwnPixels | None:
         """Return the pixels of a frame, even where they tell nothing of the noise."""
@@ -281,11 +281,12 @@ def prepare_sources(
         images, given, inside, modes, names, paths, strict=True
     ):
         # One source after another: that of a file may be read here, and be let go of.
-        array = _check(source.to_numpy(), name, seen, color=source.rgb)
-        window = find_window(array, mode, percentiles, name, seen)
+        masked = seen if _is_masked(source) else None
+        array = _check(source.to_numpy(), name, masked, color=source.rgb)
+        window = find_window(array, mode, percentiles, name, masked)
         windows.append(_widen_window(window, source, mode, restore))
-        if seen is not None and not isinstance(source, (InterpolatedSource, InterpolatedSeries)):
-            array = _hide_unseen(array, seen)
+        if masked is not None:
+            array = _hide_unseen(array, masked)
         descriptions.append(describe_source(array, windows[-1], name=name, path=path))
         for part in cut_parts(image):
             scaled = scale_values(array[part], windows[-1])
@@ -301,7 +302,7 @@ def prepare_sources(
         dtypes=tuple(source.dtype for source in given),
         chroma=chroma.mix(),
         descriptions=tuple(descriptions),
-        own_pixels=_leave_out([own if _tells_noise(own) else None for own in own_pixels]),
+        own_pixels=_leave_out([_keep_for_noise(own) for own in own_pixels]),
         inside=_leave_out(inside),
         observations=_leave_out([_observe(*each, steps, restore) for each in seen_by]),
         place=place,
@@ -498,6 +499,10 @@ def _widen_window(window: Window, source: Source, mode: str | Window, restore: s
     return window if limits is None else (min(window[0], limits[0]), max(window[1], limits[1]))
 
 
+def _is_masked(source: Source) -> bool:
+    return source.is_masked if isinstance(source, ResampledSource) else source.mask is not None
+
+
 def _hide_unseen(array: NDArray[Any], seen: NDArray[np.bool_]) -> NDArray[Any]:
     """Return an image that is dark where nothing was seen, whatever the file holds there."""
     hidden = array.copy()
@@ -540,8 +545,11 @@ def _find_own(source: Source, window: Window) -> OwnPixels | OwnFrames | None:
     return None
 
 
-def _tells_noise(own: OwnPixels | OwnFrames | None) -> bool:
-    return isinstance(own, OwnFrames) or (own is not None and own.tells_noise)
+def _keep_for_noise(own: OwnPixels | OwnFrames | None) -> OwnPixels | OwnFrames | None:
+    """Return what the noise of a source is found in; None where that is the image itself."""
+    if isinstance(own, OwnPixels):
+        return own.take_core() if own.tells_noise else None
+    return own
 
 
 def _observe(
