@@ -13,17 +13,20 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Decided:
-    """The noise is known, and with it whether a network will run.
+    """The noise is known, and with it what is restored and whether a network will run.
 
     Attributes
     ----------
     noisy : bool
         Whether noise was found in a source.
     network : bool
+    restored : tuple of str
+        What is restored of which source and why, one line each.
     """
 
     noisy: bool
     network: bool
+    restored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +79,9 @@ class Preview:
     Attributes
     ----------
     iteration : int
-        0 for the consensus image, of the denoised sources where there is noise; later, what the
-        network explains after so many iterations, which is a worse image until it ends.
+        0 for the consensus image, of the denoised and restored sources where there are such. Later,
+        the image after so many iterations: that of the sources as networks have restored them by
+        then, or what the network of the paper explains, which is a worse image until it ends.
     image : ndarray of shape (M, N) or (M, N, 3)
         In [0, 1]. Of a volume or a series, one plane, or the whole in its shape.
     plane : tuple of int, or None

@@ -1,12 +1,12 @@
 """What is fused at once of a volume or a series, and the noise of all of it."""
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 
 from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.fusion.control import Control
 from napari_dip_fusion.fusion.events import PlanesDone
 from napari_dip_fusion.fusion.observing import observe
 from napari_dip_fusion.sensor.analysis import Analysis, SourceNoise, analyze, find_noise
@@ -36,7 +36,7 @@ def analyze_frame(
     frame: PreparedSources,
     config: FusionConfig,
     noise: Sequence[SourceNoise],
-    control: Control,
+    watch: Callable[[], AbstractContextManager[None]],
     *,
     keep_model: bool = True,
 ) -> Generator[PlanesDone, None, Analysis]:
@@ -48,8 +48,8 @@ def analyze_frame(
         Of one frame.
     config, noise, keep_model
         As for :func:`.analyze`.
-    control : Control
-        Ends it.
+    watch : callable
+        Returns the context that ends it, such as :meth:`.Control.watch`.
     """
 
     def work() -> Analysis:
@@ -63,7 +63,7 @@ def analyze_frame(
             keep_model=keep_model,
         )
 
-    return (yield from observe(work, control.watch, frame.plane_count))
+    return (yield from observe(work, watch, frame.plane_count))
 
 
 def find_noise_of_all(prepared: PreparedSources, config: FusionConfig) -> tuple[SourceNoise, ...]:

@@ -147,8 +147,10 @@ def take_image(run: RunState, control: Control) -> Generator[PlanesDone, None, F
         with stage("network", run.prepared.plane_count):
             image = run.fit.image
         assert image is not None
-        # Without noise all that the network misses would be given back, and no network have run.
-        if not (run.config.denoising.give_back and any(run.analysis.noise)):
+        # Without noise all that the network misses would be given back, and no network have run;
+        # in restored sources there is none.
+        noisy = any(run.analysis.noise) and run.analysis.restored is None
+        if not (run.config.denoising.give_back and noisy):
             return image
         with stage("structure", run.prepared.plane_count):
             return run.analysis.restore_structure(image)

@@ -4,6 +4,11 @@ import math
 from collections.abc import Sequence
 
 from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
+from napari_dip_fusion.fusion.decision import (
+    fits_network,
+    may_run_network,
+    restores_by_network,
+)
 from napari_dip_fusion.fusion.frames import count_frame_axes
 from napari_dip_fusion.methods import METHODS
 from napari_dip_fusion.prior.devices import measure_free_memory
@@ -16,13 +21,12 @@ Shape = tuple[int, ...]
 # Measured as peak resident memory of 2 and 4 sources of 64x256x256 and 128x256x256 pixels.
 _VOLUME, _TILES = (5, 7), 60e6
 
+# Bytes of the network that restores a source, on its crops, and for each pixel of a plane that it
+# is applied to.
+_RESTORING = (600e6, 100)
+
 # Images of a series that there are in the end: what is fused, T, the undershoot, and one to spare.
 _KEPT_IMAGES = 4
-
-
-def may_run_network(config: FusionConfig) -> bool:
-    """Tell whether a run may come to fit a network, which may depend on its sources."""
-    return config.method == DIP and config.fit.network != "never"
 
 
 def estimate_memory(
@@ -58,17 +62,19 @@ def estimate_memory(
     frame, frames = shape[axes:], math.prod(shape[:axes])
     # Of all frames there are the sources, both gains of each, and some images.
     kept = 4 * math.prod(shape) * (3 * count + _KEPT_IMAGES) if frames > 1 else 0
+    # Which networks may run at all: it may be the noise that calls for them.
+    fits, restores = (network and may(config, True) for may in (fits_network, restores_by_network))
+    fitted = estimate_network_memory(config.network, frame, count) if fits else 0
+    restoring, each_pixel = _RESTORING
+    restored = int(restoring + each_pixel * math.prod(frame[-2:])) if restores else 0
     if math.prod(frame[:-2]) == 1:
         # Without a network, our own method is its closed form.
         own = METHODS[CONSENSUS].estimate_memory(frame[-2:], count)
-        fitted = estimate_network_memory(config.network, frame, count)
-        return (fitted if network else own) + kept
+        return (max(fitted, own + restored) if network else own) + kept
     once, each = _VOLUME
     needed = int(4 * math.prod(frame) * (once + each * count) + _TILES * count)
-    if network:
-        # A volume is analyzed as a whole, and then fitted by crops.
-        needed = max(needed, estimate_network_memory(config.network, frame, count))
-    return needed + kept
+    # A volume is analyzed as a whole, and then fitted by crops.
+    return max(needed + restored, fitted) + kept
 
 
 def check_memory(
@@ -103,7 +109,8 @@ def check_memory(
     free = measure_free_memory(device)
     if needed <= free:
         return
-    width = f" with width {config.network.width}" if network else ""
+    wide = network and fits_network(config, True)
+    width = f" with width {config.network.width}" if wide else ""
     size = "x".join(map(str, shape))
     raise ValueError(
         f"{size} pixels{width} need about "
@@ -130,7 +137,8 @@ def _advise_what_fits(
         return estimate_memory(tried, shape, count, network=network, steps=own) <= free
 
     # Halves of the width, and sides that are shorter in steps of a twentieth.
-    widths = [wide >> n for n in range(1, 8) if wide >> n >= 4] if network else []
+    narrower = [wide >> n for n in range(1, 8) if wide >> n >= 4]
+    widths = narrower if network and fits_network(config, True) else []
     sizes = [(*stack, rows * n // 20, columns * n // 20) for n in range(19, 0, -1)]
     width = next((w for w in widths if fits(w, shape)), None)
     size = next((s for s in sizes if fits(wide, s)), None)

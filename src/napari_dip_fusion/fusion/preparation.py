@@ -54,6 +54,7 @@ class Given:
                     placed,
                     intensity=config.intensity,
                     percentiles=config.percentiles,
+                    restore=config.restoration.restore,
                     names=self.names,
                     paths=self.paths,
                 )

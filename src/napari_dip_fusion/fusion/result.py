@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -34,6 +34,7 @@ Losses = NDArray[np.float64]
 
 ENDINGS = {
     "iterations": "all iterations were made",
+    "denoised": "restored without a network",
     "noise": "what is left is noise",
     "exact": "exact: nothing for a prior to restore",
     "closed form": "closed form",
@@ -44,10 +45,18 @@ ENDINGS = {
 """How a run ended, by :attr:`FusionResult.stop_reason`."""
 
 
-def name_closed_form(config: FusionConfig) -> str:
-    """Return how a run without a network ended: as was chosen, or because none was needed."""
-    chosen = config.method == CONSENSUS or config.fit.network == "never"
-    return "closed form" if chosen else "exact"
+def name_closed_form(config: FusionConfig, *, restored: bool = False) -> str:
+    """Return how a run without a network ended: as was chosen, or because none was needed.
+
+    Parameters
+    ----------
+    config : FusionConfig
+    restored : bool
+        Whether sources were restored by a denoiser.
+    """
+    if config.method == CONSENSUS or config.fit.network == "never":
+        return "closed form"
+    return "denoised" if restored else "exact"
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,26 @@ class Scoring:
     which: tuple[str, ...]
     notes: dict[str, Any]
 
+    def add(self, notes: Mapping[str, Any]) -> "Scoring":
+        """Return the same with more entries for the run record, which do not replace any."""
+        return Scoring(self.which, {**notes, **self.notes})
+
+
+class State(Protocol):
+    """A run with a network, by which it is told and, where it is kept, continued."""
+
+    @property
+    def keep_state(self) -> bool:
+        """Whether the result keeps it."""
+
+    @property
+    def device(self) -> str:
+        """Where the network computes."""
+
+    @property
+    def threads(self) -> int:
+        """Processor threads of the network."""
+
 
 @dataclass(frozen=True, eq=False)
 class RunState:
@@ -80,6 +109,16 @@ class RunState:
     """Index of the plane of a volume whose previews are wanted; empty for a plane."""
     frame: tuple[int, ...] = ()
     """Index of the frame of a series that is fused; empty where there is one frame only."""
+
+    @property
+    def device(self) -> str:
+        """Where the network computes."""
+        return self.fit.device
+
+    @property
+    def threads(self) -> int:
+        """Processor threads of the network."""
+        return self.fit.threads
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +138,8 @@ class FusionResult:
         The sources in [0, 1] and their intensity windows.
     stop_reason : str
         ``iterations``, ``noise``, ``plateau``, ``time`` or ``stopped``, where a network ran;
-        ``exact`` where none could change the image; otherwise ``closed form``.
+        ``exact`` where none could change the image, ``denoised`` where none was worth its time;
+        otherwise ``closed form``.
     gains : ndarray of shape (K, ..., M, N), or None
         Sensor gain maps, float32; in two bands, those of the details. None for methods other
         than ``dip`` and ``consensus``, which have no use for them.
@@ -116,16 +156,21 @@ class FusionResult:
         is none. For a source that was interpolated
         (:class:`~napari_dip_fusion.sources.own_pixels.InterpolatedSource`), that of its pixels
         before interpolation. Empty where there are no gains.
+    restored : ndarray of shape (K, ..., M, N), or None
+        The sources from which the image and the gains come, where any was restored, float32 in
+        [0, 1]: those that were not are as they were given.
     losses : ndarray of shape (iterations,)
         Mean over pixels of sum_i (X_i - beta_i X_0)^2 at each iteration. In two bands, whose
         gains differ: w (X_0 - T)^2 with the gains of the details, plus the floors of both bands.
+        Where networks restored sources: their losses, on examples of what they have to do.
     floor : float
-        The smallest value that the loss can take; 0 where there are no gains.
+        The smallest value that the loss can take; 0 where there are no gains, or the losses are
+        those of a restoration.
     plane_metrics : dict of str to ndarray
         The metrics of each plane, of the shape of the axes before rows and columns, float64; NaN
         on planes where a metric can say nothing. Empty for a plane.
-    state : RunState or None
-        The network and optimizer, where the run was asked to keep them for
+    state : State or None
+        The networks and optimizers, where the run was asked to keep them for
         :func:`continue_fuse`.
     """
 
@@ -138,11 +183,12 @@ class FusionResult:
     base_gains: Floats | None = None
     undershoot: Floats | None = None
     consensus: Floats | None = None
+    restored: Floats | None = None
     noise: tuple[float, ...] = ()
     losses: Losses = field(default_factory=lambda: np.empty(0))
     floor: float = 0.0
     plane_metrics: PlaneScores = field(default_factory=dict, repr=False)
-    state: RunState | None = field(default=None, repr=False)
+    state: State | None = field(default=None, repr=False)
 
     @property
     def place(self) -> Source:
@@ -233,6 +279,7 @@ class Findings:
     base_gains: Floats | None = None
     undershoot: Floats | None = None
     consensus: Floats | None = None
+    restored: Floats | None = None
     noise: tuple[float, ...] = ()
     floor: float = 0.0
 
@@ -254,6 +301,7 @@ class Findings:
             base_gains=None if model is None else model.base_gains,
             undershoot=None if model is None else model.undershoot,
             consensus=analysis.consensus,
+            restored=analysis.restored,
             noise=analysis.noise,
             floor=analysis.floor,
         )
@@ -270,11 +318,11 @@ class Findings:
             Of all images together.
         """
         found = self.take(analysis)
-        for name in ("gains", "base_gains", "undershoot", "consensus"):
+        for name in ("gains", "base_gains", "undershoot", "consensus", "restored"):
             part = getattr(found, name)
             if part is None:
                 continue
-            sources = (len(found.noise),) if name.endswith("gains") else ()
+            sources = part.shape[: part.ndim + len(index) - len(shape)]
             if getattr(self, name) is None:
                 setattr(self, name, np.zeros((*sources, *shape), dtype=np.float32))
             getattr(self, name)[(slice(None),) * len(sources) + index] = part
@@ -290,7 +338,7 @@ def complete(
     seconds: Mapping[str, float],
     stop_reason: str,
     findings: Findings | None = None,
-    run: RunState | None = None,
+    run: State | None = None,
     losses: Losses | None = None,
     missing: Sequence[tuple[int, ...]] = (),
 ) -> FusionResult:
@@ -308,8 +356,8 @@ def complete(
         As in :class:`FusionResult`.
     findings : Findings, optional
         Noise and gains, where the method has use for them.
-    run : RunState, optional
-        The fit that made the image.
+    run : State, optional
+        The networks that made the image.
     losses : ndarray of shape (iterations,), optional
     missing : sequence of tuple of int
         Index of each frame of a series that was not fused: it has no scores.
@@ -327,8 +375,8 @@ def complete(
     findings = Findings() if findings is None else findings
     record = build_record(
         config=config,
-        device=run.fit.device if run else "cpu",
-        threads=run.fit.threads if run else 1,
+        device=run.device if run else "cpu",
+        threads=run.threads if run else 1,
         sources=prepared.descriptions,
         losses=losses,
         floor=findings.floor,

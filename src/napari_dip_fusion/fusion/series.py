@@ -3,6 +3,7 @@
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +11,16 @@ from numpy.typing import NDArray
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import FusionError, StoppedError
 from napari_dip_fusion.fusion.control import Control
+from napari_dip_fusion.fusion.decision import Decision
 from napari_dip_fusion.fusion.events import Event, FrameDone, FrameFailed
-from napari_dip_fusion.fusion.frames import analyze_frame
 from napari_dip_fusion.fusion.iterations import Track, optimize, take_image
+from napari_dip_fusion.fusion.restoring import Restoring
 from napari_dip_fusion.fusion.result import Findings, RunState, Scoring, name_closed_form
 from napari_dip_fusion.sensor.analysis import Analysis, SourceNoise
 from napari_dip_fusion.sources.prepare import PreparedSources
+
+if TYPE_CHECKING:
+    from napari_dip_fusion.restoration.restorer import Restorer
 
 Floats = NDArray[np.float32]
 Index = tuple[int, ...]
@@ -36,8 +41,8 @@ class Series:
     config : FusionConfig
     noise : tuple of SourceNoise
         One for each source, the same for all frames.
-    network : bool
-        Whether a network runs.
+    decision : Decision
+        What is done about the sources.
     scoring : Scoring
     frames : list of tuple of int
         Index of each frame, in the order in which they are fused.
@@ -56,7 +61,9 @@ class Series:
     track : Track
         The iterations of all frames.
     run : RunState or None
-        The latest frame on which a network ran.
+        The latest frame to which a network was fitted.
+    restoring : Restoring or None
+        The latest frame whose sources networks restored.
     reason : str
         What ended the series, or its last network.
     """
@@ -64,7 +71,7 @@ class Series:
     prepared: PreparedSources
     config: FusionConfig
     noise: tuple[SourceNoise, ...]
-    network: bool
+    decision: Decision
     scoring: Scoring
     frames: list[Index]
     begun: float
@@ -75,17 +82,21 @@ class Series:
     failed: dict[Index, str] = field(default_factory=dict)
     track: Track = field(default_factory=Track)
     run: RunState | None = None
+    restoring: Restoring | None = None
     reason: str = ""
 
     def __post_init__(self) -> None:
         self.image = np.zeros(self.prepared.shape, dtype=np.float32)
         self._floors: list[float] = []
+        self._restored: dict[str, object] = {}
+        self._restorers: dict[int, Restorer] = {}
         self._analyzing = 0.0
 
     @property
     def notes(self) -> dict[str, object]:
         """What a record says of the frames."""
         return {
+            **self._restored,
             "frames": {
                 "count": len(self.frames),
                 "fused": len(self.done),
@@ -93,7 +104,7 @@ class Series:
                     {"frame": list(index), "reason": reason}
                     for index, reason in self.failed.items()
                 ],
-            }
+            },
         }
 
     def fuse(self, control: Control, preview_rate: float) -> Generator[Event, None, None]:
@@ -125,22 +136,27 @@ class Series:
             yield FrameDone(index, self.prepared.take(index).add_color(fused))
         if not self.done:
             raise FusionError(f"no frame could be fused: {next(iter(self.failed.values()))}")
-        self.findings.floor = float(np.mean(self._floors))
+        self.findings.floor = 0.0 if self.restoring else float(np.mean(self._floors))
         if not self.reason:
-            self.reason = name_closed_form(self.config)
+            restored = bool(self.decision.restored)
+            self.reason = name_closed_form(self.config, restored=restored)
 
     def _fuse_frame(
         self, index: Index, control: Control, preview_rate: float
     ) -> Generator[Event, None, Floats]:
         frame = self.prepared.take(index)
-        keep_model = self.keep_gains or self.network
+        keep_model = self.keep_gains or self.decision.network
         start = time.perf_counter()
-        analysis = yield from analyze_frame(
-            frame, self.config, self.noise, control, keep_model=keep_model
+        restoring = Restoring(
+            frame, self.decision, self.config, self.noise, control, self._restorers
         )
+        analysis = yield from restoring.begin(keep_model=keep_model)
         self._analyzing = time.perf_counter() - start
+        self._restored = restoring.describe()
+        if self.decision.restores and restoring.networked:
+            analysis = yield from self._restore(index, restoring, preview_rate)
         self._floors.append(analysis.floor)
-        if self.network:
+        if self.decision.fits:
             fused = yield from self._fit(index, frame, analysis, control, preview_rate)
         else:
             fused = analysis.consensus.clip(0, 1)
@@ -148,6 +164,27 @@ class Series:
             analysis = replace(analysis, model=None)
         self.findings.put(index, analysis, self.prepared.shape)
         return fused
+
+    def _restore(
+        self, index: Index, restoring: Restoring, preview_rate: float
+    ) -> Generator[Event, None, Analysis]:
+        """Restore the sources of a frame by networks, from the frame before on."""
+        iterations = self.config.fit.restoring_iterations
+        if self.config.gains.volumes == "planes":
+            restoring.restorers.clear()
+        elif restoring.restorers:
+            iterations = count_later_iterations(iterations)
+        begun = self._share_budget()
+        try:
+            self.reason = yield from restoring.improve(
+                iterations, begun, preview_rate, self.track, index
+            )
+        except FusionError:
+            # Their weights may be no numbers any more: the next frame begins anew.
+            restoring.restorers.clear()
+            raise
+        self.restoring = restoring
+        return (yield from restoring.finish())
 
     def _fit(
         self,

@@ -10,19 +10,20 @@ from numpy.typing import NDArray
 
 from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
 from napari_dip_fusion.fusion.control import Control
+from napari_dip_fusion.fusion.decision import decide, list_degraded, needs_network
 from napari_dip_fusion.fusion.events import Decided, Done, Event, GainsReady
 from napari_dip_fusion.fusion.frames import (
-    analyze_frame,
     count_frame_axes,
     find_noise_of_all,
     list_frames,
 )
 from napari_dip_fusion.fusion.iterations import iterate
-from napari_dip_fusion.fusion.memory import check_memory, may_run_network
+from napari_dip_fusion.fusion.memory import check_memory
 from napari_dip_fusion.fusion.observing import observe
 from napari_dip_fusion.fusion.preparation import MIN_SIZE, Given, Sources
-from napari_dip_fusion.fusion.result import Findings, FusionResult, Scoring, complete
-from napari_dip_fusion.fusion.run import Run, describe_gains, find_plane
+from napari_dip_fusion.fusion.restoring import Restoring
+from napari_dip_fusion.fusion.result import Findings, FusionResult, RunState, Scoring, complete
+from napari_dip_fusion.fusion.run import RestorationState, Run, describe_gains, find_plane
 from napari_dip_fusion.interruption import stage
 from napari_dip_fusion.methods import METHODS, fuse_stack
 from napari_dip_fusion.metrics import DEFAULT_METRICS
@@ -177,7 +178,8 @@ def iter_fuse(
     prepared = yield from given.prepare(config, control)
     scoring = Scoring(tuple(which), dict(notes or {}))
     where = find_plane(prepared, look_at)
-    surely = needs_network(config, noisy=False)
+    degraded = bool(list_degraded(prepared, config))
+    surely = needs_network(config, noisy=False, degraded=degraded)
     _check_memory(config, prepared, network=surely)
     # The other methods know neither gains nor noise, and one step has no events on its way.
     if config.method not in (DIP, CONSENSUS):
@@ -189,30 +191,15 @@ def iter_fuse(
         )
     with control.watch():
         noise = find_noise_of_all(prepared, config)
-    network = needs_network(config, any(noise))
-    if network and not surely:
+    decision = decide(prepared, config, noise)
+    if decision.network and not surely:
         _check_memory(config, prepared, network=True)
-    yield Decided(any(noise), network)
-    run = Run(prepared, config, noise, network, scoring, control, start, where)
+    yield Decided(any(noise), decision.network, decision.lines)
+    run = Run(prepared, config, noise, decision, scoring, control, start, where)
     if count_frame_axes(prepared.steps, config):
         yield from run.fuse_series(preview_rate, keep_gains)
     else:
         yield from run.fuse_frame(preview_rate, keep_gains, keep_state)
-
-
-def needs_network(config: FusionConfig, noisy: bool) -> bool:
-    """Tell whether a run needs a network: whether one may, and can, change the image.
-
-    Parameters
-    ----------
-    config : FusionConfig
-    noisy : bool
-        Whether noise was found in a source.
-    """
-    if not may_run_network(config):
-        return False
-    # Where the structure that a network misses is given back, nothing is missing without noise.
-    return config.fit.network == "always" or noisy or not config.denoising.give_back
 
 
 def estimate_gains(
@@ -281,10 +268,11 @@ def iter_gains(
     prepared = yield from given.prepare(config, control)
     with control.watch():
         noise = find_noise_of_all(prepared, config)
+    decision = decide(prepared, config, noise)
     findings = Findings()
     for index in list_frames(prepared, config):
         frame = prepared.take(index)
-        analysis = yield from analyze_frame(frame, config, noise, control)
+        analysis = yield from Restoring(frame, decision, config, noise, control).begin()
         findings.put(index, analysis, prepared.shape)
         findings.floor = analysis.floor
     yield describe_gains(prepared, findings)
@@ -324,12 +312,19 @@ def continue_fuse(
         raise ValueError("this result cannot be continued; run iter_fuse with keep_state=True")
     if iterations < 1:
         raise ValueError(f"iterations must be 1 or more, got {iterations}")
-    config = result.state.config.replace(
-        iterations=len(result.losses) + iterations, stop="iterations", time_budget=0.0
-    )
+    state = result.state
     seconds = {stage: result.record["seconds"][stage] for stage in ("gains", "fit")}
     control = Control() if control is None else control
-    run = replace(result.state, config=config)
+    if isinstance(state, RestorationState):
+        made = result.losses.tolist()
+        more = state.take_up(control, len(made) + iterations)
+        yield from more.restore(iterations, seconds, preview_rate, losses_before=made)
+        return
+    assert isinstance(state, RunState)
+    config = state.config.replace(
+        iterations=len(result.losses) + iterations, stop="iterations", time_budget=0.0
+    )
+    run = replace(state, config=config)
     yield from iterate(run, iterations, seconds, control, preview_rate, losses_before=result.losses)
 
 
@@ -368,7 +363,7 @@ def _fuse_at_once(
 
     fused = yield from observe(work, control.watch, prepared.plane_count)
     seconds["fit"] = time.perf_counter() - start
-    scoring = replace(scoring, notes={**scoring.notes, "options": _as_text(options)})
+    scoring = scoring.add({"options": _as_text(options)})
 
     def finish() -> FusionResult:
         return complete(

@@ -3,9 +3,10 @@
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,17 +15,24 @@ from numpy.typing import NDArray
 from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.fusion.control import Control
+from napari_dip_fusion.fusion.decision import (
+    fits_network,
+    needs_network,
+    restores_by_network,
+)
 from napari_dip_fusion.fusion.events import Done, StepDone
 from napari_dip_fusion.fusion.frames import count_frame_axes
 from napari_dip_fusion.fusion.memory import estimate_memory
 from napari_dip_fusion.fusion.series import count_later_iterations
-from napari_dip_fusion.fusion.steps import iter_fuse, needs_network
+from napari_dip_fusion.fusion.steps import iter_fuse
+from napari_dip_fusion.operators.degradation import Degradation
 from napari_dip_fusion.prior.devices import resolve_device
 from napari_dip_fusion.prior.memory import STATISTICS, choose_crops, pad_size
+from napari_dip_fusion.restoration.noise import RestorationNoise
 from napari_dip_fusion.sources import Source
 
 if TYPE_CHECKING:
-    from napari_dip_fusion.prior.fit import Fit
+    from napari_dip_fusion.prior.fit import Fit, Step
 
 Shape = tuple[int, ...]
 Steps = tuple[float, ...]
@@ -46,7 +54,13 @@ _MOST, _FEWEST, _SECONDS = 30, 3, 1.0
 # The settings that make a difference to the time of an iteration, and to that of the rest of a run:
 # runs that differ in others share what was measured.
 _FIT_GROUPS = ("network", "denoising", "compute")
-_REST_GROUPS = ("method", "gains", "denoising")
+_REST_GROUPS = ("method", "gains", "denoising", "restoration")
+# Side of the images on which iterations of a restoration are tried: it sees crops of that size.
+_RESTORED_SIDE = 96
+# Noise of the sources that stand for noisy ones.
+_TRIED_NOISE = 0.05
+# Blur of the sources that stand for degraded ones, in pixels.
+_TRIED_FWHM = 3.0
 
 
 @dataclass(frozen=True)
@@ -113,14 +127,6 @@ def format_bytes(count: float) -> str:
 _Key = tuple[str, FusionConfig, Shape, Steps, int]
 _known: dict[_Key, float] = {}
 
-# What the rest of a run is called there, by whether a network runs and whether there is noise.
-_RESTS = {
-    (True, True): "rest of a noisy fit",
-    (True, False): "rest of a fit",
-    (False, True): "noisy rest",
-    (False, False): "rest",
-}
-
 
 def estimate_run(
     config: FusionConfig,
@@ -129,6 +135,7 @@ def estimate_run(
     device: str | None = None,
     *,
     noisy: bool | None = None,
+    degraded: bool = False,
     steps: Sequence[float] | None = None,
     control: Control | None = None,
 ) -> Estimate:
@@ -146,6 +153,8 @@ def estimate_run(
         In place of ``config.compute.device``.
     noisy : bool, optional
         Whether there is noise in the sources, where that is known.
+    degraded : bool
+        Whether a source lost resolution or sharpness, and is restored.
     steps : sequence of float, optional
         Distance of neighbors along each of these axes, as in :class:`.PreparedSources`, where it
         is infinite from frame to frame; by default 1 along all axes.
@@ -175,23 +184,26 @@ def estimate_run(
     control = Control() if control is None else control
     config = config if device is None else config.replace(device=device)
     if noisy is None and config.method in (DIP, CONSENSUS) and config.denoising.noise == "auto":
-        ask = partial(estimate_run, config, shape, count, steps=steps, control=control)
+        ask = partial(
+            estimate_run, config, shape, count, degraded=degraded, steps=steps, control=control
+        )
         most = ask(noisy=True)
         # As long as it is not known whether a network runs, both may come.
-        if needs_network(config, True) == needs_network(config, False):
+        if needs_network(config, True, degraded) == needs_network(config, False, degraded):
             return most
         clean = ask(noisy=False)
         return replace(most, clean_seconds=clean.seconds)
-    network = needs_network(config, bool(noisy))
+    degraded = degraded and config.restoration.restore != "never"
+    network = needs_network(config, bool(noisy), degraded)
     if network:
         # Only a network computes elsewhere, and only for one is torch imported.
         device = resolve_device(config.compute.device)
         config = config.replace(device=device, threads=_count_threads(config))
-    run = _Run(config, shape, steps, count, network, bool(noisy), control)
+    run = _Run(config, shape, steps, count, bool(noisy), degraded, control)
     seconds = run.frames * _estimate_rest(run)
     if network:
         rest = seconds
-        seconds += _estimate_fits(run)
+        seconds += _estimate_restorations(run) + _estimate_fits(run)
         if config.fit.time_budget > 0:
             seconds = min(seconds, max(run.frames * config.fit.time_budget, rest))
     memory = estimate_memory(config, shape, count, network=network, steps=steps)
@@ -211,9 +223,30 @@ class _Run:
     shape: Shape
     steps: Steps
     count: int
-    network: bool
     noisy: bool
+    degraded: bool
     control: Control
+
+    @property
+    def restores(self) -> bool:
+        """Whether networks restore sources."""
+        return restores_by_network(self.config, self.noisy, self.degraded)
+
+    @property
+    def fits(self) -> bool:
+        """Whether a network is fitted to the fused image."""
+        return fits_network(self.config, self.noisy)
+
+    @property
+    def kind(self) -> str:
+        """What the run does, for the name under which its times are remembered."""
+        done = {
+            "restoring": self.restores,
+            "fitting": self.fits,
+            "noisy": self.noisy,
+            "degraded": self.degraded,
+        }
+        return " ".join(name for name, is_so in done.items() if is_so)
 
     @property
     def _frame_axes(self) -> int:
@@ -239,17 +272,34 @@ class _Run:
         """Whether the frames of a series go on with one network."""
         return self.frames > 1 and self.config.gains.volumes == "whole"
 
+    def count_iterations(self, most: int) -> int:
+        """Return the iterations of all frames, the first of which gets so many."""
+        later = count_later_iterations(most) if self.shares_network else most
+        return most + (self.frames - 1) * later
+
     @property
     def fits_crops(self) -> bool:
         """Whether the network sees crops, and not a plane as it is."""
         return math.prod(self.frame[:-2]) > 1
 
 
+def _estimate_restorations(run: _Run) -> float:
+    """Return the seconds of all iterations of the networks that restore sources."""
+    if not run.restores:
+        return 0.0
+    iterations = run.count_iterations(run.config.fit.restoring_iterations)
+    tried = tuple(min(n, _RESTORED_SIDE) for n in run.frame[-2:])
+    iteration = _recall_fit(
+        run, "restoration", tried, lambda config: _time_restoration(config, tried, run)
+    )
+    return iterations * iteration
+
+
 def _estimate_fits(run: _Run) -> float:
     """Return the seconds of all iterations, and of the images that the networks make in the end."""
-    most = run.config.fit.fitting_iterations
-    later = count_later_iterations(most) if run.shares_network else most
-    iterations = most + (run.frames - 1) * later
+    if not run.fits:
+        return 0.0
+    iterations = run.count_iterations(run.config.fit.fitting_iterations)
     if not run.fits_crops:
         return iterations * _estimate_iteration(run)
     depth = run.config.network.depth
@@ -293,11 +343,11 @@ def _estimate_rest(run: _Run) -> float:
     plane = _reduce_shape((rows, columns), most, least=run.config.gains.patch_size)
     tried = (*(min(n, planes) for n in stack), *plane)
     relevant = _keep_groups(run.config, _REST_GROUPS)
-    if run.fits_crops:
+    if run.fits_crops and run.fits:
         # Of a network that takes next to no time: its own time is estimated apart.
         relevant = relevant.replace(width=4, depth=2)
     seconds = _recall_or_measure(
-        (_RESTS[run.network, run.noisy], relevant, tried, run.frame_steps, run.count),
+        (f"rest {run.kind}", relevant, tried, run.frame_steps, run.count),
         lambda: _time_rest(relevant, tried, run),
     )
     times = math.prod(run.frame) / math.prod(tried)
@@ -311,10 +361,24 @@ def _recall_or_measure(key: _Key, measure: Callable[[], float]) -> float:
 
 
 def _time_iteration(config: FusionConfig, shape: Shape, run: _Run) -> float:
-    fit = _make_fit(config, shape, run.count)
+    return _time_steps(_make_fit(config, shape, run.count).run(_WARM_UP + _MOST), run)
+
+
+def _time_restoration(config: FusionConfig, shape: Shape, run: _Run) -> float:
+    from napari_dip_fusion.restoration.restorer import Restorer
+
+    pixels = _make_images(shape, 1, noisy=True)[0]
+    identity = Degradation(shape, (1,) * len(shape), (0.0,) * len(shape))
+    noise = RestorationNoise(_TRIED_NOISE)
+    restorer = Restorer(pixels, pixels, identity, noise, compute=config.compute, seed=0)
+    return _time_steps(restorer.run(config.fit.restoring_iterations), run)
+
+
+def _time_steps(steps: Iterator["Step"], run: _Run) -> float:
+    """Return the median seconds of some iterations."""
     seconds: list[float] = []
     start = time.perf_counter()
-    for step in fit.run(_WARM_UP + _MOST):
+    for step in islice(steps, _WARM_UP + _MOST):
         _raise_if_stopped(run.control)
         if step.iteration > _WARM_UP:
             seconds.append(step.seconds)
@@ -344,21 +408,23 @@ def _make_fit(config: FusionConfig, shape: Shape, count: int) -> "Fit":
 
 
 def _time_rest(config: FusionConfig, shape: Shape, run: _Run) -> float:
-    network = "always" if run.network else "never"
+    network = "always" if run.fits else "auto" if run.restores else "never"
     once = config.replace(iterations=1, stop="iterations", network=network)
     axes, affine = ("z", "y", "x")[-len(shape) :], np.diag([*run.frame_steps, 1.0])
     images = [
         Source(image, axes=axes, affine=affine, units=("mm",) * len(axes))
         for image in _make_images(shape, run.count, noisy=run.noisy)
     ]
-    iteration = total = 0.0
+    if run.degraded:
+        images[-1] = images[-1].replace(fwhm=_TRIED_FWHM)
+    iterating = total = 0.0
     for event in iter_fuse(images, once, keep_gains=False):
         _raise_if_stopped(run.control)
         if isinstance(event, StepDone):
-            iteration = 1 / event.rate
+            iterating = event.iteration / event.rate
         elif isinstance(event, Done):
             total = event.result.record["seconds"]["total"]
-    return total - iteration
+    return total - iterating
 
 
 def _make_images(shape: Shape, count: int, *, noisy: bool) -> NDArray[np.float32]:
@@ -367,7 +433,8 @@ def _make_images(shape: Shape, count: int, *, noisy: bool) -> NDArray[np.float32
     images = np.broadcast_to(ramp, (count, *shape)).copy()
     images[1::2] = images[1::2, ..., ::-1]
     if noisy:
-        images += np.random.default_rng(0).normal(0, 0.05, images.shape).astype(np.float32)
+        noise = np.random.default_rng(0).normal(0, _TRIED_NOISE, images.shape)
+        images += noise.astype(np.float32)
     clipped: NDArray[np.float32] = images.clip(0, 1)
     return clipped
 

@@ -52,6 +52,8 @@ class Analysis:
         Smallest value of the loss.
     step : float
         Distance between neighboring planes of a volume, in pixels of a plane.
+    restored : ndarray of shape (K, ..., M, N), or None
+        The sources as they were restored before the analysis; None where none was.
     """
 
     noise: tuple[float, ...]
@@ -62,6 +64,7 @@ class Analysis:
     consensus: Floats
     floor: float
     step: float = 1.0
+    restored: Floats | None = None
 
     @property
     def gains(self) -> Floats:
@@ -227,8 +230,8 @@ def analyze(
 
 
 @dataclass(frozen=True, eq=False)
-class _CleanSource:
-    """A source without its noise, and what is known of that noise."""
+class CleanPixels:
+    """Pixels without their noise, and what is known of that noise."""
 
     unbiased: Floats
     """The source with its noise, but without the mean that clipping gave the noise."""
@@ -238,6 +241,8 @@ class _CleanSource:
     """Variance of the noise, everywhere or at each pixel."""
     deviation: float
     """Standard deviation of the noise on the source's own grid."""
+    clipped: bool = False
+    """Whether the noise was cut off at black."""
 
 
 def _find_noise(image: Floats) -> SourceNoise:
@@ -247,19 +252,19 @@ def _find_noise(image: Floats) -> SourceNoise:
 
 def _clean_source(
     image: Floats, noise: SourceNoise, own: OwnPixels | None, step: float, number: int
-) -> _CleanSource:
+) -> CleanPixels:
     """Remove the noise of a source on its own grid."""
     if not noise:
-        return _CleanSource(image, image, np.zeros((), dtype=np.float32), 0.0)
+        return clean_pixels(image, noise)
     pixels = image if own is None else own.planes[0]
     with stage(f"noise of source {number + 1}", pixels.size / math.prod(pixels.shape[-2:])):
         if own is None:
-            return _clean(image, image, 1.0, noise, step)
-        clean = _clean(pixels, own.plane, own.variance_share, noise, own.step)
+            return clean_pixels(image, noise, step)
+        clean = clean_own_pixels(own, noise)
     # The source is interpolated once more, and as its denoised image is: what tells them apart is
     # noise then, and not how a plane through a volume is interpolated.
     variance = own.interpolate_variance(np.broadcast_to(clean.variance, clean.denoised.shape))
-    return _CleanSource(
+    return CleanPixels(
         np.where(own.inside, own.interpolate(clean.unbiased), image),
         np.where(own.inside, own.interpolate(clean.denoised), image),
         np.where(own.inside, variance, np.float32(0)),
@@ -267,9 +272,37 @@ def _clean_source(
     )
 
 
+def clean_own_pixels(own: OwnPixels, noise: SourceNoise) -> CleanPixels:
+    """Return the plane through a source on its own rows and columns without its noise.
+
+    Parameters
+    ----------
+    own : OwnPixels
+    noise : SourceNoise
+        Of the source; there is some.
+    """
+    return _clean(own.planes[0], own.plane, own.variance_share, noise, own.step)
+
+
+def clean_pixels(pixels: Floats, noise: SourceNoise, step: float = 1.0) -> CleanPixels:
+    """Return the pixels of one image without their noise.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (M, N) or (Z, M, N), float32 in [0, 1]
+    noise : SourceNoise
+        What was found in it.
+    step : float
+        Distance between the planes of a volume, in pixels of a plane.
+    """
+    if not noise:
+        return CleanPixels(pixels, pixels, np.zeros((), dtype=np.float32), 0.0)
+    return _clean(pixels, pixels, 1.0, noise, step)
+
+
 def _clean(
     pixels: Floats, image: Floats, share: float | Floats, noise: SourceNoise, step: float
-) -> _CleanSource:
+) -> CleanPixels:
     """Remove the noise of an image.
 
     The `noise` is that of `pixels`. The image may be a mean of several of them, in which the
@@ -280,19 +313,19 @@ def _clean(
     if noise.speckle > 0:
         signal = remove_speckle(image, noise.speckle * level, step=step).clip(0, 1)
         variance = np.square(np.float32(noise.speckle) * signal)
-        return _CleanSource(image, signal, variance * np.float32(share), _take_root(variance))
+        return CleanPixels(image, signal, variance * np.float32(share), _take_root(variance))
     sigma = noise.white
     variance = np.square(np.asarray(sigma, dtype=np.float32))
     carried, deviation = variance * np.float32(share), _take_root(variance)
     smooth = denoise(image, sigma * level, step=step)
     if not is_clipped(pixels, smooth, sigma):
-        return _CleanSource(image, smooth.clip(0, 1), carried, deviation)
+        return CleanPixels(image, smooth.clip(0, 1), carried, deviation)
     # Clipped noise has a mean above 0 in the dark, which denoising keeps: black turns gray. The
     # mean is that of the pixels, however many of them the image is a mean of.
     signal = undo_clipping(smooth, sigma)
     unbiased = image - (compute_clipped_mean(signal, sigma) - signal)
     denoised = filter_wiener(unbiased, np.float32(sigma) * left, signal, step=step).clip(0, 1)
-    return _CleanSource(unbiased, denoised, carried, deviation)
+    return CleanPixels(unbiased, denoised, carried, deviation, clipped=True)
 
 
 def _take_root(variance: Floats) -> float:

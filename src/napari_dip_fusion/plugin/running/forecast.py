@@ -6,7 +6,8 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import Control
-from napari_dip_fusion.fusion.memory import estimate_memory, may_run_network
+from napari_dip_fusion.fusion.decision import may_run_network
+from napari_dip_fusion.fusion.memory import estimate_memory
 from napari_dip_fusion.fusion.timing import (
     Estimate,
     estimate_run,
