@@ -30,15 +30,24 @@ for precision in ("float32", "bfloat16"):
 
 from napari_dip_fusion.prior.optimizer import Adam
 
+rates = dict(decay_rates=(0.8, 0.99), weight_decay=0.3)
 for fused in (True, False):
-    ours, reference = (torch.linspace(-1, 1, 35).reshape(5, 7).requires_grad_() for _ in range(2))
-    optimizers = Adam([ours], 0.02, fused=fused), torch.optim.Adam([reference], 0.02, fused=fused)
+    pairs = [torch.linspace(-1, 1, 35).reshape(5, 7).requires_grad_() for _ in range(4)]
+    optimizers = (
+        Adam([pairs[0]], 0.02, fused=fused),
+        torch.optim.Adam([pairs[1]], 0.02, fused=fused),
+        Adam([pairs[2]], 0.02, fused=fused, **rates),
+        torch.optim.AdamW([pairs[3]], 0.02, (0.8, 0.99), weight_decay=0.3, fused=fused),
+    )
     for i in range(8):
-        for optimizer, parameter in zip(optimizers, (ours, reference)):
+        if i == 5:
+            optimizers[2].learning_rate = optimizers[3].param_groups[0]["lr"] = 0.01
+        for optimizer, parameter in zip(optimizers, pairs):
             optimizer.zero_grad()
             (parameter - i).pow(4).mean().backward()
             optimizer.step()
-        torch.testing.assert_close(ours, reference, rtol=0, atol=0)
+        for ours, reference in (pairs[:2], pairs[2:]):
+            torch.testing.assert_close(ours, reference, rtol=0, atol=0)
 """
 
 # An import is noted as well as refused, since torch may catch the exception and go on without.

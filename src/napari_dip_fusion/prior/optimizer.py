@@ -8,7 +8,7 @@ from torch.optim.adam import adam
 
 
 class Adam:
-    """Adam [1]_ with its usual decay rates, equal bit for bit to ``torch.optim.Adam``.
+    """Adam [1]_, equal bit for bit to ``torch.optim.Adam`` and ``torch.optim.AdamW``.
 
     Parameters
     ----------
@@ -18,6 +18,16 @@ class Adam:
     fused : bool
         Whether one kernel updates all parameters. torch offers it on
         processors and on CUDA devices.
+    decay_rates : tuple of float, optional
+        Of the running means of the gradients and of their squares.
+    weight_decay : float, optional
+        Share of each parameter, in units of the learning rate, that a step takes away
+        from it, apart from the gradient (AdamW [2]_).
+
+    Attributes
+    ----------
+    learning_rate : float
+        May be set between two steps.
 
     Notes
     -----
@@ -32,12 +42,24 @@ class Adam:
     ----------
     .. [1] D. P. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization",
        ICLR 2015, arXiv:1412.6980.
+    .. [2] I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization",
+       ICLR 2019, arXiv:1711.05101.
     """
 
-    def __init__(self, parameters: Iterable[Tensor], learning_rate: float, *, fused: bool) -> None:
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        learning_rate: float,
+        *,
+        fused: bool,
+        decay_rates: tuple[float, float] = (0.9, 0.999),
+        weight_decay: float = 0.0,
+    ) -> None:
+        self.learning_rate = learning_rate
         self._parameters = list(parameters)
-        self._learning_rate = learning_rate
         self._fused = fused
+        self._decay_rates = decay_rates
+        self._weight_decay = weight_decay
         self._means = [torch.zeros_like(p) for p in self._parameters]
         self._squares = [torch.zeros_like(p) for p in self._parameters]
         # The fused kernel reads the counters where the parameters are; the plain loop reads them
@@ -63,11 +85,12 @@ class Adam:
                 [],
                 self._steps,
                 fused=self._fused,
+                decoupled_weight_decay=True,
                 amsgrad=False,
-                beta1=0.9,
-                beta2=0.999,
-                lr=self._learning_rate,
-                weight_decay=0.0,
+                beta1=self._decay_rates[0],
+                beta2=self._decay_rates[1],
+                lr=self.learning_rate,
+                weight_decay=self._weight_decay,
                 eps=1e-8,
                 maximize=False,
             )
