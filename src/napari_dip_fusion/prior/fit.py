@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.prior.devices import resolve_device, resolve_precision
+from napari_dip_fusion.prior.failures import explain_failures, set_threads
 from napari_dip_fusion.prior.memory import pad_size
 from napari_dip_fusion.prior.network import SkipNetwork, draw_input
 from napari_dip_fusion.prior.optimizer import Adam
@@ -22,9 +23,7 @@ Floats = NDArray[np.float32]
 
 # The running mean covers about the last ninth of the iterations while it is shorter than its decay.
 _MEMORY = 9
-# What torch's allocators write.
 NOTHING_TO_SHOW = "there is nothing to show before the first iteration; run the fit first"
-_LACK_OF_MEMORY = ("can't allocate memory", "tried to allocate")
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +104,7 @@ class Fit:
         # A generator of its own: input noise must not change the weights' random numbers.
         self._noise = torch.Generator(self.device).manual_seed(config.fit.seed + 1)
         self._bfloat16 = resolve_precision(config.compute.precision, self.device) == "bfloat16"
-        with _explain_failures(self):
+        with self._explain_failures():
             generator = torch.Generator().manual_seed(config.fit.seed)
             self._network = self._build_network(len(guides), generator)
             self._draw_input(generator)
@@ -221,7 +220,7 @@ class Fit:
                 f"the frames of a series must share one shape, got {target.shape} after "
                 f"{self._shape}; make another fit for it"
             )
-        with _explain_failures(self):
+        with self._explain_failures():
             self._load(target, weight, guides)
 
     def run(self, iterations: int) -> Iterator[Step]:
@@ -243,8 +242,16 @@ class Fit:
     @contextmanager
     def _compute(self) -> Iterator[None]:
         """Compute with the threads of the settings, and explain what fails."""
-        with _set_threads(self.config.compute.threads), _explain_failures(self):
+        with set_threads(self.config.compute.threads), self._explain_failures():
             yield
+
+    def _explain_failures(self) -> AbstractContextManager[None]:
+        size = "x".join(str(n) for n in self._shape)
+        return explain_failures(
+            self.device,
+            f"{size} pixels with width {self.config.network.width}",
+            "use a smaller width, a smaller image, or another device",
+        )
 
     def _step(self) -> float:
         """Make one iteration and return the excess before it."""
@@ -321,39 +328,3 @@ def pad_planes(images: Floats, size: tuple[int, int]) -> Floats:
     """Extend (K, M, N) images at the lower and right edge by reflection."""
     rows, columns = (new - old for new, old in zip(size, images.shape[1:], strict=True))
     return np.pad(images, ((0, 0), (0, rows), (0, columns)), mode="symmetric")
-
-
-@contextmanager
-def _set_threads(threads: int) -> Iterator[None]:
-    """Set torch's thread count and restore it; 0 leaves it alone."""
-    before = torch.get_num_threads()
-    if threads:
-        torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        if threads:
-            torch.set_num_threads(before)
-
-
-@contextmanager
-def _explain_failures(fit: Fit) -> Iterator[None]:
-    """Turn torch's errors into a FusionError that says what to do."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        text = str(error)
-        lacking = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-        # Of processors and of Apple's GPUs torch has no class of its own for it. Its other errors
-        # speak of memory, too: of a layout in memory, for one.
-        if lacking or any(words in text.lower() for words in _LACK_OF_MEMORY):
-            size = "x".join(str(n) for n in fit._shape)
-            raise FusionError(
-                f"not enough memory on {fit.device} for {size} pixels "
-                f"with width {fit.config.network.width}; use a smaller width, a smaller image, or "
-                "another device"
-            ) from error
-        reason = text.splitlines()[0] if text else repr(error)
-        raise FusionError(
-            f"torch failed on {fit.device}: {reason}; try device cpu and precision float32"
-        ) from error

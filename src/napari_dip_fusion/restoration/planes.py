@@ -1,0 +1,164 @@
+"""The planes of an image in which a network restores it, and how they are degraded."""
+
+import math
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_dip_fusion.operators.degradation import Degradation
+from napari_dip_fusion.restoration.noise import RestorationNoise
+from napari_dip_fusion.restoration.turns import Turn, list_turns
+
+Floats = NDArray[np.float32]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+# The first estimate may stray this far from the interpolated pixels.
+_FREEDOM = 0.1
+
+
+def choose_axes(degradation: Degradation) -> tuple[int, ...]:
+    """Return the two axes that span the planes in which most of an image was lost.
+
+    They are those of the largest factors, of the widest blur among equal factors, and the last
+    ones among equals in both.
+    """
+    axes = range(len(degradation.shape))
+    lost = sorted(axes, key=lambda a: (degradation.factors[a], degradation.sigmas[a], a))
+    return tuple(sorted(lost[-2:]))
+
+
+def cut_planes(image: NDArray[Scalar], axes: tuple[int, ...]) -> NDArray[Scalar]:
+    """Return a view of an image as its planes along two axes, shape (planes, M, N)."""
+    if image.ndim == len(axes):
+        return image[None]
+    (across,) = set(range(image.ndim)) - set(axes)
+    return np.moveaxis(image, across, 0)
+
+
+def join_planes(planes: Floats, axes: tuple[int, ...], count: int) -> Floats:
+    """Return the image of so many axes whose planes along two of them these are."""
+    if count == len(axes):
+        joined: Floats = planes[0]
+        return joined
+    (across,) = set(range(count)) - set(axes)
+    return np.ascontiguousarray(np.moveaxis(planes, 0, across))
+
+
+def repeat_pixels(pixels: NDArray[Scalar], factors: tuple[int, ...]) -> NDArray[Scalar]:
+    """Return each own pixel on all of the fine pixels that it covers."""
+    for axis, factor in enumerate(factors):
+        pixels = pixels.repeat(factor, axis)
+    return pixels
+
+
+def simplify(degradation: Degradation) -> Degradation:
+    """Return a degradation of closed form in place of one with a mask or a measured kernel.
+
+    A Gaussian as wide as the kernel along each axis stands for it.
+    """
+    if degradation.is_separable:
+        return degradation
+    widths = _measure_widths(degradation.kernel, len(degradation.shape))
+    sigmas = tuple(math.hypot(*both) for both in zip(degradation.sigmas, widths, strict=True))
+    return Degradation(degradation.shape, degradation.factors, sigmas)
+
+
+def _measure_widths(kernel: Floats | None, axes: int) -> list[float]:
+    """Return the standard deviation of a kernel along each axis."""
+    if kernel is None:
+        return [0.0] * axes
+    widths = []
+    for axis, size in enumerate(kernel.shape):
+        profile = kernel.sum(axis=tuple(a for a in range(axes) if a != axis), dtype=float)
+        places = np.arange(size) - profile @ np.arange(size)
+        widths.append(math.sqrt(max(profile @ places**2, 0.0)))
+    return widths
+
+
+def estimate_first(pixels: Floats, degradation: Degradation, level: float) -> Floats:
+    """Return what the network starts from: an image near the interpolated and the own pixels.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape ``degradation.shape``
+    degradation : Degradation
+        As :func:`simplify` returns it, so that the estimate has a closed form.
+    level : float
+        Standard deviation of the noise.
+    """
+    if degradation.is_identity:
+        return pixels
+    interpolated = degradation.interpolate(pixels)
+    return degradation.solve(pixels, interpolated, (level / _FREEDOM) ** 2)
+
+
+def fill_unseen(pixels: Floats, degradation: Degradation) -> Floats:
+    """Return own pixels with the nearest seen one where nothing was seen."""
+    if degradation.seen is None:
+        return pixels
+    nearest = ndimage.distance_transform_edt(
+        ~degradation.seen, return_distances=False, return_indices=True
+    )
+    filled: Floats = pixels[tuple(nearest)]
+    return filled
+
+
+class PlaneModel:
+    """What becomes of crops of planes, of any size, when they are degraded as an image was.
+
+    Parameters
+    ----------
+    degradation : Degradation
+        Of the image.
+    axes : tuple of int
+        Those of the image that span its planes.
+    noise : RestorationNoise
+    level : float
+        The standard deviation of all noise, as :meth:`.RestorationNoise.measure` returns it.
+
+    Attributes
+    ----------
+    factors : tuple of int
+        Fine pixels in one of the source's own, along each axis of a plane.
+    turns : tuple of Turn
+        The flips and turns of planes that change nothing about how they are degraded.
+    """
+
+    def __init__(
+        self,
+        degradation: Degradation,
+        axes: tuple[int, ...],
+        noise: RestorationNoise,
+        level: float,
+    ) -> None:
+        self.factors = tuple(degradation.factors[a] for a in axes)
+        self._sigmas = tuple(degradation.sigmas[a] for a in axes)
+        kernel = degradation.kernel
+        # Of one that reaches over several planes, what a plane without change across shows.
+        self._kernel = None if kernel is None else cut_planes(kernel, axes).sum(axis=0)
+        self._noise, self._level = noise, level
+        self._made: dict[tuple[int, ...], tuple[Degradation, Degradation]] = {}
+        self.turns = self._list_turns()
+
+    def degrade(self, crop: Floats, random: np.random.Generator) -> Floats:
+        """Return what the source's sensor would see of a crop, with fresh noise."""
+        return self._noise.add_to(self._fit(crop.shape)[0].apply(crop), random)
+
+    def estimate(self, pixels: Floats) -> Floats:
+        """Return a first estimate on the fine pixels of what was seen as these pixels."""
+        shape = tuple(n * f for n, f in zip(pixels.shape, self.factors, strict=True))
+        return estimate_first(pixels, self._fit(shape)[1], self._level)
+
+    def _fit(self, shape: tuple[int, ...]) -> tuple[Degradation, Degradation]:
+        """Return the degradation of crops of a shape, and its simple form, which are made once."""
+        if shape not in self._made:
+            own = tuple(n // f for n, f in zip(shape, self.factors, strict=True))
+            exact = Degradation(own, self.factors, self._sigmas, self._kernel)
+            self._made[shape] = exact, simplify(exact)
+        return self._made[shape]
+
+    def _list_turns(self) -> tuple[Turn, ...]:
+        alike = len(set(self.factors)) == 1 and len(set(self._sigmas)) == 1
+        return list_turns(self._kernel, exchangeable=alike)

@@ -1,0 +1,121 @@
+"""Crops that a network learns from: their sizes and places, and how they are degraded."""
+
+import numpy as np
+import pytest
+
+from napari_dip_fusion.operators.degradation import Degradation
+from napari_dip_fusion.restoration.noise import RestorationNoise
+from napari_dip_fusion.restoration.planes import PlaneModel
+from napari_dip_fusion.restoration.training import CropDrawer, choose_cell
+
+QUIET = RestorationNoise(0, clipped=False)
+
+
+def draw_image(*shape: int, seed: int = 0):
+    return np.random.default_rng(seed).random(shape, np.float32)
+
+
+def make_model(factors, sigmas=(0.0, 0.0), noise=QUIET, kernel=None) -> PlaneModel:
+    return PlaneModel(Degradation((8, 8), factors, sigmas, kernel), (0, 1), noise, 0.01)
+
+
+def make_drawer(planes, model, seen=None, seed=0) -> CropDrawer:
+    return CropDrawer(planes, model, np.random.default_rng(seed), seen)
+
+
+@pytest.mark.parametrize(
+    ("factors", "cell"), [((4, 4), (4, 4)), ((6, 1), (6, 2)), ((1, 1), (2, 2)), ((2, 3), (2, 3))]
+)
+def test_a_cell_is_an_own_pixel_or_two_fine_ones(factors, cell) -> None:
+    assert choose_cell(factors) == cell
+
+
+@pytest.mark.parametrize(
+    ("shape", "factors", "crop"),
+    [
+        ((256, 256), (4, 4), (96, 96)),
+        ((256, 256), (1, 1), (48, 48)),
+        ((252, 256), (6, 1), (78, 82)),
+        ((64, 64), (4, 4), (32, 32)),
+        ((12, 40), (4, 4), (12, 32)),
+        ((3, 40), (3, 1), (3, 16)),
+        ((1, 30), (1, 1), (2, 16)),
+    ],
+)
+def test_crops_fit_into_the_image_and_hold_whole_cells(shape, factors, crop) -> None:
+    drawer = make_drawer(draw_image(1, *shape), make_model(factors, (0.5, 0.5)))
+    batch = drawer.draw()
+    assert batch.truth.shape == batch.measured.shape == batch.estimate.shape
+    assert batch.truth.shape[2:] == crop
+    assert 0 <= batch.truth.min() <= batch.truth.max() <= 1
+
+
+def test_batches_have_about_the_same_number_of_cells() -> None:
+    for shape, factors in (((256, 256), (4, 4)), ((256, 256), (2, 2)), ((128, 256), (4, 4))):
+        drawer = make_drawer(draw_image(1, *shape), make_model(factors))
+        cells = drawer.draw().truth.numel() / np.prod(choose_cell(factors))
+        assert 3000 < cells < 4000
+
+
+def test_what_was_measured_are_the_means_of_the_truth_with_noise() -> None:
+    noise = RestorationNoise(0.02, clipped=False)
+    batch = make_drawer(draw_image(1, 64, 64), make_model((2, 2), noise=noise)).draw()
+    truth, measured = (t.numpy()[:, 0] for t in (batch.truth, batch.measured))
+    size = truth.shape[1] // 2
+    means = truth.reshape(-1, size, 2, size, 2).mean((2, 4)).repeat(2, 1).repeat(2, 2)
+    assert 0.018 < (measured - means).std() < 0.022
+
+
+def test_the_same_seed_draws_the_same_crops() -> None:
+    image, model = draw_image(1, 64, 64), make_model((2, 2), noise=RestorationNoise(0.02))
+    one, same, other = (make_drawer(image, model, seed=s).draw() for s in (0, 0, 1))
+    assert one.measured.equal(same.measured)
+    assert one.truth.equal(same.truth)
+    assert not one.truth.equal(other.truth)
+
+
+def test_axes_are_exchanged_only_where_they_are_degraded_alike() -> None:
+    def exchanges(*arguments, **options) -> bool:
+        return any(turn.exchanged for turn in make_model(*arguments, **options).turns)
+
+    assert exchanges((2, 2), (1.0, 1.0))
+    assert not exchanges((2, 1), (1.0, 1.0))
+    assert not exchanges((2, 2), (1.0, 1.2))
+
+
+def test_a_measured_blur_is_turned_only_where_it_is_symmetric() -> None:
+    kernel = np.outer([1, 2, 1], [1, 2, 4]).astype(np.float32)
+    turns = make_model((1, 1), kernel=kernel).turns
+    assert [(t.exchanged, t.rows, t.columns) for t in turns] == [
+        (False, False, False),
+        (False, True, False),
+    ]
+
+
+def test_crops_come_from_where_something_was_seen() -> None:
+    image = draw_image(1, 64, 64)
+    image[:, :, :32] = 0
+    shares = []
+    for seen in (None, image == 0):
+        drawer = make_drawer(image, make_model((1, 1)), seen)
+        shares.append(np.mean([(drawer._cut() == 0).mean() for _ in range(40)]))
+    assert shares[0] < 0.6
+    assert shares[1] > 0.7
+
+
+def test_planes_without_content_have_no_crops() -> None:
+    planes = draw_image(5, 32, 32)
+    planes[[0, 2, 4]] *= 0.01
+    drawer = make_drawer(planes, make_model((1, 1)))
+    assert {drawer._place()[0] for _ in range(40)} == {1, 3}
+
+
+@pytest.mark.parametrize("clipped", [True, False])
+def test_noise_is_as_large_as_it_says(clipped: bool) -> None:
+    noise = RestorationNoise(0.03, 0.2, clipped=clipped)
+    signal = np.repeat(np.float32([[0.0], [0.5]]), 4000, axis=1)
+    noisy = noise.add_to(signal, np.random.default_rng(0))
+    dark, bright = noisy.std(axis=1)
+    assert bright == pytest.approx(np.hypot(0.03, 0.1), rel=0.05)
+    assert (noisy.min() >= 0) == clipped
+    assert dark == pytest.approx(0.03 * (0.584 if clipped else 1), rel=0.05)
