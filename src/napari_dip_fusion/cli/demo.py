@@ -20,7 +20,8 @@ from napari_dip_fusion.cli.options import (
     SetOption,
     build_config,
 )
-from napari_dip_fusion.cli.outputs import Outputs, check_outputs, name_base_gains
+from napari_dip_fusion.cli.output_names import name_base_gains
+from napari_dip_fusion.cli.outputs import Outputs, check_outputs
 from napari_dip_fusion.cli.run import run_fusion
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import TorchMissingError

@@ -1,13 +1,13 @@
 """The command dip-fusion fuse, which fuses files into one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from napari_dip_fusion.cli import console
+from napari_dip_fusion.cli.fuse_job import FuseJob, load_job
 from napari_dip_fusion.cli.options import (
     Channel,
     Choice,
@@ -37,14 +37,13 @@ from napari_dip_fusion.cli.options import (
     Yes,
     build_config,
 )
-from napari_dip_fusion.cli.outputs import (
-    Outputs,
-    check_outputs,
+from napari_dip_fusion.cli.output_names import (
     choose_pixel_type,
     name_base_gains,
     name_gains,
     name_record,
 )
+from napari_dip_fusion.cli.outputs import Outputs, check_outputs
 from napari_dip_fusion.cli.planes import count_planes, describe_planes, name_part
 from napari_dip_fusion.cli.run import (
     check_count,
@@ -53,30 +52,12 @@ from napari_dip_fusion.cli.run import (
     read_sources,
     run_fusion,
 )
-from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
+from napari_dip_fusion.config import CONSENSUS, DIP
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.fusion.timing import format_bytes
-from napari_dip_fusion.io.record_images import find_source
 from napari_dip_fusion.metrics import describe_mean
-from napari_dip_fusion.record import array_sha256, read_record
+from napari_dip_fusion.record import array_sha256
 from napari_dip_fusion.sources.grid import GridSources
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Job:
-    """What is fused how, from options or from the record of an earlier run."""
-
-    paths: list[Path]
-    config: FusionConfig
-    choice: Choice
-    hashes: Sequence[str] = ()
-    """Of the sources when the record was written; nothing to compare without one."""
-    axes: Sequence[str] = ()
-    """Of what was fused when the record was written; nothing to compare without one."""
-
-    @property
-    def names(self) -> list[str]:
-        return [path.name for path in self.paths]
 
 
 def fuse_files(
@@ -131,10 +112,10 @@ def fuse_files(
         changed = [value is not None for name, value in changes.items() if name != "device"]
         if any([sources, intensity, settings, *changed]) or preset != "fast" or choice != Choice():
             raise ValueError("--replay takes sources and settings from the record; give only -o")
-        job = _load_job(replay, device)
+        job = load_job(replay, device)
     else:
         config = build_config(preset, changes, intensity, settings)
-        job = _Job(paths=list(sources or []), config=config, choice=choice)
+        job = FuseJob(paths=list(sources or []), config=config, choice=choice)
         confirm_count(job.paths, yes=yes)
     check_count(job.paths)
     kind = choose_pixel_type(output, dtype, like)
@@ -162,7 +143,7 @@ def fuse_files(
     _fuse_and_write(read, job, outputs, quiet=quiet)
 
 
-def _name_gains(folder: Path | None, job: _Job) -> list[Path]:
+def _name_gains(folder: Path | None, job: FuseJob) -> list[Path]:
     if folder is not None and job.config.method not in (DIP, CONSENSUS):
         raise ValueError(
             "--gains-dir is for the methods dip and consensus, which alone have gains, got "
@@ -171,7 +152,7 @@ def _name_gains(folder: Path | None, job: _Job) -> list[Path]:
     return name_gains(folder, job.paths)
 
 
-def _fuse_and_write(read: GridSources, job: _Job, outputs: Outputs, *, quiet: bool) -> None:
+def _fuse_and_write(read: GridSources, job: FuseJob, outputs: Outputs, *, quiet: bool) -> None:
     notes = describe_grid(job.paths, read, job.choice)
     try:
         result = run_fusion(
@@ -193,60 +174,7 @@ def _fuse_and_write(read: GridSources, job: _Job, outputs: Outputs, *, quiet: bo
         console.print_end(result, f"{outputs.fused}; record in {outputs.record}")
 
 
-def _load_job(path: Path, device: str | None) -> _Job:
-    """Return what a run record repeats, on another device where one is named."""
-    record = read_record(path)
-    try:
-        entries = record["sources"]
-        missing = [str(e.get("name")) for e in entries if not e.get("path")]
-        if missing:
-            raise ValueError(
-                f"{path} names no files for {', '.join(missing)}: it was run on arrays, not files"
-            )
-        if record.get("options"):
-            given = ", ".join(record["options"])
-            raise ValueError(
-                f"{path} was made with options of its method ({given}), which this command does "
-                "not take; repeat it in Python with fuse_with()"
-            )
-        config = _load_config(record, path)
-        return _Job(
-            paths=[find_source(path, entry["path"]) for entry in entries],
-            config=config if device is None else config.replace(device=device),
-            choice=_load_choice(record.get("choice", {}), path),
-            hashes=[entry["sha256"] for entry in entries],
-            # Before volumes were fused, there were only planes, and no word of their axes.
-            axes=record.get("axes", ("y", "x")),
-        )
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}); use another record") from error
-
-
-def _load_config(record: dict[str, Any], path: Path) -> FusionConfig:
-    try:
-        config = FusionConfig.from_dict(record["config"])
-        # Other methods make no iterations, nor does dip where there is nothing for a network to do.
-        if config.method != DIP or record["iterations"] == 0:
-            return config
-        # A record has the iterations of all frames together; its settings end each of them alike.
-        if record.get("frames"):
-            return config
-        # Exactly the iterations that were run, whatever ended them: on another machine, or a busier
-        # one, a time budget would end the run elsewhere.
-        return config.replace(iterations=record["iterations"], stop="iterations", time_budget=0.0)
-    except ValueError as error:
-        raise ValueError(f"{path} has settings that cannot be used: {error}") from error
-
-
-def _load_choice(values: Any, path: Path) -> Choice:
-    try:
-        # Records of runs that chose nothing are of the first source's grid.
-        return Choice(**{"reference": 0, **values})
-    except TypeError as error:
-        raise ValueError(f"{path} has a choice of images that is not known: {values}") from error
-
-
-def _refuse_other_axes(read: GridSources, job: _Job) -> None:
+def _refuse_other_axes(read: GridSources, job: FuseJob) -> None:
     """Raise ValueError if a record is of planes and its files hold more, or the other way."""
     found = read.images[0].axes
     if job.axes and len(job.axes) != len(found):
@@ -257,7 +185,7 @@ def _refuse_other_axes(read: GridSources, job: _Job) -> None:
         )
 
 
-def _tell_size(read: GridSources, job: _Job, outputs: Outputs) -> None:
+def _tell_size(read: GridSources, job: FuseJob, outputs: Outputs) -> None:
     """Say how much is going to be fused, unless it is a plane."""
     first = read.images[0]
     if count_planes(first.shape) > 1:
@@ -267,7 +195,7 @@ def _tell_size(read: GridSources, job: _Job, outputs: Outputs) -> None:
         )
 
 
-def _warn_of_changes(arrays: Sequence[NDArray[Any]], job: _Job) -> None:
+def _warn_of_changes(arrays: Sequence[NDArray[Any]], job: FuseJob) -> None:
     for array, path, expected in zip(arrays, job.paths, job.hashes, strict=False):
         if array_sha256(array) != expected:
             console.warn(f"{path} has changed since the record was written; the result will differ")

@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dip_fusion.cli.output_names import is_flat, name_stacked
 from napari_dip_fusion.cli.planes import count_planes, write_plane_scores
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.fusion import FusionResult
 from napari_dip_fusion.io import check_image, write_image, write_images, write_text
-from napari_dip_fusion.io.formats import list_endings, strip_ending
+from napari_dip_fusion.io.formats import strip_ending
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.grid import GridSources
 
-_FLAT = (".png", ".tif", ".tiff")  # formats of one plane, which know no place in the world
-_STACKED_GAINS = ".ome.tif"  # the format of gains that are no planes
 _BUNDLE = ".fusion.ome.tif"
 _FOLDERS = (".zarr",)
 
@@ -55,10 +54,7 @@ class Outputs:
         """Return outputs whose gains are in a format that holds the grid of these sources."""
         if count_planes(sources.images[0].shape) == 1:
             return self
-        gains, base_gains = (
-            [p.with_name(strip_ending(p) + _STACKED_GAINS) for p in paths]
-            for paths in (self.gains, self.base_gains)
-        )
+        gains, base_gains = name_stacked(self.gains), name_stacked(self.base_gains)
         return replace(self, gains=gains, base_gains=base_gains)
 
     def check_formats(self, sources: GridSources, names: Sequence[str]) -> None:
@@ -192,50 +188,6 @@ def _list_beside(result: FusionResult, sources: GridSources, names: Sequence[str
             sources.make_source(result.consensus, flat=False, name="consensus", display=gray)
         )
     return held
-
-
-def is_flat(path: Path) -> bool:
-    """Tell whether a format holds a plain picture only."""
-    name = path.name.lower()
-    return name.endswith(_FLAT) and not name.endswith((".ome.tif", ".ome.tiff"))
-
-
-def name_record(output: Path) -> Path:
-    """Return NAME.record.json for an output NAME with any known ending."""
-    return output.with_name(f"{strip_ending(output)}.record.json")
-
-
-def choose_pixel_type(output: Path, dtype: str | None, like: int | None) -> str | None:
-    """Return the pixel type to write, or None where it follows from the sources.
-
-    Raises
-    ------
-    ValueError
-        If the ending or the type cannot be written.
-    """
-    endings = list_endings(writing=True)
-    if not output.name.lower().endswith(endings):
-        raise ValueError(f"the output must end in one of {', '.join(endings)}, got {output.name!r}")
-    # PNG has no floats; other formats keep what the network computes.
-    png = output.name.lower().endswith(".png")
-    kinds = ("uint8", "uint16") if png else ("uint8", "uint16", "float32")
-    if dtype is not None and dtype not in kinds:
-        raise ValueError(f"--dtype must be one of {', '.join(kinds)} for {output}, got {dtype!r}")
-    return dtype if dtype or png or like is not None else "float32"
-
-
-def name_gains(folder: Path | None, sources: Sequence[Path]) -> list[Path]:
-    """Return where the gain map of each source goes; nowhere without a folder."""
-    if folder is None:
-        return []
-    return [folder / f"gain_{i}_{strip_ending(p)}.tif" for i, p in enumerate(sources)]
-
-
-def name_base_gains(paths: Sequence[Path], config: FusionConfig) -> list[Path]:
-    """Return where the gains of the base go, beside those of the details; nowhere in one band."""
-    if config.gains.band_sigma == 0:
-        return []
-    return [p.with_name(f"{strip_ending(p)}_base{p.suffix}") for p in paths]
 
 
 def check_outputs(outputs: Outputs, sources: Sequence[Path]) -> None:

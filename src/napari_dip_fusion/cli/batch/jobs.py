@@ -13,7 +13,8 @@ from napari_dip_fusion import fusion
 from napari_dip_fusion.cli import console
 from napari_dip_fusion.cli.batch.stopping import StopSwitch
 from napari_dip_fusion.cli.options import Choice
-from napari_dip_fusion.cli.outputs import Outputs, check_outputs, name_record
+from napari_dip_fusion.cli.output_names import name_record
+from napari_dip_fusion.cli.outputs import Outputs, check_outputs
 from napari_dip_fusion.cli.planes import count_planes, describe_planes
 from napari_dip_fusion.cli.run import (
     FINEST,

@@ -1,0 +1,82 @@
+"""What the command dip-fusion fuse is to do: by its options, or as a run record says it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_dip_fusion.cli.options import Choice
+from napari_dip_fusion.config import DIP, FusionConfig
+from napari_dip_fusion.io.record_images import find_source
+from napari_dip_fusion.record import read_record
+
+
+@dataclass(frozen=True, kw_only=True)
+class FuseJob:
+    """What is fused how, from options or from the record of an earlier run."""
+
+    paths: list[Path]
+    config: FusionConfig
+    choice: Choice
+    hashes: Sequence[str] = ()
+    """Of the sources when the record was written; nothing to compare without one."""
+    axes: Sequence[str] = ()
+    """Of what was fused when the record was written; nothing to compare without one."""
+
+    @property
+    def names(self) -> list[str]:
+        """What the sources are called."""
+        return [path.name for path in self.paths]
+
+
+def load_job(path: Path, device: str | None) -> FuseJob:
+    """Return what a run record repeats, on another device where one is named."""
+    record = read_record(path)
+    try:
+        entries = record["sources"]
+        missing = [str(e.get("name")) for e in entries if not e.get("path")]
+        if missing:
+            raise ValueError(
+                f"{path} names no files for {', '.join(missing)}: it was run on arrays, not files"
+            )
+        if record.get("options"):
+            given = ", ".join(record["options"])
+            raise ValueError(
+                f"{path} was made with options of its method ({given}), which this command does "
+                "not take; repeat it in Python with fuse_with()"
+            )
+        config = _load_config(record, path)
+        return FuseJob(
+            paths=[find_source(path, entry["path"]) for entry in entries],
+            config=config if device is None else config.replace(device=device),
+            choice=_load_choice(record.get("choice", {}), path),
+            hashes=[entry["sha256"] for entry in entries],
+            # Before volumes were fused, there were only planes, and no word of their axes.
+            axes=record.get("axes", ("y", "x")),
+        )
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); use another record") from error
+
+
+def _load_config(record: dict[str, Any], path: Path) -> FusionConfig:
+    try:
+        config = FusionConfig.from_dict(record["config"])
+        # Other methods make no iterations, nor does dip where there is nothing for a network to do.
+        if config.method != DIP or record["iterations"] == 0:
+            return config
+        # A record has the iterations of all frames together; its settings end each of them alike.
+        if record.get("frames"):
+            return config
+        # Exactly the iterations that were run, whatever ended them: on another machine, or a busier
+        # one, a time budget would end the run elsewhere.
+        return config.replace(iterations=record["iterations"], stop="iterations", time_budget=0.0)
+    except ValueError as error:
+        raise ValueError(f"{path} has settings that cannot be used: {error}") from error
+
+
+def _load_choice(values: Any, path: Path) -> Choice:
+    try:
+        # Records of runs that chose nothing are of the first source's grid.
+        return Choice(**{"reference": 0, **values})
+    except TypeError as error:
+        raise ValueError(f"{path} has a choice of images that is not known: {values}") from error
