@@ -252,7 +252,7 @@ def test_help_without_arguments(capsys) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--iterations", "0"], "iterations must lie between 1 and"),
+        (["--iterations", "-1"], "iterations must lie between 0 and"),
         (["--preset", "slow"], "preset must be one of fast, paper, got 'slow'"),
         (["--device", "abacus"], "device must be auto or one of cpu"),
         (["--intensity", "1:x"], "must be LOW:HIGH"),
