@@ -8,17 +8,20 @@ from numpy.typing import NDArray
 
 from napari_dip_fusion.cli import console
 from napari_dip_fusion.cli.fuse_job import FuseJob, load_job
+from napari_dip_fusion.cli.masks import hash_masks
 from napari_dip_fusion.cli.options import (
     Channel,
     Choice,
     Device,
     Force,
+    Fwhm,
     GainsFolder,
     IntensityOption,
     Interpolation,
     Iterations,
     Level,
     Like,
+    Mask,
     MethodOption,
     Network,
     OptionalSources,
@@ -30,6 +33,7 @@ from napari_dip_fusion.cli.options import (
     RecordFile,
     Reference,
     Replay,
+    Restore,
     Seed,
     SetOption,
     Slice,
@@ -67,6 +71,7 @@ def fuse_files(
     preset: Preset = "fast",
     method: MethodOption = None,
     network: Network = None,
+    restore: Restore = None,
     time_budget: TimeBudget = None,
     iterations: Iterations = None,
     seed: Seed = None,
@@ -78,6 +83,8 @@ def fuse_files(
     level: Level = None,
     reference: Reference = None,
     interpolation: Interpolation = "linear",
+    fwhm: Fwhm = None,
+    mask: Mask = None,
     dtype: PixelType = None,
     like: Like = None,
     gains_dir: GainsFolder = None,
@@ -95,6 +102,7 @@ def fuse_files(
     changes = {
         "method": method,
         "network": network,
+        "restore": restore,
         "time_budget": time_budget,
         "iterations": iterations,
         "seed": seed,
@@ -106,6 +114,8 @@ def fuse_files(
         level=level,
         reference=reference,
         interpolation=interpolation,
+        fwhm=tuple(fwhm or ()),
+        mask=tuple(mask or ()),
     )
     if replay is not None:
         # The device is the one choice that a replay leaves open: it is another machine's, perhaps.
@@ -119,6 +129,7 @@ def fuse_files(
         confirm_count(job.paths, yes=yes)
     check_count(job.paths)
     kind = choose_pixel_type(output, dtype, like)
+    job.choice.check(job.config)
     gains = _name_gains(gains_dir, job)
     outputs = Outputs(
         fused=output,
@@ -130,11 +141,11 @@ def fuse_files(
         like=like,
         overwrite=force,
     )
-    check_outputs(outputs, job.paths)
+    check_outputs(outputs, job.read_paths)
     read = read_sources(job.paths, job.choice, quiet=quiet)
     _refuse_other_axes(read, job)
     outputs = outputs.fit(read)
-    check_outputs(outputs, job.paths)
+    check_outputs(outputs, job.read_paths)
     outputs.check_formats(read, job.names)
     if not quiet:
         _tell_size(read, job, outputs)
@@ -196,6 +207,11 @@ def _tell_size(read: GridSources, job: FuseJob, outputs: Outputs) -> None:
 
 
 def _warn_of_changes(arrays: Sequence[NDArray[Any]], job: FuseJob) -> None:
-    for array, path, expected in zip(arrays, job.paths, job.hashes, strict=False):
-        if array_sha256(array) != expected:
+    masks = hash_masks(job.choice.mask)
+    pairs = [
+        *zip(job.paths, map(array_sha256, arrays), job.hashes, strict=False),
+        *zip(job.choice.mask, masks, job.mask_hashes, strict=False),
+    ]
+    for path, now, before in pairs:
+        if now != before:
             console.warn(f"{path} has changed since the record was written; the result will differ")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from napari_dip_fusion.cli.masks import NONE
 from napari_dip_fusion.cli.options import Choice
 from napari_dip_fusion.config import DIP, FusionConfig
 from napari_dip_fusion.io.record_images import find_source
@@ -20,6 +21,8 @@ class FuseJob:
     choice: Choice
     hashes: Sequence[str] = ()
     """Of the sources when the record was written; nothing to compare without one."""
+    mask_hashes: Sequence[str | None] = ()
+    """Of the masks when the record was written; nothing to compare without one."""
     axes: Sequence[str] = ()
     """Of what was fused when the record was written; nothing to compare without one."""
 
@@ -27,6 +30,11 @@ class FuseJob:
     def names(self) -> list[str]:
         """What the sources are called."""
         return [path.name for path in self.paths]
+
+    @property
+    def read_paths(self) -> list[Path]:
+        """All files that are read."""
+        return [*self.paths, *(Path(text) for text in self.choice.mask if text != NONE)]
 
 
 def load_job(path: Path, device: str | None) -> FuseJob:
@@ -51,6 +59,7 @@ def load_job(path: Path, device: str | None) -> FuseJob:
             config=config if device is None else config.replace(device=device),
             choice=_load_choice(record.get("choice", {}), path),
             hashes=[entry["sha256"] for entry in entries],
+            mask_hashes=record.get("grid", {}).get("masks", ()),
             # Before volumes were fused, there were only planes, and no word of their axes.
             axes=record.get("axes", ("y", "x")),
         )
@@ -75,8 +84,15 @@ def _load_config(record: dict[str, Any], path: Path) -> FusionConfig:
 
 
 def _load_choice(values: Any, path: Path) -> Choice:
+    found = {
+        "fwhm": [str(text) for text in values.get("fwhm", ())],
+        "mask": [
+            NONE if text == NONE else str(find_source(path, text, what="mask"))
+            for text in values.get("mask", ())
+        ],
+    }
     try:
         # Records of runs that chose nothing are of the first source's grid.
-        return Choice(**{"reference": 0, **values})
+        return Choice(**{"reference": 0, **values, **found})
     except TypeError as error:
         raise ValueError(f"{path} has a choice of images that is not known: {values}") from error

@@ -7,7 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_dip_fusion.config import METHOD_NAMES, PRESETS, FusionConfig, Intensity, Window
+from napari_dip_fusion.cli.blur import Blur, parse_blur
+from napari_dip_fusion.cli.masks import NONE
+from napari_dip_fusion.config import (
+    CONSENSUS,
+    DIP,
+    METHOD_NAMES,
+    PRESETS,
+    FusionConfig,
+    Intensity,
+    Window,
+)
 
 
 def _get_help(name: str) -> str:
@@ -41,6 +51,7 @@ MethodOption = Annotated[
     ),
 ]
 Network = Annotated[str | None, typer.Option(help=_get_help("network"))]
+Restore = Annotated[str | None, typer.Option(help=_get_help("restore"))]
 TimeBudget = Annotated[float | None, typer.Option(help=_get_help("time_budget"))]
 Iterations = Annotated[int | None, typer.Option(help=_get_help("iterations"))]
 Seed = Annotated[int | None, typer.Option(help=_get_help("seed"))]
@@ -87,6 +98,22 @@ Reference = Annotated[
 Interpolation = Annotated[
     str, typer.Option(help="How other grids are resampled: linear or nearest.")
 ]
+Fwhm = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="How wide the sensor of a source blurs a point, full width at half maximum: 4.5mm, "
+        "350nm, 3px (its own pixels), or 6,2,2mm for each axis of space; 0, by default, for no "
+        "wider than its pixels, which are known. Once for all sources or once each."
+    ),
+]
+Mask = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE",
+        help=f"Image that is 0 where a source saw nothing, on its grid or another one of its "
+        f"world; {NONE} for a source that saw all. Once each.",
+    ),
+]
 PixelType = Annotated[
     str | None,
     typer.Option(
@@ -127,24 +154,60 @@ Quiet = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Which images of the files are fused, and on whose grid."""
+    """Which images of the files are fused, on whose grid, and what their sensors lost."""
 
     channel: Sequence[str] = ()
     plane: str | None = None
     level: int | None = None
     reference: int | None = None
     interpolation: str = "linear"
+    fwhm: Sequence[str] = ()
+    mask: Sequence[str] = ()
+
+    def check(self, config: FusionConfig) -> None:
+        """Raise ValueError if what is said of sensors means nothing, or nothing to the method."""
+        for text in self.fwhm:
+            parse_blur(text)
+        for option, given in {"--fwhm": self.fwhm, "--mask": self.mask}.items():
+            if given and config.method not in (DIP, CONSENSUS):
+                raise ValueError(
+                    f"{option} is for the methods dip and consensus, which alone know of sensors, "
+                    f"got {config.method}"
+                )
 
     def list_channels(self, count: int) -> list[str | None]:
         """Return the channel of each of so many sources."""
-        if len(self.channel) <= 1:
-            return [*self.channel, None][:1] * count
-        if len(self.channel) != count:
+        return _spread("--channel", self.channel, count)
+
+    def list_blurs(self, count: int) -> list[Blur | None]:
+        """Return the blur of each of so many sources."""
+        given = _spread("--fwhm", self.fwhm, count)
+        return [None if text is None else parse_blur(text) for text in given]
+
+    def list_masks(self, count: int) -> list[Path | None]:
+        """Return the file of each of so many sources that says what it saw."""
+        if self.mask and len(self.mask) != count:
             raise ValueError(
-                f"--channel must be given once, or once for each of the {count} sources, got "
-                f"{len(self.channel)}"
+                f"--mask must be given once for each of the {count} sources ({NONE} for one that "
+                f"saw all), got {len(self.mask)}"
             )
-        return list(self.channel)
+        paths = [None if text == NONE else Path(text) for text in self.mask] or [None] * count
+        for path in paths:
+            if path is not None and not path.exists():
+                raise FileNotFoundError(f"there is no mask {path}; check the name")
+        return paths
+
+
+def _spread(option: str, given: Sequence[str], count: int) -> list[str | None]:
+    """Return what an option says of each of so many sources, given once, once each or never."""
+    if len(given) <= 1:
+        return [*given, None][:1] * count
+    if len(given) != count:
+        raise ValueError(
+            f"{option} must be given once, or once for each of the {count} sources, got "
+            f"{len(given)}"
+        )
+    return list(given)
 
 
 def build_config(

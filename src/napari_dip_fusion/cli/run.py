@@ -12,6 +12,7 @@ import typer
 
 from napari_dip_fusion import fusion
 from napari_dip_fusion.cli import console
+from napari_dip_fusion.cli.masks import hash_masks, name_masks, read_mask
 from napari_dip_fusion.cli.options import Choice
 from napari_dip_fusion.cli.planes import name_part
 from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
@@ -22,6 +23,7 @@ from napari_dip_fusion.fusion.frames import count_frame_axes
 from napari_dip_fusion.fusion.result import FusionResult
 from napari_dip_fusion.fusion.timing import Estimate
 from napari_dip_fusion.io import read_image
+from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.coverage import format_part, list_coverage_warnings
 from napari_dip_fusion.sources.grid import GridSources, resample_to_reference
 from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
@@ -68,10 +70,7 @@ def read_sources(
     Whose grid is taken, and that a source was resampled, is told unless `quiet`. On a terminal a
     `bar` then shows how far that is; where another bar is on the screen there must be none.
     """
-    channels = choice.list_channels(len(paths))
-    images = [
-        read_image(p, channel=c, level=choice.level) for p, c in zip(paths, channels, strict=True)
-    ]
+    images = _read_images(paths, choice)
     with console.show_stages(quiet=quiet or not bar):
         sources = resample_to_reference(
             images,
@@ -88,6 +87,21 @@ def read_sources(
     for line in sources.remarks:
         console.warn(line)
     return sources
+
+
+def _read_images(paths: Sequence[Path], choice: Choice) -> list[Source]:
+    """Read what was chosen of image files, with what is said of their sensors."""
+    count = len(paths)
+    # What is wrong with an option is told before any image is read.
+    blurs, masks = choice.list_blurs(count), choice.list_masks(count)
+    channels = choice.list_channels(count)
+    images = []
+    for path, channel, blur, mask in zip(paths, channels, blurs, masks, strict=True):
+        image, name = read_image(path, channel=channel, level=choice.level), str(path)
+        fwhm = 0.0 if blur is None else blur.measure(image, name)
+        seen = None if mask is None else read_mask(mask, image, name)
+        images.append(image.replace(fwhm=fwhm, mask=seen))
+    return images
 
 
 def _tell_grid(paths: Sequence[Path], sources: GridSources, choice: Choice) -> None:
@@ -119,9 +133,9 @@ def describe_grid(paths: Sequence[Path], sources: GridSources, choice: Choice) -
     choice : Choice
     """
     # By its number: a replay takes the same one, whatever is the finest in another version.
-    chosen = replace(choice, channel=list(choice.channel), reference=sources.reference)
+    chosen = replace(choice, reference=sources.reference)
     return {
-        "choice": asdict(chosen),
+        "choice": describe_choice(chosen),
         "grid": {
             "reference": paths[sources.reference].name,
             "chosen": FINEST if choice.reference is None else "by number",
@@ -130,8 +144,19 @@ def describe_grid(paths: Sequence[Path], sources: GridSources, choice: Choice) -
             "coverage": [
                 {"of_reference": c.of_target, "of_source": c.of_image} for c in sources.coverage
             ],
+            "masks": hash_masks(choice.mask),
         },
     }
+
+
+def describe_choice(choice: Choice) -> dict[str, Any]:
+    """Return a choice as a run record has it, by which it is repeated from any folder."""
+    sequences = {
+        "channel": list(choice.channel),
+        "fwhm": list(choice.fwhm),
+        "mask": name_masks(choice.mask),
+    }
+    return {**asdict(choice), **sequences}
 
 
 def run_fusion(
@@ -163,6 +188,9 @@ def run_fusion(
     prepared = prepare_files(sources, paths, config)
 
     def announce(decided: Decided | None = None) -> None:
+        if decided and not quiet:
+            for line in decided.restored:
+                console.message(line)
         noisy = decided.noisy if decided else None
         expected = None if quiet else estimate(prepared, config, noisy=noisy, control=control)
         if expected is not None:

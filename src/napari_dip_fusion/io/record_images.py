@@ -72,7 +72,7 @@ def _read_source(record: Path, entry: Any) -> list[Source]:
     return named or found
 
 
-def find_source(record: Path, stored: str) -> Path:
+def find_source(record: Path, stored: str, *, what: str = "source") -> Path:
     """Return the file or folder of a source that a record names.
 
     Records come from elsewhere: they may name what is there on any machine, to be searched
@@ -85,6 +85,8 @@ def find_source(record: Path, stored: str) -> Path:
     stored : str
         A path as it stands there; a relative one starts in the folder of the record. A record
         may have been moved together with its sources.
+    what : str
+        What an error calls it, where it is a mask and no source.
 
     Returns
     -------
@@ -98,23 +100,23 @@ def find_source(record: Path, stored: str) -> Path:
     """
     name = Path(stored).name
     if name in ("", ".."):
-        raise ImageFileError(f"{record.name}: the source {stored!r} is no file of images")
+        raise ImageFileError(f"{record.name}: the {what} {stored!r} is no file of images")
     for path in (record.parent / stored, record.parent / name, Path(stored)):
         if path.is_dir():
-            _require_images(record, path)
+            _require_images(record, path, what)
             return path
         if path.exists():
             require_regular(path)
             return path
-    raise ImageFileError(f"{record.name}: source {stored} is not found; put it beside the record")
+    raise ImageFileError(f"{record.name}: {what} {stored} is not found; put it beside the record")
 
 
-def _require_images(record: Path, folder: Path) -> None:
+def _require_images(record: Path, folder: Path, what: str) -> None:
     """Refuse a folder unless it is an OME-Zarr, or DICOM files are among its first ones."""
     from napari_dip_fusion.io.dicom.files import holds_dicom
 
     if find_format(folder).name == "DICOM" and not holds_dicom(folder):
-        raise ImageFileError(f"{record.name}: the source {folder} is a folder without images")
+        raise ImageFileError(f"{record.name}: the {what} {folder} is a folder without images")
 
 
 def _read_or_warn(record: Path, path: Path) -> list[Source]:

@@ -1,6 +1,7 @@
 """The command dip-fusion batch: from its options to jobs, and from their outcomes to a table."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,17 +20,20 @@ from napari_dip_fusion.cli.options import (
     Channel,
     Choice,
     Device,
+    Fwhm,
     IntensityOption,
     Interpolation,
     Iterations,
     Level,
     Like,
+    Mask,
     MethodOption,
     Network,
     PixelType,
     Preset,
     Quiet,
     Reference,
+    Restore,
     Seed,
     SetOption,
     Slice,
@@ -50,8 +54,9 @@ _Inputs = Annotated[
     typer.Argument(
         help="A folder of images whose names differ only after the last - or _, like 11_ct.png and "
         "11_mr.png; or a table in CSV with a row for each set and columns source1, source2, ... "
-        "and, if wanted, name or id; or a pattern for each source, in quotes: 'ct/*.nii.gz' "
-        "'mr/*.nii.gz', or 'patients/*/CT' 'patients/*/MR' for folders of DICOM."
+        "and, if wanted, name or id, and fwhm1, mask1, ... for the options of these names; or a "
+        "pattern for each source, in quotes: 'ct/*.nii.gz' 'mr/*.nii.gz', or 'patients/*/CT' "
+        "'patients/*/MR' for folders of DICOM."
     ),
 ]
 _Folder = Annotated[
@@ -102,6 +107,7 @@ def batch_files(
     preset: Preset = "fast",
     method: MethodOption = None,
     network: Network = None,
+    restore: Restore = None,
     time_budget: TimeBudget = None,
     iterations: Iterations = None,
     seed: Seed = None,
@@ -113,6 +119,8 @@ def batch_files(
     level: Level = None,
     reference: Reference = None,
     interpolation: Interpolation = "linear",
+    fwhm: Fwhm = None,
+    mask: Mask = None,
     dtype: PixelType = None,
     like: Like = None,
     force: _Force = False,
@@ -128,6 +136,7 @@ def batch_files(
     changes = {
         "method": method,
         "network": network,
+        "restore": restore,
         "time_budget": time_budget,
         "iterations": iterations,
         "seed": seed,
@@ -140,7 +149,10 @@ def batch_files(
         level=level,
         reference=reference,
         interpolation=interpolation,
+        fwhm=tuple(fwhm or ()),
+        mask=tuple(mask or ()),
     )
+    choice.check(config)
     ending = ending if ending.startswith(".") else f".{ending}"
     kind = choose_pixel_type(Path(f"fused{ending}"), dtype, like)
     found = collect_batch(inputs, output, match)
@@ -151,7 +163,7 @@ def batch_files(
             paths=each.paths,
             output=output / f"{each.name}{ending}",
             config=config,
-            choice=choice,
+            choice=_choose(choice, each),
             dtype=kind,
             like=like,
             force=force,
@@ -161,6 +173,11 @@ def batch_files(
     _announce(found, jobs, everything=dry_run, quiet=quiet)
     if not dry_run:
         _fuse_all(jobs, found, output, workers, quiet=quiet, force=force)
+
+
+def _choose(choice: Choice, each: BatchSet) -> Choice:
+    """Return the choice for a set, whose own blurs and masks come before those of all sets."""
+    return replace(choice, fwhm=each.fwhm or choice.fwhm, mask=each.mask or choice.mask)
 
 
 def _divide_threads(config: FusionConfig, workers: int) -> FusionConfig:

@@ -1,6 +1,5 @@
 """One set of a batch: it is fused, or its result of an earlier call is recognized."""
 
-import dataclasses
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 from napari_dip_fusion import fusion
 from napari_dip_fusion.cli import console
 from napari_dip_fusion.cli.batch.stopping import StopSwitch
+from napari_dip_fusion.cli.masks import hash_masks
 from napari_dip_fusion.cli.options import Choice
 from napari_dip_fusion.cli.output_names import name_record
 from napari_dip_fusion.cli.outputs import Outputs, check_outputs
@@ -19,6 +19,7 @@ from napari_dip_fusion.cli.planes import count_planes, describe_planes
 from napari_dip_fusion.cli.run import (
     FINEST,
     check_count,
+    describe_choice,
     describe_grid,
     estimate,
     prepare_files,
@@ -74,7 +75,7 @@ class Job:
     def notes(self) -> dict[str, Any]:
         """What the record holds beside settings and sources, as JSON gives it back."""
         notes = {
-            "choice": dataclasses.asdict(self.choice),
+            "choice": describe_choice(self.choice),
             "pixels": {"dtype": self.dtype, "like": self.like},
         }
         return dict(json.loads(json.dumps(notes)))
@@ -163,6 +164,7 @@ def run_job(job: Job, switch: StopSwitch, show: Show | None = None) -> Outcome |
 def _run(job: Job, switch: StopSwitch, show: Show | None) -> tuple[str, dict[str, Any]]:
     with switch.armed():
         check_count(job.paths)
+        job.choice.check(job.config)
         earlier = find_earlier(job)
         read = read_sources(job.paths, job.choice, bar=False)
         earlier = _keep_if_same_sources(earlier, read, job)
@@ -189,6 +191,9 @@ def _fuse(job: Job, read: GridSources, show: Show | None, *, keep_gains: bool) -
     for event in fusion.iter_fuse(prepared, job.config, notes=notes, keep_gains=keep_gains):
         if isinstance(event, Done):
             return event.result
+        if isinstance(event, Decided):
+            for line in event.restored:
+                console.message(line)
         if isinstance(event, FrameFailed):
             console.warn(console.describe_failure(event, prepared.axes))
         elif show is not None:
@@ -268,13 +273,18 @@ def _keep_if_same_sources(
     """Return an earlier record if it is of these very pixels."""
     if record is None:
         return None
-    before = [entry.get("sha256") for entry in record["sources"]]
-    now = [array_sha256(array) for array in read.arrays]
+    masks = [Path(mask) for mask in job.choice.mask]
+    before = [
+        *(entry.get("sha256") for entry in record["sources"]),
+        *(record.get("grid") or {}).get("masks", []),
+    ]
+    now = [*(array_sha256(array) for array in read.arrays), *hash_masks(job.choice.mask)]
     if before == now:
         return record
     if job.force:
         return None
-    changed = [p.name for i, p in enumerate(job.paths) if before[i : i + 1] != now[i : i + 1]]
+    paths = [*job.paths, *masks]
+    changed = [p.name for i, p in enumerate(paths) if before[i : i + 1] != now[i : i + 1]]
     raise FileExistsError(
         f"{job.output} was made of other images (not of {', '.join(changed) or 'these alone'}); "
         "choose another folder or add --force"

@@ -18,10 +18,14 @@ class BatchSet:
         Name of the output, without its ending.
     paths : tuple of Path
         Files or folders, in the order of the sources.
+    fwhm, mask : tuple of str
+        What options of these names say of each source, where it is said of this set alone.
     """
 
     name: str
     paths: tuple[Path, ...]
+    fwhm: tuple[str, ...] = ()
+    mask: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 from napari_dip_fusion.cli import console
 from napari_dip_fusion.cli.batch.jobs import Job, Outcome
 from napari_dip_fusion.cli.batch.sets import LeftOut
+from napari_dip_fusion.cli.masks import NONE, name_masks
 from napari_dip_fusion.io import write_text
 
 _FIRST = ("name", "status", "reason")
@@ -72,6 +73,7 @@ def _describe(job: Job, outcome: Outcome | None) -> Row:
         "reason": outcome.reason if outcome else "the batch was stopped before",
         **dict.fromkeys(_RUN, ""),
         **_name(job.paths),
+        **_name_sensors(job),
     }
     if outcome is None:
         return row
@@ -95,6 +97,17 @@ def _describe_run(job: Job, record: Mapping[str, Any]) -> Row:
 def _name(paths: Sequence[Path]) -> Row:
     # Absolute, so that the table can be given to a batch itself.
     return {f"source{i}": str(path.resolve()) for i, path in enumerate(paths, start=1)}
+
+
+def _name_sensors(job: Job) -> Row:
+    """Return what is said of the sensors of a set, as a table of a batch takes it."""
+    count, choice = len(job.paths), job.choice
+    widths = list(choice.fwhm) * (count if len(choice.fwhm) == 1 else 1)
+    masks = ["" if mask == NONE else mask for mask in name_masks(choice.mask)]
+    return {
+        **{f"fwhm{i}": width for i, width in enumerate(widths, start=1)},
+        **{f"mask{i}": mask for i, mask in enumerate(masks, start=1)},
+    }
 
 
 def _guard(value: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from napari_dip_fusion.cli.batch.sets import BatchSet, Found, make_name
+from napari_dip_fusion.cli.masks import NONE
 from napari_dip_fusion.io.formats import strip_ending
 
 _DELIMITERS = ",;\t"  # spreadsheets of other languages write the others
@@ -18,7 +19,9 @@ def read_table(path: Path) -> Found:
 
     The first row has the names of the columns. Those that start with ``source`` hold the sources,
     in their order; where there are none, all do but the column ``name`` or ``id``. A relative path
-    is taken from the folder of the table. An empty cell is no source, an empty row no set.
+    is taken from the folder of the table. An empty cell is no source, an empty row no set. What is
+    known of the source in column ``source1`` stands in columns ``fwhm1`` and ``mask1``, as the
+    options of these names take it.
 
     Raises
     ------
@@ -72,8 +75,28 @@ def _make_set(
             f"row {line} of {path} has {len(row)} cells for {len(header)} columns; put a path "
             "that holds a comma in quotes"
         )
-    cells = [row[i].strip() for i in columns if i < len(row)]
-    paths = tuple(path.parent / Path(cell).expanduser() for cell in cells if cell)
-    given = next((row[i].strip() for i, t in enumerate(header[: len(row)]) if t in _NAMES), "")
+    cells = [cell.strip() for cell in row]
+    filled = [i for i in columns if i < len(row) and cells[i]]
+    paths = tuple(_find(path, cells[i]) for i in filled)
+    given = next((cell for title, cell in zip(header, cells, strict=False) if title in _NAMES), "")
     stems = "-".join(dict.fromkeys(strip_ending(p) for p in paths))
-    return BatchSet(make_name(given or stems or f"row{line}"), paths)
+    sensors = dict(zip(header, cells, strict=False))
+    # What is said of a source stands in the column whose title ends as that of the source does.
+    ends = [header[i].removeprefix(_SOURCE) for i in filled]
+    fwhm = [sensors.get(f"fwhm{end}", "") for end in ends]
+    masks = [sensors.get(f"mask{end}", "") for end in ends]
+    return BatchSet(
+        make_name(given or stems or f"row{line}"),
+        paths,
+        fwhm=tuple(text or "0" for text in fwhm) if any(fwhm) else (),
+        mask=tuple(_find_mask(path, text) for text in masks) if any(masks) else (),
+    )
+
+
+def _find_mask(table: Path, cell: str) -> str:
+    return NONE if cell in ("", NONE) else str(_find(table, cell))
+
+
+def _find(table: Path, cell: str) -> Path:
+    """Return the file that a cell names."""
+    return table.parent / Path(cell).expanduser()

@@ -1,0 +1,152 @@
+"""What sensors lost, on the command line: blur and masks."""
+
+import csv
+import json
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+
+from napari_dip_fusion import cli
+from napari_dip_fusion.io import read_image, write_image
+from napari_dip_fusion.sources import Source
+
+RNG = np.random.default_rng(17)
+QUICK = ["--network", "never", "-q"]
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> list[Path]:
+    """A plane of 2 mm, and one of 1 mm."""
+    return [write(tmp_path / "pet.nii", 2.0), write(tmp_path / "mr.nii", 1.0)]
+
+
+@pytest.fixture
+def mask(tmp_path: Path) -> Path:
+    path = tmp_path / "seen.png"
+    iio.imwrite(path, np.tri(24, 32, 4, dtype=np.uint8))
+    return path
+
+
+def write(path: Path, step: float) -> Path:
+    size = int(48 / step), int(64 / step)
+    pixels = RNG.integers(0, 256, size, dtype=np.uint8)
+    affine = np.diag([step, step, 1.0])
+    return write_image(path, Source(pixels, affine=affine, units=("mm", "mm")))
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([str(a) for a in arguments])
+    return int(ended.value.code)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Return the one line of a call that has to end with exit code 2."""
+    assert run(*arguments) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def read_choice(record: Path) -> dict:
+    return json.loads(record.read_text())["choice"]
+
+
+def test_a_record_has_blur_and_masks_and_repeats_them(pair, mask, tmp_path, capsys) -> None:
+    out, again = tmp_path / "f.nii", tmp_path / "sub" / "g.nii"
+    again.parent.mkdir()
+    sensors = ("--fwhm", "4.5mm", "--fwhm", "0", "--mask", mask, "--mask", "-")
+    assert run("fuse", *pair, "-o", out, *sensors, *QUICK) == 0
+    record = tmp_path / "f.record.json"
+    choice = read_choice(record)
+    assert choice["fwhm"] == ["4.5mm", "0"]
+    assert choice["mask"] == [str(mask.resolve()), "-"]
+    assert run("fuse", "--replay", record, "-o", again, "-q") == 0
+    assert read_choice(again.with_name("g.record.json")) == choice
+    np.testing.assert_array_equal(read_image(again).to_numpy(), read_image(out).to_numpy())
+    assert not capsys.readouterr().err
+    iio.imwrite(mask, np.ones((24, 32), np.uint8))
+    assert run("fuse", "--replay", record, "-o", again, "-q", "--force") == 0
+    assert capsys.readouterr().err == (
+        f"dip-fusion: warning: {mask} has changed since the record was written; the result will "
+        "differ\n"
+    )
+    mask.unlink()
+    line = refused(capsys, "fuse", "--replay", record, "-o", again, "-q", "--force")
+    assert f"mask {mask} is not found; put it beside the record" in line
+
+
+def test_a_mask_is_found_beside_a_record_that_moved(pair, mask, tmp_path) -> None:
+    out = tmp_path / "f.nii"
+    assert run("fuse", *pair, "-o", out, "--mask", mask, "--mask", "-", *QUICK) == 0
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for path in (mask, tmp_path / "f.record.json"):
+        path.rename(moved / path.name)
+    assert run("fuse", "--replay", moved / "f.record.json", "-o", moved / "g.nii", "-q") == 0
+    assert read_choice(moved / "g.record.json")["mask"] == [str(moved / mask.name), "-"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--fwhm", "-4mm"], "--fwhm must be 0 or more, got '-4mm'"),
+        (["--fwhm", "4"], "--fwhm needs a unit"),
+        (["--fwhm", "4mm", "--fwhm", "0", "--fwhm", "0"], "once for each of the 2 sources, got 3"),
+        (["--fwhm", "4km"], "--fwhm 4km is wider than"),
+        (["--mask", "-"], "--mask must be given once for each of the 2 sources"),
+        (["--mask", "none.png", "--mask", "-"], "there is no mask none.png; check the name"),
+        (["--restore", "perhaps"], "restore must be one of auto, always, never, got 'perhaps'"),
+        (["--fwhm", "3px", "--method", "average"], "--fwhm is for the methods dip and consensus"),
+    ],
+)
+def test_what_is_refused(pair, tmp_path, capsys, options, message) -> None:
+    out = tmp_path / "f.nii"
+    assert message in refused(capsys, "fuse", *pair, "-o", out, *options, "-q")
+    assert not out.exists()
+    # Of a batch, what fits no set alone is a line of that set.
+    (tmp_path / "sets.csv").write_text(f"source1,source2\n{pair[0]},{pair[1]}\n")
+    code = run("batch", tmp_path / "sets.csv", "-o", tmp_path / "out", *options, "-q")
+    assert code in (1, 2)
+    assert message in capsys.readouterr().err
+
+
+def test_a_mask_of_another_shape_is_refused(pair, mask, tmp_path, capsys) -> None:
+    options = ("--mask", "-", "--mask", mask, "-q")
+    line = refused(capsys, "fuse", *pair, "-o", tmp_path / "f.nii", *options)
+    assert f"the mask {mask} does not fit {pair[1]}" in line
+    assert "24 x 32" in line
+
+
+def test_a_mask_is_not_written_over(pair, mask, tmp_path, capsys) -> None:
+    options = ("--mask", mask, "--mask", "-", "--force", "-q")
+    assert "is a source" in refused(capsys, "fuse", *pair, "-o", mask, *options)
+
+
+def test_a_batch_takes_blur_and_masks_for_all_sets_or_from_its_table(
+    pair, mask, tmp_path, capsys
+) -> None:
+    table = tmp_path / "sets.csv"
+    header = "name,source1,source2,fwhm1,fwhm2,mask1,mask2\n"
+    own = f"own,{pair[0].name},{pair[1].name},4mm,,{mask.name},\n"
+    table.write_text(f"{header}{own}all,{pair[0].name},{pair[1].name},,,,\n")
+    out = tmp_path / "out"
+    call = ("batch", table, "-o", out, "--ending", ".nii", "--fwhm", "2px", *QUICK)
+    assert run(*call) == 0
+    lines = (out / "batch.csv").read_text(encoding="utf-8").splitlines()
+    rows = {row["name"]: row for row in csv.DictReader(lines)}
+    assert [rows["own"][name] for name in ("fwhm1", "fwhm2", "mask1", "mask2")] == [
+        *("4mm", "0", str(mask.resolve()), "")
+    ]
+    assert [rows["all"][name] for name in ("fwhm1", "fwhm2", "mask1")] == ["2px", "2px", ""]
+    assert read_choice(out / "own.record.json")["fwhm"] == ["4mm", "0"]
+    # The table of a batch is one for a batch.
+    assert run("batch", out / "batch.csv", "-o", tmp_path / "b", "--ending", ".nii", *QUICK) == 0
+    assert read_choice(tmp_path / "b" / "own.record.json")["mask"] == [str(mask.resolve()), "-"]
+    # With the same masks it is there already, and with others it is not.
+    assert run(*call) == 0
+    iio.imwrite(mask, np.ones((24, 32), np.uint8))
+    assert run(*call) == 1
+    assert f"own.nii was made of other images (not of {mask.name})" in capsys.readouterr().err
