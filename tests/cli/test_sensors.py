@@ -1,4 +1,4 @@
-"""What sensors lost, on the command line: blur and masks."""
+"""What sensors lost, on the command line: blur, masks, and restored sources."""
 
 import csv
 import json
@@ -99,6 +99,8 @@ def test_a_mask_is_found_beside_a_record_that_moved(pair, mask, tmp_path) -> Non
         (["--mask", "-"], "--mask must be given once for each of the 2 sources"),
         (["--mask", "none.png", "--mask", "-"], "there is no mask none.png; check the name"),
         (["--restore", "perhaps"], "restore must be one of auto, always, never, got 'perhaps'"),
+        (["--restored-dir", "x", "--restore", "never"], "--restored-dir needs --restore auto"),
+        (["--restored-dir", "x", "--method", "average"], "--restored-dir is for the methods dip"),
         (["--fwhm", "3px", "--method", "average"], "--fwhm is for the methods dip and consensus"),
     ],
 )
@@ -106,11 +108,12 @@ def test_what_is_refused(pair, tmp_path, capsys, options, message) -> None:
     out = tmp_path / "f.nii"
     assert message in refused(capsys, "fuse", *pair, "-o", out, *options, "-q")
     assert not out.exists()
-    # Of a batch, what fits no set alone is a line of that set.
-    (tmp_path / "sets.csv").write_text(f"source1,source2\n{pair[0]},{pair[1]}\n")
-    code = run("batch", tmp_path / "sets.csv", "-o", tmp_path / "out", *options, "-q")
-    assert code in (1, 2)
-    assert message in capsys.readouterr().err
+    if "--restored-dir" not in options:
+        # Of a batch, what fits no set alone is a line of that set.
+        (tmp_path / "sets.csv").write_text(f"source1,source2\n{pair[0]},{pair[1]}\n")
+        code = run("batch", tmp_path / "sets.csv", "-o", tmp_path / "out", *options, "-q")
+        assert code in (1, 2)
+        assert message in capsys.readouterr().err
 
 
 def test_a_mask_of_another_shape_is_refused(pair, mask, tmp_path, capsys) -> None:
@@ -150,3 +153,16 @@ def test_a_batch_takes_blur_and_masks_for_all_sets_or_from_its_table(
     iio.imwrite(mask, np.ones((24, 32), np.uint8))
     assert run(*call) == 1
     assert f"own.nii was made of other images (not of {mask.name})" in capsys.readouterr().err
+
+
+def test_it_is_said_that_nothing_was_restored(tmp_path, capsys) -> None:
+    ramp = np.add.outer(np.arange(40), np.arange(60)).astype(np.uint8)
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path, image in zip(paths, (ramp, ramp[::-1]), strict=True):
+        iio.imwrite(path, image)
+    folder = tmp_path / "restored"
+    assert run("fuse", *paths, "-o", tmp_path / "f.png", "--restored-dir", folder, "-q") == 0
+    assert capsys.readouterr().err == (
+        f"dip-fusion: warning: nothing was restored, and nothing is written into {folder}\n"
+    )
+    assert not folder.exists()

@@ -34,6 +34,7 @@ from napari_dip_fusion.cli.options import (
     Reference,
     Replay,
     Restore,
+    RestoredFolder,
     Seed,
     SetOption,
     Slice,
@@ -46,6 +47,7 @@ from napari_dip_fusion.cli.output_names import (
     name_base_gains,
     name_gains,
     name_record,
+    name_restored,
 )
 from napari_dip_fusion.cli.outputs import Outputs, check_outputs
 from napari_dip_fusion.cli.planes import count_planes, describe_planes, name_part
@@ -88,6 +90,7 @@ def fuse_files(
     dtype: PixelType = None,
     like: Like = None,
     gains_dir: GainsFolder = None,
+    restored_dir: RestoredFolder = None,
     record: RecordFile = None,
     planes_csv: PlanesCsv = None,
     replay: Replay = None,
@@ -129,13 +132,14 @@ def fuse_files(
         confirm_count(job.paths, yes=yes)
     check_count(job.paths)
     kind = choose_pixel_type(output, dtype, like)
-    job.choice.check(job.config)
-    gains = _name_gains(gains_dir, job)
+    _refuse_unused(job, gains_dir=gains_dir, restored_dir=restored_dir)
+    gains = name_gains(gains_dir, job.paths)
     outputs = Outputs(
         fused=output,
         record=name_record(output) if record is None else record,
         gains=gains,
         base_gains=name_base_gains(gains, job.config),
+        restored=name_restored(restored_dir, job.paths),
         scores=planes_csv,
         dtype=kind,
         like=like,
@@ -154,13 +158,19 @@ def fuse_files(
     _fuse_and_write(read, job, outputs, quiet=quiet)
 
 
-def _name_gains(folder: Path | None, job: FuseJob) -> list[Path]:
-    if folder is not None and job.config.method not in (DIP, CONSENSUS):
-        raise ValueError(
-            "--gains-dir is for the methods dip and consensus, which alone have gains, got "
-            f"{job.config.method}"
-        )
-    return name_gains(folder, job.paths)
+def _refuse_unused(job: FuseJob, *, gains_dir: Path | None, restored_dir: Path | None) -> None:
+    """Raise ValueError for an option that says nothing of a run with these settings."""
+    folders = {"--gains-dir": gains_dir, "--restored-dir": restored_dir}
+    job.choice.check(job.config)
+    if job.config.method not in (DIP, CONSENSUS):
+        for option, folder in folders.items():
+            if folder is not None:
+                raise ValueError(
+                    f"{option} is for the methods dip and consensus, which alone have such "
+                    f"images, got {job.config.method}"
+                )
+    if restored_dir is not None and job.config.restoration.restore == "never":
+        raise ValueError("--restored-dir needs --restore auto or always, got never")
 
 
 def _fuse_and_write(read: GridSources, job: FuseJob, outputs: Outputs, *, quiet: bool) -> None:

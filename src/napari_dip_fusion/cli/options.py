@@ -131,6 +131,13 @@ GainsFolder = Annotated[
         "and series."
     ),
 ]
+RestoredFolder = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for the restored sources, in their own units, as float32 TIFF, or OME-TIFF of "
+        "volumes and series."
+    ),
+]
 PlanesCsv = Annotated[
     Path | None,
     typer.Option(help="Table for the metrics of every plane of a volume or a series, CSV."),

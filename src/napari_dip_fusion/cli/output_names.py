@@ -54,6 +54,13 @@ def name_base_gains(paths: Sequence[Path], config: FusionConfig) -> list[Path]:
     return [p.with_name(f"{strip_ending(p)}_base{p.suffix}") for p in paths]
 
 
+def name_restored(folder: Path | None, sources: Sequence[Path]) -> list[Path]:
+    """Return where each restored source goes; nowhere without a folder."""
+    if folder is None:
+        return []
+    return [folder / f"restored_{i}_{strip_ending(p)}.tif" for i, p in enumerate(sources)]
+
+
 def name_stacked(paths: Sequence[Path]) -> list[Path]:
     """Return files of the same names in a format that holds volumes and series."""
     return [path.with_name(strip_ending(path) + _STACKED) for path in paths]

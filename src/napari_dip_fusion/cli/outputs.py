@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dip_fusion.cli.console import warn
 from napari_dip_fusion.cli.output_names import is_flat, name_stacked
 from napari_dip_fusion.cli.planes import count_planes, write_plane_scores
 from napari_dip_fusion.config import FusionConfig
@@ -33,6 +34,7 @@ class Outputs:
     record: Path
     gains: Sequence[Path] = ()
     base_gains: Sequence[Path] = ()
+    restored: Sequence[Path] = ()
     figure: Path | None = None
     scores: Path | None = None
     dtype: str | None = None
@@ -43,7 +45,8 @@ class Outputs:
     def paths(self) -> list[Path]:
         """All files that a run writes."""
         others = [path for path in (self.figure, self.scores) if path]
-        return [self.fused, self.record, *self.gains, *self.base_gains, *others]
+        maps = [*self.gains, *self.base_gains, *self.restored]
+        return [self.fused, self.record, *maps, *others]
 
     @property
     def hold_gains(self) -> bool:
@@ -51,11 +54,12 @@ class Outputs:
         return bool(self.gains) or self._is_bundle
 
     def fit(self, sources: GridSources) -> "Outputs":
-        """Return outputs whose gains are in a format that holds the grid of these sources."""
+        """Return outputs whose maps are in a format that holds the grid of these sources."""
         if count_planes(sources.images[0].shape) == 1:
             return self
         gains, base_gains = name_stacked(self.gains), name_stacked(self.base_gains)
-        return replace(self, gains=gains, base_gains=base_gains)
+        restored = name_stacked(self.restored)
+        return replace(self, gains=gains, base_gains=base_gains, restored=restored)
 
     def check_formats(self, sources: GridSources, names: Sequence[str]) -> None:
         """Refuse a run on these sources whose results the output's format cannot hold.
@@ -101,7 +105,7 @@ class Outputs:
         pixels = math.prod(images[0].shape)
         fused = math.prod(_find_shape(images)) * self._find_type(images).itemsize
         bands = 1 if config.gains.band_sigma == 0 else 2
-        gains, beside = len(self.gains) + len(self.base_gains), 0
+        gains, beside = len(self.gains) + len(self.base_gains) + len(self.restored), 0
         if self._is_bundle:
             gains += len(images) * bands
             beside = sum(image.dtype.itemsize * math.prod(image.data.shape) for image in images)
@@ -109,7 +113,7 @@ class Outputs:
         return fused + 4 * pixels * gains + beside
 
     def write(self, result: FusionResult, sources: GridSources, names: Sequence[str]) -> None:
-        """Write image, gains and record, each whole or not at all."""
+        """Write image, gains, restored sources and record, each whole or not at all."""
         metadata = {"dip_fusion": {"record": result.record, "metrics": result.metrics}}
         fused = sources.make_source(
             self._make_pixels(result), flat=is_flat(self.fused), name="fused", metadata=metadata
@@ -120,23 +124,35 @@ class Outputs:
         else:
             write_image(self.fused, fused, overwrite=self.overwrite)
         if result.gains is not None:
-            self._write_gains(self.gains, result.gains, sources)
+            self._write_maps(self.gains, result.gains, sources)
         if result.base_gains is not None:
-            self._write_gains(self.base_gains, result.base_gains, sources)
+            self._write_maps(self.base_gains, result.base_gains, sources)
+        self._write_restored(result, sources)
         if self.scores is not None:
             scores = result.plane_metrics or {n: np.array(v) for n, v in result.metrics.items()}
             write_plane_scores(self.scores, result.sources.axes, scores, overwrite=self.overwrite)
         text = json.dumps(result.record, indent=1) + "\n"
         write_text(self.record, text, overwrite=self.overwrite)
 
-    def _write_gains(
-        self, paths: Sequence[Path], gains: NDArray[Any], sources: GridSources
+    def _write_restored(self, result: FusionResult, sources: GridSources) -> None:
+        if result.restored is not None:
+            images = (
+                result.sources.rescale(image, like=i, dtype=np.float32)
+                for i, image in enumerate(result.restored)
+            )
+            self._write_maps(self.restored, images, sources)
+        elif self.restored:
+            warn(f"nothing was restored, and nothing is written into {self.restored[0].parent}")
+
+    def _write_maps(
+        self, paths: Sequence[Path], maps: Iterable[NDArray[Any]], sources: GridSources
     ) -> None:
-        for path, gain in zip(paths, gains, strict=False):
+        """Write an image of each source, of values that may be anything."""
+        for path, image in zip(paths, maps, strict=False):
             path.parent.mkdir(parents=True, exist_ok=True)
-            placed = sources.make_source(gain, flat=False, name=strip_ending(path))
+            placed = sources.make_source(image, flat=False, name=strip_ending(path))
             # A plain picture has no place, and nobody is to be warned that it is lost.
-            write_image(path, gain if is_flat(path) else placed, overwrite=self.overwrite)
+            write_image(path, image if is_flat(path) else placed, overwrite=self.overwrite)
 
     @property
     def _is_bundle(self) -> bool:
@@ -214,10 +230,10 @@ def check_outputs(outputs: Outputs, sources: Sequence[Path]) -> None:
         if path.resolve() in written:
             raise ValueError(f"{path} is to hold two results; choose another output")
         written.add(path.resolve())
-    for folder in {p.parent for p in outputs.gains}:
+    for folder in {p.parent for p in (*outputs.gains, *outputs.restored)}:
         if folder.exists() and not folder.is_dir():
-            raise ValueError(f"{folder} is a file; choose another folder for the gains")
-        # The folder is made when the gains are written, in the nearest one that is there.
+            raise ValueError(f"{folder} is a file; choose another folder")
+        # The folder is made when it is written to, in the nearest one that is there.
         _refuse_read_only(next(f for f in (folder, *folder.absolute().parents) if f.exists()))
     for folder in {outputs.fused.parent, outputs.record.parent}:
         if not folder.is_dir():
