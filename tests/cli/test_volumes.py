@@ -16,7 +16,7 @@ from rich.console import Console
 from scipy import ndimage
 
 from napari_dip_fusion import Source, cli
-from napari_dip_fusion.cli import console
+from napari_dip_fusion.cli import console, run_bar
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.fusion import FrameDone, FrameFailed, PlanesDone, frames
 from napari_dip_fusion.io import read_image, read_images, write_image
@@ -289,16 +289,16 @@ def test_frames_that_fail_are_told_and_lose_no_others(tmp_path, capsys, monkeypa
 SAYS_WHEN_A_FRAME_IS_DONE = """
 import sys
 from napari_dip_fusion import cli
-from napari_dip_fusion.cli import console
+from napari_dip_fusion.cli import run_bar
 from napari_dip_fusion.fusion import FrameDone
-show = console._RunBar.show
+show = run_bar.RunBar.show
 def told(self, event):
     show(self, event)
     if isinstance(event, FrameDone):
         print("frame", *event.index, flush=True)
         if event.index == (1,):
             sys.stdin.readline()
-console._RunBar.show = told
+run_bar.RunBar.show = told
 cli.main(sys.argv[1:])
 """
 
@@ -334,8 +334,8 @@ def test_the_bar_tells_stages_in_planes_and_frames(monkeypatch) -> None:
     shown = io.StringIO()
     screen = Console(file=shown, force_terminal=True, width=100, color_system=None)
     monkeypatch.setattr(console, "err", screen)
-    with console._make_progress(False) as progress:
-        bar = console._RunBar(progress, frames=3)
+    with run_bar.make_progress(False) as progress:
+        bar = run_bar.RunBar(progress, frames=3)
         bar.show(PlanesDone("gains", 34, 128))
         progress.refresh()
         bar.show(FrameDone((0,), np.zeros((2, 2), np.float32)))

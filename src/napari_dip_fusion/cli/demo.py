@@ -23,6 +23,7 @@ from napari_dip_fusion.cli.options import (
 from napari_dip_fusion.cli.output_names import name_base_gains
 from napari_dip_fusion.cli.outputs import Outputs, check_outputs
 from napari_dip_fusion.cli.run import run_fusion
+from napari_dip_fusion.cli.run_bar import watch
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import TorchMissingError
 from napari_dip_fusion.fusion.figures import draw_fusion
@@ -113,9 +114,7 @@ def _fuse_more_simply(
     if config.restoration.restore != "never" and config.fit.network != "never":
         simpler["denoiser"] = config.replace(network="never")
     return {
-        name: console.watch(
-            fusion.iter_fuse(sources, changed), quiet=quiet, announce=lambda decided: None
-        )
+        name: watch(fusion.iter_fuse(sources, changed), quiet=quiet, announce=lambda decided: None)
         for name, changed in simpler.items()
     }
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip_fusion.cli.console import warn
+from napari_dip_fusion.cli import console
 from napari_dip_fusion.cli.output_names import is_flat, name_stacked
 from napari_dip_fusion.cli.planes import count_planes, write_plane_scores
 from napari_dip_fusion.config import FusionConfig
@@ -142,7 +142,9 @@ class Outputs:
             )
             self._write_maps(self.restored, images, sources)
         elif self.restored:
-            warn(f"nothing was restored, and nothing is written into {self.restored[0].parent}")
+            console.warn(
+                f"nothing was restored, and nothing is written into {self.restored[0].parent}"
+            )
 
     def _write_maps(
         self, paths: Sequence[Path], maps: Iterable[NDArray[Any]], sources: GridSources

@@ -15,6 +15,7 @@ from napari_dip_fusion.cli import console
 from napari_dip_fusion.cli.masks import hash_masks, name_masks, read_mask
 from napari_dip_fusion.cli.options import Choice
 from napari_dip_fusion.cli.planes import name_part
+from napari_dip_fusion.cli.run_bar import show_stages, watch
 from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.fusion.control import Control
@@ -71,7 +72,7 @@ def read_sources(
     `bar` then shows how far that is; where another bar is on the screen there must be none.
     """
     images = _read_images(paths, choice)
-    with console.show_stages(quiet=quiet or not bar):
+    with show_stages(quiet=quiet or not bar):
         sources = resample_to_reference(
             images,
             reference=choice.reference,
@@ -205,9 +206,7 @@ def run_fusion(
         events = fusion.iter_fuse(
             prepared, config, control=control, notes=notes, keep_gains=keep_gains
         )
-        return console.watch(
-            events, quiet=quiet, announce=announce, frames=frames, axes=prepared.axes
-        )
+        return watch(events, quiet=quiet, announce=announce, frames=frames, axes=prepared.axes)
 
 
 def prepare_files(

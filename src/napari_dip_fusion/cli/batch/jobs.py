@@ -25,6 +25,7 @@ from napari_dip_fusion.cli.run import (
     prepare_files,
     read_sources,
 )
+from napari_dip_fusion.cli.run_bar import describe_failure
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import summarize_error
 from napari_dip_fusion.fusion import (
@@ -195,7 +196,7 @@ def _fuse(job: Job, read: GridSources, show: Show | None, *, keep_gains: bool) -
             for line in event.restored:
                 console.message(line)
         if isinstance(event, FrameFailed):
-            console.warn(console.describe_failure(event, prepared.axes))
+            console.warn(describe_failure(event, prepared.axes))
         elif show is not None:
             _show(event, prepared, job.config, show)
     raise AssertionError("a run ends with Done")
