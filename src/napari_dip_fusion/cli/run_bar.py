@@ -81,20 +81,27 @@ class RunBar:
         self._task: TaskID | None = None
         self._frames = progress.add_task("frames", total=frames, text="") if frames > 1 else None
         self._total, self._finished = frames, 0
+        self._restores = False
 
     def show(self, event: Event) -> None:
         """Show how far a run is that tells this."""
         if isinstance(event, PlanesDone):
             planes = f"{event.done:.0f}/{event.total:.0f} planes" if event.total > 1 else ""
             self._show(event.stage, event.done, event.total, planes)
+        elif isinstance(event, Decided):
+            self._restores = event.network and bool(event.restored)
         elif isinstance(event, GainsReady):
-            self._show("fusing", 0, None, "")
+            self._show("restoring" if self._restores else "fusing", 0, None, "")
         elif isinstance(event, StepDone):
+            # The losses of networks that restore have no floor; what is fitted afterward has one.
+            restores = self._restores and event.floor == 0
+            excess = "" if restores else f"excess {event.excess:.3e}  "
             text = (
-                f"{event.iteration}/{event.iterations}  loss {event.loss:.3e}  "
-                f"excess {event.excess:.3e}  {event.rate:.1f} it/s"
+                f"{event.iteration}/{event.iterations}  loss {event.loss:.3e}  {excess}"
+                f"{event.rate:.1f} it/s"
             )
-            self._show("fusing", event.iteration, event.iterations, text)
+            stage = "restoring" if restores else "fusing"
+            self._show(stage, event.iteration, event.iterations, text)
         elif isinstance(event, (FrameDone, FrameFailed)) and self._frames is not None:
             self._finished += 1
             text = f"{self._finished}/{self._total}"
