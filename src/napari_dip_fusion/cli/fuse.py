@@ -183,6 +183,7 @@ def _fuse_and_write(read: GridSources, job: FuseJob, outputs: Outputs, *, quiet:
             quiet=quiet,
             notes=notes,
             keep_gains=outputs.hold_gains,
+            stop_after=job.stop_after,
         )
     except FusionError as error:
         if error.result is None:

@@ -23,6 +23,8 @@ class FuseJob:
     """Of the sources when the record was written; nothing to compare without one."""
     mask_hashes: Sequence[str | None] = ()
     """Of the masks when the record was written; nothing to compare without one."""
+    stop_after: int = 0
+    """Iterations after which a run was stopped on its way; 0 for one that came to its end."""
     axes: Sequence[str] = ()
     """Of what was fused when the record was written; nothing to compare without one."""
 
@@ -58,6 +60,7 @@ def load_job(path: Path, device: str | None) -> FuseJob:
             paths=[find_source(path, entry["path"]) for entry in entries],
             config=config if device is None else config.replace(device=device),
             choice=_load_choice(record.get("choice", {}), path),
+            stop_after=_find_stop(record, config),
             hashes=[entry["sha256"] for entry in entries],
             mask_hashes=record.get("grid", {}).get("masks", ()),
             # Before volumes were fused, there were only planes, and no word of their axes.
@@ -76,11 +79,23 @@ def _load_config(record: dict[str, Any], path: Path) -> FusionConfig:
         # A record has the iterations of all frames together; its settings end each of them alike.
         if record.get("frames"):
             return config
+        # Networks that restore pace themselves by the number of their iterations: it stays, and
+        # whatever stopped them is repeated by whoever runs them.
+        if record.get("restoration"):
+            return config.replace(time_budget=0.0)
         # Exactly the iterations that were run, whatever ended them: on another machine, or a busier
         # one, a time budget would end the run elsewhere.
         return config.replace(iterations=record["iterations"], stop="iterations", time_budget=0.0)
     except ValueError as error:
         raise ValueError(f"{path} has settings that cannot be used: {error}") from error
+
+
+def _find_stop(record: dict[str, Any], config: FusionConfig) -> int:
+    """Return after how many iterations networks that restore sources were stopped on their way."""
+    # Behind them another network may have run, and it is its iterations that the record counts.
+    alone = config.fit.network != "always" and not record.get("frames")
+    stopped = record["stop_reason"] in ("stopped", "time")
+    return int(record["iterations"]) if record.get("restoration") and alone and stopped else 0
 
 
 def _load_choice(values: Any, path: Path) -> Choice:

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from napari_dip_fusion.cli.run_bar import show_stages, watch
 from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.fusion.control import Control
-from napari_dip_fusion.fusion.events import Decided
+from napari_dip_fusion.fusion.events import Decided, Event, StepDone
 from napari_dip_fusion.fusion.frames import count_frame_axes
 from napari_dip_fusion.fusion.result import FusionResult
 from napari_dip_fusion.fusion.timing import Estimate
@@ -168,6 +168,7 @@ def run_fusion(
     quiet: bool,
     notes: Mapping[str, Any] | None = None,
     keep_gains: bool = True,
+    stop_after: int = 0,
 ) -> FusionResult:
     """Fuse images with a line on what that takes, and a progress bar; Ctrl-C keeps what is made.
 
@@ -184,6 +185,8 @@ def run_fusion(
         Entries that are added to the run record.
     keep_gains : bool
         Whether the result is to hold the gains, which take more memory than the sources.
+    stop_after : int
+        Number of iterations after which the run is stopped, and its best image kept; 0 for never.
     """
     control = Control()
     prepared = prepare_files(sources, paths, config)
@@ -206,7 +209,17 @@ def run_fusion(
         events = fusion.iter_fuse(
             prepared, config, control=control, notes=notes, keep_gains=keep_gains
         )
+        if stop_after:
+            events = _stop_after(events, stop_after, control)
         return watch(events, quiet=quiet, announce=announce, frames=frames, axes=prepared.axes)
+
+
+def _stop_after(events: Iterator[Event], iterations: int, control: Control) -> Iterator[Event]:
+    """Yield the events of a run, and stop it after so many iterations."""
+    for event in events:
+        if isinstance(event, StepDone) and event.iteration == iterations:
+            control.stop()
+        yield event
 
 
 def prepare_files(
