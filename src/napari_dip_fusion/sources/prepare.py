@@ -285,9 +285,10 @@ def prepare_sources(
         array = _check(source.to_numpy(), name, masked, color=source.rgb)
         window = find_window(array, mode, percentiles, name, masked)
         windows.append(_widen_window(window, source, mode, restore))
+        # The pixels as they are read, whatever mask covers some of them.
+        descriptions.append(describe_source(array, windows[-1], name=name, path=path))
         if masked is not None:
             array = _hide_unseen(array, masked)
-        descriptions.append(describe_source(array, windows[-1], name=name, path=path))
         for part in cut_parts(image):
             scaled = scale_values(array[part], windows[-1])
             image[part] = scaled @ LUMA if source.rgb else scaled
