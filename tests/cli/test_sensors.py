@@ -57,12 +57,15 @@ def read_choice(record: Path) -> dict:
 def test_a_record_has_blur_and_masks_and_repeats_them(pair, mask, tmp_path, capsys) -> None:
     out, again = tmp_path / "f.nii", tmp_path / "sub" / "g.nii"
     again.parent.mkdir()
-    sensors = ("--fwhm", "4.5mm", "--fwhm", "0", "--mask", mask, "--mask", "-")
+    # A mask on the grid of the reference covers pixels of which a hash is taken.
+    other = tmp_path / "other.png"
+    iio.imwrite(other, np.tri(48, 64, 32, dtype=np.uint8))
+    sensors = ("--fwhm", "4.5mm", "--fwhm", "0", "--mask", mask, "--mask", other)
     assert run("fuse", *pair, "-o", out, *sensors, *QUICK) == 0
     record = tmp_path / "f.record.json"
     choice = read_choice(record)
     assert choice["fwhm"] == ["4.5mm", "0"]
-    assert choice["mask"] == [str(mask.resolve()), "-"]
+    assert choice["mask"] == [str(mask.resolve()), str(other.resolve())]
     assert run("fuse", "--replay", record, "-o", again, "-q") == 0
     assert read_choice(again.with_name("g.record.json")) == choice
     np.testing.assert_array_equal(read_image(again).to_numpy(), read_image(out).to_numpy())
@@ -95,7 +98,10 @@ def test_a_mask_is_found_beside_a_record_that_moved(pair, mask, tmp_path) -> Non
         (["--fwhm", "-4mm"], "--fwhm must be 0 or more, got '-4mm'"),
         (["--fwhm", "4"], "--fwhm needs a unit"),
         (["--fwhm", "4mm", "--fwhm", "0", "--fwhm", "0"], "once for each of the 2 sources, got 3"),
-        (["--fwhm", "4km"], "--fwhm 4km is wider than"),
+        (
+            ["--fwhm", "4km"],
+            "pet.nii: fwhm along y must not be wider than the image, 48 mm, got 4e+06",
+        ),
         (["--mask", "-"], "--mask must be given once for each of the 2 sources"),
         (["--mask", "none.png", "--mask", "-"], "there is no mask none.png; check the name"),
         (["--restore", "perhaps"], "restore must be one of auto, always, never, got 'perhaps'"),

@@ -1,14 +1,9 @@
 """The command dip-fusion fuse, which fuses files into one."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 from napari_dip_fusion.cli import console
 from napari_dip_fusion.cli.fuse_job import FuseJob, load_job
-from napari_dip_fusion.cli.masks import hash_masks
 from napari_dip_fusion.cli.options import (
     Channel,
     Choice,
@@ -55,6 +50,7 @@ from napari_dip_fusion.cli.run import (
     check_count,
     confirm_count,
     describe_grid,
+    list_changed,
     read_sources,
     run_fusion,
 )
@@ -62,7 +58,6 @@ from napari_dip_fusion.config import CONSENSUS, DIP
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.fusion.timing import format_bytes
 from napari_dip_fusion.metrics import describe_mean
-from napari_dip_fusion.record import array_sha256
 from napari_dip_fusion.sources.grid import GridSources
 
 
@@ -154,7 +149,9 @@ def fuse_files(
     if not quiet:
         _tell_size(read, job, outputs)
     if job.hashes:
-        _warn_of_changes(read.arrays, job)
+        masks = job.choice.mask
+        for path in list_changed(read, job.paths, masks, job.hashes, job.mask_hashes):
+            console.warn(f"{path} has changed since the record was written; the result will differ")
     _fuse_and_write(read, job, outputs, quiet=quiet)
 
 
@@ -215,14 +212,3 @@ def _tell_size(read: GridSources, job: FuseJob, outputs: Outputs) -> None:
         console.message(
             f"{describe_planes(first.axes, first.shape)}, {size} on disk before compression"
         )
-
-
-def _warn_of_changes(arrays: Sequence[NDArray[Any]], job: FuseJob) -> None:
-    masks = hash_masks(job.choice.mask)
-    pairs = [
-        *zip(job.paths, map(array_sha256, arrays), job.hashes, strict=False),
-        *zip(job.choice.mask, masks, job.mask_hashes, strict=False),
-    ]
-    for path, now, before in pairs:
-        if now != before:
-            console.warn(f"{path} has changed since the record was written; the result will differ")

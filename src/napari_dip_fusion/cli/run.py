@@ -24,6 +24,7 @@ from napari_dip_fusion.fusion.frames import count_frame_axes
 from napari_dip_fusion.fusion.result import FusionResult
 from napari_dip_fusion.fusion.timing import Estimate
 from napari_dip_fusion.io import read_image
+from napari_dip_fusion.record import array_sha256
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.coverage import format_part, list_coverage_warnings
 from napari_dip_fusion.sources.grid import GridSources, resample_to_reference
@@ -101,7 +102,10 @@ def _read_images(paths: Sequence[Path], choice: Choice) -> list[Source]:
         image, name = read_image(path, channel=channel, level=choice.level), str(path)
         fwhm = 0.0 if blur is None else blur.measure(image, name)
         seen = None if mask is None else read_mask(mask, image, name)
-        images.append(image.replace(fwhm=fwhm, mask=seen))
+        try:
+            images.append(image.replace(fwhm=fwhm, mask=seen))
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
     return images
 
 
@@ -148,6 +152,37 @@ def describe_grid(paths: Sequence[Path], sources: GridSources, choice: Choice) -
             "masks": hash_masks(choice.mask),
         },
     }
+
+
+def list_changed(
+    sources: GridSources,
+    paths: Sequence[Path],
+    masks: Sequence[str],
+    hashes: Sequence[str | None],
+    mask_hashes: Sequence[str | None],
+) -> list[Path]:
+    """Return which files are not as they were when a run record was written.
+
+    Parameters
+    ----------
+    sources : GridSources
+        From :func:`read_sources`.
+    paths : sequence of K Path
+    masks : sequence of K str
+        As the option has them; empty without any.
+    hashes, mask_hashes : sequence of str or None
+        SHA-256 of sources and masks as they were.
+    """
+    now = [array_sha256(array) for array in sources.arrays]
+    seen = hash_masks(masks)
+    changed = []
+    for n, path in enumerate(paths):
+        # Pixels that another mask covers are no others in their file.
+        if seen[n : n + 1] != list(mask_hashes)[n : n + 1]:
+            changed.append(Path(masks[n]))
+        elif now[n : n + 1] != list(hashes)[n : n + 1]:
+            changed.append(path)
+    return changed
 
 
 def describe_choice(choice: Choice) -> dict[str, Any]:
@@ -232,6 +267,7 @@ def prepare_files(
         sources,
         intensity=config.intensity,
         percentiles=config.percentiles,
+        restore=config.restoration.restore,
         names=names,
         paths=files,
     )

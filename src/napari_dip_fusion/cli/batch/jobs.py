@@ -11,7 +11,6 @@ from typing import Any
 from napari_dip_fusion import fusion
 from napari_dip_fusion.cli import console
 from napari_dip_fusion.cli.batch.stopping import StopSwitch
-from napari_dip_fusion.cli.masks import hash_masks
 from napari_dip_fusion.cli.options import Choice
 from napari_dip_fusion.cli.output_names import name_record
 from napari_dip_fusion.cli.outputs import Outputs, check_outputs
@@ -22,6 +21,7 @@ from napari_dip_fusion.cli.run import (
     describe_choice,
     describe_grid,
     estimate,
+    list_changed,
     prepare_files,
     read_sources,
 )
@@ -39,7 +39,7 @@ from napari_dip_fusion.fusion import (
 )
 from napari_dip_fusion.fusion.timing import Estimate
 from napari_dip_fusion.io import read_images
-from napari_dip_fusion.record import array_sha256, read_record
+from napari_dip_fusion.record import read_record
 from napari_dip_fusion.sources.grid import GridSources
 from napari_dip_fusion.sources.prepare import PreparedSources
 
@@ -274,20 +274,16 @@ def _keep_if_same_sources(
     """Return an earlier record if it is of these very pixels."""
     if record is None:
         return None
-    masks = [Path(mask) for mask in job.choice.mask]
-    before = [
-        *(entry.get("sha256") for entry in record["sources"]),
-        *(record.get("grid") or {}).get("masks", []),
-    ]
-    now = [*(array_sha256(array) for array in read.arrays), *hash_masks(job.choice.mask)]
-    if before == now:
+    before = [entry.get("sha256") for entry in record["sources"]]
+    masks = (record.get("grid") or {}).get("masks", [])
+    changed = list_changed(read, job.paths, job.choice.mask, before, masks)
+    if not changed and len(before) == len(job.paths):
         return record
     if job.force:
         return None
-    paths = [*job.paths, *masks]
-    changed = [p.name for i, p in enumerate(paths) if before[i : i + 1] != now[i : i + 1]]
+    names = ", ".join(path.name for path in changed)
     raise FileExistsError(
-        f"{job.output} was made of other images (not of {', '.join(changed) or 'these alone'}); "
+        f"{job.output} was made of other images (not of {names or 'these alone'}); "
         "choose another folder or add --force"
     )
 
