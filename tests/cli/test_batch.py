@@ -231,10 +231,10 @@ def test_messages_of_a_set_are_told_and_kept(tmp_path, capsys) -> None:
     call = (*patterns, "-o", out, "--method", "average", "--ending", ".nii.gz")
     assert run(*call) == 0
     told = capsys.readouterr().err
-    assert "7.nii.gz: resampled to the grid of" in told
+    assert "7.nii.gz: brought to the grid of" in told
     assert "covers only 25% of the plane of" in told
     messages = read_rows(out)["7"]["messages"]
-    assert "resampled" in messages
+    assert "brought to the grid of" in messages
     assert "covers only 25%" in messages
     assert "dip-fusion: warning" not in messages
 

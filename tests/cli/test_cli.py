@@ -409,7 +409,7 @@ def test_planes_of_volumes_on_different_grids(tmp_path, capsys) -> None:
     ct, mr = tmp_path / "ct.nii.gz", tmp_path / "mr.nii.gz"
     out = tmp_path / "fused.nii.gz"
     assert run("fuse", ct, mr, "-o", out, "--slice", "3", *QUICK) == 0
-    assert "mr.nii.gz: resampled to the grid of" in capsys.readouterr().err
+    assert "mr.nii.gz: brought to the grid of" in capsys.readouterr().err
     fused = nibabel.load(out)
     assert fused.shape[:2] == (40, 36)
     np.testing.assert_allclose(fused.affine[:3, 3], [0, 0, 6], atol=1e-4)
@@ -520,7 +520,7 @@ def test_the_finest_grid_is_taken_said_and_recorded(coarse_and_fine, tmp_path, c
     assert tifffile.imread(out).shape == (32, 32)
     said = capsys.readouterr().err
     assert f"{fine}: its grid is taken, the finest; --reference chooses that of another" in said
-    assert f"{coarse}: resampled to the grid of {fine} (linear), which it covers to 97%" in said
+    assert f"{coarse}: brought to the grid of {fine}, which it covers to 97%" in said
     assert "97% of it lies there" in said
     record = json.loads((tmp_path / "f.record.json").read_text())
     assert record["choice"]["reference"] == 1

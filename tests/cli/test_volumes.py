@@ -414,7 +414,7 @@ def test_no_bar_is_drawn_within_another_one(pair, tmp_path, monkeypatch) -> None
     for path in pair:
         path.rename(scans / f"1_{path.name}")
     assert run("batch", scans, "-o", tmp_path / "b", "--method", "average") == 0
-    assert "resampled to the grid of" in shown.getvalue()
+    assert "brought to the grid of" in shown.getvalue()
     assert "resampling" not in shown.getvalue()
     sources = sorted(scans.iterdir())
     assert run("fuse", *sources, "-o", tmp_path / "f.nii.gz", "--method", "average") == 0

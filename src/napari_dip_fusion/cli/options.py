@@ -96,7 +96,10 @@ Reference = Annotated[
     ),
 ]
 Interpolation = Annotated[
-    str, typer.Option(help="How other grids are resampled: linear or nearest.")
+    str,
+    typer.Option(
+        help="How sources on other grids are resampled that are not restored: linear or nearest."
+    ),
 ]
 Fwhm = Annotated[
     list[str] | None,

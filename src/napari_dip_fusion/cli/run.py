@@ -121,7 +121,7 @@ def _tell_grid(paths: Sequence[Path], sources: GridSources, choice: Choice) -> N
     for path, coverage, resampled in zip(paths, sources.coverage, sources.resampled, strict=True):
         if resampled:
             console.message(
-                f"{path}: resampled to the grid of {place} ({choice.interpolation}), which it "
+                f"{path}: brought to the grid of {place}, which it "
                 f"covers to {format_part(coverage.of_target)}; {format_part(coverage.of_image)} of "
                 "it lies there"
             )
