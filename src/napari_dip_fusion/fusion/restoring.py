@@ -59,6 +59,8 @@ class Part:
         Brings fine pixels to those of the fusion.
     pilot : ndarray
         The fine pixels, restored without a network.
+    step : float
+        Distance between the planes of a volume, in pixels of a plane.
     """
 
     pixels: Floats
@@ -67,6 +69,7 @@ class Part:
     deviation: float
     place: Callable[[Floats], Floats]
     pilot: Floats
+    step: float = 1.0
 
 
 @dataclass(eq=False)
@@ -156,7 +159,7 @@ class Restoring:
             else:
                 step = self.frame.steps[0] if image.ndim > 2 else 1.0
                 clean = clean_pixels(image, noise, step)
-                self._parts[number] = _make_part(image, clean, noise, lambda fine: fine)
+                self._parts[number] = _make_part(image, clean, noise, lambda fine: fine, step)
         return self._parts[number]
 
     def improve(
@@ -220,7 +223,7 @@ class Restoring:
         return "time" if over else ""
 
     def _make_restorer(self, number: int, part: Part) -> "Restorer":
-        """Return the network of a source: the one it has, that of the frame before, or a new one."""
+        """Return the network of a source: its own, that of the frame before, or a new one."""
         if number in self._at_work:
             return self.restorers[number]
         self._at_work.add(number)
@@ -238,6 +241,7 @@ class Restoring:
             part.noise,
             compute=self.config.compute,
             seed=self.config.fit.seed + number,
+            step=part.step,
         )
         self.restorers[number] = restorer
         return restorer
@@ -342,6 +346,7 @@ def _observe_part(seen: Observation, noise: SourceNoise, fallback: Floats) -> Pa
         deviation=clean.deviation,
         place=lambda fine: seen.to_target(fine, fallback),
         pilot=pilot,
+        step=seen.step,
     )
 
 
@@ -353,11 +358,15 @@ def _make_own_part(own: OwnPixels, noise: SourceNoise, image: Floats) -> Part:
 
     weaker = float(np.sqrt(np.mean(own.variance_share)))
     left = SourceNoise(noise.white * weaker, noise.speckle * weaker)
-    return _make_part(own.plane, clean_own_pixels(own, noise), left, place)
+    return _make_part(own.plane, clean_own_pixels(own, noise), left, place, own.step)
 
 
 def _make_part(
-    pixels: Floats, clean: CleanPixels, noise: SourceNoise, place: Callable[[Floats], Floats]
+    pixels: Floats,
+    clean: CleanPixels,
+    noise: SourceNoise,
+    place: Callable[[Floats], Floats],
+    step: float,
 ) -> Part:
     """Return a noisy source that has lost nothing else."""
     axes = pixels.ndim
@@ -368,4 +377,5 @@ def _make_part(
         deviation=clean.deviation,
         place=place,
         pilot=clean.denoised,
+        step=step,
     )
