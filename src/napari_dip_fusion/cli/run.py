@@ -19,6 +19,7 @@ from napari_dip_fusion.cli.run_bar import show_stages, watch
 from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.fusion.control import Control
+from napari_dip_fusion.fusion.decision import list_degraded
 from napari_dip_fusion.fusion.events import Decided, Event, StepDone
 from napari_dip_fusion.fusion.frames import count_frame_axes
 from napari_dip_fusion.fusion.result import FusionResult
@@ -287,6 +288,7 @@ def estimate(
             prepared.shape,
             len(prepared.images),
             noisy=noisy,
+            degraded=bool(list_degraded(prepared, config)),
             steps=prepared.steps,
             control=control,
         )

@@ -13,7 +13,7 @@ from napari.utils.notifications import show_error
 
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import Control, Done, GainsReady, PlanesDone, iter_gains
-from napari_dip_fusion.fusion.memory import may_run_network
+from napari_dip_fusion.fusion.decision import may_run_network
 from napari_dip_fusion.interruption import make_observable
 from napari_dip_fusion.methods import METHODS
 from napari_dip_fusion.plugin.forms.native_widget import NativeWidget, make_collapsible, make_line
