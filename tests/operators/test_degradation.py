@@ -9,7 +9,6 @@ from scipy import ndimage
 from napari_dip_fusion.operators import degradation
 from napari_dip_fusion.operators.degradation import Degradation
 
-RNG = np.random.default_rng(3)
 CASES = {
     "coarse": ((12, 9), (4, 4), (1.7, 1.7)),
     "thick": ((5, 24), (6, 1), (0.0, 0.0)),
@@ -20,14 +19,14 @@ CASES = {
 EXTRAS = ("", "mask", "kernel", "mask and kernel")
 
 
-def random(shape: tuple[int, ...]) -> np.ndarray:
-    return RNG.random(shape, dtype=np.float32)
+def random(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random(shape, dtype=np.float32)
 
 
 def build(case: str, extra: str = "") -> Degradation:
     shape, factors, sigmas = CASES[case]
     kernel = random((5, 3, 7)[: len(shape)]) if "kernel" in extra else None
-    seen = RNG.random(shape) < 0.7 if "mask" in extra else None
+    seen = random(shape, 1) < 0.7 if "mask" in extra else None
     return Degradation(shape, factors, sigmas, kernel, seen)
 
 
@@ -74,7 +73,7 @@ def test_a_mask_leaves_out_what_was_not_seen() -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_the_adjoint_is_exact(case: str, extra: str) -> None:
     operator = build(case, extra)
-    image, pixels = random(operator.fine_shape), random(operator.shape)
+    image, pixels = random(operator.fine_shape), random(operator.shape, 2)
     there = np.vdot(operator.apply(image).astype(float), pixels)
     back = np.vdot(image.astype(float), operator.adjoint(pixels))
     assert there == pytest.approx(back, rel=1e-5)
@@ -84,19 +83,19 @@ def test_the_adjoint_is_exact(case: str, extra: str) -> None:
 @pytest.mark.parametrize("case", ["volume", "blurred"])
 def test_solve_is_the_least_squares_solution(case: str, extra: str) -> None:
     operator = build(case, extra)
-    image, pixels = random(operator.fine_shape), random(operator.shape)
+    image, pixels = random(operator.fine_shape), random(operator.shape, 2)
     units = np.eye(image.size, dtype=np.float32).reshape(-1, *image.shape)
     matrix = np.stack([operator.apply(unit).ravel() for unit in units], axis=1).astype(float)
     known = pixels if operator.seen is None else np.where(operator.seen, pixels, 0)
-    normal = matrix.T @ matrix + 0.04 * np.eye(image.size)
-    right = matrix.T @ known.ravel() + 0.04 * image.ravel()
+    normal = matrix.T @ matrix + 0.1 * np.eye(image.size)
+    right = matrix.T @ known.ravel() + 0.1 * image.ravel()
     expected = np.linalg.solve(normal, right).reshape(image.shape)
-    np.testing.assert_allclose(operator.solve(pixels, image, 0.04), expected, atol=2e-5)
+    np.testing.assert_allclose(operator.solve(pixels, image, 0.1), expected, atol=5e-5)
 
 
 def test_conjugate_gradients_agree_with_the_closed_form(monkeypatch: pytest.MonkeyPatch) -> None:
     operator = build("coarse")
-    image, pixels = random(operator.fine_shape), random(operator.shape)
+    image, pixels = random(operator.fine_shape), random(operator.shape, 2)
     expected = operator.solve(pixels, image, 0.01)
     monkeypatch.setattr(degradation, "_LONGEST", 8)
     found = operator.solve(pixels, image, 0.01)
@@ -107,7 +106,7 @@ def test_conjugate_gradients_agree_with_the_closed_form(monkeypatch: pytest.Monk
 def test_what_was_not_seen_has_no_say() -> None:
     operator = build("coarse", "mask")
     assert operator.seen is not None
-    image, pixels = random(operator.fine_shape), random(operator.shape)
+    image, pixels = random(operator.fine_shape), random(operator.shape, 2)
     other = np.where(operator.seen, pixels, 7)
     for restore in (lambda p: operator.solve(p, image, 0.01), operator.interpolate):
         np.testing.assert_array_equal(restore(pixels), restore(other))
