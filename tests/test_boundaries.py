@@ -64,8 +64,8 @@ LEAVES = (
     "sensor.denoising",
     "sensor.noise",
     "sources.resample",
-    "sources.source",
     "sources.units",
+    "sources.views",
 )
 LEAF_ROOMS = ("config", "metrics")
 FOUNDATIONS = {f"{NAME}.interruption", f"{NAME}.sensor.strips", f"{NAME}.sensor.threads"}

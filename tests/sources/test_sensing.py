@@ -96,8 +96,8 @@ def test_a_mask_is_not_read_before_it_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("psf", "error"),
     [
-        (Source(np.eye(3)), "must be gray, with the axes z, y, x as its image, got y, x"),
-        (Source(np.ones((3, 3, 3, 3)), "zyx"), "in colors"),
+        (Source(np.eye(3)), r"space of its image, z, y, x, and no colors, got shape \(3, 3\)"),
+        (Source(np.ones((3, 3, 3, 3)), "zyx"), r"got shape \(3, 3, 3, 3\)"),
         (Source(np.ones((4, 4, 4))), "bright point on a background of 0, got values from 1 to 1"),
         (Source(np.full((4, 4, 4), np.nan)), "must hold finite numbers, got NaN"),
         (Source(-np.pad([[[1.0]]], 1)), "got values from -1 to"),

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip_fusion.sources.kernels import measure_widths, resample_kernel
-from napari_dip_fusion.sources.sensing import find_space_axes, measure_psf_steps
+from napari_dip_fusion.sources.kernels import (
+    measure_psf_steps,
+    measure_widths,
+    resample_kernel,
+)
 from napari_dip_fusion.sources.source import Source
 from napari_dip_fusion.sources.units import find_factor
 
@@ -223,7 +226,7 @@ def _find_psf(
     psf = source.psf
     if psf is None:
         return None, ()
-    space = find_space_axes(source.axes, source.units)
+    space = source.space
     numbers = [space.index(axis) for axis in axes if axis in space]
     left = tuple(number for number in range(psf.ndim) if number not in numbers)
     values = psf.to_numpy().sum(axis=left, dtype=np.float64)

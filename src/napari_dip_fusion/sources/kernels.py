@@ -6,12 +6,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["measure_widths", "resample_kernel"]
+from napari_dip_fusion.sources.source import Source
+from napari_dip_fusion.sources.units import find_factor
+
+__all__ = ["measure_psf_steps", "measure_widths", "resample_kernel"]
 
 Floats = NDArray[np.float32]
 
 # What is darker than this share of the brightest pixel makes a kernel larger and nothing sharper.
 _TAIL = 1e-4
+
+
+def measure_psf_steps(psf: Source, image: Source) -> NDArray[np.float64]:
+    """Return the distance of the samples of a point spread function, in pixels of its image."""
+    steps = psf.spacing.copy()
+    for number, axis in enumerate(image.space):
+        factor = find_factor(psf.units[number], image.units[axis])
+        # One that counts pixels where its image has lengths counts those of the image.
+        if factor is not None:
+            steps[number] *= factor / image.spacing[axis]
+    return steps
 
 
 def measure_widths(psf: NDArray[Any], steps: Sequence[float]) -> tuple[float, ...]:

@@ -19,6 +19,7 @@ from napari_dip_fusion.sources.axes import (
 )
 from napari_dip_fusion.sources.coverage import Coverage, measure_both_ways
 from napari_dip_fusion.sources.footprint import Footprint, measure_footprint
+from napari_dip_fusion.sources.kernels import measure_psf_steps
 from napari_dip_fusion.sources.own_pixels import (
     InterpolatedSeries,
     OwnPixels,
@@ -34,7 +35,6 @@ from napari_dip_fusion.sources.resample import (
     find_slices,
     resample_with_mask,
 )
-from napari_dip_fusion.sources.sensing import put_in_world
 from napari_dip_fusion.sources.source import STAGE_POSITION, Source
 from napari_dip_fusion.sources.units import find_factor
 
@@ -337,4 +337,15 @@ def convert_units(source: Source, place: Source) -> Source:
         own if factor is None else unit
         for own, unit, factor in zip(source.units, units, factors, strict=True)
     ]
-    return put_in_world(source, scaled, tuple(kept))
+    return _put_in_world(source, scaled, tuple(kept))
+
+
+def _put_in_world(image: Source, affine: Matrix, units: tuple[str, ...]) -> Source:
+    """Return an image at another place, blurred over as many of its pixels as before."""
+    lengths, psf = np.linalg.norm(affine[:-1, :-1], axis=0), image.psf
+    if psf is not None:
+        steps = measure_psf_steps(psf, image) * lengths[image.space]
+        there = tuple(units[n] for n in image.space)
+        psf = psf.replace(affine=np.diag([*steps, 1.0]), units=there)
+    fwhm = tuple((lengths / image.spacing * image.widths).tolist())
+    return image.replace(affine=affine, units=units, fwhm=fwhm, psf=psf)

@@ -1,29 +1,15 @@
 """What a source says of how it was sensed: its blur, and which pixels were seen."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_dip_fusion.sources.axis_kinds import find_flat, find_kind
-from napari_dip_fusion.sources.units import find_factor
 from napari_dip_fusion.sources.views import View
 
-if TYPE_CHECKING:
-    from napari_dip_fusion.sources.source import Source
-
-__all__ = [
-    "check_fwhm",
-    "check_mask",
-    "check_psf",
-    "find_space_axes",
-    "measure_psf_steps",
-    "put_in_world",
-    "spread_fwhm",
-    "sum_psf",
-    "transpose_psf",
-]
+__all__ = ["check_fwhm", "check_mask", "check_psf", "find_space_axes", "spread_fwhm"]
 
 
 def find_space_axes(axes: Sequence[str], units: Sequence[str]) -> list[int]:
@@ -65,31 +51,37 @@ def spread_fwhm(fwhm: ArrayLike, axes: Sequence[str], units: Sequence[str]) -> t
     return tuple(given.tolist())
 
 
-def check_fwhm(image: "Source") -> None:
-    """Raise an error if the widths of a source's blur cannot be true."""
-    widths = np.array(image.fwhm)
-    bad = widths[~((widths >= 0) & (widths < np.inf))]
-    if bad.size:
+def check_fwhm(
+    fwhm: Sequence[float], axes: Sequence[str], units: Sequence[str], extents: Sequence[float]
+) -> None:
+    """Raise an error if the widths of a blur cannot be true.
+
+    Parameters
+    ----------
+    fwhm, axes, units
+        Of an image, one of each for an axis.
+    extents : sequence of float
+        How long the image is in the world along each axis.
+    """
+    bad = [width for width in fwhm if not 0 <= width < np.inf]
+    if bad:
         raise ValueError(
             f"fwhm must be 0 or more and finite, got {bad[0]:g}; 0 means no blur but that of the "
             "pixels"
         )
-    if not widths.any():
-        return
-    space, flat = find_space_axes(image.axes, image.units), find_flat(image.axes)
-    extents = image.spacing * image.shape
-    for number, (axis, width) in enumerate(zip(image.axes, widths, strict=True)):
+    space, flat = find_space_axes(axes, units), find_flat(axes)
+    for number, width in enumerate(fwhm):
         if width and number not in space:
             raise ValueError(
-                f"fwhm along {axis} must be 0, as that is no axis of space, got {width:g}"
+                f"fwhm along {axes[number]} must be 0, as that is no axis of space, got {width:g}"
             )
         # A slice, and a few of them, may be thinner than what is blurred into them.
         most = extents[number] if number in flat else max(extents[n] for n in space)
         if width > most:
-            unit = image.units[number]
+            unit = units[number]
             raise ValueError(
-                f"fwhm along {axis} must not be wider than the image, {most:.4g} {unit}, got "
-                f"{width:g} {unit}; it is a length in the world, not in pixels"
+                f"fwhm along {axes[number]} must not be wider than the image, {most:.4g} {unit}, "
+                f"got {width:g} {unit}; it is a length in the world, not in pixels"
             )
 
 
@@ -114,15 +106,21 @@ def check_mask(mask: Any, shape: tuple[int, ...]) -> Any:
     return View(mask, dtype=np.bool_)
 
 
-def check_psf(psf: "Source", image: "Source") -> None:
-    """Raise an error if a measured point spread function cannot be that of an image."""
-    space = [image.axes[n] for n in find_space_axes(image.axes, image.units)]
-    if psf.rgb or psf.ndim != len(space):
+def check_psf(values: NDArray[Any], axes: Sequence[str]) -> None:
+    """Raise an error if a measured point spread function cannot be that of an image.
+
+    Parameters
+    ----------
+    values : ndarray
+        The function.
+    axes : sequence of str
+        Those of its image that are of space.
+    """
+    if values.ndim != len(axes):
         raise ValueError(
-            f"a point spread function must be gray, with the axes {', '.join(space)} as its "
-            f"image, got {', '.join(psf.axes)}{' in colors' if psf.rgb else ''}"
+            f"a point spread function must have the axes of space of its image, {', '.join(axes)}, "
+            f"and no colors, got shape {values.shape}"
         )
-    values = psf.to_numpy()
     if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
         raise ValueError("a point spread function must hold finite numbers, got NaN or infinity")
     if values.min() == values.max() or values.sum(dtype=np.float64) <= 0:
@@ -130,59 +128,3 @@ def check_psf(psf: "Source", image: "Source") -> None:
             "a point spread function must be an image of a bright point on a background of 0, got "
             f"values from {values.min():g} to {values.max():g}"
         )
-
-
-def measure_psf_steps(psf: "Source", image: "Source") -> NDArray[np.float64]:
-    """Return the distance of the samples of a point spread function, in pixels of its image."""
-    space = find_space_axes(image.axes, image.units)
-    steps = psf.spacing.copy()
-    for number, axis in enumerate(space):
-        factor = find_factor(psf.units[number], image.units[axis])
-        # One that counts pixels where its image has lengths counts those of the image.
-        if factor is not None:
-            steps[number] *= factor / image.spacing[axis]
-    return steps
-
-
-def put_in_world(image: "Source", affine: NDArray[np.float64], units: Sequence[str]) -> "Source":
-    """Return an image at another place, blurred over as many of its pixels as before.
-
-    Parameters
-    ----------
-    image : Source
-    affine, units
-        Those of the place, such as the same one in other units.
-    """
-    steps = np.linalg.norm(affine[:-1, :-1], axis=0) / image.spacing
-    fwhm, psf = tuple((steps * image.fwhm).tolist()), image.psf
-    if psf is not None:
-        space = find_space_axes(image.axes, image.units)
-        lengths = np.linalg.norm(affine[:-1, :-1], axis=0)[space]
-        psf = psf.replace(
-            affine=np.diag([*(measure_psf_steps(psf, image) * lengths), 1.0]),
-            units=tuple(units[n] for n in space),
-        )
-    return image.replace(affine=affine, units=tuple(units), fwhm=fwhm, psf=psf)
-
-
-def sum_psf(psf: "Source", number: int) -> "Source":
-    """Return a point spread function without an axis: how what is even along it is blurred."""
-    flat = psf.to_numpy().sum(axis=number, dtype=np.float64)
-    steps, units = np.delete(psf.spacing, number), np.delete(psf.units, number)
-    axes = tuple(axis for n, axis in enumerate(psf.axes) if n != number)
-    affine = np.diag([*steps, 1.0])
-    return psf.replace(data=flat, axes=axes, affine=affine, units=tuple(units), pyramid=())
-
-
-def transpose_psf(psf: "Source", order: Sequence[int], space: Sequence[int]) -> "Source":
-    """Return a point spread function for an image with its axes in another order.
-
-    Parameters
-    ----------
-    psf : Source
-    order : sequence of int
-        Numbers of the axes of the image.
-    space : sequence of int
-        Those of them that are of space, in the order of the axes of `psf`.
-    """
-    return psf.transpose([space.index(number) for number in order if number in space])

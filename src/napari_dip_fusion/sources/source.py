@@ -14,8 +14,6 @@ from napari_dip_fusion.sources.sensing import (
     check_psf,
     find_space_axes,
     spread_fwhm,
-    sum_psf,
-    transpose_psf,
 )
 
 __all__ = ["GUESSED_PLACE", "STAGE_POSITION", "Source", "fit_level", "make_source"]
@@ -132,11 +130,11 @@ class Source:
         object.__setattr__(self, "level_affines", places)
         self._check(ndim)
         object.__setattr__(self, "fwhm", spread_fwhm(self.fwhm, self.axes, self.units))
-        check_fwhm(self)
+        check_fwhm(self.widths, self.axes, self.units, (self.spacing * self.shape).tolist())
         if self.mask is not None:
             object.__setattr__(self, "mask", check_mask(self.mask, self.shape))
         if self.psf is not None:
-            check_psf(self.psf, self)
+            check_psf(self.psf.to_numpy(), [self.axes[n] for n in self.space])
 
     def _check(self, ndim: int) -> None:
         if self.rgb and self.data.shape[-1] not in (3, 4):
@@ -193,6 +191,11 @@ class Source:
     def widths(self) -> tuple[float, ...]:
         """Full width at half maximum of the blur along each axis, as `fwhm` has it."""
         return tuple(np.atleast_1d(self.fwhm).tolist())
+
+    @property
+    def space(self) -> list[int]:
+        """Numbers of the axes of space, which are those of `psf`."""
+        return find_space_axes(self.axes, self.units)
 
     @property
     def guess(self) -> str:
@@ -271,8 +274,7 @@ class Source:
         arrays = [*order, self.ndim] if self.rgb else order
         matrix = np.ix_([*order, -1], [*order, -1])
         levels = [np.transpose(data, arrays) for data in (self.data, *self.pyramid)]
-        space = find_space_axes(self.axes, self.units)
-        psf = None if self.psf is None else transpose_psf(self.psf, order, space)
+        space = [self.space.index(n) for n in order if n in self.space]
         return replace(
             self,
             data=levels[0],
@@ -283,7 +285,7 @@ class Source:
             level_affines=tuple(affine[matrix] for affine in self.level_affines),
             fwhm=tuple(self.widths[n] for n in order),
             mask=None if self.mask is None else np.transpose(self.mask, order),
-            psf=psf,
+            psf=None if self.psf is None else self.psf.transpose(space),
         )
 
     def take(self, axis: str, index: int, *, keep: bool = False) -> "Source":
@@ -318,9 +320,9 @@ class Source:
         mask = None if self.mask is None else self.mask[where]
         if keep:
             return replace(self, data=self.data[where], affine=affine, pyramid=(), mask=mask)
-        space, psf = find_space_axes(self.axes, self.units), self.psf
-        if psf is not None and number in space:
-            psf = sum_psf(psf, space.index(number))
+        psf = self.psf
+        if psf is not None and number in self.space:
+            psf = _sum_psf(psf, self.space.index(number))
         return replace(
             self,
             data=self.data[where],
@@ -386,6 +388,17 @@ def fit_level(shape: Sequence[int], coarse: Sequence[int]) -> NDArray[np.float64
     matrix = np.diag([*factors, 1.0])
     matrix[:-1, -1] = (factors - 1) / 2
     return matrix
+
+
+def _sum_psf(psf: Source, number: int) -> Source:
+    """Return a point spread function without an axis: how what is even along it is blurred."""
+    kept = [n for n in range(psf.ndim) if n != number]
+    return Source(
+        psf.to_numpy().sum(axis=number, dtype=np.float64),
+        tuple(psf.axes[n] for n in kept),
+        np.diag([*psf.spacing[kept], 1.0]),
+        tuple(psf.units[n] for n in kept),
+    )
 
 
 def _is_singular(steps: NDArray[np.float64]) -> bool:
