@@ -11,9 +11,10 @@ on the second source (a factor of mean 1, standard deviation 0.2, clipped). Sour
 clipped come with one intensity window that holds them all. PSNR and SSIM compare a fused image
 with the clean T: the consensus image that ``fast`` takes from the clean sources under the same
 window, for a white of 1 in the sources' own units. The metrics compare a fused image with the
-clean sources. "Network alone" is what the network explains, before structure is given back.
-Non-local means and BM3D are told the true noise, and know nothing of clipping; ``fast`` estimates
-both. "Denoised T" is what the program makes of the noisy sources without its network.
+clean sources. Non-local means and BM3D are told the true noise, and know nothing of clipping;
+``fast`` estimates both. "Quick denoiser, then T" is what the program makes of the noisy sources
+without a network, and "fitted to T" what it makes of them when it restores none: the network of
+the paper is fitted to T then.
 
 Finished results are kept in FOLDER (results.json); the same command goes on where it was
 interrupted. It writes quality.md and quality.png there. The figures of the published set-up come
@@ -54,17 +55,15 @@ NOISES = (
 COMPARED = "gaussian-10"
 
 FAST = "fast"
-CLEAN_T, NOISY_T, DENOISED_T = "T", "T of noisy sources", "denoised T"
+CLEAN_T, NOISY_T, QUICK_T = "T", "T of noisy sources", "quick denoiser, then T"
 NLM_T, BM3D_T = "non-local means, then T", "BM3D, then T"
+FITTED = f"{FAST}, fitted to T"
+SHOWN_NOISY = (FAST, FITTED, QUICK_T, NLM_T, BM3D_T, NOISY_T)
 SHOWN_CLEAN = ("average", "maximum", "wavelet", "laplacian", "gmc", "densefuse")
 NEEDS_WEIGHTS = tuple(m.name for m in METHODS.values() if m.needs_weights)
 REGISTERED = tuple(m for m in METHODS if m not in NEEDS_WEIGHTS)
 
 Figures = dict[str, Any]
-
-
-def alone(preset: str) -> str:
-    return f"{preset}, network alone"
 
 
 @dataclass(frozen=True)
@@ -121,16 +120,17 @@ class Case:
         }
 
 
-Job = Callable[[Case], dict[str, Figures]]
-"""Takes a case and returns the figures of one row of a table or more."""
+Job = Callable[[Case], Figures]
+"""Takes a case and returns the figures of one row of a table."""
 
 
-def by_preset(preset: str) -> Job:
-    """Run a preset; its row, and that of its network alone where one ran."""
+def by_preset(preset: str, **changes: Any) -> Job:
+    """Run a preset with some settings changed."""
 
-    def job(case: Case) -> dict[str, Figures]:
+    def job(case: Case) -> Figures:
         start = perf_counter()
-        events = iter_fuse(list(case.noisy), case.config(preset), keep_state=True)
+        config = case.config(preset).replace(**changes)
+        events = iter_fuse(list(case.noisy), config, keep_state=False)
         result = next(e.result for e in events if isinstance(e, Done))
         seconds = perf_counter() - start
         low, high = case.window
@@ -140,23 +140,20 @@ def by_preset(preset: str) -> Job:
             "stop_reason": result.stop_reason,
             "noise": [255 * s * (high - low) for s in result.noise],
         }
-        rows = {preset: {**case.score(result.image), **run}}
-        if result.state is not None and result.state.fit.image is not None:
-            rows[alone(preset)] = case.score(result.state.fit.image)
-        return rows
+        return {**case.score(result.image), **run}
 
     return job
 
 
-def single(name: str, image: Callable[[Case], Floats]) -> Job:
-    return lambda case: {name: case.score(image(case))}
+def scored(image: Callable[[Case], Floats]) -> Job:
+    return lambda case: case.score(image(case))
 
 
 def noisy_t(case: Case) -> Floats:
     return case.analysis(case.noisy, noise="none").target
 
 
-def denoised_t(case: Case) -> Floats:
+def quick_t(case: Case) -> Floats:
     return case.analysis(case.noisy).consensus
 
 
@@ -189,23 +186,23 @@ def bm3d(image: Floats, sigma: float) -> Floats:
 
 
 def by_method(name: str) -> Job:
-    return single(name, lambda case: fuse_stack(name, case.windowed(case.noisy)))
+    return scored(lambda case: fuse_stack(name, case.windowed(case.noisy)))
 
 
-def jobs(noise: Noise) -> Iterator[tuple[tuple[str, ...], Job]]:
+def jobs(noise: Noise) -> Iterator[tuple[str, Job]]:
     """Yield the rows that a case needs, and what makes them."""
-    # On clean sources no network runs.
-    yield (FAST,) if noise == CLEAN else (FAST, alone(FAST)), by_preset(FAST)
+    yield FAST, by_preset(FAST)
     if noise == CLEAN:
-        yield (CLEAN_T,), single(CLEAN_T, lambda case: case.of_clean.consensus)
+        yield CLEAN_T, scored(lambda case: case.of_clean.consensus)
     else:
-        yield (DENOISED_T,), single(DENOISED_T, denoised_t)
-        yield (NOISY_T,), single(NOISY_T, noisy_t)
-        yield (NLM_T,), single(NLM_T, t_after(non_local_means))
+        yield FITTED, by_preset(FAST, restore="never")
+        yield QUICK_T, scored(quick_t)
+        yield NOISY_T, scored(noisy_t)
+        yield NLM_T, scored(t_after(non_local_means))
         if find_spec("bm3d"):
-            yield (BM3D_T,), single(BM3D_T, t_after(bm3d))
+            yield BM3D_T, scored(t_after(bm3d))
     for name in SHOWN_CLEAN if noise == CLEAN else REGISTERED if noise.name == COMPARED else ():
-        yield (name,), by_method(name)
+        yield name, by_method(name)
 
 
 class Results:
@@ -224,9 +221,8 @@ class Results:
     def __getitem__(self, key: tuple[str, str, str]) -> Figures:
         return self._kept["rows"][" | ".join(key)]
 
-    def add(self, pair: Pair, noise: Noise, rows: dict[str, Figures]) -> None:
-        for name, figures in rows.items():
-            self._kept["rows"][" | ".join((pair.key, noise.name, name))] = figures
+    def add(self, key: tuple[str, str, str], figures: Figures) -> None:
+        self._kept["rows"][" | ".join(key)] = figures
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_text(json.dumps(self._kept, indent=1) + "\n")
 
@@ -241,12 +237,13 @@ class Results:
 
 def fill(results: Results, cases: Sequence[Case]) -> None:
     for n, case in enumerate(cases):
-        for rows, job in jobs(case.noise):
-            if all((case.pair.key, case.noise.name, row) in results for row in rows):
+        for row, job in jobs(case.noise):
+            key = (case.pair.key, case.noise.name, row)
+            if key in results:
                 continue
             start = perf_counter()
-            results.add(case.pair, case.noise, job(case))
-            text = f"{n + 1}/{len(cases)} {case.pair.key} {case.noise.name}: {rows[0]}"
+            results.add(key, job(case))
+            text = f"{n + 1}/{len(cases)} {case.pair.key} {case.noise.name}: {row}"
             print(f"{text} ({perf_counter() - start:.1f} s)", file=sys.stderr, flush=True)
 
 
@@ -277,14 +274,22 @@ def clean_tables(results: Results, kinds: Kinds) -> Iterator[str]:
 
 def noisy_tables(results: Results, kinds: Kinds, noises: Sequence[str]) -> Iterator[str]:
     yield "## Noisy sources\n\nPSNR in dB and SSIM to the clean T.\n"
-    rows = (FAST, alone(FAST), DENOISED_T, NLM_T, BM3D_T, NOISY_T)
     for kind, pairs in kinds.items():
-        found = {r: a for r in rows if any(a := [results.averages(pairs, n, r) for n in noises])}
+        found = {
+            r: a for r in SHOWN_NOISY if any(a := [results.averages(pairs, n, r) for n in noises])
+        }
         if found:
             yield f"### {kind}: {counted(pairs)}\n"
-            yield markdown_table(
-                ["", *noises], [[r, *map(likeness_cell, a)] for r, a in found.items()]
-            )
+            cells = [[r, *map(likeness_cell, [*a, mean_likeness(a)])] for r, a in found.items()]
+            yield markdown_table(["", *noises, "mean"], cells)
+
+
+def mean_likeness(averages: Sequence[Figures | None]) -> Figures | None:
+    """Return the means over all noises; None unless all of them were measured."""
+    there = [a for a in averages if a]
+    if len(there) < len(averages):
+        return None
+    return {name: mean(a[name] for a in there) for name in ("psnr", "ssim")}
 
 
 def likeness_cell(figures: Figures | None) -> str:
@@ -294,7 +299,7 @@ def likeness_cell(figures: Figures | None) -> str:
 def compared_tables(results: Results, kinds: Kinds) -> Iterator[str]:
     yield f"## Metrics under noise\n\n{COMPARED} on every source, against the clean sources.\n"
     for kind, pairs in kinds.items():
-        rows = (FAST, alone(FAST), DENOISED_T, *REGISTERED)
+        rows = (FAST, FITTED, QUICK_T, *REGISTERED)
         found = {r: a for r in rows if (a := results.averages(pairs, COMPARED, r))}
         best = {m: max(a[m] for a in found.values()) for m in HEADINGS if found}
         cells = [[r, *(marked(a[m], best[m]) for m in HEADINGS)] for r, a in found.items()]
@@ -378,15 +383,14 @@ def plot(results: Results, kinds: Kinds, path: Path) -> None:
     levels = (10, 25, 50)
     figure = Figure(figsize=(3.2 * max(len(kinds), 2), 6.2), layout="constrained")
     axes = figure.subplots(2, len(kinds), squeeze=False, sharex=True)
-    rows = (FAST, DENOISED_T, NLM_T, BM3D_T, NOISY_T)
-    marks = dict(zip(rows, ("o", "s", "^", "v", "x"), strict=True))
+    marks = dict(zip(SHOWN_NOISY, ("o", "D", "s", "^", "v", "x"), strict=True))
     handles: dict[str, Any] = {}
     for column, (kind, pairs) in enumerate(kinds.items()):
         axes[0, column].set_title(f"{kind}: {counted(pairs)}", fontsize=10)
         axes[1, column].set_xlabel("noise, of 255")
         for i, measure in enumerate(("psnr", "ssim")):
             ax = axes[i, column]
-            for color, row in enumerate(rows):
+            for color, row in enumerate(SHOWN_NOISY):
                 found = [(n, results.averages(pairs, f"gaussian-{n}", row)) for n in levels]
                 points = [(n, a[measure]) for n, a in found if a]
                 if points:
