@@ -1,5 +1,6 @@
 """dip-fusion compare."""
 
+import json
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -10,6 +11,8 @@ from napari_dip_fusion import cli
 from napari_dip_fusion.cli import source_sets
 from napari_dip_fusion.cli.source_sets import find_sets
 from napari_dip_fusion.fusion import result as completion
+from napari_dip_fusion.io import write_image
+from napari_dip_fusion.sources import Source
 
 RNG = np.random.default_rng(14)
 QUICK = [
@@ -150,3 +153,26 @@ def test_contact_sheets_read_no_source_again(folder, tmp_path, monkeypatch) -> N
     assert run(*call, "--figure") == 0
     sheets = list((tmp_path / "out" / "figures").glob("*.png"))
     assert len(calls) == len(set(calls)) == len(sheets) > 2
+
+
+def test_another_blur_or_mask_is_another_result(tmp_path) -> None:
+    step = np.diag([2.0, 2, 1])
+    for name, affine in (("pet", step), ("mr", np.eye(3))):
+        pixels = RNG.integers(0, 256, (20, 24), dtype=np.uint8)
+        image = Source(pixels, affine=affine, units=("mm", "mm"))
+        write_image(tmp_path / f"{name}.nii", image)
+    iio.imwrite(tmp_path / "seen.png", np.tri(20, 24, -2, dtype=np.uint8))
+    out = tmp_path / "out"
+    pair = (tmp_path / "pet.nii", tmp_path / "mr.nii")
+    call = (*pair, "-o", out, "--methods", "average", "-q")
+
+    def take_fingerprint(*options: object) -> str:
+        assert run(*call, *options) == 0
+        (stored,) = (out / "results").glob("*.json")
+        return str(json.loads(stored.read_text())["fingerprint"])
+
+    blur, mask = ("--fwhm", "3mm", "--fwhm", "0"), ("--mask", tmp_path / "seen.png", "--mask", "-")
+    calls: list[tuple[object, ...]] = [(), blur, mask, (*blur, *mask)]
+    prints = [take_fingerprint(*options) for options in calls]
+    assert len(set(prints)) == len(calls)
+    assert take_fingerprint() == prints[0]

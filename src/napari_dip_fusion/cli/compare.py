@@ -17,8 +17,10 @@ from napari_dip_fusion.cli.options import (
     Choice,
     Device,
     Force,
+    Fwhm,
     IntensityOption,
     Iterations,
+    Mask,
     Quiet,
     SetOption,
     Slice,
@@ -129,6 +131,8 @@ def compare_files(
     seeds: _Seeds = 1,
     which: _Which = None,
     plane: Slice = None,
+    fwhm: Fwhm = None,
+    mask: Mask = None,
     intensity: IntensityOption = None,
     iterations: Iterations = None,
     device: Device = None,
@@ -143,8 +147,9 @@ def compare_files(
     """Run fusion methods on one or many sets of sources, and rank them.
 
     Volumes and series are fused whole, unless --slice chooses a part; their metrics are means over
-    their planes. Each result is kept in the output folder, so that an interrupted comparison goes
-    on where it stopped, and one with more methods or sets runs only what is new.
+    their planes. What sensors lost is restored by dip and consensus alone. Each result is kept in
+    the output folder, so that an interrupted comparison goes on where it stopped, and one with more
+    methods or sets runs only what is new.
     """
     chosen = _choose_methods(methods)
     windows = parse_intensity(intensity)
@@ -154,7 +159,8 @@ def compare_files(
     confirm_count(sources or [], yes=yes)
     # A sheet shows the sources once more.
     kept = 1 if figure else 0
-    choice = Choice(plane=plane)
+    choice = Choice(plane=plane, fwhm=tuple(fwhm or ()), mask=tuple(mask or ()))
+    choice.check(FusionConfig())
     sets = collect_sets(sources, pairs_from, output, choice=choice, kept=kept, quiet=quiet)
     sheets = ContactSheets(sets, output, windows, overwrite=force) if figure else None
     texts = {**(_TABLES if csv else {}), **(_REPORTS if markdown else {})}

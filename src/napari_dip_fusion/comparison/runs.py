@@ -18,7 +18,7 @@ from napari_dip_fusion.comparison.events import (
     SourceSet,
 )
 from napari_dip_fusion.comparison.labels import PRESET_PREFIX, label_methods
-from napari_dip_fusion.comparison.store import Run, Store, Stored
+from napari_dip_fusion.comparison.store import Run, Store, Stored, identify
 from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig, Intensity, Window
 from napari_dip_fusion.errors import FusionError, StoppedError, summarize_error
 from napari_dip_fusion.fusion import (
@@ -137,6 +137,7 @@ def iter_compare(
     control = Control() if control is None else control
     _check(sets, methods, seeds)
     scale = {"intensity": intensity, "percentiles": percentiles}
+    restore = (settings or {}).get("restore", _DEFAULT.restoration.restore)
     runs = [
         Run(
             method,
@@ -154,7 +155,7 @@ def iter_compare(
     for i, sources in enumerate(sets):
         if control.stopped or control.discarded:
             return
-        inputs = _Inputs.read(sources, intensity, percentiles)
+        inputs = _Inputs.read(sources, intensity, percentiles, restore)
         for done, run in enumerate(runs, start=i * len(runs)):
             # A pause between two methods holds here, one within a method in its own loop.
             control.wait_while_paused()
@@ -178,7 +179,9 @@ class _Inputs:
     reason: str = ""
 
     @classmethod
-    def read(cls, sources: SourceSet, intensity: Intensity, percentiles: Window) -> "_Inputs":
+    def read(
+        cls, sources: SourceSet, intensity: Intensity, percentiles: Window, restore: str
+    ) -> "_Inputs":
         """Read and prepare the sources, once for all methods."""
         if sources.prepared is not None:
             return cls(sources.prepared)
@@ -187,6 +190,7 @@ class _Inputs:
                 bring_together(sources.read()),
                 intensity=intensity,
                 percentiles=percentiles,
+                restore=restore,
                 names=sources.source_names or None,
                 paths=sources.source_paths or None,
             )
@@ -236,7 +240,7 @@ def _find_or_run(
     if inputs.prepared is None:
         yield {"outcome": Failure(*where, inputs.reason)}
         return
-    digests = _identify(inputs.prepared)
+    digests = identify(inputs.prepared)
     found = store.find(sources.kind, sources.name, run, digests)
     if found is not None:
         yield {**_list_fields(found), "reused": True}
@@ -259,16 +263,6 @@ def _find_or_run(
 
 def _list_fields(result: Stored) -> dict[str, Any]:
     return {"outcome": result.row, "image": result.image, "record": result.record}
-
-
-def _identify(prepared: PreparedSources) -> list[str]:
-    """Return what tells these sources from others."""
-    digests = [str(description["sha256"]) for description in prepared.descriptions]
-    if prepared.stack_axes:
-        # The same pixels are fused otherwise where their planes lie further apart, or in time.
-        places = zip(prepared.axes, prepared.steps, strict=True)
-        digests.append(", ".join(f"{axis} {step:.6g}" for axis, step in places))
-    return digests
 
 
 def _fuse(

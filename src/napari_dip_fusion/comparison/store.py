@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 from napari_dip_fusion.comparison.events import Row
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.io import read_image, write_image, write_text
+from napari_dip_fusion.record import array_sha256
 from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.observation import Observation, ObservedFrames
+from napari_dip_fusion.sources.prepare import PreparedSources
 
 Floats = NDArray[np.float32]
 
@@ -124,6 +127,26 @@ class Store:
             "record": result.record,
         }
         write_text(path, json.dumps(entry, indent=1) + "\n", overwrite=True)
+
+
+def identify(prepared: PreparedSources) -> list[str]:
+    """Return what tells these sources from others."""
+    digests = [str(description["sha256"]) for description in prepared.descriptions]
+    if prepared.stack_axes:
+        # The same pixels are fused otherwise where their planes lie further apart, or in time.
+        places = zip(prepared.axes, prepared.steps, strict=True)
+        digests.append(", ".join(f"{axis} {step:.6g}" for axis, step in places))
+    # The same pixels are restored otherwise where their sensor lost more, or saw less.
+    digests += [_identify_loss(seen) for seen in prepared.observations if seen is not None]
+    digests += [array_sha256(inside) for inside in prepared.inside if inside is not None]
+    return digests
+
+
+def _identify_loss(seen: Observation | ObservedFrames) -> str:
+    if isinstance(seen, ObservedFrames):
+        return seen.describe()
+    kernel = "" if seen.kernel is None else array_sha256(seen.kernel)
+    return f"{seen.factors} {[round(sigma, 6) for sigma in seen.sigmas]} {kernel}"
 
 
 def _name_file(folder: Path, parts: Sequence[str], seed: int | None) -> Path:
