@@ -142,15 +142,18 @@ def test_a_batch_takes_blur_and_masks_for_all_sets_or_from_its_table(
     own = f"own,{pair[0].name},{pair[1].name},4mm,,{mask.name},\n"
     table.write_text(f"{header}{own}all,{pair[0].name},{pair[1].name},,,,\n")
     out = tmp_path / "out"
-    call = ("batch", table, "-o", out, "--ending", ".nii", "--fwhm", "2px", *QUICK)
+    call = ("batch", table, "-o", out, "--ending", ".nii", "--fwhm", "1px", *QUICK)
     assert run(*call) == 0
     lines = (out / "batch.csv").read_text(encoding="utf-8").splitlines()
     rows = {row["name"]: row for row in csv.DictReader(lines)}
     assert [rows["own"][name] for name in ("fwhm1", "fwhm2", "mask1", "mask2")] == [
         *("4mm", "0", str(mask.resolve()), "")
     ]
-    assert [rows["all"][name] for name in ("fwhm1", "fwhm2", "mask1")] == ["2px", "2px", ""]
+    assert [rows["all"][name] for name in ("fwhm1", "fwhm2", "mask1")] == ["1px", "1px", ""]
     assert read_choice(out / "own.record.json")["fwhm"] == ["4mm", "0"]
+    told = "pet.nii: pixels of 2 x 2 mm, restored to 1 x 1 mm; blur of 4 mm"
+    assert told in rows["own"]["messages"]
+    assert told not in rows["all"]["messages"]
     # The table of a batch is one for a batch.
     assert run("batch", out / "batch.csv", "-o", tmp_path / "b", "--ending", ".nii", *QUICK) == 0
     assert read_choice(tmp_path / "b" / "own.record.json")["mask"] == [str(mask.resolve()), "-"]
@@ -172,3 +175,51 @@ def test_it_is_said_that_nothing_was_restored(tmp_path, capsys) -> None:
         f"dip-fusion: warning: nothing was restored, and nothing is written into {folder}\n"
     )
     assert not folder.exists()
+
+
+def test_what_is_restored_is_told_and_written_in_its_own_units(pair, tmp_path, capsys) -> None:
+    folder, out = tmp_path / "restored", tmp_path / "f.nii"
+    call = ("fuse", *pair, "-o", out, "--network", "never", "--fwhm", "3mm", "--fwhm", "0")
+    assert run(*call, "--restored-dir", folder) == 0
+    assert "pet.nii: pixels of 2 x 2 mm, restored to 1 x 1 mm; blur of 3 mm" in (
+        capsys.readouterr().err
+    )
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("restored_0_pet.tif", "restored_1_mr.tif")
+    ]
+    restored = read_image(folder / "restored_0_pet.tif").to_numpy()
+    assert restored.shape == (48, 64)
+    assert restored.dtype == np.float32
+    blocks = restored.reshape(24, 2, 32, 2).mean((1, 3))
+    assert np.corrcoef(blocks.ravel(), read_image(pair[0]).to_numpy().ravel())[0, 1] > 0.5
+    assert restored.max() > 200
+    record = json.loads((tmp_path / "f.record.json").read_text())
+    assert record["restoration"][0]["factors"] == [2, 2]
+
+
+def test_restored_volumes_lie_in_the_world(tmp_path) -> None:
+    folder, paths = tmp_path / "restored", []
+    for name, step in (("ct", 4.0), ("mr", 2.0)):
+        pixels = RNG.integers(0, 256, (int(24 / step), 16, 20), dtype=np.uint8)
+        affine = np.diag([step, 1.0, 1.0, 1.0])
+        image = Source(pixels, affine=affine, units=("mm",) * 3)
+        paths.append(write_image(tmp_path / f"{name}.nii", image))
+    out = tmp_path / "f.nii"
+    options = ("--reference", "1", "--restored-dir", folder)
+    assert run("fuse", *paths, "-o", out, *options, *QUICK) == 0
+    restored = read_image(folder / "restored_0_ct.ome.tif")
+    assert restored.shape == (12, 16, 20)
+    np.testing.assert_allclose(restored.spacing, [2, 1, 1])
+
+
+def test_a_restoration_that_was_stopped_is_repeated_to_there(pair, tmp_path) -> None:
+    out, again = tmp_path / "f.nii", tmp_path / "g.nii"
+    settings = ("--device", "cpu", "--set", "threads=1", "--iterations", "40", "-q")
+    assert run("fuse", *pair, "-o", out, *settings, "--time-budget", "0.001") == 0
+    record = json.loads((tmp_path / "f.record.json").read_text())
+    assert (record["stop_reason"], record["iterations"]) == ("time", 1)
+    assert run("fuse", "--replay", tmp_path / "f.record.json", "-o", again, "-q") == 0
+    np.testing.assert_array_equal(read_image(again).to_numpy(), read_image(out).to_numpy())
+    repeated = json.loads((tmp_path / "g.record.json").read_text())
+    assert repeated["iterations"] == 1
+    assert repeated["config"]["fit"]["iterations"] == 40
