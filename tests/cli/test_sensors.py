@@ -122,6 +122,23 @@ def test_what_is_refused(pair, tmp_path, capsys, options, message) -> None:
         assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("options", [("--restore", "never"), ("--preset", "paper")])
+def test_a_blur_that_means_nothing_is_said_to(pair, tmp_path, capsys, options) -> None:
+    table = tmp_path / "sets.csv"
+    table.write_text(f"source1,source2\n{pair[0]},{pair[1]}\n")
+    sensors = ("--fwhm", "3mm", "--fwhm", "0", *options, *QUICK)
+    assert run("fuse", *pair, "-o", tmp_path / "f.nii", *sensors) == 0
+    assert run("batch", table, "-o", tmp_path / "out", *sensors) == 0
+    assert (
+        capsys.readouterr().err.splitlines()
+        == [
+            "dip-fusion: warning: --fwhm means nothing where sources are not restored, with restore "
+            "never"
+        ]
+        * 2
+    )
+
+
 def test_a_mask_of_another_shape_is_refused(pair, mask, tmp_path, capsys) -> None:
     options = ("--mask", "-", "--mask", mask, "-q")
     line = refused(capsys, "fuse", *pair, "-o", tmp_path / "f.nii", *options)

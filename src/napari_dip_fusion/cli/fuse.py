@@ -53,6 +53,7 @@ from napari_dip_fusion.cli.run import (
     list_changed,
     read_sources,
     run_fusion,
+    warn_of_unused_blur,
 )
 from napari_dip_fusion.config import CONSENSUS, DIP
 from napari_dip_fusion.errors import FusionError
@@ -128,6 +129,7 @@ def fuse_files(
     check_count(job.paths)
     kind = choose_pixel_type(output, dtype, like)
     _refuse_unused(job, gains_dir=gains_dir, restored_dir=restored_dir)
+    warn_of_unused_blur(job.choice, job.config)
     gains = name_gains(gains_dir, job.paths)
     outputs = Outputs(
         fused=output,

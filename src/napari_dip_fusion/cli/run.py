@@ -41,6 +41,12 @@ FINEST = "as the finest"
 """How a run record says that its reference was not chosen by number."""
 
 
+def warn_of_unused_blur(choice: Choice, config: FusionConfig) -> None:
+    """Say that a blur means nothing where sources are not restored."""
+    if choice.fwhm and config.restoration.restore == "never":
+        console.warn("--fwhm means nothing where sources are not restored, with restore never")
+
+
 def check_count(paths: Sequence[Path]) -> None:
     """Raise ValueError for fewer than two sources."""
     if len(paths) < 2:

@@ -41,6 +41,7 @@ from napari_dip_fusion.cli.options import (
     build_config,
 )
 from napari_dip_fusion.cli.output_names import choose_pixel_type
+from napari_dip_fusion.cli.run import warn_of_unused_blur
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.io.formats import list_endings
@@ -153,6 +154,7 @@ def batch_files(
         mask=tuple(mask or ()),
     )
     choice.check(config)
+    warn_of_unused_blur(choice, config)
     ending = ending if ending.startswith(".") else f".{ending}"
     kind = choose_pixel_type(Path(f"fused{ending}"), dtype, like)
     found = collect_batch(inputs, output, match)
