@@ -1,7 +1,7 @@
 """Fusions in a scripted napari session: the widget's layers without the widget."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from napari.components import ViewerModel
@@ -9,7 +9,12 @@ from napari.layers import Layer
 
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import Control, FusionResult, fuse
+from napari_dip_fusion.plugin.layers.acquisition import Acquisition, get_declared_fwhm
 from napari_dip_fusion.plugin.layers.layer_record import note_sources
+from napari_dip_fusion.plugin.layers.restored_layers import (
+    add_coverage_layers,
+    add_restored_layers,
+)
 from napari_dip_fusion.plugin.layers.result_layers import (
     ROLE,
     add_fused_layer,
@@ -34,8 +39,12 @@ def fuse_layers(
     interpolation: str = "linear",
     level: int | str = "auto",
     whole: bool = False,
+    fwhm: Mapping[str, float | Sequence[float]] | None = None,
+    masks: Mapping[str, str | Layer] | None = None,
     gains: bool = True,
     consensus: bool = False,
+    restored: bool = False,
+    coverage: bool = False,
     control: Control | None = None,
     **changes: Any,
 ) -> FusionResult:
@@ -63,9 +72,19 @@ def fuse_layers(
     whole : bool
         Whether to fuse whole stacks: volumes in three dimensions, and series frame by
         frame with the same settings. The reference must then be one of the layers.
+    fwhm : mapping of str to float or sequence of float, optional
+        How wide the sensor of a layer, by its name, blurs a point: full width at half maximum in
+        the units of the layer, everywhere or along each of its axes. By default as the layer's
+        metadata say it under ``"fwhm"``, or no wider than its pixels, which is 0.
+    masks : mapping of str to str or Layer, optional
+        For a layer, by its name, another one of the same pixels that is not 0 where the first saw
+        something.
     gains, consensus : bool
         Whether to add the gain maps (of base and details, in two bands), and the
         closed-form image T.
+    restored, coverage : bool
+        Whether to add the sources that were restored, as they then are, and, as labels, which
+        pixels each source saw, where one did not see all.
     control : Control, optional
         Stops or pauses the run from another thread.
     **changes
@@ -103,16 +122,18 @@ def fuse_layers(
     """
     start = FusionConfig.preset(preset) if config is None else config
     settings = start.replace(**changes)
+    sources = [_find_layer(viewer, layer) for layer in layers]
     # This imports torch: the memory that level auto has to fit may be a GPU's.
     resolve_device(settings.compute.device)
     plan = make_plan(
-        [_find_layer(viewer, layer) for layer in layers],
+        sources,
         None if reference is None else _find_layer(viewer, reference),
         viewer.dims,
         settings,
         level=level,
         interpolation=interpolation,
         whole=whole,
+        acquisitions=_find_acquisitions(viewer, sources, fwhm or {}, masks or {}),
     )
     # Python's warnings and not napari's: a script may have no window to show them in.
     for text in plan.warnings:
@@ -127,11 +148,39 @@ def fuse_layers(
         image = show_consensus(result.sources, result.consensus)
         name = name_consensus(names)
         add_fused_layer(viewer, image, name, place, metadata={ROLE: "consensus"})
+    if restored:
+        add_restored_layers(viewer, result, names, place)
+    if coverage:
+        add_coverage_layers(viewer, result, names, place)
     # The fused image is the last, and so the topmost.
     metadata = make_metadata(result.record, result.metrics, place)
     fused = add_fused_layer(viewer, result.image, name_fused(names), place, metadata=metadata)
     note_sources(fused, plan.layer_ids)
     return result
+
+
+def _find_acquisitions(
+    viewer: ViewerModel,
+    layers: Sequence[Layer],
+    fwhm: Mapping[str, float | Sequence[float]],
+    masks: Mapping[str, str | Layer],
+) -> list[Acquisition]:
+    """Return how each of the layers was taken."""
+    names = [layer.name for layer in layers]
+    for name in (*fwhm, *masks):
+        if name not in names:
+            raise ValueError(f"{name!r} is not fused; the layers are {', '.join(names)}")
+    found = []
+    for layer in layers:
+        width = fwhm.get(layer.name, get_declared_fwhm(layer))
+        mask = masks.get(layer.name)
+        found.append(
+            Acquisition(
+                width if isinstance(width, float | int) else tuple(width),
+                None if mask is None else _find_layer(viewer, mask),
+            )
+        )
+    return found
 
 
 def _find_layer(viewer: ViewerModel, layer: str | Layer) -> Layer:

@@ -11,6 +11,7 @@ from napari.utils.notifications import show_warning
 from qtpy.QtCore import QLocale, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QScrollArea, QTabBar
 
+from napari_dip_fusion.config import CONSENSUS, DIP
 from napari_dip_fusion.plugin.forms.layout import Text
 from napari_dip_fusion.plugin.forms.method_list import list_lacking_weights
 from napari_dip_fusion.plugin.forms.native_widget import NativeWidget
@@ -58,6 +59,7 @@ class DipFusionWidget(Container[Widget]):
         self.folded_metrics = self.fuse_tab.folded_metrics
         self._build()
         self._connect()
+        self._update_restore()
         self._update_layers()
         self._probe_torch()
 
@@ -125,6 +127,7 @@ class DipFusionWidget(Container[Widget]):
     def _connect(self) -> None:
         self.sources.choice_changed.connect(self._update_layers)
         self.sources.checked.connect(self._update_ready)
+        self.settings.config_changed.connect(self._update_restore)
         self.settings.config_changed.connect(self._update_ready)
         self.compare_tab.session.phase_changed.connect(self.fuse_tab.follow_runs)
         self._events.connect(self.viewer.events.theme, self._show_theme)
@@ -159,6 +162,12 @@ class DipFusionWidget(Container[Widget]):
 
     def _update_layers(self) -> None:
         self.fuse_tab.update_layers()
+
+    def _update_restore(self) -> None:
+        """Let the line under the sources say what the settings restore."""
+        fields = self.settings.fields
+        knows_sensors = fields["method"].value in (DIP, CONSENSUS)
+        self.sources.set_restore(str(fields["restore"].value) if knows_sensors else "")
 
     def _update_ready(self) -> None:
         self.fuse_tab.update_ready()

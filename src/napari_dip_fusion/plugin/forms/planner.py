@@ -53,6 +53,7 @@ class Planner:
             interpolation=self.sources.get_interpolation(),
             preview_rate=float(self.settings.preview_rate.value),
             whole=self.sources.get_whole(),
+            acquisitions=self.sources.get_acquisitions(),
         )
 
     def make_readers(

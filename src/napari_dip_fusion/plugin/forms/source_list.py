@@ -7,14 +7,16 @@ from typing import Any
 from magicgui.widgets import ComboBox, Container, PushButton
 from magicgui.widgets.bases import Widget
 from napari import Viewer
-from napari.layers import Image, Layer
+from napari.layers import Image, Labels, Layer
 from psygnal import Signal
 from qtpy.QtCore import Qt, QTimer
 
+from napari_dip_fusion.plugin.forms.acquisition_form import AcquisitionForm
 from napari_dip_fusion.plugin.forms.check_list import GrowingCheckList
 from napari_dip_fusion.plugin.forms.layout import Text
 from napari_dip_fusion.plugin.forms.native_widget import NativeWidget
 from napari_dip_fusion.plugin.forms.reference_box import ReferenceBox
+from napari_dip_fusion.plugin.layers.acquisition import Acquisition
 from napari_dip_fusion.plugin.layers.layer_report import LayerReport, check_layers, is_stacked
 from napari_dip_fusion.plugin.layers.planes import find_finest
 from napari_dip_fusion.plugin.layers.result_layers import is_original
@@ -60,7 +62,8 @@ class SourceList(Container[Widget]):
         super().__init__(labels=False)
         self._viewer = viewer
         self._layers: list[Image] = []
-        self._following: dict[Image, Subscriptions] = {}
+        self._following: dict[Layer, Subscriptions] = {}
+        self._restore = "auto"
         self._events = Subscriptions()
         self.report = LayerReport(False, "")
         self._note = ""
@@ -116,6 +119,16 @@ class SourceList(Container[Widget]):
         """Return how layers on other grids are resampled."""
         return str(self.interpolation_box.value)
 
+    def get_acquisitions(self) -> list[Acquisition]:
+        """Return what is said of how each of the sources was taken."""
+        return [self.acquisitions.get_acquisition(layer) for layer in self.get_sources()]
+
+    def set_restore(self, restore: str) -> None:
+        """Take note of whether a fusion restores its sources, as the settings say."""
+        if restore != self._restore:
+            self._restore = restore
+            self._settle()
+
     def get_whole(self) -> bool:
         """Return whether all planes are to be fused, and not only the one that is shown."""
         return self._whole
@@ -142,6 +155,8 @@ class SourceList(Container[Widget]):
             return
         self._timer.stop()
         self._note = ""
+        # Layers may have other units by now, or other shapes.
+        self._show_acquisitions()
         self._follow_finest()
         self.report = self._suggest_extent()
         self._show_report()
@@ -156,8 +171,14 @@ class SourceList(Container[Widget]):
         self._following.clear()
 
     def _check(self, *, whole: bool) -> LayerReport:
-        layers, reference = self.get_sources(), self.get_reference()
-        return check_layers(layers, reference, self._viewer.dims, whole=whole)
+        return check_layers(
+            self.get_sources(),
+            self.get_reference(),
+            self._viewer.dims,
+            whole=whole,
+            acquisitions=self.get_acquisitions(),
+            restore=self._restore,
+        )
 
     def _suggest_extent(self) -> LayerReport:
         """Offer whole stacks where there are some, take them if they can be fused, and report."""
@@ -212,6 +233,8 @@ class SourceList(Container[Widget]):
             tooltip="How layers on other grids are resampled: linear mixes the pixels around, "
             "nearest takes the closest one.",
         )
+        self.acquisitions = AcquisitionForm()
+        self.acquisitions.acquisitions_changed.connect(self._respond_to_choice)
         self.reference_box.changed.connect(self._respond_to_reference)
         self.level_box.changed.connect(self._respond_to_choice)
         self.interpolation_box.changed.connect(self._respond_to_choice)
@@ -222,7 +245,15 @@ class SourceList(Container[Widget]):
             [self.extent_box, self.reference_box, self.level_box, self.interpolation_box]
         )
         self.margins = (0, 0, 0, 0)
-        self.extend([NativeWidget(self.list), self.selected_button, choices, self.status])
+        self.extend(
+            [
+                NativeWidget(self.list),
+                self.selected_button,
+                choices,
+                self.acquisitions,
+                self.status,
+            ]
+        )
 
     def _follow_viewer(self) -> None:
         layers = self._viewer.layers
@@ -284,8 +315,9 @@ class SourceList(Container[Widget]):
             self._settle()
 
     def _follow_layers(self) -> None:
+        labels = [x for x in self._viewer.layers if isinstance(x, Labels)]
         # Those that stay are not connected anew: events would come twice.
-        for layer in [x for x in self._following if x not in self._layers]:
+        for layer in [x for x in self._following if x not in [*self._layers, *labels]]:
             self._following.pop(layer).close()
         for layer in self._layers:
             if layer not in self._following:
@@ -294,6 +326,12 @@ class SourceList(Container[Widget]):
                 followed.connect(layer.events.data, self._respond_to_data)
                 for name in _MOVES:
                     followed.connect(getattr(layer.events, name), self._settle)
+        for layer in labels:
+            if layer not in self._following:
+                # They may be masks, which are known by their names.
+                followed = self._following[layer] = Subscriptions()
+                followed.connect(layer.events.name, self._show_acquisitions)
+                followed.connect(layer.events.data, self._settle)
 
     def _settle(self) -> None:
         """Check the layers once nothing has changed for a moment."""
@@ -360,6 +398,15 @@ class SourceList(Container[Widget]):
         """Offer the sources as references, and the levels of the one that is chosen."""
         self.reference_box.set_layers(self.get_sources())
         self._show_levels()
+        self._show_acquisitions()
+
+    def _show_acquisitions(self) -> None:
+        """Offer fields for the sources, and the layers that there are as their masks."""
+        sources = self.get_sources()
+        # The topmost first, as in the list.
+        others = [x for x in reversed(self._viewer.layers) if isinstance(x, Image | Labels)]
+        self.acquisitions.set_layers(sources[::-1], others)
+        self.acquisitions.visible = bool(sources)
 
     def _follow_finest(self) -> None:
         """Offer the sources anew where another of them has become the finest."""
@@ -388,8 +435,9 @@ class SourceList(Container[Widget]):
 
     def _show_report(self) -> None:
         report = self.report
-        lines = [report.message, *report.warnings, *([self._note] if self._note else [])]
-        sign = ("\N{WARNING SIGN}" if len(lines) > 1 else "\N{CHECK MARK}") if report.ok else "✗"
+        warned = [*report.warnings, *([self._note] if self._note else [])]
+        lines = [report.message, *report.restored, *warned]
+        sign = ("\N{WARNING SIGN}" if warned else "\N{CHECK MARK}") if report.ok else "✗"
         self.status.value = f"{sign} " + "\n".join(lines)
         # A choice that would change nothing is not shown.
-        self.interpolation_box.visible = bool(report.resampled)
+        self.interpolation_box.visible = report.is_interpolated

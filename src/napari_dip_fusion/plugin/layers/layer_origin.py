@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari.layers import Image
+from napari.layers import Layer
 
 from napari_dip_fusion.plugin.layers.planes import Matrix, get_physical_affine
 from napari_dip_fusion.sources.units import abbreviate_unit
@@ -35,12 +35,12 @@ class LayerOrigin:
     units: tuple[str, ...]
 
 
-def get_origins(layers: Sequence[Image]) -> tuple[LayerOrigin | None, ...]:
+def get_origins(layers: Sequence[Layer]) -> tuple[LayerOrigin | None, ...]:
     """Return where layers say that they came from, None for those that came from no file."""
     return tuple(_get_origin(layer) for layer in layers)
 
 
-def _get_origin(layer: Image) -> LayerOrigin | None:
+def _get_origin(layer: Layer) -> LayerOrigin | None:
     source = layer.source
     if source.path is None or source.reader_plugin is None:
         return None

@@ -1,7 +1,7 @@
 """Whether chosen layers can be fused, and what to know beforehand."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import numpy as np
@@ -11,7 +11,9 @@ from napari.layers import Image, Layer
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import MIN_SIZE
 from napari_dip_fusion.fusion.memory import estimate_memory
+from napari_dip_fusion.plugin.layers.acquisition import Acquisition
 from napari_dip_fusion.plugin.layers.levels import drop_single, get_level_shape
+from napari_dip_fusion.plugin.layers.plane_reader import PlaneReader, make_plane_readers
 from napari_dip_fusion.plugin.layers.planes import (
     find_finest,
     find_plane,
@@ -20,9 +22,10 @@ from napari_dip_fusion.plugin.layers.planes import (
     get_guess,
     get_unit_factors,
 )
+from napari_dip_fusion.plugin.layers.restoration_report import describe_restoration
 from napari_dip_fusion.plugin.layers.shared_axes import require_one_world
 from napari_dip_fusion.plugin.layers.thick_slice import find_grid
-from napari_dip_fusion.plugin.layers.whole_reader import make_whole_readers
+from napari_dip_fusion.plugin.layers.whole_reader import WholeReader, make_whole_readers
 from napari_dip_fusion.prior.devices import measure_free_memory
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.axis_kinds import find_kind
@@ -54,6 +57,10 @@ class LayerReport:
         Names of the layers that do not lie on the reference's grid.
     fits : bool
         Whether the layers can be fused, and the memory holds what their closed form needs.
+    restored : tuple of str
+        Which layers are restored and why, a line each.
+    is_interpolated : bool
+        Whether any layer is brought to the reference's grid by interpolation alone.
     """
 
     ok: bool
@@ -62,6 +69,8 @@ class LayerReport:
     coverage: Mapping[Layer, Coverage] = field(default_factory=dict)
     resampled: tuple[str, ...] = ()
     fits: bool = True
+    restored: tuple[str, ...] = ()
+    is_interpolated: bool = False
 
 
 def is_stacked(layer: Image) -> bool:
@@ -70,7 +79,13 @@ def is_stacked(layer: Image) -> bool:
 
 
 def check_layers(
-    layers: Sequence[Layer], reference: Layer | None, dims: Dims, *, whole: bool = False
+    layers: Sequence[Layer],
+    reference: Layer | None,
+    dims: Dims,
+    *,
+    whole: bool = False,
+    acquisitions: Sequence[Acquisition] = (),
+    restore: str = "auto",
 ) -> LayerReport:
     """Say whether layers can be fused at the slice now shown, or all of their planes.
 
@@ -86,6 +101,10 @@ def check_layers(
         ``viewer.dims``.
     whole : bool
         Whether all planes are to be fused, wherever the sliders are.
+    acquisitions : sequence of Acquisition
+        How each layer was taken; of the last ones it may be left out.
+    restore : {"auto", "always", "never", ""}
+        As the settings have it; empty where the method knows nothing of sensors.
     """
     problem = _find_problem(layers)
     if problem:
@@ -93,9 +112,35 @@ def check_layers(
     try:
         images = [*map(_require_image, layers)]
         target = find_finest(images, dims) if reference is None else _require_image(reference)
-        return (_report_whole if whole else _report_grids)(images, target, dims)
+        report = (_report_whole if whole else _report_grids)(images, target, dims)
+        return _add_restorations(report, images, target, dims, acquisitions, restore, whole=whole)
     except ValueError as error:
         return LayerReport(False, str(error), fits=False)
+
+
+def _add_restorations(
+    report: LayerReport,
+    layers: list[Image],
+    reference: Image,
+    dims: Dims,
+    acquisitions: Sequence[Acquisition],
+    restore: str,
+    *,
+    whole: bool,
+) -> LayerReport:
+    """Return a report that also says which layers are restored, and why."""
+    readers: Sequence[PlaneReader | WholeReader]
+    if whole:
+        readers = make_whole_readers(layers, reference, acquisitions=acquisitions)
+    else:
+        readers = make_plane_readers(layers, reference, dims, acquisitions=acquisitions)
+    told = {
+        reader.name: line
+        for reader in readers
+        if restore and (line := describe_restoration(reader, reference.name, restore))
+    }
+    left = [name for name in report.resampled if restore == "never" or name not in told]
+    return replace(report, restored=tuple(told.values()), is_interpolated=bool(left))
 
 
 def _find_problem(layers: Sequence[Layer]) -> str | None:

@@ -1,12 +1,20 @@
 """What a run reads of layers: planes and contrast limits."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain, repeat
+from typing import Any
 
 import numpy as np
 from napari.components import Dims
 from napari.layers import Image
 
+from napari_dip_fusion.plugin.layers.acquisition import (
+    PLAIN,
+    Acquisition,
+    make_layer_source,
+    take_mask,
+)
 from napari_dip_fusion.plugin.layers.planes import (
     Matrix,
     Plane,
@@ -18,7 +26,8 @@ from napari_dip_fusion.plugin.layers.planes import (
 )
 from napari_dip_fusion.plugin.layers.thick_slice import ProjectedPlanes, find_grid
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.own_pixels import resample_source
+from napari_dip_fusion.sources.footprint import Footprint
+from napari_dip_fusion.sources.own_pixels import find_footprint, resample_source
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +59,13 @@ class PlaneReader:
     def name(self) -> str:
         """The name that the layer had."""
         return self.source.name
+
+    def find_footprint(self) -> Footprint | None:
+        """Return how wide pixels and blur of the layer are beside the pixels of the target.
+
+        None where it is as fine as the target; no pixels are read.
+        """
+        return find_footprint(self.source, self.to_affine, self.to_shape)
 
     def read(self) -> Source:
         """Read the plane and nothing else.
@@ -83,6 +99,7 @@ def make_plane_readers(
     *,
     level: int = 0,
     interpolation: str = "linear",
+    acquisitions: Sequence[Acquisition] = (),
 ) -> list[PlaneReader]:
     """Return what reads the plane of each layer on the grid of the reference.
 
@@ -98,23 +115,25 @@ def make_plane_readers(
         coarsest level that is as fine.
     interpolation : {"linear", "nearest"}
         For layers that do not lie on the grid.
+    acquisitions : sequence of Acquisition
+        How each layer was taken; of the last ones it may be left out.
 
     Raises
     ------
     ValueError
-        If a layer has no plane here.
+        If a layer has no plane here, or was not taken so.
     """
     units = find_world_units([reference, *layers])
     axes = find_plane_axes([*layers, reference], dims)
     target = find_plane(reference, dims, axes, level, units=units)
     readers = []
-    for layer in layers:
+    for layer, taken in zip(layers, chain(acquisitions, repeat(PLAIN)), strict=False):
         # A layer of fewer dimensions knows nothing of the viewer's first axes.
         to_affine = target.affine[-layer.ndim - 1 :]
         own = level if layer is reference else find_matching_level(layer, units, to_affine)
         readers.append(
             PlaneReader(
-                source=_make_source(layer, dims, target, units, own),
+                source=_make_source(layer, taken, dims, target, units, own),
                 to_affine=to_affine,
                 to_shape=target.shape,
                 interpolation=interpolation,
@@ -123,20 +142,23 @@ def make_plane_readers(
     return readers
 
 
-def _make_source(layer: Image, dims: Dims, target: Plane, units: Units, level: int) -> Source:
+def _make_source(
+    layer: Image, taken: Acquisition, dims: Dims, target: Plane, units: Units, level: int
+) -> Source:
     """Return what is taken of one level of a layer as a source, with its place in the world.
 
     No pixels are read: the data may be an array of dask or zarr.
     """
     grid = find_grid(layer, dims, target, units, level)
     data = layer.data[level] if layer.multiscale else layer.data
-    return Source(
-        data if grid.thick is None else ProjectedPlanes(data, grid.thick),
-        tuple(layer.axis_labels),
-        affine=grid.affine,
-        units=tuple(str(unit) for unit in units[-layer.ndim :]),
-        name=layer.name,
-        rgb=bool(layer.rgb),
+    mask: Any = take_mask(layer, taken, level)
+    if grid.thick is not None:
+        data = ProjectedPlanes(data, grid.thick)
+        # Of a projection that is seen which all of its planes saw.
+        mask = mask and ProjectedPlanes(mask, replace(grid.thick, mode="min"))
+    axes = tuple(layer.axis_labels)
+    return make_layer_source(
+        layer, taken, units, data=data, axes=axes, affine=grid.affine, mask=mask
     )
 
 

@@ -2,9 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 
 from napari.layers import Image
 
+from napari_dip_fusion.plugin.layers.acquisition import (
+    PLAIN,
+    Acquisition,
+    make_layer_source,
+    take_mask,
+)
 from napari_dip_fusion.plugin.layers.levels import drop_single
 from napari_dip_fusion.plugin.layers.planes import (
     Units,
@@ -14,8 +21,12 @@ from napari_dip_fusion.plugin.layers.planes import (
 )
 from napari_dip_fusion.plugin.layers.shared_axes import get_label
 from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.axes import align_axes
 from napari_dip_fusion.sources.axis_kinds import find_kind
+from napari_dip_fusion.sources.footprint import Footprint
 from napari_dip_fusion.sources.grid import resample_to_reference
+from napari_dip_fusion.sources.matching import match_source
+from napari_dip_fusion.sources.own_pixels import find_footprint
 from napari_dip_fusion.sources.prepare import measure_steps
 from napari_dip_fusion.sources.units import abbreviate_unit
 
@@ -58,6 +69,14 @@ class WholeReader:
         """Distance of neighbors along each of these axes, as of :class:`.PreparedSources`."""
         return measure_steps(self.reference, len(self.to_shape))[1]
 
+    def find_footprint(self) -> Footprint | None:
+        """Return how wide pixels and blur of the layer are beside those of the reference.
+
+        None where it is as fine as the reference; no pixels are read.
+        """
+        match = match_source(align_axes(self.source, self.reference), self.reference)
+        return find_footprint(match.frame, match.target, match.shape)
+
     def read(self) -> Source:
         """Read all planes, in the layer's own values, on the grid of the reference.
 
@@ -78,6 +97,7 @@ def make_whole_readers(
     *,
     level: int = 0,
     interpolation: str = "linear",
+    acquisitions: Sequence[Acquisition] = (),
 ) -> list[WholeReader]:
     """Return what reads all planes of each layer on the grid of the reference.
 
@@ -91,29 +111,42 @@ def make_whole_readers(
         coarsest level that is as fine.
     interpolation : {"linear", "nearest"}
         For layers that do not lie on the grid.
+    acquisitions : sequence of Acquisition
+        How each layer was taken; of the last ones it may be left out.
+
+    Raises
+    ------
+    ValueError
+        If a layer was not taken so.
     """
     units = find_world_units([reference, *layers])
     names = _name_axes([reference, *layers])
     place = _make_source(reference, units, names, level)
     readers = []
-    for layer in layers:
-        source = place
+    for layer, taken in zip(layers, chain(acquisitions, repeat(PLAIN)), strict=False):
         # Not "is": a plugin gets layers from napari behind proxies, of which each is new.
-        if layer != reference:
-            source = _make_source(layer, units, names, _find_level(layer, units, place))
+        own = _find_level(layer, units, place) if layer != reference else level
+        source = _make_source(layer, units, names, own, taken)
         readers.append(WholeReader(source, place, interpolation))
     return readers
 
 
-def _make_source(layer: Image, units: Units, names: tuple[str, ...], level: int) -> Source:
+def _make_source(
+    layer: Image,
+    units: Units,
+    names: tuple[str, ...],
+    level: int,
+    taken: Acquisition = PLAIN,
+) -> Source:
     """Return one level of a layer as a source, with its place in the world; nothing is read."""
-    return Source(
-        layer.data[level] if layer.multiscale else layer.data,
-        names[-layer.ndim :],
+    return make_layer_source(
+        layer,
+        taken,
+        units,
+        data=layer.data[level] if layer.multiscale else layer.data,
+        axes=names[-layer.ndim :],
         affine=compute_world_affine(layer, units, level),
-        units=tuple(abbreviate_unit(unit) for unit in units[-layer.ndim :]),
-        name=layer.name,
-        rgb=bool(layer.rgb),
+        mask=take_mask(layer, taken, level),
     )
 
 

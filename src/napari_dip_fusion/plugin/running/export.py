@@ -4,6 +4,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import FusionResult
 from napari_dip_fusion.plugin.running.plan import Plan
@@ -63,7 +65,7 @@ def write_script(plan: Plan, provenance: Provenance) -> str:
     Layers that a file holds as they were fused are opened if the session does not have them.
     """
     lines = [
-        *(_NEEDS_LAYERS if None in provenance.openings else _NEEDS_FILES),
+        *(_NEEDS_FILES if _has_files(plan, provenance) else _NEEDS_LAYERS),
         "",
         "import napari",
         "",
@@ -88,6 +90,12 @@ def write_script(plan: Plan, provenance: Provenance) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _has_files(plan: Plan, provenance: Provenance) -> bool:
+    """Tell whether files hold all layers of a run, those of its masks included."""
+    pairs = zip(plan.masks, provenance.masks, strict=False)
+    return None not in provenance.openings and all(opening for mask, opening in pairs if mask)
 
 
 def write_command(plan: Plan, provenance: Provenance) -> str:
@@ -128,13 +136,22 @@ def _list_choices(choice: Mapping[str, Any], *, resampled: bool) -> list[str]:
         parts += ["--reference", str(choice["reference"])]
     if choice["interpolation"] != "linear":
         parts += ["--interpolation", choice["interpolation"]]
+    parts += [f"--fwhm={width}" for width in choice.get("fwhm", ())]
+    parts += [f"--mask={mask}" for mask in choice.get("mask", ())]
     return parts
 
 
 def _write_openings(plan: Plan, provenance: Provenance) -> list[str]:
     lines = []
     files: dict[tuple[Any, str], list[tuple[str, Opening]]] = {}
-    for name, opening in zip(plan.names, provenance.openings, strict=True):
+    pairs = [*zip(plan.names, provenance.openings, strict=True)]
+    pairs += [
+        (mask.name, opening)
+        for mask, opening in zip(plan.masks, provenance.masks, strict=False)
+        # Several sources may share one.
+        if mask is not None and mask.name not in dict(pairs)
+    ]
+    for name, opening in pairs:
         if opening is None:
             # Not even a file that it came from is named: it holds something else.
             lines.append(f"# {name!r} must be a layer of the viewer: no file holds it as fused")
@@ -190,6 +207,13 @@ def _list_arguments(plan: Plan) -> dict[str, Any]:
     if plan.multiscale:
         # The free memory, by which a level may have been chosen, will be another one.
         arguments["level"] = plan.level
+    # Without a word of it, layers are taken by what they say themselves.
+    if any(map(np.any, plan.fwhm)) or plan.declares_fwhm:
+        known = zip(plan.names, plan.fwhm, strict=True)
+        arguments["fwhm"] = {n: w for n, w in known if np.any(w) or plan.declares_fwhm}
+    masks = zip(plan.names, plan.masks, strict=False)
+    if any(plan.masks):
+        arguments["masks"] = {name: mask.name for name, mask in masks if mask is not None}
     return arguments | _list_changes(plan.config)
 
 

@@ -270,7 +270,8 @@ def _look_first(look: Look, config: FusionConfig, control: RunControl) -> "Itera
     with silence_warnings():
         try:
             planes = [reader.read() for reader in look.readers]
-            ready = estimate_gains(planes, config, control=control)
+            # What restores them comes later: interpolated sources are there in a blink.
+            ready = estimate_gains(planes, config.replace(restore="never"), control=control)
         # Sources that do not meet in this plane, or that are too small along its axes.
         except ValueError:
             return

@@ -4,11 +4,20 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from napari.components import Dims, ViewerModel
 from napari.layers import Image, Layer
 
 from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.plugin.layers.acquisition import (
+    PLAIN,
+    Acquisition,
+    Fwhm,
+    get_declared_fwhm,
+    get_mask_pixels,
+)
 from napari_dip_fusion.plugin.layers.layer_origin import LayerOrigin, get_origins
+from napari_dip_fusion.plugin.layers.layer_record import ACQUISITION
 from napari_dip_fusion.plugin.layers.layer_report import check_layers
 from napari_dip_fusion.plugin.layers.levels import get_level_shape
 from napari_dip_fusion.plugin.layers.placement import Placement, place_result
@@ -25,6 +34,7 @@ from napari_dip_fusion.plugin.layers.planes import (
 )
 from napari_dip_fusion.plugin.layers.thick_slice import ThickSlice, find_thick_slice
 from napari_dip_fusion.plugin.layers.whole_reader import WholeReader, make_whole_readers
+from napari_dip_fusion.sources.views import View
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +55,27 @@ class Look:
     readers: tuple[PlaneReader, ...]
     where: tuple[int | slice, ...]
     index: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedMask:
+    """The mask of a source, as it was when a run was asked for.
+
+    Attributes
+    ----------
+    name : str
+    layer_id : Hashable
+        The ``unique_id`` of its layer.
+    origin : LayerOrigin or None
+        Where its layer says that it came from.
+    pixels : View or None
+        All of them, at full resolution; None once the run has read them.
+    """
+
+    name: str
+    layer_id: Hashable
+    origin: LayerOrigin | None
+    pixels: View | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +128,12 @@ class Plan:
         Whether all planes are fused, and not one of them.
     look : Look or None
         Of a whole stack, the plane on the screen; None where there is no data.
+    fwhm : tuple of float or tuple of float
+        How wide each source is blurred, in the units of its layer.
+    masks : tuple of PlannedMask or None
+        One for each source.
+    declares_fwhm : bool
+        Whether a layer says by itself how wide it is blurred, whatever is taken for it here.
     """
 
     names: tuple[str, ...]
@@ -119,6 +156,9 @@ class Plan:
     preview_rate: float = 0.0
     whole: bool = False
     look: Look | None = None
+    fwhm: tuple[Fwhm, ...] = ()
+    masks: tuple[PlannedMask | None, ...] = ()
+    declares_fwhm: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -133,8 +173,14 @@ class Plan:
 
     @property
     def notes(self) -> dict[str, Any]:
-        """What a run record says beside settings and sources: the plane, and whose it is."""
-        return {"plane": self.place.plane}
+        """What a run record says beside settings and sources: the plane, and how layers were taken."""
+        notes: dict[str, Any] = {"plane": self.place.plane}
+        if any(map(np.any, self.fwhm)) or any(self.masks):
+            notes[ACQUISITION] = [
+                {"fwhm": fwhm, "mask": mask and mask.name}
+                for fwhm, mask in zip(self.fwhm, self.masks, strict=True)
+            ]
+        return notes
 
     @property
     def grid(self) -> dict[str, Any]:
@@ -155,7 +201,8 @@ class Plan:
 
     def drop_data(self) -> "Plan":
         """Return the plan without layers and readers, which hold the pixels of the sources."""
-        return replace(self, layers=(), readers=(), look=None)
+        masks = tuple(mask and replace(mask, pixels=None) for mask in self.masks)
+        return replace(self, layers=(), readers=(), look=None, masks=masks)
 
 
 def make_plan(
@@ -168,6 +215,7 @@ def make_plan(
     interpolation: str = "linear",
     preview_rate: float = 0.0,
     whole: bool = False,
+    acquisitions: Sequence[Acquisition] = (),
 ) -> Plan:
     """Return the plan of a run on layers, at the slice now shown or of all planes.
 
@@ -188,6 +236,8 @@ def make_plan(
         Largest number of preview images a second; 0 for none.
     whole : bool
         Whether to fuse all planes, and not only the one that is shown.
+    acquisitions : sequence of Acquisition
+        How each source was taken; by default nothing is said of any.
 
     Raises
     ------
@@ -196,7 +246,8 @@ def make_plan(
     """
     # Anew, though the list of sources has a report: layers may have moved since, and scripts
     # have no list.
-    report = check_layers(layers, reference, dims, whole=whole)
+    acquisitions = acquisitions or [PLAIN] * len(layers)
+    report = check_layers(layers, reference, dims, whole=whole, acquisitions=acquisitions)
     if not report.ok:
         raise ValueError(report.message)
     target = find_finest(layers, dims) if reference is None else reference
@@ -207,12 +258,13 @@ def make_plan(
         )
     count = len(layers)
     level = choose_level(target, dims, level=level, count=count, config=config, whole=whole)
+    sampling = {"level": level, "interpolation": interpolation, "acquisitions": acquisitions}
     readers: Sequence[PlaneReader | WholeReader]
     if whole:
-        readers = make_whole_readers(layers, target, level=level, interpolation=interpolation)
+        readers = make_whole_readers(layers, target, **sampling)
         thick: dict[str, ThickSlice] = {}
     else:
-        readers = make_plane_readers(layers, target, dims, level=level, interpolation=interpolation)
+        readers = make_plane_readers(layers, target, dims, **sampling)
         units = find_world_units([target, *layers])
         found = [(layer.name, find_thick_slice(layer, dims, units)) for layer in layers]
         thick = {name: planes for name, planes in found if planes is not None}
@@ -240,19 +292,30 @@ def make_plan(
         warnings=report.warnings,
         preview_rate=preview_rate,
         whole=whole,
-        look=_look(layers, target, dims, level, interpolation) if whole else None,
+        look=_look(layers, target, dims, sampling) if whole else None,
+        fwhm=tuple(taken.fwhm for taken in acquisitions),
+        masks=tuple(_plan_mask(taken.mask) for taken in acquisitions),
+        declares_fwhm=any(np.any(get_declared_fwhm(layer)) for layer in layers),
     )
 
 
+def _plan_mask(mask: Layer | None) -> PlannedMask | None:
+    if mask is None:
+        return None
+    origin = get_origins([mask])[0]
+    return PlannedMask(mask.name, mask.unique_id, origin, get_mask_pixels(mask))
+
+
 def _look(
-    layers: Sequence[Image], target: Image, dims: Dims, level: int, interpolation: str
+    layers: Sequence[Image], target: Image, dims: Dims, sampling: Mapping[str, Any]
 ) -> Look | None:
     """Return what reads the plane on the screen; None where a layer has no data there."""
     # No projections, which the whole stack knows nothing of, and in 3-D the plane that the
     # sliders are at.
     flat = Dims(**{**dims.model_dump(), "ndisplay": 2, "margin_left": (), "margin_right": ()})
     try:
-        readers = make_plane_readers(layers, target, flat, level=level, interpolation=interpolation)
+        level = sampling["level"]
+        readers = make_plane_readers(layers, target, flat, **sampling)
         plane = find_plane(target, flat, find_plane_axes([target], flat), level)
         along_last = find_plane(target, flat, (dims.ndim - 2, dims.ndim - 1), level)
     except ValueError:
@@ -275,4 +338,7 @@ def name_as_now(plan: Plan, viewer: ViewerModel) -> Plan:
     pairs = zip(plan.layer_ids, plan.names, strict=True)
     names = tuple(present.get(layer_id, name) for layer_id, name in pairs)
     reference = dict(zip(plan.names, names, strict=True)).get(plan.reference, plan.reference)
-    return replace(plan, names=names, reference=reference)
+    masks = tuple(
+        mask and replace(mask, name=present.get(mask.layer_id, mask.name)) for mask in plan.masks
+    )
+    return replace(plan, names=names, reference=reference, masks=masks)

@@ -22,14 +22,19 @@ from napari_dip_fusion.plugin.layers.plane_reader import PlaneReader
 from napari_dip_fusion.plugin.layers.planes import Matrix
 from napari_dip_fusion.plugin.layers.thick_slice import ProjectedPlanes
 from napari_dip_fusion.plugin.layers.whole_reader import WholeReader
-from napari_dip_fusion.plugin.running.plan import Plan
+from napari_dip_fusion.plugin.running.plan import Plan, PlannedMask
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.axes import find_stacked_axes
 from napari_dip_fusion.sources.grid import GridSources, resample_to_reference
 from napari_dip_fusion.sources.parts import choose_image, choose_level
-from napari_dip_fusion.sources.units import abbreviate_unit
+from napari_dip_fusion.sources.sensing import find_space_axes
+from napari_dip_fusion.sources.units import LENGTHS, abbreviate_unit
+from napari_dip_fusion.sources.views import View
 
 Reader = PlaneReader | WholeReader
+
+NO_WIDTH, NO_MASK = "0", "-"
+"""What the command takes for a source that its pixels blur alone, and for one that saw all."""
 
 OWN_PLUGIN = "napari-dip-fusion"
 """Name under which a layer remembers that this plugin read it."""
@@ -71,12 +76,15 @@ class Provenance:
         A name for the file that the command writes, in a format that holds its place.
     reason : str
         Why there is no choice, and what to do.
+    masks : tuple of Opening or None
+        For each source the file that holds its mask; None where none does, or there is no mask.
     """
 
     openings: tuple[Opening | None, ...]
     choice: Mapping[str, Any] | None = None
     output: str = "fused.tif"
     reason: str = ""
+    masks: tuple[Opening | None, ...] = ()
 
     @property
     def notes(self) -> dict[str, Any]:
@@ -137,10 +145,14 @@ def _trace(plan: Plan, planes: Sequence[Source]) -> Provenance:
         for i, (origin, plane) in enumerate(zip(plan.origins, planes, strict=False)):
             if origin is not None:
                 openings[i] = files.find_opening(origin, plan.readers[i], plane)
+        masks = [mask and files.find_mask(mask) for mask in plan.masks]
+        found = Provenance(tuple(openings), masks=tuple(masks))
         missing = [n for n, x in zip(plan.names, openings, strict=True) if x is None]
+        pairs = zip(plan.masks, masks, strict=True)
+        missing += [f"the mask {mask.name}" for mask, opening in pairs if mask and not opening]
         if missing:
-            return Provenance(
-                tuple(openings),
+            return replace(
+                found,
                 reason=f"no file holds {', '.join(missing)} as fused, so no command can repeat "
                 "this; save the layers and open them again, or copy the script",
             )
@@ -148,11 +160,10 @@ def _trace(plan: Plan, planes: Sequence[Source]) -> Provenance:
             choice, output = files.find_choice(plan, planes)
         # Of files that the command cannot read, or not so that they fit together.
         except Exception as error:
-            return Provenance(
-                tuple(openings),
-                reason=f"the command cannot read this ({error}); copy the script instead",
+            return replace(
+                found, reason=f"the command cannot read this ({error}); copy the script instead"
             )
-    return Provenance(tuple(openings), choice, output)
+    return replace(found, choice=choice, output=output)
 
 
 _FILE_PLANES = "it takes planes along y and x only, counted as in the file"
@@ -187,6 +198,21 @@ class _Files:
             return None
         return None
 
+    def find_mask(self, mask: PlannedMask) -> Opening | None:
+        """Return how a file is opened so that it gives a mask, None if it does not."""
+        if mask.origin is None or mask.pixels is None:
+            return None
+        path, plugin = mask.origin.path, mask.origin.plugin
+        try:
+            opened = self._open(path, plugin)
+            for index, layer in enumerate(opened):
+                if _is_same(View(layer.levels[0], dtype=np.bool_), mask.pixels):
+                    return Opening(path, plugin, index, len(opened))
+        # As of sources.
+        except Exception:
+            return None
+        return None
+
     def find_choice(self, plan: Plan, planes: Sequence[Source]) -> tuple[dict[str, Any], str]:
         """Return the options with which the command reads the same planes, and its output."""
         if plan.reference not in plan.names:
@@ -206,6 +232,7 @@ class _Files:
             "level": plan.level or None,
             "reference": reference,
             "interpolation": plan.interpolation,
+            **self._write_sensors(plan),
         }
         read = _sample(images, plan, plane or _choose_plane(images[reference], plan))
         # Of whole stacks, whose pixels are the same, one plane says whether their places are.
@@ -220,6 +247,25 @@ class _Files:
             )
         # Plain TIFF is for planes.
         return choice, _name_output(images[reference] if plan.whole else read.place)
+
+    def _write_sensors(self, plan: Plan) -> dict[str, list[str]]:
+        """Return blurs and masks in the words of the command, as far as there are any."""
+        said = {}
+        if any(map(np.any, plan.fwhm)):
+            said["fwhm"] = [_write_width(reader.source) for reader in plan.readers]
+        if any(plan.masks):
+            said["mask"] = [self._write_mask(mask) for mask in plan.masks]
+        return said
+
+    def _write_mask(self, mask: PlannedMask | None) -> str:
+        if mask is None:
+            return NO_MASK
+        assert mask.origin is not None
+        path = mask.origin.path
+        images = self._read(path)
+        if len(images) != 1 or not _is_same(View(images[0].data, dtype=np.bool_), mask.pixels):
+            raise ValueError(f"{path.name} holds no such mask")
+        return str(path)
 
     def _open(self, path: Path, plugin: str) -> list[_Opened]:
         """Return the layers that a plugin makes of a file."""
@@ -311,6 +357,20 @@ def _is_same(one: Any, other: Any) -> bool:
     """Tell whether two images are the same, bit for bit."""
     one, other = np.asarray(one), np.asarray(other)
     return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+
+
+def _write_width(source: Source) -> str:
+    """Return how wide a source is blurred in the words of the command."""
+    widths = np.array(source.fwhm)
+    if not widths.any():
+        return NO_WIDTH
+    space = np.array(find_space_axes(source.axes, source.units))
+    unit = source.units[-1]
+    if unit not in LENGTHS:
+        # Nothing says how long one is: in pixels of its own.
+        widths, unit = widths / source.spacing, "px"
+    widths = widths[space] if np.ptp(widths[space]) else widths[space[:1]]
+    return ",".join(f"{width:.12g}" for width in widths) + unit
 
 
 def _name_output(place: Source) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from magicgui.widgets import Container, PushButton
 from magicgui.widgets.bases import Widget
 from napari import Viewer
-from napari.layers import Image
+from napari.layers import Image, Layer
 from napari.utils.notifications import show_error
 
 from napari_dip_fusion.config import FusionConfig
@@ -18,7 +18,11 @@ from napari_dip_fusion.interruption import make_observable
 from napari_dip_fusion.methods import METHODS
 from napari_dip_fusion.plugin.forms.native_widget import NativeWidget, make_collapsible, make_line
 from napari_dip_fusion.plugin.forms.planner import Planner
-from napari_dip_fusion.plugin.layers.layer_record import find_config
+from napari_dip_fusion.plugin.layers.layer_record import find_acquisitions, find_config
+from napari_dip_fusion.plugin.layers.restored_layers import (
+    add_coverage_layers,
+    add_restored_layers,
+)
 from napari_dip_fusion.plugin.layers.result_layers import (
     ROLE,
     add_fused_layer,
@@ -29,7 +33,7 @@ from napari_dip_fusion.plugin.layers.result_layers import (
 from napari_dip_fusion.plugin.running.active_runs import has_active_run
 from napari_dip_fusion.plugin.running.forecast import Forecast, describe_need
 from napari_dip_fusion.plugin.running.fusion_session import FusionSession
-from napari_dip_fusion.plugin.running.plan import Plan
+from napari_dip_fusion.plugin.running.plan import Plan, name_as_now
 from napari_dip_fusion.plugin.running.provenance import read_on_grid
 from napari_dip_fusion.plugin.running.run_events import Failed, RunEvent
 from napari_dip_fusion.plugin.running.scores import Scores, score_layers, score_result, take_scores
@@ -90,6 +94,8 @@ class FuseTab(Container[Widget]):
         self.panel.fuse_wanted.connect(self.fuse)
         self.panel.network_wanted.connect(partial(self.fuse, network="always"))
         self.panel.gains_wanted.connect(self.add_gain_maps)
+        self.panel.restored_wanted.connect(partial(self._add_layers, add_restored_layers))
+        self.panel.coverage_wanted.connect(partial(self._add_layers, add_coverage_layers))
         self.code.told.connect(self.panel.message.say)
         self.metrics.wanted.connect(self.compute_metrics)
         self.metrics.metrics_changed.connect(self._repeat_scores)
@@ -168,14 +174,16 @@ class FuseTab(Container[Widget]):
             selection = self._viewer.layers.selection
             # Of several, the layer that is in sight.
             topmost_first = [x for x in reversed(self._viewer.layers) if x in selection]
-            config, name = find_config(topmost_first)
+            config, fused = find_config(topmost_first)
             self.settings.show_config(config)
         except ValueError as error:
             self.panel.message.say(str(error))
             return
         # The form has contrast limits of layers in their place.
         windows = "" if isinstance(config.intensity, str) else _WINDOWS_LEFT_OUT
-        self.panel.message.say(f"these are the settings of {name}{windows}")
+        for layer, taken in find_acquisitions(self._viewer, fused):
+            self._sources.acquisitions.set_acquisition(layer, taken)
+        self.panel.message.say(f"these are the settings of {fused.name}{windows}")
 
     # -- following the widget -------------------------------------------------
 
@@ -320,6 +328,14 @@ class FuseTab(Container[Widget]):
             self.metrics.status.say(scores.message)
         else:
             self.metrics.show_scores(scores, names, layers)
+
+    def _add_layers(self, add: Callable[..., Sequence[Layer]]) -> None:
+        """Add layers of the last run, whose sources are called as they are now."""
+        plan, result = self.session.plan, self.session.result
+        if plan is None or result is None:
+            return
+        added = add(self._viewer, result, name_as_now(plan, self._viewer).names, plan.place)
+        self.panel.message.say(f"added: {', '.join(layer.name for layer in added)}")
 
     def _show_gains(self, plan: Plan, ready: GainsReady | Failed) -> None:
         self._gains_of = ()

@@ -27,7 +27,8 @@ class LossPlot(pg.PlotWidget):
     """Shows loss and excess against the iteration, on a logarithmic scale.
 
     The loss cannot fall below its floor; the excess, loss less floor, says
-    how far the image still is from the consensus image.
+    how far the image still is from the consensus image. Losses without a floor,
+    which are those of a restoration, have no excess.
 
     Parameters
     ----------
@@ -47,7 +48,8 @@ class LossPlot(pg.PlotWidget):
         self.setLogMode(y=True)
         self.setToolTip(
             "Loss: mean squared distance of the sources from gains times image.\n"
-            "Excess: loss above the smallest value that any image can reach."
+            "Excess: loss above the smallest value that any image can reach.\n"
+            "Of a restoration the loss alone, on examples of what each network has to restore."
         )
         self.loss_curve = self.plot(name="loss")
         self.excess_curve = self.plot(name="excess")
@@ -89,5 +91,8 @@ class LossPlot(pg.PlotWidget):
         losses = np.array(self._losses)
         self.loss_curve.setData(self._iterations, np.maximum(losses, _SMALLEST))
         self.excess_curve.setData(self._iterations, np.maximum(losses - self._floor, _SMALLEST))
+        # One curve needs no legend.
+        for part in (self.excess_curve, self.legend):
+            part.setVisible(self._floor > 0)
         # Set the ranges now: done while painting, as is usual, it asks for a second paint.
         self.scene().prepareForPaint()

@@ -6,13 +6,14 @@ from psygnal import Signal
 from qtpy.QtWidgets import QSpinBox
 
 from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.fusion import Decided, Done, GainsReady
+from napari_dip_fusion.fusion import Decided, Done, FusionResult, GainsReady
 from napari_dip_fusion.fusion.events import FrameFailed, PlanesDone
 from napari_dip_fusion.fusion.result import ENDINGS
 from napari_dip_fusion.fusion.timing import format_seconds
 from napari_dip_fusion.plugin.forms.layout import Text, make_row
 from napari_dip_fusion.plugin.forms.native_widget import NativeWidget
 from napari_dip_fusion.plugin.forms.primary import mark_primary
+from napari_dip_fusion.plugin.layers.restored_layers import list_partly_seen, list_restored
 from napari_dip_fusion.plugin.running.fusion_session import FusionSession
 from napari_dip_fusion.plugin.running.run_events import Discarded, Failed, Progress, RunEvent
 from napari_dip_fusion.plugin.running.session import Phase
@@ -24,8 +25,8 @@ from napari_dip_fusion.plugin.tabs.run_progress import RunProgress, StageClock
 class RunPanel(Container[Widget]):
     """Fuse, gain maps, stop, pause, discard, continue; progress and loss.
 
-    Emits ``fuse_wanted``, ``network_wanted`` and ``gains_wanted`` when these buttons are pressed;
-    the other buttons act on the session.
+    Emits ``fuse_wanted``, ``network_wanted``, ``gains_wanted``, ``restored_wanted`` and
+    ``coverage_wanted`` when these buttons are pressed; the other buttons act on the session.
 
     Parameters
     ----------
@@ -37,6 +38,8 @@ class RunPanel(Container[Widget]):
     fuse_wanted = Signal()
     network_wanted = Signal()
     gains_wanted = Signal()
+    restored_wanted = Signal()
+    coverage_wanted = Signal()
 
     def __init__(self, session: FusionSession, theme: str) -> None:
         super().__init__(labels=False)
@@ -95,8 +98,7 @@ class RunPanel(Container[Widget]):
         if isinstance(event, Progress):
             self._show_progress(event)
         elif isinstance(event, Decided):
-            self._network = event.network
-            self.speed.value = "removing the noise" if event.noisy else "estimating the gains"
+            self._show_decision(event)
         elif isinstance(event, PlanesDone):
             self._show_planes(event)
         elif isinstance(event, FrameFailed):
@@ -141,10 +143,22 @@ class RunPanel(Container[Widget]):
             tooltip="Fuse once more, with the network's own image as the result: no noise was "
             "found, so that it can only come near the consensus image that is shown.",
         )
+        self.restored_button = PushButton(
+            text="Restored sources",
+            tooltip="Add each source that the last run restored, as it then was, in its own units.",
+        )
+        self.coverage_button = PushButton(
+            text="Coverage",
+            tooltip="Add labels that are 1 where a source of the last run saw something, for each "
+            "that did not see all.",
+        )
         mark_primary(self.fuse_button)
         self.start_row = make_row(self.gains_button, self.fuse_button)
         self.run_row = make_row(self.stop_button, self.pause_button, self.discard_button)
         self.continue_row = make_row(self.continue_button, NativeWidget(self.more))
+        self.layers_row = make_row(self.restored_button, self.coverage_button)
+        self.restored_button.changed.connect(self._want_restored)
+        self.coverage_button.changed.connect(self._want_coverage)
         self.fuse_button.changed.connect(self._want_fusion)
         self.gains_button.changed.connect(self._want_gains)
         self.network_button.changed.connect(self._want_network)
@@ -172,6 +186,7 @@ class RunPanel(Container[Widget]):
                 self.message,
                 self.network_button,
                 self.continue_row,
+                self.layers_row,
             ]
         )
         self.message.hide()
@@ -205,8 +220,26 @@ class RunPanel(Container[Widget]):
             self._clock.restart()
         self._paused = phase is Phase.PAUSED
         self.continue_row.visible = self._session.can_continue
+        self._show_layer_buttons(self._session.result if idle else None)
         self.network_button.visible = idle and self._ends_exact()
         self.network_button.enabled = self._ready
+
+    def _show_layer_buttons(self, result: FusionResult | None) -> None:
+        """Offer the layers that the last run has made beside its fused one."""
+        restored = bool(result and list_restored(result))
+        partly_seen = bool(result and list_partly_seen(result))
+        self.restored_button.visible = restored
+        self.coverage_button.visible = partly_seen
+        self.layers_row.visible = restored or partly_seen
+
+    def _show_decision(self, event: Decided) -> None:
+        self._network = event.network
+        if event.restored:
+            self.speed.value = "restoring the sources"
+            for line in event.restored:
+                self._add_note(f"Restored: {line}")
+        else:
+            self.speed.value = "removing the noise" if event.noisy else "estimating the gains"
 
     def _show_progress(self, event: Progress) -> None:
         # Painted once, not at each change: a paint makes Qt compose the whole window.
@@ -223,7 +256,9 @@ class RunPanel(Container[Widget]):
         # A report may arrive after Pause was pressed, whose line stays.
         if self._session.phase is Phase.RUNNING:
             left = format_seconds(last.remaining)
-            self.speed.value = f"{_format_rate(last.rate)}, {left} left, excess {last.excess:.2g}"
+            # Of a restoration the loss has no floor that it could come near.
+            found = f"excess {last.excess:.2g}" if last.floor else f"loss {last.loss:.2g}"
+            self.speed.value = f"{_format_rate(last.rate)}, {left} left, {found}"
         self.plot.show()
         self.plot.add([s.iteration for s in event.steps], [s.loss for s in event.steps], last.floor)
 
@@ -270,6 +305,12 @@ class RunPanel(Container[Widget]):
 
     def _want_gains(self) -> None:
         self.gains_wanted.emit()
+
+    def _want_restored(self) -> None:
+        self.restored_wanted.emit()
+
+    def _want_coverage(self) -> None:
+        self.coverage_wanted.emit()
 
     def _name_more(self, count: int) -> None:
         self.more.setSuffix(_count_iterations(count).removeprefix(str(count)))
