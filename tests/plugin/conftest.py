@@ -10,7 +10,15 @@ from napari.utils._proxies import PublicOnlyProxy
 from napari_dip_fusion.samples import head_phantom
 
 SHAPE = (32, 40)
-TINY = {"iterations": 3, "width": 4, "depth": 2, "threads": 1, "network": "always"}
+# What is restored, and how, is for the tests of it alone: it takes longer than all else.
+TINY = {
+    "iterations": 3,
+    "width": 4,
+    "depth": 2,
+    "threads": 1,
+    "network": "always",
+    "restore": "never",
+}
 
 
 @pytest.fixture(autouse=True)

@@ -34,6 +34,7 @@ __all__ = [
     "InterpolatedSource",
     "OwnPixels",
     "ResampledSource",
+    "find_footprint",
     "find_own_footprint",
     "find_own_pixels",
     "resample_source",
@@ -340,6 +341,22 @@ def _find_exact_footprint(
     if find_slices(source.shape, matrix, to_shape) is None:
         return None
     return measure_footprint(source, np.abs(matrix[:-1, :-1]).argmax(axis=0).tolist(), matrix)
+
+
+def find_footprint(
+    source: Source, to_affine: Matrix, to_shape: tuple[int, ...]
+) -> Footprint | None:
+    """Return how wide pixels and blur of a source are beside those of a target.
+
+    No pixels are read.
+
+    Returns
+    -------
+    Footprint or None
+        As :func:`resample_source` gives it to what it returns; None where that has none.
+    """
+    own = find_own_footprint(source, to_affine, to_shape)
+    return own or _find_exact_footprint(source, to_affine, to_shape)
 
 
 def find_own_pixels(
