@@ -63,7 +63,7 @@ def test_coarse_pet_lies_on_mr_with_what_it_lost_hidden():
     ]
     np.testing.assert_allclose(pet.scale, 4 * mr.scale)
     np.testing.assert_allclose(pet.translate, 1.5)
-    assert pet.metadata == {"role": "source", "fwhm": 4.5}
+    assert pet.metadata == {"role": "source", "fwhm": (4.5, 4.5)}
     assert "fwhm" not in mr.metadata
     np.testing.assert_array_equal(true.scale, mr.scale)
 

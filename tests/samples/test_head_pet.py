@@ -44,7 +44,7 @@ def test_truth_is_undegraded_on_the_grid_of_mr():
     assert sample.truth is None
     assert true_pet.shape == mr.shape
     np.testing.assert_array_equal(true_pet.affine, mr.affine)
-    assert true_pet.fwhm == 0
+    assert true_pet.fwhm == (0, 0)
 
 
 def test_uptake_is_in_gray_matter_and_next_to_none_in_scalp_and_fluid():

@@ -66,7 +66,7 @@ def head_pet(
     --------
     >>> mr, pet = head_pet(shape=(64, 64)).sources
     >>> mr.shape, pet.shape, pet.units, pet.fwhm
-    ((64, 64), (16, 16), ('mm', 'mm'), 4.5)
+    ((64, 64), (16, 16), ('mm', 'mm'), (4.5, 4.5))
     """
     check_shape(shape)
     if min(shape) < 64 or any(length % _COARSER for length in shape):
