@@ -1,7 +1,7 @@
 """The image pairs that the benchmarks share, at one size, and the noise put on them."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -59,12 +59,14 @@ class Pair:
         return (np.rint(np.stack(reduced) * 255) / 255).astype(np.float32)
 
 
-def pairs_of(data: Path | None) -> dict[str, list[Pair]]:
+def pairs_of(
+    data: Path | None, kinds: Mapping[str, tuple[str, str]] = KINDS
+) -> dict[str, list[Pair]]:
     """Return all pairs of a folder by kind; the synthetic samples without a folder."""
     if data is None:
         return {n: [Pair(n, "sample", partial(_sample, n))] for n in PLANES}
     found = {}
-    for kind, (first, second) in KINDS.items():
+    for kind, (first, second) in kinds.items():
         names = sorted(p.name.removesuffix(first) for p in (data / kind).glob(f"*{first}"))
         files = [[data / kind / f"{name}{end}" for end in (first, second)] for name in names]
         found[kind] = [
