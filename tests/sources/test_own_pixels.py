@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_dip_fusion.sources import Source, own_pixels, resample
+from napari_dip_fusion.sources import Source, own_way, resample
 from napari_dip_fusion.sources.color import LUMA
 from napari_dip_fusion.sources.grid import resample_to_reference
 from napari_dip_fusion.sources.own_pixels import (
@@ -134,7 +134,7 @@ def test_only_the_box_is_read_and_only_once(monkeypatch) -> None:
     _, own = interpolate(Source(lazy), target)
     assert len(lazy.read) == 1
     # A box that is too large is read in parts, each of them small.
-    for module in (resample, own_pixels):
+    for module in (resample, own_way):
         monkeypatch.setattr(module, "MOST_VOXELS", 4000)
     lazy = Lazy(volume)
     _, parts = interpolate(Source(lazy), target)

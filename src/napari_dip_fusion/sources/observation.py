@@ -16,7 +16,13 @@ from napari_dip_fusion.sources.footprint import Loss
 from napari_dip_fusion.sources.own_pixels import OwnPixels
 from napari_dip_fusion.sources.resample import cut_slabs, find_order, find_slices
 
-__all__ = ["Observation", "ObservedFrames", "observe", "observe_own", "take_observation"]
+__all__ = [
+    "Observation",
+    "ObservedFrames",
+    "make_observation",
+    "make_own_observation",
+    "take_observation",
+]
 
 Field = NDArray[np.bool_] | None
 Floats = NDArray[np.float32]
@@ -165,7 +171,7 @@ def take_observation(
     return observation if not index else None
 
 
-def observe(image: Floats, loss: Loss, inside: Field, step: float) -> Observation:
+def make_observation(image: Floats, loss: Loss, inside: Field, step: float) -> Observation:
     """Return the observation of a source whose own pixels are those of the target.
 
     Parameters
@@ -191,7 +197,7 @@ def observe(image: Floats, loss: Loss, inside: Field, step: float) -> Observatio
     )
 
 
-def observe_own(own: OwnPixels, loss: Loss) -> Observation:
+def make_own_observation(own: OwnPixels, loss: Loss) -> Observation:
     """Return the observation of a source that was interpolated.
 
     Parameters

@@ -1,7 +1,7 @@
 """Arrays of any real type, gray or color, to sources in [0, 1], and the way back."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -21,23 +21,20 @@ from napari_dip_fusion.sources.axes import (
 from napari_dip_fusion.sources.axis_kinds import find_kind
 from napari_dip_fusion.sources.color import LUMA, Chroma, add_chroma
 from napari_dip_fusion.sources.coverage import measure_pixel
-from napari_dip_fusion.sources.footprint import Footprint, measure_footprint
 from napari_dip_fusion.sources.grid import GridSources
 from napari_dip_fusion.sources.observation import (
     Observation,
     ObservedFrames,
-    observe,
-    observe_own,
     take_observation,
 )
+from napari_dip_fusion.sources.own_frames import OwnFrames, find_own_values
 from napari_dip_fusion.sources.own_pixels import (
-    InterpolatedSeries,
-    InterpolatedSource,
     OwnPixels,
     ResampledSource,
 )
 from napari_dip_fusion.sources.parts import drop_single_axes
 from napari_dip_fusion.sources.resample import NOTHING_SEEN
+from napari_dip_fusion.sources.restorable import observe_source, widen_window
 from napari_dip_fusion.sources.scaling import (
     PART_PIXELS,
     cut_parts,
@@ -57,35 +54,6 @@ _DEFAULT = FusionConfig()
 
 # A source is flat where all but so few of its pixels differ by less than one of 256 gray levels.
 _ONE_LEVEL, _FEW = 1 / 255, 1e-4
-
-
-@dataclass(frozen=True, eq=False)
-class OwnFrames:
-    """What the frames of a series were interpolated from, which is read when it is asked for.
-
-    Attributes
-    ----------
-    find : callable
-        Takes the index of a frame, and returns its :class:`.OwnPixels` in the source's units.
-    window : (low, high)
-        The values that become 0 and 1.
-    axes : int
-        How many numbers an index has.
-    """
-
-    find: Callable[[tuple[int, ...]], OwnPixels | None]
-    window: Window
-    axes: int
-
-    def take(self, index: tuple[int, ...]) -> OwnPixels | None:
-        """Return the pixels of a frame, in gray and in [0, 1]; None of a part of a frame."""
-        own = self.read(index) if len(index) == self.axes else None
-        return None if own is None or not own.tells_noise else own.take_core()
-
-    def read(self, index: tuple[int, ...]) -> OwnPixels | None:
-        """Return the pixels of a frame, even where they tell nothing of the noise."""
-        own = self.find(index)
-        return None if own is None else _scale_own(own, self.window)
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,7 +252,7 @@ def prepare_sources(
         masked = seen if _is_masked(source) else None
         array = _check(source.to_numpy(), name, masked, color=source.rgb)
         window = find_window(array, mode, percentiles, name, masked)
-        windows.append(_widen_window(window, source, mode, restore))
+        windows.append(widen_window(window, source, mode, restore))
         # The pixels as they are read, whatever mask covers some of them.
         descriptions.append(describe_source(array, windows[-1], name=name, path=path))
         if masked is not None:
@@ -295,7 +263,7 @@ def prepare_sources(
             if source.rgb:
                 chroma.add(part, scaled)
     axes, steps = measure_steps(place, images.ndim - 1)
-    own_pixels = [_find_own(*pair) for pair in zip(given, windows, strict=True)]
+    own_pixels = [find_own_values(*pair) for pair in zip(given, windows, strict=True)]
     seen_by = zip(given, images, own_pixels, inside, strict=True)
     return PreparedSources(
         images=images,
@@ -305,7 +273,7 @@ def prepare_sources(
         descriptions=tuple(descriptions),
         own_pixels=_leave_out([_keep_for_noise(own) for own in own_pixels]),
         inside=_leave_out(inside),
-        observations=_leave_out([_observe(*each, steps, restore) for each in seen_by]),
+        observations=_leave_out([observe_source(*each, steps, restore) for each in seen_by]),
         place=place,
         grid=grid,
         axes=axes,
@@ -487,19 +455,6 @@ def _read_inside(source: Source, name: str) -> NDArray[np.bool_] | None:
     return None if seen.all() else seen
 
 
-def _widen_window(window: Window, source: Source, mode: str | Window, restore: str) -> Window:
-    """Return a window that holds the own pixels of a source that is restored, too.
-
-    Interpolation lowers the peaks of large pixels: what is restored from them is higher.
-    """
-    by_limits = mode == "minmax" or (mode == "auto" and source.dtype != np.uint8)
-    if not by_limits or not isinstance(source, (InterpolatedSource, InterpolatedSeries)):
-        return window
-    lost = source.footprint is not None and source.footprint.loses(restore)
-    limits = source.own_limits if lost else None
-    return window if limits is None else (min(window[0], limits[0]), max(window[1], limits[1]))
-
-
 def _is_masked(source: Source) -> bool:
     return source.is_masked if isinstance(source, ResampledSource) else source.mask is not None
 
@@ -538,78 +493,8 @@ def _count_bad(array: NDArray[Any], seen: NDArray[np.bool_] | None) -> int:
     return int(np.count_nonzero(~np.isfinite(array if seen is None else array[seen])))
 
 
-def _find_own(source: Source, window: Window) -> OwnPixels | OwnFrames | None:
-    if isinstance(source, InterpolatedSource):
-        return _scale_own(source.own_pixels, window)
-    if isinstance(source, InterpolatedSeries):
-        return OwnFrames(source.find_own_pixels, window, source.frame_axes)
-    return None
-
-
 def _keep_for_noise(own: OwnPixels | OwnFrames | None) -> OwnPixels | OwnFrames | None:
     """Return what the noise of a source is found in; None where that is the image itself."""
     if isinstance(own, OwnPixels):
         return own.take_core() if own.tells_noise else None
     return own
-
-
-def _observe(
-    source: Source,
-    image: Floats,
-    own: OwnPixels | OwnFrames | None,
-    inside: NDArray[np.bool_] | None,
-    steps: Sequence[float],
-    restore: str,
-) -> Observation | ObservedFrames | None:
-    """Return what a source saw on its own pixels; None where it lost nothing."""
-    footprint = _find_footprint(source)
-    if footprint is None:
-        return None
-    # Frames share nothing, so they are looked at one by one.
-    frame_axes = own.axes if isinstance(own, OwnFrames) else sum(map(math.isinf, steps))
-    if any(map(math.isinf, steps[frame_axes:])):
-        return None
-    if own is None:
-        footprint = footprint.take_last(image.ndim - frame_axes)
-    loss = footprint.find_loss(restore)
-    if loss is None:
-        return None
-    if isinstance(own, OwnPixels):
-        return observe_own(own, loss)
-
-    def find(index: tuple[int, ...]) -> Observation | None:
-        if isinstance(own, OwnFrames):
-            pixels = own.read(index)
-            return None if pixels is None else observe_own(pixels, loss)
-        seen = None if inside is None else inside[index]
-        return observe(image[index], loss, seen, steps[frame_axes])
-
-    return ObservedFrames(find, frame_axes, loss.text) if frame_axes else find(())
-
-
-def _find_footprint(source: Source) -> Footprint | None:
-    if isinstance(source, ResampledSource):
-        return source.footprint
-    if source.psf is None and not any(source.widths):
-        return None
-    identity = np.eye(source.ndim + 1)
-    return measure_footprint(source, range(source.ndim), identity)
-
-
-def _scale_own(own: OwnPixels, window: Window) -> OwnPixels:
-    """Return own pixels in gray and in [0, 1]."""
-    planes = np.empty(own.planes.shape[: own.weights.ndim], dtype=np.float32)
-    seen = None if own.seen is None else own.seen.copy()
-    for number, (image, pixels) in enumerate(zip(planes, own.planes, strict=True)):
-        for part in cut_parts(image):
-            scaled = scale_values(pixels[part][..., :3] if own.rgb else pixels[part], window)
-            image[part] = scaled @ LUMA if own.rgb else scaled
-            # The target may pass by pixels that are not a number, such as those around a
-            # scanner's field: they were not seen.
-            known = np.isfinite(image[part])
-            if not known.all():
-                seen = np.ones(planes.shape, dtype=bool) if seen is None else seen
-                seen[number][part] &= known
-        if seen is not None:
-            image[~seen[number]] = 0
-    return replace(own, planes=planes, seen=seen)
