@@ -305,3 +305,14 @@ def test_own_pixels_are_not_cut_off_at_the_peaks_that_interpolation_leaves(over_
     np.testing.assert_allclose(found.pixels, data / 9, atol=1e-6)
     # Without a restoration all is as it was.
     assert prepare_sources(grid, restore="never").images[1].max() == 1
+
+
+def test_what_is_blurred_into_the_target_is_looked_at_and_no_noise_found_there() -> None:
+    coarse = place((60, 60), 2, -40, fwhm=5)
+    found, prepared = observe(place((36, 36)), coarse)
+    own = prepared.own_pixels[1]
+    assert own is not None
+    margin = int(np.ceil(1 + 3 * 5 / WIDTH / 2))
+    assert found.pixels.shape == tuple(size + 2 * margin for size in own.plane.shape)
+    np.testing.assert_array_equal(found.pixels[margin:-margin, margin:-margin], own.plane)
+    np.testing.assert_allclose(own.interpolate(own.plane), prepared.images[1], atol=1e-5)
