@@ -38,7 +38,10 @@ from napari_dip_fusion.sources.color import LUMA
 
 RNG = np.random.default_rng(3)
 PAIR = [RNG.integers(0, 256, (33, 47), dtype=np.uint8) for _ in range(2)]
-QUICK = FusionConfig(width=4, depth=2, iterations=5, threads=1, device="cpu", stop="iterations")
+# Of the network that is fitted to the fused image; tests of restorations are in test_restoring.
+QUICK = FusionConfig(
+    width=4, depth=2, iterations=5, threads=1, device="cpu", stop="iterations", restore="never"
+)
 
 
 def result_of(events: object) -> fusion.FusionResult:
@@ -454,7 +457,7 @@ def test_what_is_advised_for_lack_of_memory_fits(
 ) -> None:
     monkeypatch.setattr(memory, "measure_free_memory", lambda device: int(free))
     large = [np.random.default_rng(n).random((1000, 800)) for n in range(3)]
-    config = FusionConfig(device="cpu", width=48)
+    config = FusionConfig(device="cpu", width=48, restore="never")
     with pytest.raises(ValueError, match=r"images of at most \d+x\d+ pixels") as caught:
         fuse(large, config)
     words = str(caught.value).split("free; ")[1].replace(",", "").split()

@@ -11,7 +11,7 @@ from napari_dip_fusion import Control, FusionConfig, FusionError, estimate_run, 
 from napari_dip_fusion.fusion import timing as probe
 from napari_dip_fusion.fusion.memory import estimate_memory
 
-TINY = FusionConfig(width=4, depth=2, iterations=50, threads=1, device="cpu")
+TINY = FusionConfig(width=4, depth=2, iterations=50, threads=1, device="cpu", restore="never")
 estimate_noisy = partial(estimate_run, noisy=True)
 
 
@@ -98,7 +98,7 @@ def test_gains_and_count_are_measured_anew_and_the_end_is_not(counted) -> None:
 
 
 def test_large_images_are_tried_small(counted) -> None:
-    config = FusionConfig(device="cpu", iterations=10)
+    config = FusionConfig(device="cpu", iterations=10, restore="never")
     assert estimate_noisy(config, (512, 512), 2).seconds == pytest.approx(0.5 * 16 + 10 * 0.1)
     assert estimate_noisy(config, (1024, 1024), 2).seconds == pytest.approx(0.5 * 64 + 10 * 0.1 * 4)
     assert counted == [("rest", (128, 128)), ("fit", (512, 512))]
@@ -108,7 +108,7 @@ def test_large_images_are_tried_small(counted) -> None:
 
 
 def test_small_sides_stay_large_enough(counted) -> None:
-    estimate_noisy(FusionConfig(device="cpu", patch_size=101), (5000, 110), 2)
+    estimate_noisy(FusionConfig(device="cpu", patch_size=101, restore="never"), (5000, 110), 2)
     (_, rest), (_, fit) = counted
     assert rest[1] == 101
     assert min(fit) >= 64
@@ -161,7 +161,7 @@ def test_one_network_is_fitted_to_crops_of_a_volume(counted, monkeypatch) -> Non
         return 17.0
 
     monkeypatch.setattr(probe, "_time_image", measure)
-    config = FusionConfig(device="cpu", iterations=10)
+    config = FusionConfig(device="cpu", iterations=10, restore="never")
     seconds = estimate_noisy(config, (64, 128, 256), 2).seconds
     # Four crops, which are tried as they are; sixteen batches of them, and then each plane.
     assert counted == [("rest", (12, 45, 90)), ("fit", (4, 128, 128)), ("image", (4, 128, 128))]
@@ -226,3 +226,23 @@ def test_the_random_state_is_left_alone() -> None:
 
 def test_it_reads_as_a_line() -> None:
     assert str(probe.Estimate(9.3, 280_000_000)) == "about 9 s at most, 280 MB"
+
+
+def test_a_restoration_is_tried_by_itself(counted, monkeypatch) -> None:
+    def measure(config, shape, run) -> float:
+        counted.append(("restoration", shape))
+        return 0.01
+
+    monkeypatch.setattr(probe, "_time_restoration", measure)
+    config = FusionConfig(device="cpu")
+    assert estimate_noisy(config, (256, 256), 2).seconds == pytest.approx(0.5 * 4 + 1200 * 0.01)
+    assert counted == [("rest", (128, 128)), ("restoration", (96, 96))]
+    # However many sources there are, and whatever is wrong with them.
+    blurred = estimate_run(config, (256, 256), 2, noisy=False, degraded=True)
+    assert blurred.seconds == pytest.approx(0.5 * 4 + 1200 * 0.01)
+    assert counted[2:] == [("rest", (128, 128))]
+    assert estimate_run(config, (256, 256), 2, noisy=False).seconds == pytest.approx(0.5 * 4)
+    unknown = estimate_run(config, (256, 256), 2, degraded=True)
+    assert unknown.clean_seconds is None
+    frames = estimate_noisy(config, (5, 256, 256), 2, steps=(np.inf, 1.0, 1.0))
+    assert frames.seconds == pytest.approx(5 * 2 + (1200 + 4 * 300) * 0.01)
