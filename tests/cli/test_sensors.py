@@ -129,14 +129,9 @@ def test_a_blur_that_means_nothing_is_said_to(pair, tmp_path, capsys, options) -
     sensors = ("--fwhm", "3mm", "--fwhm", "0", *options, *QUICK)
     assert run("fuse", *pair, "-o", tmp_path / "f.nii", *sensors) == 0
     assert run("batch", table, "-o", tmp_path / "out", *sensors) == 0
-    assert (
-        capsys.readouterr().err.splitlines()
-        == [
-            "dip-fusion: warning: --fwhm means nothing where sources are not restored, with restore "
-            "never"
-        ]
-        * 2
-    )
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert all("--fwhm means nothing where sources are not restored" in line for line in said)
 
 
 def test_a_mask_of_another_shape_is_refused(pair, mask, tmp_path, capsys) -> None:
