@@ -21,7 +21,10 @@ from napari_dip_fusion.io import read_image, write_image
 from napari_dip_fusion.sources import Source
 
 RNG = np.random.default_rng(15)
-QUICK = ["--set", "width=4", "--set", "depth=2", "--device", "cpu", "--iterations", "2"]
+QUICK = [
+    *("--set", "width=4", "--set", "depth=2", "--set", "restore=never"),
+    *("--device", "cpu", "--iterations", "2"),
+]
 
 needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
 

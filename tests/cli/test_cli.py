@@ -22,7 +22,7 @@ from napari_dip_fusion.sources import Source
 RNG = np.random.default_rng(4)
 QUICK = [
     *("--set", "width=4", "--set", "depth=2", "--set", "threads=1"),
-    *("--device", "cpu", "--iterations", "3"),
+    *("--set", "restore=never", "--device", "cpu", "--iterations", "3"),
 ]
 
 

@@ -13,7 +13,7 @@ from napari_dip_fusion.sources.grid import resample_to_reference
 
 QUICK = [
     *("--set", "width=4", "--set", "depth=2", "--set", "threads=1"),
-    *("--device", "cpu", "--iterations", "2", "-q"),
+    *("--set", "restore=never", "--device", "cpu", "--iterations", "2", "-q"),
     *("--intensity", "0:1000", "--intensity", "0:1000"),
 ]
 NOISE = 60
