@@ -99,3 +99,21 @@ def test_without_torch_a_network_that_was_asked_for_is_an_error(tmp_path, capsys
     miss_torch(monkeypatch)
     assert run("-o", tmp_path, "--set", "network=always") == 1
     assert capsys.readouterr().err.strip() == "dip-fusion: PyTorch cannot be imported"
+
+
+@pytest.mark.parametrize(
+    ("options", "seconds"),
+    [((), 75), (("--set", "time_budget=9"), 9), (("--iterations", "3"), 0)],
+)
+def test_networks_have_a_time_unless_somebody_says_how_long(
+    tmp_path, monkeypatch, options, seconds
+):
+    def note(sources, names, config, *, quiet):
+        budgets.append(config.fit.time_budget)
+        raise ValueError("enough is known")
+
+    budgets = []
+    monkeypatch.setattr(demo, "run_fusion", note)
+    with pytest.raises(SystemExit):
+        cli.main(["demo", "-o", str(tmp_path), *options])
+    assert budgets == [seconds]

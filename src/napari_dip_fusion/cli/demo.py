@@ -35,6 +35,10 @@ from napari_dip_fusion.sources.grid import GridSources, resample_to_reference
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# Of the networks, so that a demonstration ends within two minutes where the processor is slow or
+# busy; elsewhere they have made all iterations by then.
+_SECONDS = 75.0
+
 # PET, and the fused image.
 _Pictures = tuple[NDArray[Any], NDArray[Any]]
 
@@ -55,6 +59,8 @@ def run_demo(
     """Fuse a synthetic pair, an MR and a coarse and blurred PET, and show what is restored."""
     changes = {"iterations": iterations, "seed": seed, "device": device}
     config = build_config(preset, changes, None, settings)
+    if not (config.fit.iterations or config.fit.time_budget):
+        config = config.replace(time_budget=_SECONDS)
     # Its images come with SciPy and scikit-image, which no other command waits for.
     from napari_dip_fusion.samples import SAMPLES
 
