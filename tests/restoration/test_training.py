@@ -92,6 +92,22 @@ def test_a_measured_blur_is_turned_only_where_it_is_symmetric() -> None:
     ]
 
 
+def test_crops_are_blurred_less_and_more_than_the_image() -> None:
+    edge = np.repeat(np.float32([0.2, 0.8]), 16)[None].repeat(32, axis=0)
+    random = np.random.default_rng(0)
+
+    def draw_widths(sigma: float) -> set[int]:
+        model = make_model((2, 2), (sigma, sigma))
+        slopes = [np.diff(model.degrade(edge, random)[8]).max() for _ in range(40)]
+        return {round(float(1e4 * slope)) for slope in slopes}
+
+    assert len(draw_widths(0)) == 1
+    widths = draw_widths(3.0)
+    assert len(widths) > 4
+    nominal = np.diff(Degradation((16, 16), (2, 2), (3.0, 3.0)).apply(edge)[8]).max() * 1e4
+    assert min(widths) < 0.85 * nominal < 1.2 * nominal < max(widths)
+
+
 def test_crops_come_from_where_something_was_seen() -> None:
     image = draw_image(1, 64, 64)
     image[:, :, :32] = 0
