@@ -10,7 +10,7 @@ from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.operators.degradation import Degradation
 from napari_dip_fusion.restoration import application, restorer
 from napari_dip_fusion.restoration.noise import RestorationNoise
-from napari_dip_fusion.restoration.restorer import Restorer, follow_cycle
+from napari_dip_fusion.restoration.restorer import Restorer
 
 NOISE = RestorationNoise(2 / 255)
 COMPUTE = ComputeSettings(device="cpu", threads=1)
@@ -92,6 +92,28 @@ def test_the_image_is_the_pilot_until_a_third_of_the_run() -> None:
             new.append(step.iteration)
             assert not np.array_equal(restorer.image, pilot)
     assert new == [3, 6, 9]
+
+
+def test_another_run_changes_the_image_at_its_end_alone() -> None:
+    restorer = make_small()
+    train(restorer, 3)
+    assert restorer.is_new
+    before = restorer.image
+    new = [step.iteration for step in restorer.run(9) if restorer.is_new]
+    assert new == [12]
+    assert not np.array_equal(restorer.image, before)
+
+
+def test_the_image_has_more_and_more_of_the_network(monkeypatch) -> None:
+    restorer = make_small()
+    pilot = restorer.image
+    # Whatever the network makes, it shall explain a black image.
+    monkeypatch.setattr(restorer, "_explain", np.zeros_like)
+    shares = []
+    for _ in restorer.run(9):
+        if restorer.is_new:
+            shares.append(1 - (restorer.image.sum() / pilot.sum()))
+    np.testing.assert_allclose(shares, [0.4, 0.6, 0.75], rtol=1e-4)
 
 
 def test_the_image_is_a_copy_in_range() -> None:
@@ -203,13 +225,3 @@ def test_bfloat16_gives_nearly_the_same_image() -> None:
         images.append(restorer.image)
     assert not np.array_equal(*images)
     np.testing.assert_allclose(*images, atol=0.03)
-
-
-def test_learning_rates_rise_to_their_peak_and_fall_to_nothing() -> None:
-    rates = [follow_cycle(part) for part in np.linspace(0, 1, 101)]
-    assert rates[0] == pytest.approx(0.04)
-    assert np.argmax(rates) == 15
-    assert rates[15] == 1
-    assert rates[-1] == pytest.approx(0)
-    assert all(np.diff(rates[:16]) > 0)
-    assert all(np.diff(rates[15:]) < 0)

@@ -6,7 +6,7 @@ import pytest
 from napari_dip_fusion.operators.degradation import Degradation
 from napari_dip_fusion.restoration.noise import RestorationNoise
 from napari_dip_fusion.restoration.planes import PlaneModel
-from napari_dip_fusion.restoration.training import CropDrawer, choose_cell
+from napari_dip_fusion.restoration.training import CropDrawer, choose_cell, follow_cycle
 
 QUIET = RestorationNoise(0, clipped=False)
 
@@ -135,3 +135,13 @@ def test_noise_is_as_large_as_it_says(clipped: bool) -> None:
     assert bright == pytest.approx(np.hypot(0.03, 0.1), rel=0.05)
     assert (noisy.min() >= 0) == clipped
     assert dark == pytest.approx(0.03 * (0.584 if clipped else 1), rel=0.05)
+
+
+def test_learning_rates_rise_to_their_peak_and_fall_to_nothing() -> None:
+    rates = [follow_cycle(part) for part in np.linspace(0, 1, 101)]
+    assert rates[0] == pytest.approx(0.04)
+    assert np.argmax(rates) == 15
+    assert rates[15] == 1
+    assert rates[-1] == pytest.approx(0)
+    assert all(np.diff(rates[:16]) > 0)
+    assert all(np.diff(rates[15:]) < 0)

@@ -31,16 +31,14 @@ from napari_dip_fusion.restoration.planes import (
     repeat_pixels,
     simplify,
 )
-from napari_dip_fusion.restoration.training import CropDrawer, choose_cell
+from napari_dip_fusion.restoration.training import CropDrawer, choose_cell, follow_cycle
 from napari_dip_fusion.restoration.turns import Turn
 from napari_dip_fusion.sensor.denoising import denoise, filter_wiener
 
 Floats = NDArray[np.float32]
 
 _WIDTH, _BLOCKS = 48, 8
-# Of the cycle of learning rates: its peak, the share of the iterations that lead up to it, and
-# the rate at the start in units of the peak.
-_PEAK, _WARM_UP, _START = 2e-3, 0.15, 0.04
+_LEARNING_RATE = 2e-3
 _DECAY_RATES, _WEIGHT_DECAY = (0.9, 0.99), 0.01
 _LARGEST_GRADIENT = 0.1
 # Large errors, at edges, count more than in proportion.
@@ -50,6 +48,10 @@ _FREEDOM = 0.05
 # Noise that the last filters remove, of the network's image and for the pilot, and after the
 # pixels were explained.
 _LEFT_NOISE, _PILOT_NOISE, _LAST_NOISE = 0.01, 0.03, 0.02
+
+# Shares of the network's image, beside the pilot's, after each third of a run. The errors of both
+# differ, most of all where the blur is not the one that was assumed.
+_SHARES = (0.4, 0.6, 0.75)
 
 
 class Restorer:
@@ -120,7 +122,8 @@ class Restorer:
 
     def _load(self, pixels: Floats, pilot: Floats) -> None:
         """Take the pixels that are restored from now on."""
-        self._pixels, self._image = pixels, pilot
+        self._pixels, self._pilot, self._image = pixels, pilot, pilot
+        self._finished = False
         self._level = self._noise.measure(pixels)
         filled = fill_unseen(pixels, self._degradation)
         self._first = estimate_first(filled, self._simple, self._level)
@@ -142,7 +145,7 @@ class Restorer:
         )
         self._optimizer = Adam(
             self._network.parameters(),
-            _PEAK,
+            _LEARNING_RATE,
             fused=self._kind != "mps",
             decay_rates=_DECAY_RATES,
             weight_decay=_WEIGHT_DECAY,
@@ -161,8 +164,8 @@ class Restorer:
     def image(self) -> Floats:
         """The restored image in [0, 1], a copy in the shape of the pilot, the best by now.
 
-        It is the pilot until the first third of a run, what explains the pixels beside the
-        network's image from then on, and after the run what two filters make of these.
+        It is the pilot until the first third of a run. From then on, more and more of it is what
+        the network makes of the pixels, made to explain them, and at the end filtered.
         """
         self.is_new = False
         return self._image.copy()
@@ -198,18 +201,20 @@ class Restorer:
         FusionError
             When torch fails or the loss is no longer finite; :attr:`image` stays what it was.
         """
-        thirds = {round(iterations / 3), round(2 * iterations / 3)}
+        thirds = (round(iterations / 3), round(2 * iterations / 3))
         for done in range(1, iterations + 1):
             checkpoint()
             start = time.perf_counter()
             with self._compute():
-                self._optimizer.learning_rate = _PEAK * follow_cycle((done - 1) / iterations)
+                self._optimizer.learning_rate = _LEARNING_RATE * follow_cycle(
+                    (done - 1) / iterations
+                )
                 loss = self._train()
                 self.iteration += 1
                 if done == iterations:
                     self._finish()
                 elif done in thirds:
-                    self._renew()
+                    self._renew(_SHARES[thirds.index(done)])
             yield Step(self.iteration, loss, time.perf_counter() - start)
 
     def _train(self) -> float:
@@ -236,10 +241,13 @@ class Restorer:
             output: Tensor = self._network(*inputs)
         return output
 
-    def _renew(self) -> None:
+    def _renew(self, share: float) -> None:
         """Let the network's image take the place of the one that it learns from."""
-        self._keep(self._explain(self._apply([Turn()])))
-        self._drawer.planes = cut_planes(self._image, self._axes)
+        image = self._explain(self._apply([Turn()])).clip(0, 1)
+        self._drawer.planes = cut_planes(image, self._axes)
+        # At the high rates of another cycle, a network makes less of the pixels than before it.
+        if not self._finished:
+            self._keep(image, share)
 
     def _finish(self) -> None:
         """Make the final image of the network, of all turns, and filter what is left of noise."""
@@ -247,7 +255,9 @@ class Restorer:
         output = self._apply(choose_turns(self._model.turns, shape, cell))
         pilot = denoise(output, _PILOT_NOISE, step=self._step)
         pilot = filter_wiener(output, _LEFT_NOISE, pilot, step=self._step)
-        self._keep(filter_wiener(self._explain(output), _LAST_NOISE, pilot, step=self._step))
+        image = filter_wiener(self._explain(output), _LAST_NOISE, pilot, step=self._step)
+        self._keep(image, _SHARES[-1])
+        self._finished = True
 
     def _apply(self, turns: list[Turn]) -> Floats:
         """Return the mean of the network's images in some turns."""
@@ -259,8 +269,9 @@ class Restorer:
         """Return an image near another one that explains the pixels."""
         return self._degradation.solve(self._pixels, image, (self._level / _FREEDOM) ** 2)
 
-    def _keep(self, image: Floats) -> None:
-        self._image = image.clip(0, 1)
+    def _keep(self, image: Floats, share: float) -> None:
+        """Show an image from now on, beside the pilot, which has the rest of a share."""
+        self._image = (share * image + (1 - share) * self._pilot).clip(0, 1)
         self.is_new = True
 
     @contextmanager
@@ -272,16 +283,6 @@ class Restorer:
         )
         with set_threads(self._threads), explained:
             yield
-
-
-def follow_cycle(part: float) -> float:
-    """Return the learning rate, in units of its peak, after a part of the iterations.
-
-    It rises along a cosine, and falls along a longer one to nothing.
-    """
-    if part < _WARM_UP:
-        return _START + (1 - _START) * (1 - math.cos(math.pi * part / _WARM_UP)) / 2
-    return (1 + math.cos(math.pi * (part - _WARM_UP) / (1 - _WARM_UP))) / 2
 
 
 def _compare_factors(factors: tuple[int, ...]) -> float:

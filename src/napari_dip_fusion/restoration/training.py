@@ -27,6 +27,9 @@ _STEEP, _INVERTED = 0.3, 0.1
 _TRIES, _LEAST_SEEN = 10, 0.75
 # Planes of a volume in which values differ by less than this share of the most have no crops.
 _LEAST_RANGE = 0.1
+# Of a cycle of learning rates: the share of the iterations that lead up to its peak, and the rate
+# at the start in units of that.
+_WARM_UP, _START = 0.15, 0.04
 
 
 def choose_cell(factors: tuple[int, ...]) -> tuple[int, int]:
@@ -155,6 +158,16 @@ class CropDrawer:
         if random.random() < _INVERTED:
             crop = 1 - crop
         return np.ascontiguousarray(crop)
+
+
+def follow_cycle(part: float) -> float:
+    """Return the learning rate, in units of its peak, after a part of the iterations.
+
+    It rises along a cosine, and falls along a longer one to nothing.
+    """
+    if part < _WARM_UP:
+        return _START + (1 - _START) * (1 - math.cos(math.pi * part / _WARM_UP)) / 2
+    return (1 + math.cos(math.pi * (part - _WARM_UP) / (1 - _WARM_UP))) / 2
 
 
 def _find_content(planes: Floats) -> NDArray[np.intp]:
