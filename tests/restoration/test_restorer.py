@@ -104,16 +104,20 @@ def test_another_run_changes_the_image_at_its_end_alone() -> None:
     assert not np.array_equal(restorer.image, before)
 
 
-def test_the_image_has_more_and_more_of_the_network(monkeypatch) -> None:
-    restorer = make_small()
+@pytest.mark.parametrize(
+    ("sigma", "shares"), [(0.9, [0.4, 0.6, 0.75]), (0.0, [0.4, 0.6, 1.0])], ids=["blur", "no blur"]
+)
+def test_the_image_has_more_and_more_of_the_network(monkeypatch, sigma, shares) -> None:
+    degradation = Degradation((16, 16), (2, 2), (sigma, sigma))
+    restorer = make_restorer(draw_shapes(32, 32), degradation)
     pilot = restorer.image
     # Whatever the network makes, it shall explain a black image.
     monkeypatch.setattr(restorer, "_explain", np.zeros_like)
-    shares = []
+    found = []
     for _ in restorer.run(9):
         if restorer.is_new:
-            shares.append(1 - (restorer.image.sum() / pilot.sum()))
-    np.testing.assert_allclose(shares, [0.4, 0.6, 0.75], rtol=1e-4)
+            found.append(1 - restorer.image.sum() / pilot.sum())
+    np.testing.assert_allclose(found, shares, rtol=1e-4)
 
 
 def test_the_image_is_a_copy_in_range() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from napari_dip_fusion.operators.degradation import Degradation
 from napari_dip_fusion.restoration.noise import RestorationNoise
-from napari_dip_fusion.restoration.planes import PlaneModel
+from napari_dip_fusion.restoration.planes import PlaneModel, network_pays
 from napari_dip_fusion.restoration.training import CropDrawer, choose_cell, follow_cycle
 
 QUIET = RestorationNoise(0, clipped=False)
@@ -48,6 +48,11 @@ def test_crops_fit_into_the_image_and_hold_whole_cells(shape, factors, crop) -> 
     assert batch.truth.shape == batch.measured.shape == batch.estimate.shape
     assert batch.truth.shape[2:] == crop
     assert 0 <= batch.truth.min() <= batch.truth.max() <= 1
+
+
+@pytest.mark.parametrize(("size", "pays"), [(16, False), (32, True)])
+def test_small_images_are_not_worth_a_network(size: int, pays: bool) -> None:
+    assert network_pays(Degradation((size, size), (4, 4), (1.7, 1.7))) == pays
 
 
 def test_batches_have_about_the_same_number_of_cells() -> None:

@@ -49,9 +49,10 @@ _FREEDOM = 0.05
 # pixels were explained.
 _LEFT_NOISE, _PILOT_NOISE, _LAST_NOISE = 0.01, 0.03, 0.02
 
-# Shares of the network's image, beside the pilot's, after each third of a run. The errors of both
-# differ, most of all where the blur is not the one that was assumed.
-_SHARES = (0.4, 0.6, 0.75)
+# Shares of the network's image, beside the pilot's, after the first thirds of a run, and after the
+# run where the width of a Gaussian blur was given: it is often a guess. The errors of both images
+# differ, most of all where it is a wrong one.
+_EARLY_SHARES, _GUESSED_SHARE = (0.4, 0.6), 0.75
 
 
 class Restorer:
@@ -214,7 +215,7 @@ class Restorer:
                 if done == iterations:
                     self._finish()
                 elif done in thirds:
-                    self._renew(_SHARES[thirds.index(done)])
+                    self._renew(_EARLY_SHARES[thirds.index(done)])
             yield Step(self.iteration, loss, time.perf_counter() - start)
 
     def _train(self) -> float:
@@ -256,7 +257,7 @@ class Restorer:
         pilot = denoise(output, _PILOT_NOISE, step=self._step)
         pilot = filter_wiener(output, _LEFT_NOISE, pilot, step=self._step)
         image = filter_wiener(self._explain(output), _LAST_NOISE, pilot, step=self._step)
-        self._keep(image, _SHARES[-1])
+        self._keep(image, _GUESSED_SHARE if any(self._degradation.sigmas) else 1.0)
         self._finished = True
 
     def _apply(self, turns: list[Turn]) -> Floats:
