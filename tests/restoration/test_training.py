@@ -5,7 +5,7 @@ import pytest
 
 from napari_dip_fusion.operators.degradation import Degradation
 from napari_dip_fusion.restoration.noise import RestorationNoise
-from napari_dip_fusion.restoration.planes import PlaneModel, network_pays
+from napari_dip_fusion.restoration.planes import PlaneModel, network_pays, reconsider_noise
 from napari_dip_fusion.restoration.training import CropDrawer, choose_cell, follow_cycle
 
 QUIET = RestorationNoise(0, clipped=False)
@@ -129,6 +129,26 @@ def test_planes_without_content_have_no_crops() -> None:
     planes[[0, 2, 4]] *= 0.01
     drawer = make_drawer(planes, make_model((1, 1)))
     assert {drawer._place()[0] for _ in range(40)} == {1, 3}
+
+
+@pytest.mark.parametrize(
+    ("estimated", "true", "found"),
+    [(0.0, 0.0, 2 / 255), (0.04, 0.02, 0.026), (0.02, 0.02, 0.02), (0.04, 0.0, 2 / 255)],
+    ids=["none", "too much", "as much", "all too much"],
+)
+def test_noise_is_not_more_than_its_pilot_leaves_room_for(estimated, true, found) -> None:
+    degradation = Degradation((40, 40), (2, 2), (0.5, 0.5))
+    pilot = 0.3 + 0.4 * draw_image(80, 80)
+    pixels = RestorationNoise(true).add_to(degradation.apply(pilot), np.random.default_rng(1))
+    noise = reconsider_noise(RestorationNoise(estimated), pixels, pilot, degradation)
+    assert noise.white == pytest.approx(found, rel=0.05)
+
+
+def test_speckle_and_noise_of_sources_that_lost_nothing_are_left_as_they_are() -> None:
+    image = draw_image(16, 16)
+    speckle, white = RestorationNoise(0.0, 0.2), RestorationNoise(0.0)
+    assert reconsider_noise(speckle, image, image, Degradation((16, 16), (1, 1), (1, 1))) == speckle
+    assert reconsider_noise(white, image, image, Degradation((16, 16), (1, 1), (0, 0))) == white
 
 
 @pytest.mark.parametrize("clipped", [True, False])

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 # Noise below two of 255 gray levels is not told from that of rounding.
-_LEAST = 2 / 255
+LEAST_NOISE = 2 / 255
+"""Standard deviation of noise that every source is taken to have."""
 
 
 @dataclass(frozen=True)
@@ -42,4 +43,4 @@ class RestorationNoise:
         It is not below two of 255 gray levels.
         """
         power = float(np.square(pixels, dtype=np.float64).mean())
-        return max(math.sqrt(self.white**2 + self.speckle**2 * power), _LEAST)
+        return max(math.sqrt(self.white**2 + self.speckle**2 * power), LEAST_NOISE)

@@ -1,6 +1,7 @@
 """The planes of an image in which a network restores it, and how they are degraded."""
 
 import math
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_dip_fusion.operators.degradation import Degradation
-from napari_dip_fusion.restoration.noise import RestorationNoise
+from napari_dip_fusion.restoration.noise import LEAST_NOISE, RestorationNoise
 from napari_dip_fusion.restoration.turns import Turn, list_turns
 
 Floats = NDArray[np.float32]
@@ -24,6 +25,11 @@ _BLURS = tuple(np.exp(np.linspace(-0.2, 0.2, 7)).tolist())
 # Fine pixels from which on a network has enough to learn from: of 64x64 it made less than its pilot
 # on a CT (-0.1 dB) and hardly more on MR (+0.3), of 128x128 more (+0.7 on the CT).
 _ENOUGH = 2**13
+
+# The noise of a source is so many times what a pilot leaves of it: that has fitted some of it.
+_FITTED = 1.3
+# Pixels away from black and white that tell the noise.
+_FEWEST = 100
 
 
 def network_pays(degradation: Degradation) -> bool:
@@ -105,6 +111,36 @@ def estimate_first(pixels: Floats, degradation: Degradation, level: float) -> Fl
         return pixels
     interpolated = degradation.interpolate(pixels)
     return degradation.solve(pixels, interpolated, (level / _FREEDOM) ** 2)
+
+
+def reconsider_noise(
+    noise: RestorationNoise, pixels: Floats, pilot: Floats, degradation: Degradation
+) -> RestorationNoise:
+    """Return the noise of a degraded source, not more than its pilot leaves room for.
+
+    What estimates noise from coarse pixels takes structure as small as these for noise, twice the
+    true one on a CT and an MR, or finds none for all the structure. Of noise that is there, a
+    pilot made for as much explains a quarter; where more is explained, it was structure.
+
+    Parameters
+    ----------
+    noise : RestorationNoise
+        As it was estimated. Speckle is left as it is.
+    pixels, pilot, degradation
+        As for :class:`.Restorer`.
+    """
+    if noise.speckle or degradation.is_identity:
+        return noise
+    most = max(noise.white, LEAST_NOISE)
+    signal = degradation.apply(pilot)
+    # Near black and white, noise may have been clipped.
+    telling = (signal > 2 * most) & (signal < 1 - 2 * most)
+    if degradation.seen is not None:
+        telling &= degradation.seen
+    left = (pixels - signal)[telling]
+    if left.size >= _FEWEST:
+        most = min(most, max(_FITTED * float(left.std()), LEAST_NOISE))
+    return replace(noise, white=most)
 
 
 def fill_unseen(pixels: Floats, degradation: Degradation) -> Floats:

@@ -28,6 +28,7 @@ from napari_dip_fusion.restoration.planes import (
     estimate_first,
     fill_unseen,
     join_planes,
+    reconsider_noise,
     repeat_pixels,
     simplify,
 )
@@ -70,6 +71,7 @@ class Restorer:
         A first restoration, as of :func:`.restore_by_denoiser`.
     degradation : Degradation
     noise : RestorationNoise
+        As it was estimated.
     compute : ComputeSettings
     seed : int
         Of the weights, the crops and their noise.
@@ -112,11 +114,11 @@ class Restorer:
         self._threads = compute.threads
         self._bfloat16 = resolve_precision(compute.precision, self.device) == "bfloat16"
         self._degradation, self._simple = degradation, simplify(degradation)
-        self._noise = noise
+        self._noise = reconsider_noise(noise, pixels, pilot, degradation)
         self._step = step * _compare_factors(degradation.factors)
         self._axes = choose_axes(degradation)
         self._load(pixels, pilot)
-        self._model = PlaneModel(degradation, self._axes, noise, self._level)
+        self._model = PlaneModel(degradation, self._axes, self._noise, self._level)
         self._drawer = self._make_drawer(np.random.default_rng(seed))
         with self._compute():
             self._build(torch.Generator().manual_seed(seed))
