@@ -12,6 +12,7 @@ from napari_dip_fusion.sensor.noise import (
     estimate_speckle,
     estimate_white_and_speckle,
     is_clipped,
+    undo_clipped_mean,
     undo_clipping,
 )
 
@@ -48,6 +49,18 @@ def test_clipped_mean_is_the_mean_of_clipped_noise() -> None:
     signal = np.array([0.0, 0.05, 0.3], dtype=np.float32)
     draws = np.maximum(signal[:, None] + RNG.normal(0, 0.1, (3, 200_000)), 0)
     np.testing.assert_allclose(compute_clipped_mean(signal, 0.1), draws.mean(axis=1), atol=1e-3)
+
+
+@pytest.mark.parametrize("clip_white", [True, False])
+def test_pixels_lose_the_mean_that_clipping_gave_them(clip_white: bool) -> None:
+    signal = np.repeat(np.float32([0.0, 0.04, 0.5, 0.97, 1.0]), 50_000)
+    noisy = np.maximum(signal + RNG.normal(0, 0.1, signal.shape).astype(np.float32), 0)
+    highest = 1.0 if clip_white else noisy.max()
+    noisy = noisy.clip(0, highest) / highest
+    unbiased = undo_clipped_mean(noisy, signal / highest, 0.1 / highest)
+    gap = (unbiased - signal / highest).reshape(5, -1).mean(axis=1)
+    np.testing.assert_allclose(gap, 0, atol=2e-3)
+    np.testing.assert_array_equal(undo_clipped_mean(noisy, signal, 0.0), noisy)
 
 
 def test_unclipped_undoes_it() -> None:

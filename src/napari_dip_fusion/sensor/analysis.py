@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.interruption import stage
 from napari_dip_fusion.sensor.consensus import consensus_weight
-from napari_dip_fusion.sensor.denoising import denoise, filter_wiener, remove_speckle
+from napari_dip_fusion.sensor.denoising import filter_wiener, remove_speckle
 from napari_dip_fusion.sensor.model import SensorModel, fit_sensor_model
 from napari_dip_fusion.sensor.noise import (
-    compute_clipped_mean,
     estimate_white_and_speckle,
     is_clipped,
+    undo_clipped_mean,
     undo_clipping,
 )
+from napari_dip_fusion.sensor.scales import denoise_at_scales
 from napari_dip_fusion.sensor.threads import map_on_threads
 from napari_dip_fusion.sources.own_pixels import OwnPixels
 
@@ -317,13 +318,13 @@ def _clean(
     sigma = noise.white
     variance = np.square(np.asarray(sigma, dtype=np.float32))
     carried, deviation = variance * np.float32(share), _take_root(variance)
-    smooth = denoise(image, sigma * level, step=step)
+    smooth = denoise_at_scales(image, sigma * level, step=step)
     if not is_clipped(pixels, smooth, sigma):
         return CleanPixels(image, smooth.clip(0, 1), carried, deviation)
     # Clipped noise has a mean above 0 in the dark, which denoising keeps: black turns gray. The
     # mean is that of the pixels, however many of them the image is a mean of.
     signal = undo_clipping(smooth, sigma)
-    unbiased = image - (compute_clipped_mean(signal, sigma) - signal)
+    unbiased = undo_clipped_mean(image, signal, sigma)
     denoised = filter_wiener(unbiased, np.float32(sigma) * left, signal, step=step).clip(0, 1)
     return CleanPixels(unbiased, denoised, carried, deviation, clipped=True)
 

@@ -35,6 +35,10 @@ _FEW = 16
 # Share of clipped pixels, and of their neighbors, up to which a block is taken to be free of them.
 _CLIPPED_SHARE = 0.02
 
+# Pixels near black or white from which it can be told whether noise was clipped there, and the
+# share of them that is black or white then.
+_FEW_CLIPPED, _CLIPPED_NEAR = 64, 0.1
+
 # Planes of a volume or a series from which the noise is estimated: a few thousand blocks tell it.
 _PLANES = 32
 
@@ -202,12 +206,12 @@ def is_clipped(image: Floats, denoised: Floats, sigma: float) -> bool:
     # The mean of noise that was clipped at black is sigma / sqrt(2 pi) = 0.4 sigma: that is what
     # black areas look like after denoising.
     dark = (denoised > 0.2 * sigma) & (denoised < sigma)
-    if np.count_nonzero(dark) < 64:
+    if np.count_nonzero(dark) < _FEW_CLIPPED:
         return False
     # Noise falls below black in half of the pixels where the signal is black, and in a sixth where
     # it is sigma; all of these have the smallest value after clipping. Without clipping, hardly
     # one has it.
-    return bool(np.mean(image[dark] <= image.min()) > 0.1)
+    return bool(np.mean(image[dark] <= image.min()) > _CLIPPED_NEAR)
 
 
 def compute_clipped_mean(signal: Floats, sigma: float) -> Floats:
@@ -227,6 +231,31 @@ def compute_clipped_mean(signal: Floats, sigma: float) -> Floats:
     z = signal.astype(np.float64) / sigma
     mean = sigma * (z * special.ndtr(z) + np.exp(-z * z / 2) / np.sqrt(2 * np.pi))
     return np.asarray(mean, dtype=np.float32)
+
+
+def undo_clipped_mean(pixels: Floats, signal: Floats, sigma: float) -> Floats:
+    """Return noisy pixels less the mean that clipping gave their noise.
+
+    The noise was cut off below black. It counts as cut off above white, too, if more than a
+    tenth of the pixels whose signal lies within `sigma` of white are white: the
+    brightest pixel of a source whose range was stretched is alone there.
+
+    Parameters
+    ----------
+    pixels, signal : ndarray, float32 in [0, 1]
+        An image with its noise, and an estimate of it without.
+    sigma : float
+        Standard deviation of the noise; with 0, the pixels are returned.
+    """
+    if sigma == 0:
+        return pixels
+    mean = compute_clipped_mean(signal, sigma)
+    bright = pixels[signal > 1 - sigma]
+    if bright.size >= _FEW_CLIPPED and np.mean(bright >= 1) > _CLIPPED_NEAR:
+        # What is cut off above white is what would be left of noise around signal - 1.
+        mean -= compute_clipped_mean(signal - 1, sigma)
+    unbiased: Floats = pixels - (mean - signal)
+    return unbiased
 
 
 def undo_clipping(mean: Floats, sigma: float) -> Floats:
