@@ -19,6 +19,7 @@ from napari_dip_fusion.prior.failures import explain_failures, set_threads
 from napari_dip_fusion.prior.fit import Step
 from napari_dip_fusion.prior.optimizer import Adam
 from napari_dip_fusion.restoration.application import apply_network, choose_turns
+from napari_dip_fusion.restoration.denoising import filter_noise
 from napari_dip_fusion.restoration.network import RestorationNetwork
 from napari_dip_fusion.restoration.noise import RestorationNoise
 from napari_dip_fusion.restoration.planes import (
@@ -246,7 +247,7 @@ class Restorer:
 
     def _renew(self, share: float) -> None:
         """Let the network's image take the place of the one that it learns from."""
-        image = self._explain(self._apply([Turn()])).clip(0, 1)
+        image = self._explain(self._apply([Turn()]))
         self._drawer.planes = cut_planes(image, self._axes)
         # At the high rates of another cycle, a network makes less of the pixels than before it.
         if not self._finished:
@@ -256,9 +257,14 @@ class Restorer:
         """Make the final image of the network, of all turns, and filter what is left of noise."""
         shape, cell = self._first.shape, self._network.cell
         output = self._apply(choose_turns(self._model.turns, shape, cell))
-        pilot = denoise(output, _PILOT_NOISE, step=self._step)
-        pilot = filter_wiener(output, _LEFT_NOISE, pilot, step=self._step)
-        image = filter_wiener(self._explain(output), _LAST_NOISE, pilot, step=self._step)
+        image = self._explain(output)
+        if self._degradation.is_identity:
+            # The network and the filter err in different ways.
+            image = np.asarray((image + output) / 2, dtype=np.float32)
+        else:
+            pilot = denoise(output, _PILOT_NOISE, step=self._step)
+            pilot = filter_wiener(output, _LEFT_NOISE, pilot, step=self._step)
+            image = filter_wiener(image, _LAST_NOISE, pilot, step=self._step)
         self._keep(image, _GUESSED_SHARE if any(self._degradation.sigmas) else 1.0)
         self._finished = True
 
@@ -269,8 +275,11 @@ class Restorer:
         return join_planes(planes, self._axes, self._first.ndim)
 
     def _explain(self, image: Floats) -> Floats:
-        """Return an image near another one that explains the pixels."""
-        return self._degradation.solve(self._pixels, image, (self._level / _FREEDOM) ** 2)
+        """Return an image in [0, 1] near another one that explains the pixels."""
+        if self._degradation.is_identity:
+            return filter_noise(self._pixels, image.clip(0, 1), self._noise, step=self._step)
+        ratio = (self._level / _FREEDOM) ** 2
+        return self._degradation.solve(self._pixels, image, ratio).clip(0, 1)
 
     def _keep(self, image: Floats, share: float) -> None:
         """Show an image from now on, beside the pilot, which has the rest of a share."""
