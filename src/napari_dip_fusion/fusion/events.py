@@ -81,17 +81,21 @@ class Preview:
     iteration : int
         0 for the consensus image, of the denoised and restored sources where there are such. Later,
         the image after so many iterations: that of the sources as networks have restored them by
-        then, or what the network of the paper explains, which is a worse image until it ends.
+        then, or that of a network that is fitted to the fused image.
     image : ndarray of shape (M, N) or (M, N, 3)
         In [0, 1]. Of a volume or a series, one plane, or the whole in its shape.
     plane : tuple of int, or None
         Index of the plane along the axes that come before rows and columns; None where the image
         is the whole.
+    fitted : bool
+        Whether it is what a network fitted to the fused image explains by now, which is a worse
+        image than those before until the run ends.
     """
 
     iteration: int
     image: Floats
     plane: tuple[int, ...] | None = None
+    fitted: bool = False
 
 
 @dataclass(frozen=True)

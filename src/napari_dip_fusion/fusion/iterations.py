@@ -135,9 +135,9 @@ def _show(run: RunState, iteration: int) -> Preview:
     if len(prepared.shape) == 2:
         image = run.fit.image
         assert image is not None
-        return Preview(iteration, prepared.add_color(image), run.frame or None)
+        return Preview(iteration, prepared.add_color(image), run.frame or None, fitted=True)
     plane = prepared.take(index).add_color(run.fit.show_plane(index[-1]))
-    return Preview(iteration, plane, run.frame + index)
+    return Preview(iteration, plane, run.frame + index, fitted=True)
 
 
 def take_image(run: RunState, control: Control) -> Generator[PlanesDone, None, Floats]:

@@ -33,7 +33,6 @@ def rows(form):
     return {row.label: (row[0], row[1]) for row in form._form[1:]}
 
 
-
 def choices(box):
     return [box.native.itemText(i) for i in range(box.native.count())]
 

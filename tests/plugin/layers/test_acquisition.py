@@ -110,9 +110,7 @@ def test_a_thick_slice_saw_what_all_of_its_planes_saw():
     mask = viewer.add_labels(seen)
     viewer.dims.set_point(0, 3)
     viewer.dims.margin_left, viewer.dims.margin_right = (1, 0, 0), (1, 0, 0)
-    readers = make_plane_readers(
-        [layer], layer, viewer.dims, acquisitions=[Acquisition(mask=mask)]
-    )
+    readers = make_plane_readers([layer], layer, viewer.dims, acquisitions=[Acquisition(mask=mask)])
     assert readers[0].source.shape == (1, 16, 16)
     thick = np.asarray(readers[0].source.mask[:, :, :])
     np.testing.assert_array_equal(thick, seen[2:5].min(axis=0, keepdims=True))

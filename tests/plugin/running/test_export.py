@@ -467,7 +467,7 @@ def changed(**changes):
 def test_a_plain_command():
     assert write_command(PLAN, FILES) == (
         "dip-fusion fuse /a/ct.png /a/mr.png -o fused.tif --preset fast "
-        "--iterations 120 --seed 0 --device auto"
+        "--iterations 0 --seed 0 --device auto"
     )
 
 

@@ -135,7 +135,8 @@ def _convert_fwhm(layer: Image, fwhm: Fwhm, units: Units) -> Fwhm:
     if isinstance(fwhm, tuple) and len(fwhm) == layer.ndim:
         return tuple(width * factor for width, factor in zip(fwhm, factors, strict=True))
     # One number is a length in the plane: other axes may be measured in seconds.
-    return np.multiply(fwhm, factors[-1]).tolist()
+    widths = np.multiply(fwhm, factors[-1])
+    return tuple(widths.tolist()) if widths.ndim else float(widths)
 
 
 def _require_mask(layer: Image, mask: Layer) -> None:

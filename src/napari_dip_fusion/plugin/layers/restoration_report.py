@@ -21,8 +21,10 @@ def describe_restoration(reader: PlaneReader | WholeReader, reference: str, rest
     """
     footprint = reader.find_footprint()
     is_wanted = restore != "never"
-    loss = footprint and footprint.find_loss(restore if is_wanted else "auto")
-    if footprint is None or loss is None:
+    if footprint is None:
+        return ""
+    loss = footprint.find_loss(restore if is_wanted else "auto")
+    if loss is None:
         return ""
     reasons = [*_describe_pixels(footprint, loss, reference), *_describe_blur(footprint, loss)]
     why = f"{reader.name} is restored" if is_wanted else f"{reader.name} is not restored, as set"

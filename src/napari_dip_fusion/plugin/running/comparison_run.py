@@ -147,6 +147,7 @@ def run_methods(
         put_on_grid(plan, sources),
         intensity=plan.config.intensity,
         percentiles=plan.config.percentiles,
+        restore=plan.config.restoration.restore,
     )
     # For metrics that are wanted later.
     yield prepared

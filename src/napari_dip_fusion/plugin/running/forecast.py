@@ -22,8 +22,9 @@ from napari_dip_fusion.prior.devices import measure_free_memory, resolve_device,
 DELAY = 500
 """Milliseconds for which settings must stay as they are before they are tried."""
 
-Question = tuple[FusionConfig, tuple[int, ...], int, tuple[float, ...]]
-"""Settings, size of the images, number of sources, and distance of neighbors along each axis."""
+Question = tuple[FusionConfig, tuple[int, ...], int, tuple[float, ...], bool]
+"""Settings, size of the images, number of sources, distance of neighbors along each axis, and
+whether a source lost resolution or sharpness."""
 
 
 class Forecast(QObject):
@@ -54,9 +55,11 @@ class Forecast(QObject):
         shape: tuple[int, ...],
         count: int,
         steps: tuple[float, ...] = (1.0, 1.0),
+        *,
+        degraded: bool = False,
     ) -> Estimate | None:
         """Return the estimate of a run if it is known; otherwise it will be."""
-        question = (config, shape, count, steps)
+        question = (config, shape, count, steps, degraded)
         if question != self._asked:
             self.hold()
             self._asked = question
@@ -92,8 +95,10 @@ class Forecast(QObject):
             self._timer.start()
             return
         self._control = control = Control()
-        config, shape, count, steps = self._asked
-        call = partial(estimate_run, config, shape, count, steps=steps, control=control)
+        config, shape, count, steps, degraded = self._asked
+        call = partial(
+            estimate_run, config, shape, count, degraded=degraded, steps=steps, control=control
+        )
         self._tasks.start(call, Forecast._receive, self._asked, control, control=control)
 
     def _receive(self, question: Question, control: Control, found: Estimate | Failed) -> None:

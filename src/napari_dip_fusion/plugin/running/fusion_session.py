@@ -49,8 +49,8 @@ class FusionSession(Session):
     plan : Plan or None
         The plan of the last run; its layers and readers are dropped when the run ends.
     fused : FusedLayer or None
-        The layer of the last run. What its network makes on the way is a worse image, which is
-        shown in a layer of its own under it until the run ends.
+        The layer of the last run. What a network that is fitted to the fused image makes on the
+        way is a worse image, which is shown in a layer of its own under it until the run ends.
     result : FusionResult or None
         The result of the last run, with what a continuation and the metrics need.
     """
@@ -171,7 +171,7 @@ class FusionSession(Session):
         if isinstance(event, Preview):
             # From here on the worker may send the next one.
             control.preview_waiting = False
-            shown = self._network if event.iteration else self.fused
+            shown = self._network if event.fitted else self.fused
             if not control.discarded and shown is not None:
                 self._show_preview(shown, event.image, event.plane)
         elif isinstance(event, FirstLook):

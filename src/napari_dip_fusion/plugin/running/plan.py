@@ -8,7 +8,7 @@ import numpy as np
 from napari.components import Dims, ViewerModel
 from napari.layers import Image, Layer
 
-from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
 from napari_dip_fusion.plugin.layers.acquisition import (
     PLAIN,
     Acquisition,
@@ -128,6 +128,8 @@ class Plan:
         Whether all planes are fused, and not one of them.
     look : Look or None
         Of a whole stack, the plane on the screen; None where there is no data.
+    degraded : bool
+        Whether a source lost resolution or sharpness, and is restored.
     fwhm : tuple of float or tuple of float
         How wide each source is blurred, in the units of its layer.
     masks : tuple of PlannedMask or None
@@ -156,6 +158,7 @@ class Plan:
     preview_rate: float = 0.0
     whole: bool = False
     look: Look | None = None
+    degraded: bool = False
     fwhm: tuple[Fwhm, ...] = ()
     masks: tuple[PlannedMask | None, ...] = ()
     declares_fwhm: bool = False
@@ -173,7 +176,7 @@ class Plan:
 
     @property
     def notes(self) -> dict[str, Any]:
-        """What a run record says beside settings and sources: the plane, and how layers were taken."""
+        """What a run record says beside the settings: the plane, and how layers were taken."""
         notes: dict[str, Any] = {"plane": self.place.plane}
         if any(map(np.any, self.fwhm)) or any(self.masks):
             notes[ACQUISITION] = [
@@ -246,8 +249,11 @@ def make_plan(
     """
     # Anew, though the list of sources has a report: layers may have moved since, and scripts
     # have no list.
-    acquisitions = acquisitions or [PLAIN] * len(layers)
-    report = check_layers(layers, reference, dims, whole=whole, acquisitions=acquisitions)
+    knows_sensors = config.method in (DIP, CONSENSUS)
+    # Other methods take sources as they are sampled.
+    taken = (knows_sensors and acquisitions) or [PLAIN] * len(layers)
+    restore = config.restoration.restore if knows_sensors else ""
+    report = check_layers(layers, reference, dims, whole=whole, acquisitions=taken, restore=restore)
     if not report.ok:
         raise ValueError(report.message)
     target = find_finest(layers, dims) if reference is None else reference
@@ -258,7 +264,11 @@ def make_plan(
         )
     count = len(layers)
     level = choose_level(target, dims, level=level, count=count, config=config, whole=whole)
-    sampling = {"level": level, "interpolation": interpolation, "acquisitions": acquisitions}
+    sampling: dict[str, Any] = {
+        "level": level,
+        "interpolation": interpolation,
+        "acquisitions": taken,
+    }
     readers: Sequence[PlaneReader | WholeReader]
     if whole:
         readers = make_whole_readers(layers, target, **sampling)
@@ -293,8 +303,9 @@ def make_plan(
         preview_rate=preview_rate,
         whole=whole,
         look=_look(layers, target, dims, sampling) if whole else None,
-        fwhm=tuple(taken.fwhm for taken in acquisitions),
-        masks=tuple(_plan_mask(taken.mask) for taken in acquisitions),
+        degraded=bool(report.restored) and restore != "never",
+        fwhm=tuple(each.fwhm for each in taken),
+        masks=tuple(_plan_mask(each.mask) for each in taken),
         declares_fwhm=any(np.any(get_declared_fwhm(layer)) for layer in layers),
     )
 

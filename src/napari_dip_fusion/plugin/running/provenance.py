@@ -145,7 +145,7 @@ def _trace(plan: Plan, planes: Sequence[Source]) -> Provenance:
         for i, (origin, plane) in enumerate(zip(plan.origins, planes, strict=False)):
             if origin is not None:
                 openings[i] = files.find_opening(origin, plan.readers[i], plane)
-        masks = [mask and files.find_mask(mask) for mask in plan.masks]
+        masks = [None if mask is None else files.find_mask(mask) for mask in plan.masks]
         found = Provenance(tuple(openings), masks=tuple(masks))
         missing = [n for n, x in zip(plan.names, openings, strict=True) if x is None]
         pairs = zip(plan.masks, masks, strict=True)

@@ -212,7 +212,9 @@ class FuseTab(Container[Widget]):
         expected = None
         # Beside a run, the next one would seem to take twice as long.
         if not has_active_run():
-            expected = self.forecast.ask(plan.config, plan.shape, len(plan.readers), plan.steps)
+            expected = self.forecast.ask(
+                plan.config, plan.shape, len(plan.readers), plan.steps, degraded=plan.degraded
+            )
         self.panel.set_ready(True, True, describe_need(plan, expected))
 
     def follow_runs(self) -> None:
