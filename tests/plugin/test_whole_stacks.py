@@ -235,7 +235,7 @@ def test_stacks_on_other_grids_are_resampled(make_widget, viewer, pair, until_id
     show_stacks(viewer, pair, planes=4)
     viewer.layers["MR"].scale = (3.0, 1.5, 1.5)
     widget = make_widget(viewer)
-    assert "MR will be resampled to the grid of CT" in widget.sources.status.value
+    assert "MR will be brought to the grid of CT" in widget.sources.status.value
     widget.panel.fuse_button.native.click()
     until_idle(widget)
     assert viewer.layers["fused CT + MR"].data.shape == (4, 32, 40)

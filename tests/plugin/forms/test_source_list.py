@@ -239,7 +239,7 @@ def test_the_reference_follows_the_finest_until_one_is_chosen(qtbot, sources, vi
         mr.scale = (0.5, 0.5)
     assert sources.get_reference() == mr
     assert sources.reference_box.native.currentText() == "finest: MR"
-    assert "CT will be resampled to the grid of MR" in sources.status.value
+    assert "CT will be brought to the grid of MR" in sources.status.value
     pet = viewer.add_image(pair[0], name="PET", scale=(0.25, 0.25))
     sources.set_sources([ct, mr, pet])
     assert sources.get_reference() == pet

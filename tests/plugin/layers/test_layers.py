@@ -106,7 +106,7 @@ def test_layers_on_different_grids_will_be_resampled(name):
     setattr(layers[1], name, SPATIAL_2D[name])
     report = check_layers(layers, layers[0], viewer.dims)
     assert report.ok
-    assert report.message.startswith("L1 will be resampled to the grid of L0 (")
+    assert report.message.startswith("L1 will be brought to the grid of L0 (")
     assert report.resampled == ("L1",)
     assert report.coverage[layers[0]].of_target == 1 > report.coverage[layers[1]].of_target
 
@@ -114,7 +114,7 @@ def test_layers_on_different_grids_will_be_resampled(name):
 def test_the_first_layer_is_the_reference_unless_another_is_given():
     viewer, layers = viewer_with(noise(20, 30), noise(20, 20))
     assert (
-        "L1 will be resampled to the grid of L0" in check_layers(layers, None, viewer.dims).message
+        "L1 will be brought to the grid of L0" in check_layers(layers, None, viewer.dims).message
     )
     # Every pixel of the smaller layer is one of the larger.
     assert check_layers(layers, layers[1], viewer.dims).message == "2 layers on one grid"
@@ -570,7 +570,7 @@ def test_the_finest_layer_is_the_reference_unless_another_is_given():
     coarse.scale, coarse.units = (3, 3), ("mm", "mm")
     fine.scale, fine.units = (1000, 1000), ("um", "um")
     report = check_layers([coarse, fine], None, viewer.dims)
-    assert report.message.startswith("L0 will be resampled to the grid of L1 (93% of it covered")
+    assert report.message.startswith("L0 will be brought to the grid of L1 (93% of it covered")
     assert check_layers([coarse, fine], coarse, viewer.dims).message.startswith("L1 will be")
     assert find_finest([coarse, fine], viewer.dims) is fine
     fine.units = ("pixel", "pixel")

@@ -27,11 +27,13 @@ class Probe:
         self.threads = []
         self.controls = []
         self.steps = []
+        self.degraded = []
         self.waits = False
         self.error = None
 
-    def __call__(self, config, shape, count, *, steps, control):
+    def __call__(self, config, shape, count, *, degraded, steps, control):
         self.calls.append((config, shape, count))
+        self.degraded.append(degraded)
         self.steps.append(steps)
         self.threads.append(threading.current_thread())
         self.controls.append(control)
@@ -174,6 +176,17 @@ def test_whole_stacks_are_estimated_with_the_distance_of_their_planes(
     qtbot.waitUntil(lambda: "42 s" in widget.panel.need.value, timeout=5000)
     assert probe.calls[-1][1:] == ((3, 32, 40), 2)
     assert probe.steps[-1] == pytest.approx(steps)
+
+
+@pytest.mark.parametrize("restore", ["auto", "never"])
+def test_a_source_that_is_restored_is_a_part_of_the_question(
+    qtbot, viewer, make_widget, probe, restore
+):
+    viewer.layers["CT"].data = viewer.layers["CT"].data[::4, ::4]
+    viewer.layers["CT"].scale = (4, 4)
+    make_widget(viewer, restore=restore)
+    qtbot.waitUntil(lambda: bool(probe.calls), timeout=5000)
+    assert probe.degraded[-1] == (restore == "auto")
 
 
 @pytest.mark.parametrize(("whole", "advice"), [(True, "choose this plane, a"), (False, "choose a")])

@@ -336,7 +336,7 @@ def _describe_grids(
     kept = min(coverage[layer].of_image for layer in resampled)
     names = ", ".join(layer.name for layer in resampled)
     return (
-        f"{names} will be resampled to the grid of {reference.name} ({format_part(covered)} of it "
+        f"{names} will be brought to the grid of {reference.name} ({format_part(covered)} of it "
         f"covered, {format_part(kept)} of {names if len(resampled) == 1 else 'each'} used)"
     )
 
