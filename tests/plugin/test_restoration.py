@@ -10,7 +10,7 @@ from qtpy.QtCore import QThreadPool
 from qtpy.QtWidgets import QApplication
 
 from napari_dip_fusion.cli import _run
-from napari_dip_fusion.fusion import Decided, Done, Preview
+from napari_dip_fusion.fusion import Decided, Preview
 from napari_dip_fusion.io import read_image
 from napari_dip_fusion.plugin import fuse_layers
 from napari_dip_fusion.plugin.layers.acquisition import Acquisition
@@ -192,7 +192,7 @@ def test_command_and_replay_repeat_a_restoration_from_files(
     text = QApplication.clipboard().text()
     assert "--fwhm=0 --fwhm=5px --mask=-" in text
     monkeypatch.chdir(tmp_path)
-    program, *arguments = text.split()
+    arguments = text.split()[1:]
     assert _run([*arguments, "--quiet"]) == 0
     np.testing.assert_array_equal(read_image(tmp_path / "fused.tif").to_numpy(), first)
     record = viewer.layers["fused MR + PET"].metadata["dip_fusion"]["record"]

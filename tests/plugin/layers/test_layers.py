@@ -113,9 +113,7 @@ def test_layers_on_different_grids_will_be_resampled(name):
 
 def test_the_first_layer_is_the_reference_unless_another_is_given():
     viewer, layers = viewer_with(noise(20, 30), noise(20, 20))
-    assert (
-        "L1 will be brought to the grid of L0" in check_layers(layers, None, viewer.dims).message
-    )
+    assert "L1 will be brought to the grid of L0" in check_layers(layers, None, viewer.dims).message
     # Every pixel of the smaller layer is one of the larger.
     assert check_layers(layers, layers[1], viewer.dims).message == "2 layers on one grid"
 
