@@ -119,6 +119,22 @@ def test_every_button_after_a_restoration(qtbot, widget, viewer, until_idle):
     assert not widget.panel.coverage_button.native.isHidden()
 
 
+@pytest.mark.parametrize(("restore", "steps"), [("auto", 1200), ("never", 120)])
+def test_bars_have_an_end_before_it_is_known_how_many_iterations_pay(
+    widget, until_idle, restore, steps
+):
+    widget.settings.fields["restore"].value = restore
+    widget.settings.fields["iterations"].value = 0
+    widget.panel.fuse_button.native.click()
+    # A range of nothing would be a bar that moves to and fro, and paints the window all the time.
+    assert widget.panel.progress.native.maximum() == steps
+    assert widget.panel.progress.activity.total == steps
+    widget.panel.progress.show_step(3, 80, "")
+    assert widget.panel.progress.activity.total == 80
+    widget.session.discard()
+    until_idle(widget)
+
+
 def test_a_restoration_is_stopped_and_kept(qtbot, widget, viewer, until_idle):
     widget.settings.fields["iterations"].value = 100_000
     widget.panel.fuse_button.native.click()

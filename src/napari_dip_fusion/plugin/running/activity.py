@@ -31,8 +31,10 @@ class ActivityBar(cancelable_progress):
         super().cancel()
         self._stop()
 
-    def show(self, step: int) -> None:
-        """Move the bar to a step."""
+    def show(self, step: int, steps: int) -> None:
+        """Move the bar to a step of so many: which networks run is known on the way."""
+        if self.total != steps:
+            self.total = steps
         self.update(step - self.n)
 
 

@@ -81,7 +81,7 @@ class RunProgress(ProgressBar):
         self.value = step
         self.native.setFormat(text)
         if self.activity is not None:
-            self.activity.show(step)
+            self.activity.show(step, steps)
 
     def show_part(self, part: float, text: str) -> None:
         """Show how much of a stage is done, from 0 to 1, with a text on the bar."""
