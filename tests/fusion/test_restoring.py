@@ -21,7 +21,7 @@ from napari_dip_fusion.fusion import (
     iter_fuse,
 )
 from napari_dip_fusion.fusion import restoring as module
-from napari_dip_fusion.restoration import restorer
+from napari_dip_fusion.restoration import planes, restorer
 
 RNG = np.random.default_rng(5)
 QUICK = FusionConfig(iterations=6, threads=1, device="cpu", intensity="dtype")
@@ -55,6 +55,8 @@ def psnr(image: np.ndarray, truth: np.ndarray) -> float:
 def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(restorer, "_WIDTH", 4)
     monkeypatch.setattr(restorer, "_BLOCKS", 1)
+    # Of these small images it would make no more than the denoiser.
+    monkeypatch.setattr(planes, "_ENOUGH", 1)
 
 
 def test_a_coarse_source_is_restored_and_it_is_said_why() -> None:
@@ -239,3 +241,21 @@ def test_large_frames_are_not_shown_on_the_way(monkeypatch: pytest.MonkeyPatch) 
     events = run([FINE, NOISY], preview_rate=60.0)
     assert sum(isinstance(event, Preview) for event in events) == 1
     assert isinstance(events[-1], Done)
+
+
+def test_no_network_runs_where_it_would_not_pay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planes, "_ENOUGH", 48 * 48 + 1)
+    events = run([FINE, NOISY])
+    assert not events[0].network
+    assert events[0].restored
+    assert not any(isinstance(event, StepDone) for event in events)
+    assert events[-1].result.stop_reason == "denoised"
+    assert events[-1].result.record["restoration"][0]["prior"] == "denoiser"
+
+
+def test_a_noisy_volume_of_thin_slices_is_left_to_the_denoiser() -> None:
+    noisy = np.stack([NOISY] * 4)
+    sources = [Source(np.stack([FINE] * 4)), Source(noisy)]
+    assert not run(sources)[0].network
+    thick = np.diag([4.0, 1.0, 1.0, 1.0])
+    assert run([s.replace(affine=thick) for s in sources])[0].network

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 
 from napari_dip_fusion.config import DIP, FusionConfig
 from napari_dip_fusion.fusion.frames import count_frame_axes
+from napari_dip_fusion.operators.degradation import Degradation
+from napari_dip_fusion.restoration.planes import network_pays
 from napari_dip_fusion.sensor.analysis import SourceNoise
-from napari_dip_fusion.sources.observation import ObservedFrames
+from napari_dip_fusion.sources.observation import Observation, ObservedFrames
+from napari_dip_fusion.sources.own_pixels import OwnPixels
 from napari_dip_fusion.sources.prepare import PreparedSources
 
 
@@ -20,8 +23,8 @@ class Decision:
         Indices of the sources that lost resolution or sharpness, and are restored.
     noisy : tuple of int
         Indices of the others that are restored because there is noise in them.
-    restores : bool
-        Whether a network restores them, behind the denoiser.
+    networked : tuple of int
+        Indices of those that a network restores, behind the denoiser.
     fits : bool
         Whether the network of the paper is fitted to the fused image.
     lines : tuple of str
@@ -30,7 +33,7 @@ class Decision:
 
     degraded: tuple[int, ...] = ()
     noisy: tuple[int, ...] = ()
-    restores: bool = False
+    networked: tuple[int, ...] = ()
     fits: bool = False
     lines: tuple[str, ...] = ()
 
@@ -42,7 +45,7 @@ class Decision:
     @property
     def network(self) -> bool:
         """Whether any network is at work."""
-        return self.restores or self.fits
+        return bool(self.networked) or self.fits
 
 
 def decide(
@@ -62,12 +65,17 @@ def decide(
         return Decision(fits=fits)
     degraded = list_degraded(prepared, config)
     others = tuple(n for n, found in enumerate(noise) if found and n not in degraded)
-    restores = restores_by_network(config, noisy, bool(degraded))
+    networked = [
+        number
+        for number in sorted(degraded + others)
+        if restores_by_network(config, noisy, bool(degraded))
+        and _is_worth_a_network(prepared, number, config, number in degraded)
+    ]
     lines = [
         _describe(prepared, number, noise[number], number in degraded)
         for number in sorted(degraded + others)
     ]
-    return Decision(degraded, others, restores, fits, tuple(lines))
+    return Decision(degraded, others, tuple(networked), fits, tuple(lines))
 
 
 def list_degraded(prepared: PreparedSources, config: FusionConfig) -> tuple[int, ...]:
@@ -117,6 +125,38 @@ def fits_network(config: FusionConfig, noisy: bool) -> bool:
     # Where the structure that a network misses is given back, nothing is missing without noise;
     # and where sources are restored, no noise is left.
     return noisy and config.restoration.restore == "never"
+
+
+def network_is_worth_it(shape: Sequence[int], step: float, *, degraded: bool) -> bool:
+    """Tell whether a network makes more of a source than the denoiser does, for its time.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of a plane or a volume.
+    step : float
+        Distance between the planes of a volume, in pixels of a plane.
+    degraded : bool
+        Whether it lost more than noise took from it.
+    """
+    axes = len(shape)
+    blur = (1.0 if degraded else 0.0,) * axes
+    return network_pays(Degradation(tuple(shape), (1,) * axes, blur), step)
+
+
+def _is_worth_a_network(
+    prepared: PreparedSources, number: int, config: FusionConfig, degraded: bool
+) -> bool:
+    """Tell whether a network makes more of a source of a run than the denoiser does."""
+    seen = prepared.observations[number] if degraded else None
+    if isinstance(seen, Observation):
+        return network_is_worth_it(seen.fine_shape, seen.step, degraded=True)
+    own = prepared.own_pixels[number] if prepared.own_pixels else None
+    if isinstance(own, OwnPixels):
+        return network_is_worth_it(own.planes.shape[1:], own.step, degraded=False)
+    axes = count_frame_axes(prepared.steps, config)
+    frame, steps = prepared.shape[axes:], prepared.steps[axes:]
+    return network_is_worth_it(frame, steps[0], degraded=degraded)
 
 
 def needs_network(config: FusionConfig, noisy: bool, degraded: bool = False) -> bool:

@@ -22,7 +22,6 @@ from napari_dip_fusion.restoration.denoiser import restore_by_denoiser
 from napari_dip_fusion.restoration.noise import RestorationNoise
 from napari_dip_fusion.sensor.analysis import (
     Analysis,
-    CleanPixels,
     SourceNoise,
     clean_own_pixels,
     clean_pixels,
@@ -100,6 +99,7 @@ class Restoring:
         self._parts: dict[int, Part] = {}
         self._images = self.frame.images
         self._deviations: tuple[float, ...] = ()
+        self._clipped: tuple[bool, ...] = ()
         # The sources whose networks have begun with this frame.
         self._at_work: set[int] = set()
 
@@ -131,7 +131,7 @@ class Restoring:
         found = list(analysis.noise)
         for number in self.decision.degraded:
             found[number] = self._parts[number].deviation
-        self._deviations = tuple(found)
+        self._deviations, self._clipped = tuple(found), analysis.clipped
         return self._complete(analysis)
 
     def _complete(self, analysis: Analysis) -> Analysis:
@@ -157,9 +157,17 @@ class Restoring:
             if isinstance(own, OwnPixels):
                 self._parts[number] = _make_own_part(own, noise, image)
             else:
-                step = self.frame.steps[0] if image.ndim > 2 else 1.0
-                clean = clean_pixels(image, noise, step)
-                self._parts[number] = _make_part(image, clean, noise, lambda fine: fine, step)
+                # The analysis has removed its noise.
+                axes = image.ndim
+                self._parts[number] = Part(
+                    pixels=image,
+                    degradation=Degradation(image.shape, (1,) * axes, (0.0,) * axes),
+                    noise=RestorationNoise(noise.white, noise.speckle, self._clipped[number]),
+                    deviation=self._deviations[number],
+                    place=lambda fine: fine,
+                    pilot=self._images[number].copy(),
+                    step=self.frame.steps[0] if axes > 2 else 1.0,
+                )
         return self._parts[number]
 
     def improve(
@@ -185,7 +193,7 @@ class Restoring:
         look_at : tuple of int, optional
             Index of the frame, which previews name.
         """
-        numbers = self.networked
+        numbers = self.decision.networked
         total = len(track.losses) + max(iterations, len(numbers))
         for place, number in enumerate(numbers):
             # What division leaves over goes to the first ones.
@@ -275,20 +283,14 @@ class Restoring:
         analysis = yield from analyze_frame(frame, self.config, none, watch, keep_model=keep_model)
         return self._complete(analysis)
 
-    @property
-    def networked(self) -> tuple[int, ...]:
-        """Indices of the sources for which a network is worth its time."""
-        return self.decision.restored
-
     def describe(self) -> dict[str, Any]:
         """Return what a run record says of the restoration; nothing where there is none."""
         lines = dict(zip(self.decision.restored, self.decision.lines, strict=True))
-        networked = self.networked if self.decision.restores else ()
         entries = [
             {
                 "source": number,
                 "what": lines[number],
-                "prior": "network" if number in networked else "denoiser",
+                "prior": "network" if number in self.decision.networked else "denoiser",
                 **self._describe_operators(number),
             }
             for number in self.decision.restored
@@ -358,24 +360,13 @@ def _make_own_part(own: OwnPixels, noise: SourceNoise, image: Floats) -> Part:
 
     weaker = float(np.sqrt(np.mean(own.variance_share)))
     left = SourceNoise(noise.white * weaker, noise.speckle * weaker)
-    return _make_part(own.plane, clean_own_pixels(own, noise), left, place, own.step)
-
-
-def _make_part(
-    pixels: Floats,
-    clean: CleanPixels,
-    noise: SourceNoise,
-    place: Callable[[Floats], Floats],
-    step: float,
-) -> Part:
-    """Return a noisy source that has lost nothing else."""
-    axes = pixels.ndim
+    clean, pixels, axes = clean_own_pixels(own, noise), own.plane, own.plane.ndim
     return Part(
         pixels=pixels,
         degradation=Degradation(pixels.shape, (1,) * axes, (0.0,) * axes),
-        noise=RestorationNoise(noise.white, noise.speckle, clean.clipped),
+        noise=RestorationNoise(left.white, left.speckle, clean.clipped),
         deviation=clean.deviation,
         place=place,
         pilot=clean.denoised,
-        step=step,
+        step=own.step,
     )

@@ -59,7 +59,7 @@ class Run:
         noted = replace(self, scoring=self.scoring.add(restoring.describe()))
         state = RestorationState(noted, restoring, keep_state)
         seconds = {"gains": time.perf_counter() - self.start}
-        if decision.restores and restoring.networked:
+        if decision.networked:
             yield from state.restore(
                 self.config.fit.restoring_iterations, seconds, preview_rate, keep_gains=keep_gains
             )

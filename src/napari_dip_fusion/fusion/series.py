@@ -153,7 +153,7 @@ class Series:
         analysis = yield from restoring.begin(keep_model=keep_model)
         self._analyzing = time.perf_counter() - start
         self._restored = restoring.describe()
-        if self.decision.restores and restoring.networked:
+        if self.decision.networked:
             analysis = yield from self._restore(index, restoring, preview_rate)
         self._floors.append(analysis.floor)
         if self.decision.fits:

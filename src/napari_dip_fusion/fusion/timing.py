@@ -18,6 +18,7 @@ from napari_dip_fusion.fusion.control import Control
 from napari_dip_fusion.fusion.decision import (
     fits_network,
     needs_network,
+    network_is_worth_it,
     restores_by_network,
 )
 from napari_dip_fusion.fusion.events import Done, StepDone
@@ -230,7 +231,9 @@ class _Run:
     @property
     def restores(self) -> bool:
         """Whether networks restore sources."""
-        return restores_by_network(self.config, self.noisy, self.degraded)
+        wanted = restores_by_network(self.config, self.noisy, self.degraded)
+        step = self.frame_steps[0]
+        return wanted and network_is_worth_it(self.frame, step, degraded=self.degraded)
 
     @property
     def fits(self) -> bool:

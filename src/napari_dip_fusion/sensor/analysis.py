@@ -55,6 +55,8 @@ class Analysis:
         Distance between neighboring planes of a volume, in pixels of a plane.
     restored : ndarray of shape (K, ..., M, N), or None
         The sources as they were restored before the analysis; None where none was.
+    clipped : tuple of bool
+        Whether the noise of each source was cut off at black.
     """
 
     noise: tuple[float, ...]
@@ -66,6 +68,7 @@ class Analysis:
     floor: float
     step: float = 1.0
     restored: Floats | None = None
+    clipped: tuple[bool, ...] = ()
 
     @property
     def gains(self) -> Floats:
@@ -227,6 +230,7 @@ def analyze(
         consensus=consensus,
         floor=floor,
         step=step,
+        clipped=tuple(c.clipped for c in cleaned),
     )
 
 
@@ -270,6 +274,7 @@ def _clean_source(
         np.where(own.inside, own.interpolate(clean.denoised), image),
         np.where(own.inside, variance, np.float32(0)),
         clean.deviation,
+        clean.clipped,
     )
 
 
