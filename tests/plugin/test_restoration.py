@@ -10,7 +10,7 @@ from qtpy.QtCore import QThreadPool
 from qtpy.QtWidgets import QApplication
 
 from napari_dip_fusion.cli import _run
-from napari_dip_fusion.fusion import Decided, Preview
+from napari_dip_fusion.fusion import Decided, Done, Preview
 from napari_dip_fusion.io import read_image
 from napari_dip_fusion.plugin import fuse_layers
 from napari_dip_fusion.plugin.layers.acquisition import Acquisition
@@ -21,11 +21,11 @@ PET_PLACE = {"scale": (4, 4), "translate": (1.5, 1.5)}
 
 @pytest.fixture
 def viewer(empty_viewer):
-    """Return a viewer with an MR of 48 x 48, a PET of 12 x 12, and a hidden mask of it."""
-    ct, mr = (np.asarray(s, dtype=np.float32) / 255 for s in head_phantom(shape=(48, 48)).sources)
-    coarse = ct.reshape(12, 4, 12, 4).mean(axis=(1, 3))
-    seen = np.ones((12, 12), dtype=np.uint8)
-    seen[:, 9:] = 0
+    """Return a viewer with an MR of 96 x 96, a PET of 24 x 24, and a hidden mask of it."""
+    ct, mr = (np.asarray(s, dtype=np.float32) / 255 for s in head_phantom(shape=(96, 96)).sources)
+    coarse = ct.reshape(24, 4, 24, 4).mean(axis=(1, 3))
+    seen = np.ones((24, 24), dtype=np.uint8)
+    seen[:, 18:] = 0
     empty_viewer.add_image(mr, name="MR")
     empty_viewer.add_image(coarse, name="PET", **PET_PLACE)
     empty_viewer.add_labels(seen, name="seen", visible=False, **PET_PLACE)
@@ -65,18 +65,19 @@ def test_a_restoration_from_the_button_to_its_layers(widget, viewer, until_idle)
     # The fused layer shows the restoration as it goes on: nothing is hidden under it.
     assert len(shown) > 1
     assert not [layer.name for layer in viewer.layers if "preview" in layer.name]
-    assert events[-1].result.losses.size == 6
+    result = next(event.result for event in events if isinstance(event, Done))
+    assert result.losses.size == 6
     assert widget.panel.plot.excess_curve.isVisible() is False
     widget.panel.restored_button.native.click()
     restored = viewer.layers["PET restored"]
-    assert restored.data.shape == (48, 48)
+    assert restored.data.shape == (96, 96)
     assert restored.scale.tolist() == [1, 1]
-    np.testing.assert_array_equal(restored.contrast_limits, events[-1].result.sources.windows[1])
+    np.testing.assert_array_equal(restored.contrast_limits, result.sources.windows[1])
     assert "MR restored" not in viewer.layers
     widget.panel.coverage_button.native.click()
     coverage = viewer.layers["PET coverage"].data
-    assert coverage[:, :36].all()
-    assert not coverage[:, 36:].any()
+    assert coverage[:, :72].all()
+    assert not coverage[:, 72:].any()
     # They are no images to fuse: nobody ticked them.
     assert [layer.name for layer in widget.sources.get_sources()] == ["MR", "PET"]
     record = viewer.layers["fused MR + PET"].metadata["dip_fusion"]["record"]
@@ -241,5 +242,5 @@ def test_layers_of_a_restoration_in_a_script(viewer):
     assert result.record["restoration"][0]["factors"] == [4, 4]
     with pytest.raises(ValueError, match="'CT' is not fused; the layers are MR, PET"):
         fuse_layers(viewer, ["MR", "PET"], fwhm={"CT": 6.0})
-    with pytest.raises(ValueError, match="seen has 12 x 12 pixels and MR"):
+    with pytest.raises(ValueError, match="seen has 24 x 24 pixels and MR"):
         fuse_layers(viewer, ["MR", "PET"], masks={"MR": "seen"})

@@ -21,7 +21,7 @@ class ActivityBar(cancelable_progress):
     """
 
     def __init__(self, total: int, stop: Callable[[], None], part: QWidget) -> None:
-        self._stop = stop
+        self._stop, self._steps = stop, total
         # tqdm would draw a bar in the terminal, too.
         super().__init__(total=total, desc="DIP Fusion", file=io.StringIO())
         _pause_spinner(part)
@@ -33,8 +33,8 @@ class ActivityBar(cancelable_progress):
 
     def show(self, step: int, steps: int) -> None:
         """Move the bar to a step of so many: which networks run is known on the way."""
-        if self.total != steps:
-            self.total = steps
+        if steps != self._steps:
+            self._steps = self.total = steps
         self.update(step - self.n)
 
 
