@@ -6,12 +6,12 @@ from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
-from napari_dip_fusion.operators.degradation import Degradation
 from numpy.typing import ArrayLike, NDArray
 from pairs import Floats, Pair, pairs_of
 from scipy import ndimage
 
 from napari_dip_fusion import FusionConfig, Source, fuse
+from napari_dip_fusion.operators.degradation import Degradation
 from napari_dip_fusion.sensor.analysis import analyze, find_noise
 
 KINDS = {

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from degraded import CONFIG, Scene, Sensor
-from napari_dip_fusion.operators.degradation import Degradation
 from pairs import Floats, likeness
 
 from napari_dip_fusion.fusion import Done, GainsReady, Preview, iter_fuse
+from napari_dip_fusion.operators.degradation import Degradation
 from napari_dip_fusion.sensor.denoising import denoise
 
 Figures = dict[str, Any]

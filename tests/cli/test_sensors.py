@@ -10,6 +10,7 @@ import pytest
 
 from napari_dip_fusion import cli
 from napari_dip_fusion.io import read_image, write_image
+from napari_dip_fusion.restoration import planes
 from napari_dip_fusion.sources import Source
 
 RNG = np.random.default_rng(17)
@@ -224,7 +225,8 @@ def test_restored_volumes_lie_in_the_world(tmp_path) -> None:
     np.testing.assert_allclose(restored.spacing, [2, 1, 1])
 
 
-def test_a_restoration_that_was_stopped_is_repeated_to_there(pair, tmp_path) -> None:
+def test_a_restoration_that_was_stopped_is_repeated_to_there(pair, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(planes, "_ENOUGH", 1)
     out, again = tmp_path / "f.nii", tmp_path / "g.nii"
     settings = ("--device", "cpu", "--set", "threads=1", "--iterations", "40", "-q")
     assert run("fuse", *pair, "-o", out, *settings, "--time-budget", "0.001") == 0

@@ -169,7 +169,7 @@ def test_a_prior_without_torch_is_one_line_of_advice(run, tmp_path) -> None:
     # Noisy, so that a network has something to do.
     rng = np.random.default_rng(2)
     for name in ("a.tif", "b.tif"):
-        iio.imwrite(tmp_path / name, rng.normal(0.5, 0.1, (32, 40)).astype(np.float32))
+        iio.imwrite(tmp_path / name, rng.normal(0.5, 0.1, (96, 100)).astype(np.float32))
     code, out, err = run("fuse", "a.tif", "b.tif", "-o", "f.tif")
     assert (code, out, len(err.splitlines())) == (1, "", 1)
     assert is_advice(err)

@@ -40,7 +40,15 @@ from napari_dip_fusion.record import parse_record
 from napari_dip_fusion.sources.prepare import prepare_sources
 
 RNG = np.random.default_rng(8)
-QUICK = {"iterations": 3, "width": 4, "depth": 2, "threads": 1, "device": "cpu"}
+# Of the network that is fitted to the fused image.
+QUICK = {
+    "iterations": 3,
+    "width": 4,
+    "depth": 2,
+    "threads": 1,
+    "device": "cpu",
+    "restore": "never",
+}
 
 
 def pair(name: str = "one", kind: str = "noise", shape: tuple[int, ...] = (33, 40)) -> SourceSet:

@@ -55,6 +55,7 @@ def psnr(image: np.ndarray, truth: np.ndarray) -> float:
 def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(restorer, "_WIDTH", 4)
     monkeypatch.setattr(restorer, "_BLOCKS", 1)
+    monkeypatch.setattr(restorer, "_LEAST", 1)
     # Of these small images it would make no more than the denoiser.
     monkeypatch.setattr(planes, "_ENOUGH", 1)
 

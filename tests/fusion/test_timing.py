@@ -235,14 +235,14 @@ def test_a_restoration_is_tried_by_itself(counted, monkeypatch) -> None:
 
     monkeypatch.setattr(probe, "_time_restoration", measure)
     config = FusionConfig(device="cpu")
-    assert estimate_noisy(config, (256, 256), 2).seconds == pytest.approx(0.5 * 4 + 1200 * 0.01)
+    assert estimate_noisy(config, (256, 256), 2).seconds == pytest.approx(0.5 * 4 + 1800 * 0.01)
     assert counted == [("rest", (128, 128)), ("restoration", (96, 96))]
     # However many sources there are, and whatever is wrong with them.
     blurred = estimate_run(config, (256, 256), 2, noisy=False, degraded=True)
-    assert blurred.seconds == pytest.approx(0.5 * 4 + 1200 * 0.01)
+    assert blurred.seconds == pytest.approx(0.5 * 4 + 1800 * 0.01)
     assert counted[2:] == [("rest", (128, 128))]
     assert estimate_run(config, (256, 256), 2, noisy=False).seconds == pytest.approx(0.5 * 4)
     unknown = estimate_run(config, (256, 256), 2, degraded=True)
     assert unknown.clean_seconds is None
     frames = estimate_noisy(config, (5, 256, 256), 2, steps=(np.inf, 1.0, 1.0))
-    assert frames.seconds == pytest.approx(5 * 2 + (1200 + 4 * 300) * 0.01)
+    assert frames.seconds == pytest.approx(5 * 2 + (1800 + 4 * 450) * 0.01)

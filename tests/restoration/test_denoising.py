@@ -51,6 +51,7 @@ def test_black_and_white_stay_when_noise_was_clipped() -> None:
 def test_the_image_is_a_mean_of_what_errs_differently(monkeypatch) -> None:
     monkeypatch.setattr(restorer, "_WIDTH", 4)
     monkeypatch.setattr(restorer, "_BLOCKS", 1)
+    monkeypatch.setattr(restorer, "_LEAST", 1)
     noise = RestorationNoise(0.1)
     pixels = add_noise(noise)
     pilot = ndimage.gaussian_filter(pixels, 1)

@@ -20,6 +20,7 @@ COMPUTE = ComputeSettings(device="cpu", threads=1)
 def small_network(monkeypatch) -> None:
     monkeypatch.setattr(restorer, "_WIDTH", 12)
     monkeypatch.setattr(restorer, "_BLOCKS", 2)
+    monkeypatch.setattr(restorer, "_LEAST", 1)
 
 
 def draw_shapes(*shape: int, seed: int = 0):
@@ -229,3 +230,14 @@ def test_bfloat16_gives_nearly_the_same_image() -> None:
         images.append(restorer.image)
     assert not np.array_equal(*images)
     np.testing.assert_allclose(*images, atol=0.03)
+
+
+def test_a_network_of_too_few_iterations_leaves_the_pilot_as_it_is(monkeypatch) -> None:
+    monkeypatch.setattr(restorer, "_LEAST", 7)
+    small = make_small()
+    before = small.image
+    train(small, 6)
+    np.testing.assert_array_equal(small.image, before)
+    # Another run counts on.
+    train(small, 3)
+    assert np.abs(small.image - before).max() > 0

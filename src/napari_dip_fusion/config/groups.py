@@ -181,7 +181,8 @@ class FitSettings(Settings):
         ge=0,
         le=100_000,
         description="Largest number of iterations; 0 for as many as the network at work is worth: "
-        f"{RESTORING_ITERATIONS} of the one that restores sources, which share them, and "
+        f"{RESTORING_ITERATIONS} of the one that restores a source, "
+        f"{RESTORING_ITERATIONS // 2} more for each further source, which share them, and "
         f"{FITTING_ITERATIONS} of the one that is fitted to the fused image.",
     )
     learning_rate: float = Field(default=0.01, ge=1e-6, le=1, description="Learning rate of Adam.")
@@ -219,10 +220,12 @@ class FitSettings(Settings):
         description="Seed of the network's weights, its random input and its input noise.",
     )
 
-    @property
-    def restoring_iterations(self) -> int:
-        """Largest number of iterations of the networks that restore sources, all together."""
-        return self.iterations or RESTORING_ITERATIONS
+    def count_restoring(self, sources: int) -> int:
+        """Return the largest number of iterations, all together, of the networks of some sources.
+
+        Two thirds of the iterations of a network are worth most of what all are.
+        """
+        return self.iterations or RESTORING_ITERATIONS * (sources + 1) // 2
 
     @property
     def fitting_iterations(self) -> int:

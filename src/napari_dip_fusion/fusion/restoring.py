@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from napari_dip_fusion.interruption import stage
 from napari_dip_fusion.operators.degradation import Degradation
 from napari_dip_fusion.restoration.denoiser import restore_by_denoiser
 from napari_dip_fusion.restoration.noise import RestorationNoise
+from napari_dip_fusion.restoration.planes import reconsider_noise
 from napari_dip_fusion.sensor.analysis import (
     Analysis,
     SourceNoise,
@@ -38,6 +40,8 @@ Floats = NDArray[np.float32]
 # Pixels of a frame up to which the fused image is shown while sources are restored: for larger
 # ones, to fuse them once more takes longer than a look at it is worth.
 _SHOWN = 2**22
+# Share of its noise from which on a source is restored once more with less.
+_MISTAKEN = 0.8
 
 
 @dataclass(eq=False)
@@ -340,12 +344,21 @@ def _observe_part(seen: Observation, noise: SourceNoise, fallback: Floats) -> Pa
     noise = SourceNoise(noise.white * weaker, noise.speckle * weaker)
     clean = clean_pixels(seen.pixels, noise, seen.step)
     degradation = Degradation(seen.pixels.shape, seen.factors, seen.sigmas, seen.kernel, seen.seen)
-    pilot = restore_by_denoiser(clean.unbiased, degradation, clean.deviation, step=seen.step)
+    restore = partial(restore_by_denoiser, clean.unbiased, degradation, step=seen.step)
+    deviation = clean.deviation
+    pilot = restore(deviation)
+    kind = RestorationNoise(noise.white, noise.speckle, clean.clipped)
+    # Structure as small as coarse pixels is found as noise, and what a pilot leaves tells how much
+    # of it.
+    likely = reconsider_noise(kind, seen.pixels, pilot, degradation)
+    if likely.white < _MISTAKEN * kind.white:
+        kind, deviation = likely, likely.white
+        pilot = restore(deviation)
     return Part(
         pixels=seen.pixels,
         degradation=degradation,
-        noise=RestorationNoise(noise.white, noise.speckle, clean.clipped),
-        deviation=clean.deviation,
+        noise=kind,
+        deviation=deviation,
         place=lambda fine: seen.to_target(fine, fallback),
         pilot=pilot,
         step=seen.step,

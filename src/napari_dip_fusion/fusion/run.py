@@ -61,7 +61,10 @@ class Run:
         seconds = {"gains": time.perf_counter() - self.start}
         if decision.networked:
             yield from state.restore(
-                self.config.fit.restoring_iterations, seconds, preview_rate, keep_gains=keep_gains
+                self.config.fit.count_restoring(len(decision.networked)),
+                seconds,
+                preview_rate,
+                keep_gains=keep_gains,
             )
         elif decision.fits:
             yield from noted.fit(analysis, seconds, preview_rate, keep_state)

@@ -169,7 +169,7 @@ class Series:
         self, index: Index, restoring: Restoring, preview_rate: float
     ) -> Generator[Event, None, Analysis]:
         """Restore the sources of a frame by networks, from the frame before on."""
-        iterations = self.config.fit.restoring_iterations
+        iterations = self.config.fit.count_restoring(len(self.decision.networked))
         if self.config.gains.volumes == "planes":
             restoring.restorers.clear()
         elif restoring.restorers:

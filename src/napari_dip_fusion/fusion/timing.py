@@ -290,7 +290,7 @@ def _estimate_restorations(run: _Run) -> float:
     """Return the seconds of all iterations of the networks that restore sources."""
     if not run.restores:
         return 0.0
-    iterations = run.count_iterations(run.config.fit.restoring_iterations)
+    iterations = run.count_iterations(run.config.fit.count_restoring(run.count))
     tried = tuple(min(n, _RESTORED_SIDE) for n in run.frame[-2:])
     iteration = _recall_fit(
         run, "restoration", tried, lambda config: _time_restoration(config, tried, run)
@@ -374,7 +374,7 @@ def _time_restoration(config: FusionConfig, shape: Shape, run: _Run) -> float:
     identity = Degradation(shape, (1,) * len(shape), (0.0,) * len(shape))
     noise = RestorationNoise(_TRIED_NOISE)
     restorer = Restorer(pixels, pixels, identity, noise, compute=config.compute, seed=0)
-    return _time_steps(restorer.run(config.fit.restoring_iterations), run)
+    return _time_steps(restorer.run(config.fit.count_restoring(1)), run)
 
 
 def _time_steps(steps: Iterator["Step"], run: _Run) -> float:

@@ -56,6 +56,10 @@ _LEFT_NOISE, _PILOT_NOISE, _LAST_NOISE = 0.01, 0.03, 0.02
 # differ, most of all where it is a wrong one.
 _EARLY_SHARES, _GUESSED_SHARE = (0.4, 0.6), 0.75
 
+# Iterations before which a network makes less of a source than its pilot: of a noisy one, 6 dB less
+# after 9 of them.
+_LEAST = 100
+
 
 class Restorer:
     """A network being trained to restore one source, and what it makes of this source.
@@ -247,6 +251,8 @@ class Restorer:
 
     def _renew(self, share: float) -> None:
         """Let the network's image take the place of the one that it learns from."""
+        if self.iteration < _LEAST:
+            return
         image = self._explain(self._apply([Turn()]))
         self._drawer.planes = cut_planes(image, self._axes)
         # At the high rates of another cycle, a network makes less of the pixels than before it.
@@ -255,6 +261,8 @@ class Restorer:
 
     def _finish(self) -> None:
         """Make the final image of the network, of all turns, and filter what is left of noise."""
+        if self.iteration < _LEAST:
+            return
         shape, cell = self._first.shape, self._network.cell
         output = self._apply(choose_turns(self._model.turns, shape, cell))
         image = self._explain(output)

@@ -58,10 +58,17 @@ def _needs_torch(config: FusionConfig) -> bool:
     return may_run_network(config) if other is None else other.needs_torch
 
 
-def _expect_iterations(config: FusionConfig) -> int:
-    """Return how many iterations a run may make, as long as it does not know its networks."""
+def _expect_iterations(config: FusionConfig, count: int) -> int:
+    """Return how many iterations a run may make, as long as it does not know its networks.
+
+    Parameters
+    ----------
+    config : FusionConfig
+    count : int
+        Number of sources.
+    """
     is_restored = config.restoration.restore != "never"
-    return config.fit.restoring_iterations if is_restored else config.fit.fitting_iterations
+    return config.fit.count_restoring(count) if is_restored else config.fit.fitting_iterations
 
 
 class FuseTab(Container[Widget]):
@@ -131,7 +138,7 @@ class FuseTab(Container[Widget]):
             self.panel.message.say(str(error))
             return
         self.code.begin(plan)
-        self.panel.begin(_expect_iterations(plan.config), afresh=True)
+        self.panel.begin(_expect_iterations(plan.config, len(plan.readers)), afresh=True)
 
     def add_gain_maps(self) -> None:
         """Add the gain maps and the consensus image of the chosen layers, or stop those begun."""
