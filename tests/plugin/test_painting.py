@@ -76,6 +76,8 @@ def test_a_report_paints_the_progress_once(qtbot, running_panel):
 def running_panel(qtbot, widget):
     """Return a panel whose bar is in sight, with all painting done."""
     panel = widget.panel
+    # What waits to be checked would hide the bar: there is no run.
+    widget.sources.check()
     panel.begin(9, afresh=True)
     for part in (panel.progress, panel.speed, panel.plot):
         part.show()

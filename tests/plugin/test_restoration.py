@@ -120,7 +120,7 @@ def test_every_button_after_a_restoration(qtbot, widget, viewer, until_idle):
     assert not widget.panel.coverage_button.native.isHidden()
 
 
-@pytest.mark.parametrize(("restore", "steps"), [("auto", 1200), ("never", 120)])
+@pytest.mark.parametrize(("restore", "steps"), [("auto", 1800), ("never", 120)])
 def test_bars_have_an_end_before_it_is_known_how_many_iterations_pay(
     widget, until_idle, restore, steps
 ):

@@ -219,7 +219,7 @@ def test_a_plane_of_a_stack_lands_on_its_slice(make_widget, viewer, pair, until_
 def test_layers_on_other_grids_are_resampled(widget, viewer, until_idle):
     viewer.layers["MR"].translate = (4, 0)
     widget.sources.check()
-    assert "will be resampled" in widget.sources.status.value
+    assert "will be brought to the grid" in widget.sources.status.value
     assert not widget.sources.interpolation_box.native.isHidden()
     widget.panel.fuse_button.native.click()
     until_idle(widget)

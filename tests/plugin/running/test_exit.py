@@ -46,6 +46,7 @@ for name, image in zip(("CT", "MR"), images, strict=True):
 widget = DipFusionWidget(viewer)
 viewer.window.add_dock_widget(widget)
 endless = {"iterations": 100_000, "stop": "iterations", "width": 4, "depth": 2, "threads": 1}
+endless["restore"] = "never"  # Fitted to any pair, however small.
 widget.settings.show_config(widget.settings.take_config([]).replace(**endless))
 wait_for(lambda: widget.panel.fuse_button.enabled)
 ACTION(widget)
