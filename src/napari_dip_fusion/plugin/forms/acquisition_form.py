@@ -77,7 +77,7 @@ class AcquisitionForm(Container[Widget]):
         wanted = [self._describe_row(layer) for layer in sources]
         if wanted != self._shown:
             self._shown = wanted
-            self._form.clear()
+            self._clear_rows()
             self._form.extend([_make_heading(), *map(self._make_row, sources)])
             align_labels(self._form)
         self._show_title()
@@ -105,6 +105,14 @@ class AcquisitionForm(Container[Widget]):
         return [other for other in self._others if can_mask(other, layer)]
 
     # -- rows ---------------------------------------------------------------
+
+    def _clear_rows(self) -> None:
+        rows = list(self._form)
+        self._form.clear()
+        # They would stay, without a parent, until Python's garbage is collected, in whatever thread
+        # that is, or until the program exits, when PyQt must not hear of their event filters.
+        for row in rows:
+            row.native.deleteLater()
 
     def _describe_row(self, layer: Image) -> Any:
         """Return all that a row shows, in values that can be compared."""
