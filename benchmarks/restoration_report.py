@@ -68,11 +68,16 @@ class Results:
     def kinds(self) -> list[str]:
         return sorted({pair.partition("/")[0] for case, pair, _ in self._kept if case in MAIN})
 
+    def shared(self, case: str, kind: str = "") -> list[str]:
+        """Return the pairs over which the rows of a case are compared."""
+        needed = [row for row in (LINEAR, BEST, AUTO) if self.pairs(case, (row,))]
+        return self.pairs(case, needed, kind)
+
     def average(self, case: str, row: str, kind: str = "") -> tuple[float, float] | None:
-        """Return PSNR and SSIM of a row, over the pairs that have all rows of a case."""
-        pairs = self.pairs(case, self.rows(case), kind)
+        """Return PSNR and SSIM of a row over the shared pairs of a case; None if one lacks it."""
+        pairs = self.shared(case, kind)
         found = {(case, pair): f for pair in pairs if (f := self.get(case, pair, row))}
-        if not found:
+        if not pairs or len(found) < len(pairs):
             return None
         psnr, ssim = ({k: f[name] for k, f in found.items()} for name in ("psnr", "ssim"))
         return balance(psnr), balance(ssim)
@@ -117,7 +122,7 @@ def case_tables(results: Results) -> Iterator[str]:
     yield "PSNR (dB) and SSIM of the fused image to the fusion of the undegraded sources.\n"
     yield "\n".join(f"- {case.name}: {case.text}" for case in MAIN_CASES) + "\n"
     for kind in ("", *results.kinds()):
-        counts = [len(results.pairs(case, results.rows(case), kind)) for case in MAIN]
+        counts = [len(results.shared(case, kind)) for case in MAIN]
         if any(counts):
             yield f"## {kind or 'All kinds'}\n"
             head = [f"{c} ({n})" for c, n in zip(MAIN, counts, strict=True)]
