@@ -182,6 +182,8 @@ def test_columns_of_any_names(here) -> None:
         (b"ct,mr\na,b,c\n", "row 2 of t.csv has 3 cells for 2 columns"),
         ("ct,mr\nä,b\n".encode("latin-1"), "not text in UTF-8"),
         (b"name,ct,mr\nA/1,a,b\na_1,c,d\n", "two sets have the name a_1"),
+        (b"source1,source2,fwhm\na,b,4mm\n", "column fwhm that belongs to no source"),
+        (b"source1,source2,mask3\na,b,c\n", "such as mask2 for source2"),
     ],
 )
 def test_tables_that_cannot_be_used(here, content: bytes, message: str) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from napari_dip_fusion.io.formats import strip_ending
 _DELIMITERS = ",;\t"  # spreadsheets of other languages write the others
 _NAMES = ("name", "id")
 _SOURCE = "source"
+# A number or nothing: another word that starts so is a remark.
+_SENSOR = re.compile(r"(fwhm|mask)([\s_]*\d*)")
 
 
 def read_table(path: Path) -> Found:
@@ -26,12 +29,13 @@ def read_table(path: Path) -> Found:
     Raises
     ------
     ValueError
-        If the table is not text in UTF-8, has no columns for two sources, no rows, or a row with
-        more cells than columns.
+        If the table is not text in UTF-8, has no columns for two sources, no rows, a row with
+        more cells than columns, or a column for the blur or the mask of a source it has not.
     """
     rows = _read_rows(path)
     header = [cell.strip().casefold() for cell in rows[0]] if rows else []
     columns = _find_sources(header)
+    _refuse_stray_sensors(path, header)
     if len(columns) < 2:
         raise ValueError(
             f"{path} needs a first row with columns for two or more sources, such as "
@@ -65,6 +69,21 @@ def _find_sources(header: Sequence[str]) -> list[int]:
     """Return the places of the columns that hold sources."""
     named = [i for i, title in enumerate(header) if title.startswith(_SOURCE)]
     return named or [i for i, title in enumerate(header) if title and title not in _NAMES]
+
+
+def _refuse_stray_sensors(path: Path, header: Sequence[str]) -> None:
+    """Raise ValueError if a blur or a mask stands in a column that belongs to no source.
+
+    Other columns hold what only their author needs; these would be missed by the fusion.
+    """
+    known = {title.removeprefix(_SOURCE) for title in header if title.startswith(_SOURCE)}
+    for title in header:
+        found = _SENSOR.fullmatch(title)
+        if found and found[2] not in known:
+            raise ValueError(
+                f"{path} has a column {title} that belongs to no source; name it as the column of "
+                f"its source, such as {found[1]}2 for source2"
+            )
 
 
 def _make_set(
