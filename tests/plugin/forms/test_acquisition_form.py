@@ -137,5 +137,10 @@ def test_units_follow_the_layer(form, sources, viewer):
     assert rows(form)["CT"][0].native.text() == "3.00 um"
 
 
-def test_the_fields_fit_the_narrowest_widget(form):
+def test_the_fields_fit_the_narrowest_widget(form, viewer):
     assert form.native.minimumSizeHint().width() <= 310
+    viewer.layers["CT"].name = "WWWWWWWW WWWWWWW"
+    rows(form)["WWWWWWWW WWWWWWW"][0].value = 4.5
+    assert form.native.minimumSizeHint().width() <= 310
+    assert form.folded.text() == f"{TITLE} (WWWWWWWW …: 4.5 mm)"
+    assert form.folded.toggleButton().toolTip() == "WWWWWWWW WWWWWWW: 4.5 mm"

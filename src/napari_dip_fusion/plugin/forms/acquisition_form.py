@@ -33,7 +33,7 @@ _WIDEST = 1e6
 _LEAST_WIDTH = 76
 """Of a field in pixels: two of them and a label have room in the narrowest widget."""
 # Longer ones would not fit the column of labels, and the line of the title.
-_NAME_LETTERS, _TITLE_LETTERS = 16, 26
+_NAME_LETTERS, _TITLE_LETTERS = 16, 18
 _RESOLUTION_TIP = (
     "Resolution: how wide the scanner or objective blurs a point, as its full width at half "
     "maximum (FWHM) in the units of the layer. A blur that is known is taken back before the "
@@ -164,6 +164,7 @@ class AcquisitionForm(Container[Widget]):
         said = [part for layer in self._sources if (part := self._describe(layer))]
         told = f" ({cut_middle('; '.join(said), _TITLE_LETTERS)})" if said else ""
         self.folded.setText(f"{TITLE}{told}")
+        self.folded.toggleButton().setToolTip("\n".join(said))
 
     def _describe(self, layer: Image) -> str:
         """Return what is said of a layer, empty where that is nothing."""

@@ -36,6 +36,8 @@ class _Folded(QCollapsible):
         super().__init__(*arguments, **options)
         # superqt lets it be as high as its size hint, which takes texts for ones that do not wrap.
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
+        # A title that tells of layers would make the whole widget as wide as itself.
+        self.toggleButton().setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.toggled.connect(self._give_room)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
