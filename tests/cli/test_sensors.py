@@ -98,9 +98,10 @@ def test_a_mask_is_found_beside_a_record_that_moved(pair, mask, tmp_path) -> Non
     [
         (["--fwhm", "-4mm"], "--fwhm must be 0 or more, got '-4mm'"),
         (["--fwhm", "4"], "--fwhm needs a unit"),
-        (["--fwhm", "4mm", "--fwhm", "0", "--fwhm", "0"], "once for each of the 2 sources, got 3"),
+        (["--fwhm", "4mm", "--fwhm", "0", "--fwhm", "0"], "once for each of the 2 sources (0"),
+        (["--fwhm", "4mm"], "--fwhm must be given once for each of the 2 sources (0"),
         (
-            ["--fwhm", "4km"],
+            ["--fwhm", "4km", "--fwhm", "0"],
             "pet.nii: fwhm along y must not be wider than the image, 48 mm, got 4e+06",
         ),
         (["--mask", "-"], "--mask must be given once for each of the 2 sources"),
@@ -108,7 +109,10 @@ def test_a_mask_is_found_beside_a_record_that_moved(pair, mask, tmp_path) -> Non
         (["--restore", "perhaps"], "restore must be one of auto, always, never, got 'perhaps'"),
         (["--restored-dir", "x", "--restore", "never"], "--restored-dir needs --restore auto"),
         (["--restored-dir", "x", "--method", "average"], "--restored-dir is for the methods dip"),
-        (["--fwhm", "3px", "--method", "average"], "--fwhm is for the methods dip and consensus"),
+        (
+            ["--fwhm", "3px", "--fwhm", "0", "--method", "average"],
+            "--fwhm is for the methods dip and consensus",
+        ),
     ],
 )
 def test_what_is_refused(pair, tmp_path, capsys, options, message) -> None:
@@ -155,7 +159,7 @@ def test_a_batch_takes_blur_and_masks_for_all_sets_or_from_its_table(
     own = f"own,{pair[0].name},{pair[1].name},4mm,,{mask.name},\n"
     table.write_text(f"{header}{own}all,{pair[0].name},{pair[1].name},,,,\n")
     out = tmp_path / "out"
-    call = ("batch", table, "-o", out, "--ending", ".nii", "--fwhm", "1px", *QUICK)
+    call = ("batch", table, "-o", out, "--ending", ".nii", *("--fwhm", "1px") * 2, *QUICK)
     assert run(*call) == 0
     lines = (out / "batch.csv").read_text(encoding="utf-8").splitlines()
     rows = {row["name"]: row for row in csv.DictReader(lines)}

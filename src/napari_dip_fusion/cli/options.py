@@ -106,7 +106,8 @@ Fwhm = Annotated[
     typer.Option(
         help="How wide the sensor of a source blurs a point, full width at half maximum: 4.5mm, "
         "350nm, 3px (its own pixels), or 6,2,2mm for each axis of space; 0, by default, for no "
-        "wider than its pixels, which are known. Once for all sources or once each."
+        "wider than its pixels, which are known. Once each, since one source is seldom as "
+        "blurred as another: to take back a blur that is not there makes echoes of every edge."
     ),
 ]
 Mask = Annotated[
@@ -191,8 +192,13 @@ class Choice:
 
     def list_blurs(self, count: int) -> list[Blur | None]:
         """Return the blur of each of so many sources."""
-        given = _spread("--fwhm", self.fwhm, count)
-        return [None if text is None else parse_blur(text) for text in given]
+        blurs: list[Blur | None] = [parse_blur(text) for text in self.fwhm]
+        if blurs and len(blurs) != count:
+            raise ValueError(
+                f"--fwhm must be given once for each of the {count} sources (0 for one that is as "
+                f"sharp as its pixels), got {len(blurs)}"
+            )
+        return blurs or [None] * count
 
     def list_masks(self, count: int) -> list[Path | None]:
         """Return the file of each of so many sources that says what it saw."""
