@@ -145,6 +145,10 @@ def test_a_restoration_is_stopped_and_kept(qtbot, widget, viewer, until_idle):
     assert widget.session.result.stop_reason == "stopped"
     assert widget.session.can_continue
     assert not widget.panel.restored_button.native.isHidden()
+    # A network that knew of fewer iterations would go another way.
+    widget.fuse_tab.code.copy_script()
+    assert "iterations=100000," in QApplication.clipboard().text()
+    assert "this run was stopped" in widget.panel.message.value
 
 
 def test_resolution_and_mask_come_back_with_the_settings_of_a_layer(widget, viewer, until_idle):

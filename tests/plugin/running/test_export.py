@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import imageio.v3 as iio
 import nibabel
@@ -17,7 +18,13 @@ from napari_dip_fusion.cli import _run
 from napari_dip_fusion.io import read_image
 from napari_dip_fusion.plugin import fuse_layers
 from napari_dip_fusion.plugin.layers.placement import Placement
-from napari_dip_fusion.plugin.running.export import describe_run, write_command, write_script
+from napari_dip_fusion.plugin.running.export import (
+    describe_run,
+    is_cut_short,
+    pin_config,
+    write_command,
+    write_script,
+)
 from napari_dip_fusion.plugin.running.plan import Plan
 from napari_dip_fusion.plugin.running.provenance import Opening, Provenance
 
@@ -140,6 +147,18 @@ def test_a_stopped_run_is_repeated_as_long_as_it_was(qtbot, opened, make_widget,
     words = shlex.split(QApplication.clipboard().text())
     assert words[words.index("--iterations") + 1] == str(made)
     assert "stop=iterations" in words
+
+
+def test_a_restoration_that_was_stopped_keeps_its_number_of_iterations():
+    # Fewer would set its network another pace, and make another image.
+    result = SimpleNamespace(
+        stop_reason="stopped", losses=np.zeros(5), record={"restoration": [{"source": 1}]}
+    )
+    assert is_cut_short(result)
+    assert pin_config(FusionConfig(), result) == FusionConfig()
+    result.record = {}
+    assert not is_cut_short(result)
+    assert pin_config(FusionConfig(), result).fit.iterations == 5
 
 
 def test_layers_without_files_have_a_script_only(widget):

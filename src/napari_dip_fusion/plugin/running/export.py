@@ -29,7 +29,7 @@ _OPTIONS = ("iterations", "seed", "device")
 
 
 def pin_config(config: FusionConfig, result: FusionResult | None) -> FusionConfig:
-    """Return the settings that repeat a run exactly, stopped or continued as it was.
+    """Return the settings that repeat a run, stopped or continued as it was if settings can say so.
 
     Parameters
     ----------
@@ -40,10 +40,23 @@ def pin_config(config: FusionConfig, result: FusionResult | None) -> FusionConfi
     """
     if result is None:
         return config
+    if is_cut_short(result):
+        return config
     # The user's hand is no setting: the number of iterations stands for it.
     if result.stop_reason == "stopped":
         return config.replace(iterations=len(result.losses), stop="iterations")
     return FusionConfig.from_dict(result.record["config"])
+
+
+def is_cut_short(result: FusionResult | None) -> bool:
+    """Tell whether a run was stopped in a way that no settings repeat.
+
+    Networks that restore pace themselves by the number of their iterations: a run of fewer makes
+    another image than one of more that is stopped.
+    """
+    if result is None or result.stop_reason != "stopped":
+        return False
+    return bool(result.record.get("restoration"))
 
 
 def describe_run(plan: Plan, *, made: bool) -> str:

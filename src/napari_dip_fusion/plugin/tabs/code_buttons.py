@@ -15,6 +15,7 @@ from napari_dip_fusion.fusion import Done
 from napari_dip_fusion.plugin.forms.planner import Planner
 from napari_dip_fusion.plugin.running.export import (
     describe_run,
+    is_cut_short,
     pin_config,
     write_command,
     write_script,
@@ -26,6 +27,7 @@ from napari_dip_fusion.plugin.running.run_events import Discarded, Failed
 from napari_dip_fusion.plugin.running.tasks import Tasks
 
 _NEXT_RUN = "a run of the ticked layers as set now"
+_NOT_STOPPED = ".\nIt makes all iterations, and so another image: this run was stopped"
 
 
 class CodeButtons(Container[Widget]):
@@ -126,4 +128,7 @@ class CodeButtons(Container[Widget]):
             self.told.emit(str(error))
             return
         QApplication.clipboard().setText(text)
-        self.told.emit(f"copied to the clipboard: {describe_run(plan, made=made)}")
+        told = f"copied to the clipboard: {describe_run(plan, made=made)}"
+        if made and is_cut_short(self._session.result):
+            told += _NOT_STOPPED
+        self.told.emit(told)
