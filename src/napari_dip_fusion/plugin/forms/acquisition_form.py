@@ -26,7 +26,7 @@ from napari_dip_fusion.sources.units import abbreviate_unit
 
 TITLE = "Resolution and masks"
 ITS_PIXELS = "its pixels"
-NO_MASK = "no mask"
+NO_MASK = "none"
 GONE = "removed"
 
 _WIDEST = 1e6
