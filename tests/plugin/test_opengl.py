@@ -26,7 +26,9 @@ import numpy as np
 from napari_dip_fusion import FusionConfig, fuse
 
 sources = np.random.default_rng(2).random((2, 32, 32), dtype=np.float32)
-config = FusionConfig(iterations=2, width=4, depth=2, threads=1, device="cpu")
+config = FusionConfig(
+    iterations=2, width=4, depth=2, threads=1, device="cpu", restore="never"
+)
 result = fuse(sources, config)
 print(json.dumps({
     "opengl": current,
