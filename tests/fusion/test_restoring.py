@@ -150,8 +150,12 @@ def test_the_network_of_the_paper_is_fitted_to_restored_sources_where_asked() ->
 
 def test_a_restoration_is_continued() -> None:
     first = run([Source(FINE), coarse()], keep_state=True)[-1].result
+    before = first.restored.copy()
     *_, done = continue_fuse(first, 4)
     more = done.result
+    # The images of the first result stay as they are.
+    np.testing.assert_array_equal(first.restored, before)
+    assert np.abs(more.restored - before).max() > 0
     assert len(more.losses) == 10
     np.testing.assert_array_equal(more.losses[:6], first.losses)
     assert more.record["config"]["fit"]["iterations"] == 10

@@ -1,5 +1,6 @@
 """Sources as they were before their sensors: their restoration by a denoiser, then by networks."""
 
+import copy
 import math
 import time
 from collections.abc import Callable, Generator
@@ -266,8 +267,6 @@ class Restoring:
                 return self._parts[number].place(self.restorers[number].image)
 
         image = yield from observe(work, self.control.watch_discarding, self.frame.plane_count)
-        if self._images is self.frame.images:
-            self._images = self._images.copy()
         self._images[number] = image
 
     def _show(
@@ -277,6 +276,16 @@ class Restoring:
         yield from self._take(number)
         analysis = yield from self.finish(keep_model=False)
         return Preview(iteration, self.frame.add_color(analysis.consensus.clip(0, 1)), index)
+
+    def take_up(self, config: FusionConfig, control: Control) -> "Restoring":
+        """Return the same restoration with its networks, under other settings and control.
+
+        What is made of the images from now on leaves alone those that were given out.
+        """
+        other = copy.copy(self)
+        other.config, other.control = config, control
+        other._images = self._images.copy()
+        return other
 
     def finish(self, *, keep_model: bool = True) -> Generator[PlanesDone, None, Analysis]:
         """Return the analysis of the sources as they are restored by now."""

@@ -1,6 +1,5 @@
 """The way of a run from its decision to its result, of a plane, a volume or a series."""
 
-import copy
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -197,8 +196,7 @@ class RestorationState:
         """
         config = self.run.config.replace(time_budget=0.0, iterations=iterations)
         run = replace(self.run, config=config, control=control)
-        restoring = copy.copy(self.restoring)
-        restoring.config, restoring.control = config, control
+        restoring = self.restoring.take_up(config, control)
         return replace(self, run=run, restoring=restoring)
 
     def restore(
