@@ -91,16 +91,23 @@ class SkipNetwork(nn.Module):
         """Draw torch's default initialization of convolutions from `generator`."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                assert module.bias is not None
-                # kaiming_uniform_ with a = sqrt(5), and a bias within 1 / sqrt(fan in): the numbers
-                # that torch's own reset_parameters draws, but from this generator.
-                fan_in = module.weight[0].numel()
-                nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
-                bound = 1 / math.sqrt(fan_in)
-                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+                initialize_convolution(module, generator)
             elif isinstance(module, nn.BatchNorm2d):
                 nn.init.ones_(module.weight)
                 nn.init.zeros_(module.bias)
+
+
+def initialize_convolution(convolution: nn.Conv2d, generator: torch.Generator) -> None:
+    """Draw the weights and the bias of a convolution.
+
+    They are kaiming_uniform_ with a = sqrt(5), and a bias within 1 / sqrt(fan in): the numbers that
+    torch's own reset_parameters draws, but from a generator of the caller's.
+    """
+    assert convolution.bias is not None
+    fan_in = convolution.weight[0].numel()
+    nn.init.kaiming_uniform_(convolution.weight, a=math.sqrt(5), generator=generator)
+    bound = 1 / math.sqrt(fan_in)
+    nn.init.uniform_(convolution.bias, -bound, bound, generator=generator)
 
 
 class _Scale(nn.Module):

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_dip_fusion.prior.network import initialize_convolution
+
 _SLOPE = 0.1
 # Brings the values of the inputs, and the change that the network makes, near 1.
 _LEVEL, _LEVEL_SCALE = 0.3, 4
@@ -99,11 +101,7 @@ class RestorationNetwork(nn.Module):
         """Draw torch's default initialization of convolutions from `generator`."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                assert module.bias is not None
-                fan_in = module.weight[0].numel()
-                nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
-                bound = 1 / math.sqrt(fan_in)
-                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+                initialize_convolution(module, generator)
         ends = [self.tail, *(block.second for block in cast("list[_Block]", list(self.blocks)))]
         for parameter in (p for convolution in ends for p in convolution.parameters()):
             nn.init.zeros_(parameter)
