@@ -3,9 +3,8 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,16 +17,12 @@ from napari_dip_fusion.fusion.events import Event, PlanesDone, Preview, StepDone
 from napari_dip_fusion.fusion.frames import analyze_frame
 from napari_dip_fusion.fusion.iterations import Track
 from napari_dip_fusion.fusion.observing import observe
+from napari_dip_fusion.fusion.sensed import Part, make_identity, make_own_part, observe_part
 from napari_dip_fusion.interruption import stage
-from napari_dip_fusion.operators.degradation import Degradation
-from napari_dip_fusion.restoration.denoiser import restore_by_denoiser
 from napari_dip_fusion.restoration.noise import RestorationNoise
-from napari_dip_fusion.restoration.planes import reconsider_noise
 from napari_dip_fusion.sensor.analysis import (
     Analysis,
     SourceNoise,
-    clean_own_pixels,
-    clean_pixels,
 )
 from napari_dip_fusion.sources.observation import Observation, take_observation
 from napari_dip_fusion.sources.own_pixels import OwnPixels
@@ -41,39 +36,6 @@ Floats = NDArray[np.float32]
 # Pixels of a frame up to which the fused image is shown while sources are restored: for larger
 # ones, to fuse them once more takes longer than a look at it is worth.
 _SHOWN = 2**22
-# Share of its noise from which on a source is restored once more with less.
-_MISTAKEN = 0.8
-
-
-@dataclass(eq=False)
-class Part:
-    """One source on its own pixels, and what its restoration has made of it.
-
-    Attributes
-    ----------
-    pixels : ndarray of shape (R, C) or (S, R, C)
-        What the sensor saw, in [0, 1].
-    degradation : Degradation
-        What lies between those pixels and the fine ones.
-    noise : RestorationNoise
-        The noise of the pixels.
-    deviation : float
-        Standard deviation of that noise.
-    place : callable
-        Brings fine pixels to those of the fusion.
-    pilot : ndarray
-        The fine pixels, restored without a network.
-    step : float
-        Distance between the planes of a volume, in pixels of a plane.
-    """
-
-    pixels: Floats
-    degradation: Degradation
-    noise: RestorationNoise
-    deviation: float
-    place: Callable[[Floats], Floats]
-    pilot: Floats
-    step: float = 1.0
 
 
 @dataclass(eq=False)
@@ -150,7 +112,7 @@ class Restoring:
             assert isinstance(observation, Observation)
             planes = math.prod(observation.pixels.shape[:-2])
             with stage(f"restoration of source {number + 1}", planes):
-                part = _observe_part(observation, self.noise[number], images[number].copy())
+                part = observe_part(observation, self.noise[number], images[number].copy())
             self._parts[number] = part
             images[number] = part.place(part.pilot)
 
@@ -160,18 +122,17 @@ class Restoring:
             own = self.frame.own_pixels[number] if self.frame.own_pixels else None
             noise, image = self.noise[number], self.frame.images[number]
             if isinstance(own, OwnPixels):
-                self._parts[number] = _make_own_part(own, noise, image)
+                self._parts[number] = make_own_part(own, noise, image)
             else:
                 # The analysis has removed its noise.
-                axes = image.ndim
                 self._parts[number] = Part(
                     pixels=image,
-                    degradation=Degradation(image.shape, (1,) * axes, (0.0,) * axes),
+                    degradation=make_identity(image.shape),
                     noise=RestorationNoise(noise.white, noise.speckle, self._clipped[number]),
                     deviation=self._deviations[number],
                     place=lambda fine: fine,
                     pilot=self._images[number].copy(),
-                    step=self.frame.steps[0] if axes > 2 else 1.0,
+                    step=self.frame.steps[0] if image.ndim > 2 else 1.0,
                 )
         return self._parts[number]
 
@@ -336,59 +297,3 @@ class Restoring:
     def threads(self) -> int:
         """Processor threads of the networks."""
         return next(iter(self.restorers.values())).threads if self.restorers else 1
-
-
-def _observe_part(seen: Observation, noise: SourceNoise, fallback: Floats) -> Part:
-    """Return a degraded source with what the denoiser makes of it.
-
-    Parameters
-    ----------
-    seen : Observation
-    noise : SourceNoise
-        That of the source.
-    fallback : ndarray
-        The source as it was interpolated, which stays where its sensor saw nothing.
-    """
-    weaker = math.sqrt(seen.noise_share)
-    noise = SourceNoise(noise.white * weaker, noise.speckle * weaker)
-    clean = clean_pixels(seen.pixels, noise, seen.step)
-    degradation = Degradation(seen.pixels.shape, seen.factors, seen.sigmas, seen.kernel, seen.seen)
-    restore = partial(restore_by_denoiser, clean.unbiased, degradation, step=seen.step)
-    deviation = clean.deviation
-    pilot = restore(deviation)
-    kind = RestorationNoise(noise.white, noise.speckle, clean.clipped)
-    # Structure as small as coarse pixels is found as noise, and what a pilot leaves tells how much
-    # of it.
-    likely = reconsider_noise(kind, seen.pixels, pilot, degradation)
-    if likely.white < _MISTAKEN * kind.white:
-        kind, deviation = likely, likely.white
-        pilot = restore(deviation)
-    return Part(
-        pixels=seen.pixels,
-        degradation=degradation,
-        noise=kind,
-        deviation=deviation,
-        place=lambda fine: seen.to_target(fine, fallback),
-        pilot=pilot,
-        step=seen.step,
-    )
-
-
-def _make_own_part(own: OwnPixels, noise: SourceNoise, image: Floats) -> Part:
-    """Return a noisy source that was interpolated, on its own pixels."""
-
-    def place(fine: Floats) -> Floats:
-        return np.where(own.inside, own.interpolate(fine), image)
-
-    weaker = float(np.sqrt(np.mean(own.variance_share)))
-    left = SourceNoise(noise.white * weaker, noise.speckle * weaker)
-    clean, pixels, axes = clean_own_pixels(own, noise), own.plane, own.plane.ndim
-    return Part(
-        pixels=pixels,
-        degradation=Degradation(pixels.shape, (1,) * axes, (0.0,) * axes),
-        noise=RestorationNoise(left.white, left.speckle, clean.clipped),
-        deviation=clean.deviation,
-        place=place,
-        pilot=clean.denoised,
-        step=own.step,
-    )

@@ -24,9 +24,9 @@ from napari_dip_fusion.fusion.decision import (
 from napari_dip_fusion.fusion.events import Done, StepDone
 from napari_dip_fusion.fusion.frames import count_frame_axes
 from napari_dip_fusion.fusion.memory import estimate_memory
+from napari_dip_fusion.fusion.sensed import make_identity
 from napari_dip_fusion.fusion.series import count_later_iterations
 from napari_dip_fusion.fusion.steps import iter_fuse
-from napari_dip_fusion.operators.degradation import Degradation
 from napari_dip_fusion.prior.devices import resolve_device
 from napari_dip_fusion.prior.memory import STATISTICS, choose_crops, pad_size
 from napari_dip_fusion.restoration.noise import RestorationNoise
@@ -371,7 +371,7 @@ def _time_restoration(config: FusionConfig, shape: Shape, run: _Run) -> float:
     from napari_dip_fusion.restoration.restorer import Restorer
 
     pixels = _make_images(shape, 1, noisy=True)[0]
-    identity = Degradation(shape, (1,) * len(shape), (0.0,) * len(shape))
+    identity = make_identity(shape)
     noise = RestorationNoise(_TRIED_NOISE)
     restorer = Restorer(pixels, pixels, identity, noise, compute=config.compute, seed=0)
     return _time_steps(restorer.run(config.fit.count_restoring(1)), run)

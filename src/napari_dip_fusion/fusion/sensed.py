@@ -1,0 +1,114 @@
+"""One source on its own pixels, and what the denoiser makes of it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dip_fusion.operators.degradation import Degradation
+from napari_dip_fusion.restoration.denoiser import restore_by_denoiser
+from napari_dip_fusion.restoration.noise import RestorationNoise
+from napari_dip_fusion.restoration.planes import reconsider_noise
+from napari_dip_fusion.sensor.analysis import SourceNoise, clean_own_pixels, clean_pixels
+from napari_dip_fusion.sources.observation import Observation
+from napari_dip_fusion.sources.own_pixels import OwnPixels
+
+Floats = NDArray[np.float32]
+
+# Share of its noise from which on a source is restored once more with less.
+_MISTAKEN = 0.8
+
+
+@dataclass(eq=False)
+class Part:
+    """One source on its own pixels, and what its restoration has made of it.
+
+    Attributes
+    ----------
+    pixels : ndarray of shape (R, C) or (S, R, C)
+        What the sensor saw, in [0, 1].
+    degradation : Degradation
+        What lies between those pixels and the fine ones.
+    noise : RestorationNoise
+        The noise of the pixels.
+    deviation : float
+        Standard deviation of that noise.
+    place : callable
+        Brings fine pixels to those of the fusion.
+    pilot : ndarray
+        The fine pixels, restored without a network.
+    step : float
+        Distance between the planes of a volume, in pixels of a plane.
+    """
+
+    pixels: Floats
+    degradation: Degradation
+    noise: RestorationNoise
+    deviation: float
+    place: Callable[[Floats], Floats]
+    pilot: Floats
+    step: float = 1.0
+
+
+def observe_part(seen: Observation, noise: SourceNoise, fallback: Floats) -> Part:
+    """Return a degraded source with what the denoiser makes of it.
+
+    Parameters
+    ----------
+    seen : Observation
+    noise : SourceNoise
+        That of the source.
+    fallback : ndarray
+        The source as it was interpolated, which stays where its sensor saw nothing.
+    """
+    weaker = math.sqrt(seen.noise_share)
+    noise = SourceNoise(noise.white * weaker, noise.speckle * weaker)
+    clean = clean_pixels(seen.pixels, noise, seen.step)
+    degradation = Degradation(seen.pixels.shape, seen.factors, seen.sigmas, seen.kernel, seen.seen)
+    restore = partial(restore_by_denoiser, clean.unbiased, degradation, step=seen.step)
+    deviation = clean.deviation
+    pilot = restore(deviation)
+    kind = RestorationNoise(noise.white, noise.speckle, clean.clipped)
+    # Structure as small as coarse pixels is found as noise, and what a pilot leaves tells how much
+    # of it.
+    likely = reconsider_noise(kind, seen.pixels, pilot, degradation)
+    if likely.white < _MISTAKEN * kind.white:
+        kind, deviation = likely, likely.white
+        pilot = restore(deviation)
+    return Part(
+        pixels=seen.pixels,
+        degradation=degradation,
+        noise=kind,
+        deviation=deviation,
+        place=lambda fine: seen.to_target(fine, fallback),
+        pilot=pilot,
+        step=seen.step,
+    )
+
+
+def make_own_part(own: OwnPixels, noise: SourceNoise, image: Floats) -> Part:
+    """Return a noisy source that was interpolated, on its own pixels."""
+
+    def place(fine: Floats) -> Floats:
+        return np.where(own.inside, own.interpolate(fine), image)
+
+    weaker = float(np.sqrt(np.mean(own.variance_share)))
+    left = SourceNoise(noise.white * weaker, noise.speckle * weaker)
+    clean, pixels = clean_own_pixels(own, noise), own.plane
+    return Part(
+        pixels=pixels,
+        degradation=make_identity(pixels.shape),
+        noise=RestorationNoise(left.white, left.speckle, clean.clipped),
+        deviation=clean.deviation,
+        place=place,
+        pilot=clean.denoised,
+        step=own.step,
+    )
+
+
+def make_identity(shape: tuple[int, ...]) -> Degradation:
+    """Return what a sensor does that takes nothing from an image."""
+    return Degradation(shape, (1,) * len(shape), (0.0,) * len(shape))
