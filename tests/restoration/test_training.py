@@ -97,7 +97,7 @@ def test_a_measured_blur_is_turned_only_where_it_is_symmetric() -> None:
     ]
 
 
-def test_crops_are_blurred_less_and_more_than_the_image() -> None:
+def test_crops_are_blurred_more_and_mostly_less_than_the_image() -> None:
     edge = np.repeat(np.float32([0.2, 0.8]), 16)[None].repeat(32, axis=0)
     random = np.random.default_rng(0)
 
@@ -110,7 +110,9 @@ def test_crops_are_blurred_less_and_more_than_the_image() -> None:
     widths = draw_widths(3.0)
     assert len(widths) > 4
     nominal = np.diff(Degradation((16, 16), (2, 2), (3.0, 3.0)).apply(edge)[8]).max() * 1e4
-    assert min(widths) < 0.9 * nominal < 1.1 * nominal < max(widths)
+    # A blur assumed too wide harms most, so that most crops are less blurred, with steeper edges.
+    assert 0.9 * nominal < min(widths) < 0.95 * nominal < 1.25 * nominal < max(widths)
+    assert sum(width > nominal for width in widths) > len(widths) / 2
 
 
 def test_crops_come_from_where_something_was_seen() -> None:
