@@ -202,9 +202,13 @@ def test_what_is_restored_is_told_and_written_in_its_own_units(pair, tmp_path, c
         capsys.readouterr().err
     )
     assert sorted(path.name for path in folder.iterdir()) == [
-        *("restored_0_pet.tif", "restored_1_mr.tif")
+        *("restored_0_pet.nii", "restored_1_mr.nii")
     ]
-    restored = read_image(folder / "restored_0_pet.tif").to_numpy()
+    placed = read_image(folder / "restored_0_pet.nii")
+    # It lies where the fused image lies.
+    np.testing.assert_array_equal(placed.affine, read_image(out).affine)
+    assert placed.units == ("mm", "mm")
+    restored = placed.to_numpy()
     assert restored.shape == (48, 64)
     assert restored.dtype == np.float32
     blocks = restored.reshape(24, 2, 32, 2).mean((1, 3))
@@ -212,6 +216,22 @@ def test_what_is_restored_is_told_and_written_in_its_own_units(pair, tmp_path, c
     assert restored.max() > 200
     record = json.loads((tmp_path / "f.record.json").read_text())
     assert record["restoration"][0]["factors"] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("output", "ending"),
+    [
+        *[("f.png", ".tif"), ("f.tiff", ".tif"), ("f.OME.TIF", ".OME.TIF"), ("f.nii.gz", ".nii.gz")],
+        *[("f.fusion.ome.tif", ".ome.tif"), ("f.ome.zarr", ".ome.zarr")],
+    ],
+)
+def test_restored_sources_have_the_format_of_the_output(pair, tmp_path, output, ending) -> None:
+    folder = tmp_path / "restored"
+    call = ("fuse", *pair, "-o", tmp_path / output, "--restored-dir", folder, *QUICK)
+    assert run(*call) == 0
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == [f"restored_0_pet{ending}", f"restored_1_mr{ending}"]
+    assert read_image(folder / names[0]).dtype == np.float32
 
 
 def test_restored_volumes_lie_in_the_world(tmp_path) -> None:
@@ -224,7 +244,7 @@ def test_restored_volumes_lie_in_the_world(tmp_path) -> None:
     out = tmp_path / "f.nii"
     options = ("--reference", "1", "--restored-dir", folder)
     assert run("fuse", *paths, "-o", out, *options, *QUICK) == 0
-    restored = read_image(folder / "restored_0_ct.ome.tif")
+    restored = read_image(folder / "restored_0_ct.nii")
     assert restored.shape == (12, 16, 20)
     np.testing.assert_allclose(restored.spacing, [2, 1, 1])
 

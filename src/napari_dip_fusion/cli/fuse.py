@@ -136,7 +136,7 @@ def fuse_files(
         record=name_record(output) if record is None else record,
         gains=gains,
         base_gains=name_base_gains(gains, job.config),
-        restored=name_restored(restored_dir, job.paths),
+        restored=name_restored(restored_dir, job.paths, output),
         scores=planes_csv,
         dtype=kind,
         like=like,

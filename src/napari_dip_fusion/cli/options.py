@@ -138,8 +138,8 @@ GainsFolder = Annotated[
 RestoredFolder = Annotated[
     Path | None,
     typer.Option(
-        help="Folder for the restored sources, in their own units, as float32 TIFF, or OME-TIFF of "
-        "volumes and series."
+        help="Folder for the restored sources, in their own units, as float32 in the format of the "
+        "output; as TIFF beside a PNG, and as OME-TIFF beside a bundle."
     ),
 ]
 PlanesCsv = Annotated[

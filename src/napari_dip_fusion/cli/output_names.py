@@ -7,6 +7,7 @@ from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.io.formats import list_endings, strip_ending
 
 _FLAT = (".png", ".tif", ".tiff")  # formats of one plane, which know no place in the world
+_BUNDLE = ".fusion.ome.tif"
 _STACKED = ".ome.tif"  # the format of maps that are no planes
 
 
@@ -14,6 +15,11 @@ def is_flat(path: Path) -> bool:
     """Tell whether a format holds a plain picture only."""
     name = path.name.lower()
     return name.endswith(_FLAT) and not name.endswith((".ome.tif", ".ome.tiff"))
+
+
+def is_bundle(path: Path) -> bool:
+    """Tell whether a file holds a fused image with all that belongs to it."""
+    return path.name.lower().endswith(_BUNDLE)
 
 
 def name_record(output: Path) -> Path:
@@ -54,11 +60,20 @@ def name_base_gains(paths: Sequence[Path], config: FusionConfig) -> list[Path]:
     return [p.with_name(f"{strip_ending(p)}_base{p.suffix}") for p in paths]
 
 
-def name_restored(folder: Path | None, sources: Sequence[Path]) -> list[Path]:
-    """Return where each restored source goes; nowhere without a folder."""
+def name_restored(folder: Path | None, sources: Sequence[Path], output: Path) -> list[Path]:
+    """Return where each restored source goes; nowhere without a folder.
+
+    They lie where the fused image lies, so that its format is theirs as well. A plain picture
+    becomes a TIFF, which holds floats, and a bundle an OME-TIFF, which holds a single image.
+    """
     if folder is None:
         return []
-    return [folder / f"restored_{i}_{strip_ending(p)}.tif" for i, p in enumerate(sources)]
+    ending = output.name[len(strip_ending(output)) :]
+    if is_flat(output):
+        ending = ".tif"
+    elif is_bundle(output):
+        ending = _STACKED
+    return [folder / f"restored_{i}_{strip_ending(p)}{ending}" for i, p in enumerate(sources)]
 
 
 def name_stacked(paths: Sequence[Path]) -> list[Path]:

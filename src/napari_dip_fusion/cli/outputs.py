@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip_fusion.cli import console
-from napari_dip_fusion.cli.output_names import is_flat, name_stacked
+from napari_dip_fusion.cli.output_names import is_bundle, is_flat, name_stacked
 from napari_dip_fusion.cli.planes import count_planes, write_plane_scores
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import ImageFileError
@@ -22,7 +22,6 @@ from napari_dip_fusion.io.formats import strip_ending
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.grid import GridSources
 
-_BUNDLE = ".fusion.ome.tif"
 _FOLDERS = (".zarr",)
 
 
@@ -51,15 +50,14 @@ class Outputs:
     @property
     def hold_gains(self) -> bool:
         """Whether the gains of a run are written."""
-        return bool(self.gains) or self._is_bundle
+        return bool(self.gains) or is_bundle(self.fused)
 
     def fit(self, sources: GridSources) -> "Outputs":
-        """Return outputs whose maps are in a format that holds the grid of these sources."""
+        """Return outputs whose gains are in a format that holds the grid of these sources."""
         if count_planes(sources.images[0].shape) == 1:
             return self
         gains, base_gains = name_stacked(self.gains), name_stacked(self.base_gains)
-        restored = name_stacked(self.restored)
-        return replace(self, gains=gains, base_gains=base_gains, restored=restored)
+        return replace(self, gains=gains, base_gains=base_gains)
 
     def check_formats(self, sources: GridSources, names: Sequence[str]) -> None:
         """Refuse a run on these sources whose results the output's format cannot hold.
@@ -82,7 +80,7 @@ class Outputs:
         # The format is asked about axes and type: one value stands for all pixels.
         blank = np.broadcast_to(np.zeros((), self._find_type(images)), _find_shape(images))
         layers = [sources.make_source(blank, flat=is_flat(self.fused), name="fused")]
-        if self._is_bundle:
+        if is_bundle(self.fused):
             layers += [
                 sources.make_source(
                     np.broadcast_to(np.zeros((), image.dtype), image.data.shape),
@@ -106,7 +104,7 @@ class Outputs:
         fused = math.prod(_find_shape(images)) * self._find_type(images).itemsize
         bands = 1 if config.gains.band_sigma == 0 else 2
         gains, beside = len(self.gains) + len(self.base_gains) + len(self.restored), 0
-        if self._is_bundle:
+        if is_bundle(self.fused):
             gains += len(images) * bands
             beside = sum(image.dtype.itemsize * math.prod(image.data.shape) for image in images)
             beside += 4 * pixels  # the consensus
@@ -118,7 +116,7 @@ class Outputs:
         fused = sources.make_source(
             self._make_pixels(result), flat=is_flat(self.fused), name="fused", metadata=metadata
         )
-        if self._is_bundle:
+        if is_bundle(self.fused):
             layers = [*_list_beside(result, sources, names), fused]
             write_images(self.fused, layers, overwrite=self.overwrite)
         else:
@@ -155,10 +153,6 @@ class Outputs:
             placed = sources.make_source(image, flat=False, name=strip_ending(path))
             # A plain picture has no place, and nobody is to be warned that it is lost.
             write_image(path, image if is_flat(path) else placed, overwrite=self.overwrite)
-
-    @property
-    def _is_bundle(self) -> bool:
-        return self.fused.name.lower().endswith(_BUNDLE)
 
     def _find_type(self, images: Sequence[Source]) -> np.dtype[Any]:
         return self._pixel_type([image.dtype for image in images])
