@@ -11,10 +11,11 @@ from qtpy.QtWidgets import QApplication
 
 from napari_dip_fusion.cli import _run
 from napari_dip_fusion.fusion import Decided, Done, Preview
-from napari_dip_fusion.io import read_image
+from napari_dip_fusion.io import read_image, write_image
 from napari_dip_fusion.plugin import fuse_layers
 from napari_dip_fusion.plugin.layers.acquisition import Acquisition
 from napari_dip_fusion.samples import head_phantom
+from napari_dip_fusion.sources import Source
 
 PET_PLACE = {"scale": (4, 4), "translate": (1.5, 1.5)}
 
@@ -227,6 +228,35 @@ def test_command_and_replay_repeat_a_restoration_from_files(
     viewer.layers.clear()
     exec(code.replace("napari.current_viewer()", "_viewer"), {"_viewer": viewer})
     np.testing.assert_array_equal(viewer.layers["fused MR + PET"].data, first)
+
+
+def test_the_command_repeats_a_masked_source_on_a_grid_of_its_own(
+    viewer, make_widget, until_idle, tmp_path, monkeypatch, npe2pm
+):
+    npe2pm.register(PluginManifest.from_distribution("napari-dip-fusion"))
+    pet, seen = viewer.layers["PET"], viewer.layers["seen"]
+    place = np.diag([4, 4, 1.0])
+    place[:2, 2] = 1.5
+    write_image(tmp_path / "MR.nii", Source(viewer.layers["MR"].data))
+    write_image(tmp_path / "PET.nii", Source(pet.data, affine=place))
+    write_image(tmp_path / "seen.nii", Source(seen.data, affine=place))
+    viewer.layers.clear()
+    for name, kind in {"MR": "image", "PET": "image", "seen": "labels"}.items():
+        path = tmp_path / f"{name}.nii"
+        viewer.open(path, plugin="napari-dip-fusion", name=name, layer_type=kind)
+    widget = make_widget(viewer, restore="auto", network="never")
+    widget.sources.set_sources([viewer.layers["MR"], viewer.layers["PET"]])
+    form = widget.sources.acquisitions
+    form.set_acquisition(viewer.layers["PET"], Acquisition(6.0, viewer.layers["seen"]))
+    widget.sources.check()
+    press(widget, widget.panel.fuse_button, until_idle)
+    first = np.array(viewer.layers["fused MR + PET"].data)
+    widget.fuse_tab.code.copy_command()
+    assert "copied to the clipboard" in widget.panel.message.value
+    monkeypatch.chdir(tmp_path)
+    arguments = QApplication.clipboard().text().split()[1:]
+    assert _run([*arguments, "--quiet"]) == 0
+    np.testing.assert_array_equal(read_image(tmp_path / "fused.tif").to_numpy(), first)
 
 
 def test_layers_of_a_restoration_in_a_script(viewer):

@@ -223,7 +223,9 @@ class _Files:
             channel, image = self._find_channel(origin.path, reader, pixels)
             channels.append(channel)
             # As the command does: one level for all files.
-            images.append(choose_level(image, plan.level or None))
+            image = choose_level(image, plan.level or None)
+            # What was not seen is left out of what is sampled.
+            images.append(image.replace(mask=reader.source.mask))
         reference = plan.names.index(plan.reference)
         plane = None if plan.whole else _write_plane(images[reference], plan)
         choice = {
