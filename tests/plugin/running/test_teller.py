@@ -13,7 +13,7 @@ def test_the_latest_is_said_in_the_gui_thread(qtbot) -> None:
     told.start()
     told.join()
     qtbot.waitUntil(lambda: len(said) > 1, timeout=5_000)
-    assert [text for text, _ in said[:2]] == ["computing", "gains 34 of 128 planes"]
+    assert [text for text, _ in said[:2]] == ["computing", "gains: 34 of 128 planes"]
     assert {thread for _, thread in said} == {threading.main_thread()}
     teller.end()
     count = len(said)

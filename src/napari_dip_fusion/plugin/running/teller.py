@@ -14,9 +14,9 @@ def describe_stage(stage: str, done: float, total: float) -> str:
     Examples
     --------
     >>> describe_stage("gains", 34.2, 128)
-    'gains 34 of 128 planes'
+    'gains: 34 of 128 planes'
     """
-    return f"{stage} {done:.0f} of {total:.0f} planes"
+    return f"{stage}: {done:.0f} of {total:.0f} planes"
 
 
 class Teller(QObject):
