@@ -19,6 +19,7 @@ from napari_dip_fusion.prior.failures import explain_failures, set_threads
 from napari_dip_fusion.prior.fit import Step
 from napari_dip_fusion.prior.optimizer import Adam
 from napari_dip_fusion.restoration.application import apply_network, choose_turns
+from napari_dip_fusion.restoration.denoiser import is_widely_blurred
 from napari_dip_fusion.restoration.denoising import filter_noise
 from napari_dip_fusion.restoration.network import RestorationNetwork
 from napari_dip_fusion.restoration.noise import RestorationNoise
@@ -54,7 +55,7 @@ _LEFT_NOISE, _PILOT_NOISE, _LAST_NOISE = 0.01, 0.03, 0.02
 # Shares of the network's image, beside the pilot's, after the first thirds of a run, and after the
 # run where the width of a Gaussian blur was given: it is often a guess. The errors of both images
 # differ, most of all where it is a wrong one.
-_EARLY_SHARES, _GUESSED_SHARE = (0.4, 0.6), 0.75
+_EARLY_SHARES, _GUESSED_SHARE = (0.4, 0.6), 0.9
 
 # Iterations before which a network makes less of a source than its pilot: of a noisy one, 6 dB less
 # after 9 of them.
@@ -253,7 +254,11 @@ class Restorer:
         """Let the network's image take the place of the one that it learns from."""
         if self.iteration < _LEAST:
             return
-        image = self._explain(self._apply([Turn()]))
+        output = self._apply([Turn()])
+        image = self._explain(output)
+        if is_widely_blurred(self._degradation):
+            # Explained, it has the noise of the pixels amplified.
+            image = filter_wiener(image, _LAST_NOISE, output.clip(0, 1), step=self._step)
         self._drawer.planes = cut_planes(image, self._axes)
         # At the high rates of another cycle, a network makes less of the pixels than before it.
         if not self._finished:
