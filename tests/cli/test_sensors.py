@@ -221,8 +221,8 @@ def test_what_is_restored_is_told_and_written_in_its_own_units(pair, tmp_path, c
 @pytest.mark.parametrize(
     ("output", "ending"),
     [
-        *[("f.png", ".tif"), ("f.tiff", ".tif"), ("f.OME.TIF", ".OME.TIF"), ("f.nii.gz", ".nii.gz")],
-        *[("f.fusion.ome.tif", ".ome.tif"), ("f.ome.zarr", ".ome.zarr")],
+        *[("f.png", ".tif"), ("f.tiff", ".tif"), ("f.OME.TIF", ".OME.TIF")],
+        *[("f.nii.gz", ".nii.gz"), ("f.fusion.ome.tif", ".ome.tif"), ("f.ome.zarr", ".ome.zarr")],
     ],
 )
 def test_restored_sources_have_the_format_of_the_output(pair, tmp_path, output, ending) -> None:

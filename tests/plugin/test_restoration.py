@@ -191,6 +191,16 @@ def test_the_script_repeats_a_restoration(widget, viewer, until_idle):
     assert "no file holds MR, PET, the mask seen as fused" in widget.panel.message.value
 
 
+def fuse_with_mask(widget, viewer, until_idle, fwhm):
+    """Fuse MR with PET of a width, of which a mask was seen, and return the fused pixels."""
+    widget.sources.set_sources([viewer.layers["MR"], viewer.layers["PET"]])
+    form = widget.sources.acquisitions
+    form.set_acquisition(viewer.layers["PET"], Acquisition(fwhm, viewer.layers["seen"]))
+    widget.sources.check()
+    press(widget, widget.panel.fuse_button, until_idle)
+    return np.array(viewer.layers["fused MR + PET"].data)
+
+
 def test_command_and_replay_repeat_a_restoration_from_files(
     viewer, make_widget, until_idle, tmp_path, monkeypatch, npe2pm
 ):
@@ -204,12 +214,7 @@ def test_command_and_replay_repeat_a_restoration_from_files(
         iio.imwrite(tmp_path / f"{name}.tif", image)
         viewer.open(tmp_path / f"{name}.tif", plugin="napari", name=name)
     widget = make_widget(viewer, restore="auto", network="never")
-    widget.sources.set_sources([viewer.layers["MR"], viewer.layers["PET"]])
-    form = widget.sources.acquisitions
-    form.set_acquisition(viewer.layers["PET"], Acquisition(5.0, viewer.layers["seen"]))
-    widget.sources.check()
-    press(widget, widget.panel.fuse_button, until_idle)
-    first = np.array(viewer.layers["fused MR + PET"].data)
+    first = fuse_with_mask(widget, viewer, until_idle, 5.0)
     widget.fuse_tab.code.copy_command()
     text = QApplication.clipboard().text()
     assert "--fwhm=0 --fwhm=5px --mask=-" in text
@@ -245,12 +250,7 @@ def test_the_command_repeats_a_masked_source_on_a_grid_of_its_own(
         path = tmp_path / f"{name}.nii"
         viewer.open(path, plugin="napari-dip-fusion", name=name, layer_type=kind)
     widget = make_widget(viewer, restore="auto", network="never")
-    widget.sources.set_sources([viewer.layers["MR"], viewer.layers["PET"]])
-    form = widget.sources.acquisitions
-    form.set_acquisition(viewer.layers["PET"], Acquisition(6.0, viewer.layers["seen"]))
-    widget.sources.check()
-    press(widget, widget.panel.fuse_button, until_idle)
-    first = np.array(viewer.layers["fused MR + PET"].data)
+    first = fuse_with_mask(widget, viewer, until_idle, 6.0)
     widget.fuse_tab.code.copy_command()
     assert "copied to the clipboard" in widget.panel.message.value
     monkeypatch.chdir(tmp_path)

@@ -14,9 +14,9 @@ _STRONGEST, _WEAKEST = 0.2, 0.01
 # smoothed away, and the steps that follow remove what is left. With all of it (a share of 1), the
 # result is 0.7 to 1.3 dB worse on slices of PET, CT and MR and on infrared images.
 _TOLD = 0.35
-# Taking away a blur that is wide in own pixels amplifies noise, and some of it passes for structure:
-# with this share, of own pixels blurred by 0.8 of them, an MR is 6 dB better, a PET 5 and a CT 2; by
-# 2, PETs are 1 dB better and CT 0.2 worse.
+# Taking away a blur that is wide in own pixels amplifies noise, and some of it passes for
+# structure: with this share, of own pixels blurred by 0.8 of them, an MR is 6 dB better, a PET 5
+# and a CT 2; by 2, PETs are 1 dB better and the CT 0.2 worse.
 _TOLD_OF_BLURRED = 0.5
 # In own pixels, the standard deviation of a Gaussian from which on it is wide.
 _WIDE = 0.5
