@@ -249,6 +249,17 @@ def test_restored_volumes_lie_in_the_world(tmp_path) -> None:
     np.testing.assert_allclose(restored.spacing, [2, 1, 1])
 
 
+def test_it_is_said_that_a_continued_restoration_is_repeated_at_once(pair, tmp_path, capsys):
+    record = tmp_path / "f.record.json"
+    assert run("fuse", *pair, "-o", tmp_path / "f.nii", *QUICK) == 0
+    for continued, lines in ((False, 0), (True, 1)):
+        record.write_text(json.dumps({**json.loads(record.read_text()), "continued": continued}))
+        assert run("fuse", "--replay", record, "-o", tmp_path / f"{lines}.nii", "-q") == 0
+        said = capsys.readouterr().err.splitlines()
+        assert len(said) == lines
+        assert all("was continued; all its iterations are made at once" in line for line in said)
+
+
 def test_a_restoration_that_was_stopped_is_repeated_to_there(pair, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(planes, "_ENOUGH", 1)
     out, again = tmp_path / "f.nii", tmp_path / "g.nii"

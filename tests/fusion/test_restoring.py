@@ -160,6 +160,9 @@ def test_a_restoration_is_continued() -> None:
     np.testing.assert_array_equal(more.losses[:6], first.losses)
     assert more.record["config"]["fit"]["iterations"] == 10
     assert more.state is not None
+    # One run of as many iterations would make another image.
+    assert "continued" not in first.record
+    assert more.record["continued"] is True
     *_, done = continue_fuse(more, 3)
     assert len(done.result.losses) == 13
 

@@ -94,6 +94,8 @@ def test_every_button_after_a_restoration(qtbot, widget, viewer, until_idle):
     widget.panel.more.setValue(3)
     press(widget, widget.panel.continue_button, until_idle)
     assert "Done: 9 iterations" in widget.panel.message.value
+    widget.fuse_tab.code.copy_script()
+    assert "this run was continued" in widget.panel.message.value
     first = np.array(viewer.layers["fused MR + PET"].data)
     buttons = {
         "metrics": widget.metrics.compute_button,

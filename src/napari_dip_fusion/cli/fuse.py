@@ -154,6 +154,11 @@ def fuse_files(
         masks = job.choice.mask
         for path in list_changed(read, job.paths, masks, job.hashes, job.mask_hashes):
             console.warn(f"{path} has changed since the record was written; the result will differ")
+    if job.continued:
+        console.warn(
+            f"{replay} was continued; all its iterations are made at once, "
+            "which gives another image"
+        )
     _fuse_and_write(read, job, outputs, quiet=quiet)
 
 

@@ -25,6 +25,8 @@ class FuseJob:
     """Of the masks when the record was written; nothing to compare without one."""
     stop_after: int = 0
     """Iterations after which a run was stopped on its way; 0 for one that came to its end."""
+    continued: bool = False
+    """Whether networks that restore went on after their run: it is repeated as a single one."""
     axes: Sequence[str] = ()
     """Of what was fused when the record was written; nothing to compare without one."""
 
@@ -61,6 +63,7 @@ def load_job(path: Path, device: str | None) -> FuseJob:
             config=config if device is None else config.replace(device=device),
             choice=_load_choice(record.get("choice", {}), path),
             stop_after=_find_stop(record, config),
+            continued=bool(record.get("continued")),
             hashes=[entry["sha256"] for entry in entries],
             mask_hashes=record.get("grid", {}).get("masks", ()),
             # Before volumes were fused, there were only planes, and no word of their axes.

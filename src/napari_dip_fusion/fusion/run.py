@@ -195,7 +195,8 @@ class RestorationState:
             Of all runs together, for the record.
         """
         config = self.run.config.replace(time_budget=0.0, iterations=iterations)
-        run = replace(self.run, config=config, control=control)
+        scoring = self.run.scoring.add({"continued": True})
+        run = replace(self.run, config=config, control=control, scoring=scoring)
         restoring = self.restoring.take_up(config, control)
         return replace(self, run=run, restoring=restoring)
 

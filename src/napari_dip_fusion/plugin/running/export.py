@@ -59,6 +59,14 @@ def is_cut_short(result: FusionResult | None) -> bool:
     return bool(result.record.get("restoration"))
 
 
+def is_continued(result: FusionResult | None) -> bool:
+    """Tell whether networks that restore went on after a run: one of as many makes another image.
+
+    Each run has a pace of its own.
+    """
+    return result is not None and bool(result.record.get("continued"))
+
+
 def describe_run(plan: Plan, *, made: bool) -> str:
     """Say which run a script or command is for.
 

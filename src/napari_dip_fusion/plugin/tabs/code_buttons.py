@@ -15,6 +15,7 @@ from napari_dip_fusion.fusion import Done
 from napari_dip_fusion.plugin.forms.planner import Planner
 from napari_dip_fusion.plugin.running.export import (
     describe_run,
+    is_continued,
     is_cut_short,
     pin_config,
     write_command,
@@ -28,6 +29,7 @@ from napari_dip_fusion.plugin.running.tasks import Tasks
 
 _NEXT_RUN = "a run of the ticked layers as set now"
 _NOT_STOPPED = ".\nIt makes all iterations, and so another image: this run was stopped"
+_AT_ONCE = ".\nIt makes all iterations at once, and so another image: this run was continued"
 
 
 class CodeButtons(Container[Widget]):
@@ -131,4 +133,6 @@ class CodeButtons(Container[Widget]):
         told = f"copied to the clipboard: {describe_run(plan, made=made)}"
         if made and is_cut_short(self._session.result):
             told += _NOT_STOPPED
+        elif made and is_continued(self._session.result):
+            told += _AT_ONCE
         self.told.emit(told)
