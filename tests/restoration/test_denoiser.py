@@ -7,6 +7,7 @@ import pytest
 
 from napari_dip_fusion.interruption import make_interruptible, make_observable, stage
 from napari_dip_fusion.operators.degradation import Degradation
+from napari_dip_fusion.restoration import denoiser
 from napari_dip_fusion.restoration.denoiser import restore_by_denoiser
 
 
@@ -121,6 +122,21 @@ def test_noise_that_the_removal_of_a_blur_amplifies_is_no_structure() -> None:
     restored = restore_by_denoiser(seen.clip(0, 1).astype(np.float32), operator, noise)
     # 40 dB, less than of the pixels themselves, if the denoiser is told no more than elsewhere.
     assert decibels(restored, smooth) > 50
+
+
+@pytest.mark.parametrize(("largest", "removals"), [(256, 13), (255, 7)])
+def test_large_images_have_half_of_the_steps(monkeypatch, largest: int, removals: int) -> None:
+    monkeypatch.setattr(denoiser, "_LARGE", largest)
+    calls = []
+
+    def count(image: np.ndarray, sigma: float, **options: Any) -> np.ndarray:
+        calls.append(sigma)
+        return image
+
+    monkeypatch.setattr(denoiser, "denoise", count)
+    operator = Degradation((8, 8), (2, 2), (0, 0))
+    restore_by_denoiser(np.full((8, 8), 0.5, np.float32), operator, 0.01)
+    assert len(calls) == removals
 
 
 def test_progress_is_told_in_fine_planes_and_asked_whether_to_go_on() -> None:
