@@ -123,11 +123,15 @@ def test_every_button_after_a_restoration(qtbot, widget, viewer, until_idle):
     assert not widget.panel.coverage_button.native.isHidden()
 
 
-@pytest.mark.parametrize(("restore", "steps"), [("auto", 1800), ("never", 120)])
+# Both have networks that are still at work when the bars are looked at.
+@pytest.mark.parametrize(
+    ("restore", "network", "steps"), [("auto", "auto", 1800), ("never", "always", 120)]
+)
 def test_bars_have_an_end_before_it_is_known_how_many_iterations_pay(
-    widget, until_idle, restore, steps
+    widget, until_idle, restore, network, steps
 ):
     widget.settings.fields["restore"].value = restore
+    widget.settings.fields["network"].value = network
     widget.settings.fields["iterations"].value = 0
     widget.panel.fuse_button.native.click()
     # A range of nothing would be a bar that moves to and fro, and paints the window all the time.
