@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,13 @@ from napari_dip_fusion.fusion.events import Event, PlanesDone, Preview, StepDone
 from napari_dip_fusion.fusion.frames import analyze_frame
 from napari_dip_fusion.fusion.iterations import Track
 from napari_dip_fusion.fusion.observing import observe
-from napari_dip_fusion.fusion.sensed import Part, make_identity, make_own_part, observe_part
+from napari_dip_fusion.fusion.sensed import (
+    Learned,
+    Part,
+    make_identity,
+    make_own_part,
+    observe_part,
+)
 from napari_dip_fusion.interruption import stage
 from napari_dip_fusion.restoration.noise import RestorationNoise
 from napari_dip_fusion.sensor.analysis import (
@@ -53,6 +59,9 @@ class Restoring:
     control : Control
     restorers : dict of int to Restorer
         Networks of an earlier frame, by the index of their source, which go on with this one.
+    learned : dict of int to Learned
+        What was learned of restored sources from samples, where the frame is a part of a larger
+        one, by the index of the source.
     """
 
     frame: PreparedSources
@@ -61,6 +70,7 @@ class Restoring:
     noise: tuple[SourceNoise, ...]
     control: Control
     restorers: "dict[int, Restorer]" = field(default_factory=dict)
+    learned: Mapping[int, Learned] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._parts: dict[int, Part] = {}
@@ -84,7 +94,7 @@ class Restoring:
             planes = self.frame.plane_count
             yield from observe(lambda: self._restore(images), self.control.watch, planes)
             self._images = images
-            for number in self.decision.degraded:
+            for number in self._parts:
                 noise[number] = SourceNoise()
                 if own_pixels:
                     own_pixels[number] = None
@@ -96,8 +106,8 @@ class Restoring:
             return analysis
         self._images = analysis.denoised
         found = list(analysis.noise)
-        for number in self.decision.degraded:
-            found[number] = self._parts[number].deviation
+        for number, part in self._parts.items():
+            found[number] = part.deviation
         self._deviations, self._clipped = tuple(found), analysis.clipped
         return self._complete(analysis)
 
@@ -108,13 +118,22 @@ class Restoring:
     def _restore(self, images: Floats) -> None:
         """Restore the degraded sources by the denoiser, in place."""
         for number in self.decision.degraded:
-            observation = take_observation(self.frame.observations[number], ())
-            assert isinstance(observation, Observation)
+            observation = self._find_observation(number)
+            if observation is None:
+                continue
             planes = math.prod(observation.pixels.shape[:-2])
             with stage(f"restoration of source {number + 1}", planes):
-                part = observe_part(observation, self.noise[number], images[number].copy())
+                noise, known = self.noise[number], self.learned.get(number)
+                part = observe_part(observation, noise, images[number].copy(), known)
             self._parts[number] = part
             images[number] = part.place(part.pilot)
+
+    def _find_observation(self, number: int) -> Observation | None:
+        """Return what a degraded source saw; None where it saw nothing of this part of it."""
+        observations = self.frame.observations
+        found = take_observation(observations[number], ()) if observations else None
+        assert found is not None or self.learned, "only of a part nothing may be seen"
+        return found
 
     def _find_part(self, number: int) -> Part:
         """Return a source on its own pixels, with what the denoiser made of it."""
@@ -125,16 +144,26 @@ class Restoring:
                 self._parts[number] = make_own_part(own, noise, image)
             else:
                 # The analysis has removed its noise.
+                kind = RestorationNoise(noise.white, noise.speckle, self._clipped[number])
+                known = self.learned.get(number)
                 self._parts[number] = Part(
                     pixels=image,
                     degradation=make_identity(image.shape),
-                    noise=RestorationNoise(noise.white, noise.speckle, self._clipped[number]),
+                    noise=known.noise if known else kind,
                     deviation=self._deviations[number],
                     place=lambda fine: fine,
                     pilot=self._images[number].copy(),
                     step=self.frame.steps[0] if image.ndim > 2 else 1.0,
                 )
         return self._parts[number]
+
+    def apply_learned(self) -> None:
+        """Restore the sources by the networks that were learned, without training them."""
+        for number in self.decision.networked:
+            if number in self.decision.degraded and number not in self._parts:
+                continue
+            part = self._find_part(number)
+            self._images[number] = part.place(self._make_restorer(number, part).restore())
 
     def improve(
         self,
@@ -208,6 +237,7 @@ class Restoring:
         # torch takes a second or more to import: what the denoiser made is shown before.
         from napari_dip_fusion.restoration.restorer import Restorer
 
+        known = self.learned.get(number)
         restorer = Restorer(
             part.pixels,
             part.pilot,
@@ -216,6 +246,8 @@ class Restoring:
             compute=self.config.compute,
             seed=self.config.fit.seed + number,
             step=part.step,
+            whole=known.pixels if known else 0,
+            weights=known.weights if known else None,
         )
         self.restorers[number] = restorer
         return restorer

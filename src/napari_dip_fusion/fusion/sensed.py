@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip_fusion.operators.degradation import Degradation
-from napari_dip_fusion.restoration.denoiser import restore_by_denoiser
+from napari_dip_fusion.restoration.denoiser import choose_steps, restore_by_denoiser
 from napari_dip_fusion.restoration.noise import RestorationNoise
 from napari_dip_fusion.restoration.planes import reconsider_noise
 from napari_dip_fusion.sensor.analysis import SourceNoise, clean_own_pixels, clean_pixels
@@ -20,6 +20,28 @@ Floats = NDArray[np.float32]
 
 # Share of its noise from which on a source is restored once more with less.
 _MISTAKEN = 0.8
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What was learned of a source from samples of it, and holds for every part of it.
+
+    Attributes
+    ----------
+    noise : RestorationNoise
+        Its noise, of a known level.
+    deviation : float
+        Standard deviation of that noise, as the denoiser takes it.
+    pixels : int
+        Fine pixels of the whole source.
+    weights : bytes or None
+        The network that was trained to restore it; None where none is at work.
+    """
+
+    noise: RestorationNoise
+    deviation: float
+    pixels: int
+    weights: bytes | None = None
 
 
 @dataclass(eq=False)
@@ -53,7 +75,14 @@ class Part:
     step: float = 1.0
 
 
-def observe_part(seen: Observation, noise: SourceNoise, fallback: Floats) -> Part:
+def observe_part(
+    seen: Observation,
+    noise: SourceNoise,
+    fallback: Floats,
+    learned: Learned | None = None,
+    *,
+    whole: int = 0,
+) -> Part:
     """Return a degraded source with what the denoiser makes of it.
 
     Parameters
@@ -63,15 +92,24 @@ def observe_part(seen: Observation, noise: SourceNoise, fallback: Floats) -> Par
         That of the source.
     fallback : ndarray
         The source as it was interpolated, which stays where its sensor saw nothing.
+    learned : Learned, optional
+        Of a source that this is a part of.
+    whole : int, optional
+        Fine pixels of a source of which samples are looked at, where nothing was learned yet.
     """
     weaker = math.sqrt(seen.noise_share)
-    noise = SourceNoise(noise.white * weaker, noise.speckle * weaker)
+    noise = _weaken(noise, weaker)
     clean = clean_pixels(seen.pixels, noise, seen.step)
     degradation = Degradation(seen.pixels.shape, seen.factors, seen.sigmas, seen.kernel, seen.seen)
-    restore = partial(restore_by_denoiser, clean.unbiased, degradation, step=seen.step)
-    deviation = clean.deviation
+    steps = choose_steps(
+        learned.pixels if learned else whole or math.prod(degradation.fine_shape)
+    )
+    restore = partial(restore_by_denoiser, clean.unbiased, degradation, steps=steps, step=seen.step)
+    deviation = learned.deviation if learned else clean.deviation
     pilot = restore(deviation)
     kind = RestorationNoise(noise.white, noise.speckle, clean.clipped)
+    if learned:
+        kind = learned.noise
     # Structure as small as coarse pixels is found as noise, and what a pilot leaves tells how much
     # of it.
     likely = reconsider_noise(kind, seen.pixels, pilot, degradation)
@@ -96,7 +134,7 @@ def make_own_part(own: OwnPixels, noise: SourceNoise, image: Floats) -> Part:
         return np.where(own.inside, own.interpolate(fine), image)
 
     weaker = float(np.sqrt(np.mean(own.variance_share)))
-    left = SourceNoise(noise.white * weaker, noise.speckle * weaker)
+    left = _weaken(noise, weaker)
     clean, pixels = clean_own_pixels(own, noise), own.plane
     return Part(
         pixels=pixels,
@@ -107,6 +145,11 @@ def make_own_part(own: OwnPixels, noise: SourceNoise, image: Floats) -> Part:
         pilot=clean.denoised,
         step=own.step,
     )
+
+
+def _weaken(noise: SourceNoise, share: float) -> SourceNoise:
+    """Return noise of which this share of the standard deviation is left."""
+    return replace(noise, white=noise.white * share, speckle=noise.speckle * share)
 
 
 def make_identity(shape: tuple[int, ...]) -> Degradation:

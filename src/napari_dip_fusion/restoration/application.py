@@ -22,15 +22,13 @@ _STRIP_CELLS = 2**17
 _MOST_CELLS = 2**21
 
 
-def choose_turns(
-    turns: Sequence[Turn], shape: tuple[int, ...], cell: tuple[int, int]
-) -> list[Turn]:
-    """Return the turns over which the outputs for planes of a shape are worth averaging.
+def choose_turns(turns: Sequence[Turn], pixels: int, cell: tuple[int, int]) -> list[Turn]:
+    """Return the turns over which the outputs for so many fine pixels are worth averaging.
 
-    Of images larger than about two million fine pixels these are not all: the mean of eight gains
+    Of images larger than about two million cells these are not all: the mean of eight gains
     0.1 dB, and takes eight times as long.
     """
-    cells = math.prod(shape) / math.prod(cell)
+    cells = pixels / math.prod(cell)
     count = max(int(_MOST_CELLS / cells), 1)
     # Those that differ in all come first.
     return sorted(turns, key=lambda t: (t.rows != t.columns, t.exchanged != t.rows))[:count]

@@ -42,6 +42,11 @@ def is_widely_blurred(degradation: Degradation) -> bool:
     return any(sigma >= _WIDE * factor for sigma, factor in widths)
 
 
+def choose_steps(pixels: int) -> int:
+    """Return how many steps an image of so many fine pixels is worth: 12, and 6 above a million."""
+    return _STEPS_OF_LARGE if pixels > _LARGE else _STEPS
+
+
 def restore_by_denoiser(
     pixels: Floats,
     degradation: Degradation,
@@ -64,8 +69,7 @@ def restore_by_denoiser(
     noise : float
         Standard deviation of the noise of `pixels`, 0 or more.
     steps : int, optional
-        Steps of falling strength, 2 or more. By default as many as the size of the image allows:
-        12, and 6 above a million fine pixels.
+        Steps of falling strength, 2 or more. By default as many as :func:`choose_steps` returns.
     step : float, optional
         Distance of neighboring planes of a volume's own pixels, in own pixels of a plane.
 
@@ -91,8 +95,7 @@ def restore_by_denoiser(
        reconstruction", GlobalSIP 2013, doi:10.1109/GlobalSIP.2013.6737048.
     """
     if steps is None:
-        large = math.prod(degradation.fine_shape) > _LARGE
-        steps = _STEPS_OF_LARGE if large else _STEPS
+        steps = choose_steps(math.prod(degradation.fine_shape))
     _check(noise, steps, step)
     if degradation.is_identity:
         return pixels.copy()

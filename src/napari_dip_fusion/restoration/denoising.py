@@ -34,6 +34,6 @@ def filter_noise(
     deviation = np.sqrt(noise.white**2 + np.square(noise.speckle * estimate), dtype=np.float32)
     if noise.clipped:
         # At one scale, what is black in the estimate stays black. Long waves would not let it.
-        unbiased = undo_clipped_mean(pixels, estimate, noise.white)
+        unbiased = undo_clipped_mean(pixels, estimate, noise.white, above=noise.above)
         return filter_wiener(unbiased, deviation, estimate, step=step).clip(0, 1)
     return filter_wiener_at_scales(pixels, deviation, estimate, step=step).clip(0, 1)

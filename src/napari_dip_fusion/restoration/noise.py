@@ -25,11 +25,18 @@ class RestorationNoise:
         Standard deviation of noise in proportion to the signal, in units of the signal.
     clipped : bool
         Whether values were clipped at 0 and 1 after the noise had come to them.
+    above : bool or None
+        Whether the noise was cut off above white, too; None where it is looked for in the pixels.
+    level : float or None
+        The standard deviation of all noise as one number, where it is known of a larger image that
+        the pixels are a part of: then nothing of the noise is estimated from the pixels.
     """
 
     white: float
     speckle: float = 0.0
     clipped: bool = True
+    above: bool | None = None
+    level: float | None = None
 
     def add_to(self, signal: Floats, random: np.random.Generator) -> Floats:
         """Return an image with fresh noise."""
@@ -42,5 +49,7 @@ class RestorationNoise:
 
         It is not below two of 255 gray levels.
         """
+        if self.level is not None:
+            return self.level
         power = float(np.square(pixels, dtype=np.float64).mean())
         return max(math.sqrt(self.white**2 + self.speckle**2 * power), LEAST_NOISE)

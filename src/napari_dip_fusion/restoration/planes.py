@@ -141,11 +141,11 @@ def reconsider_noise(
     Parameters
     ----------
     noise : RestorationNoise
-        As it was estimated. Speckle is left as it is.
+        As it was estimated. Speckle is left as it is, and so is noise of a known level.
     pixels, pilot, degradation
         As for :class:`.Restorer`.
     """
-    if noise.speckle or degradation.is_identity:
+    if noise.speckle or degradation.is_identity or noise.level is not None:
         return noise
     most = max(noise.white, LEAST_NOISE)
     signal = degradation.apply(pilot)

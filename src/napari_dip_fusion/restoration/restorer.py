@@ -1,9 +1,11 @@
 """The restoration of one source by a network that is trained on this source alone."""
 
+import io
 import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -83,6 +85,12 @@ class Restorer:
         Of the weights, the crops and their noise.
     step : float, optional
         Distance of neighboring planes of a volume's own pixels, in own pixels of a plane.
+    whole : int, optional
+        Fine pixels of the larger image that this one is a part of, which decide how much work each
+        is worth; by default this one is the whole.
+    weights : bytes, optional
+        What :meth:`save` returned of another restorer of the same degradation, whose network goes
+        on here.
 
     Attributes
     ----------
@@ -114,9 +122,12 @@ class Restorer:
         compute: ComputeSettings,
         seed: int,
         step: float = 1.0,
+        whole: int = 0,
+        weights: bytes | None = None,
     ) -> None:
         self.device = resolve_device(compute.device)
         self.iteration = 0
+        self._whole = whole or math.prod(degradation.fine_shape)
         self._threads = compute.threads
         self._bfloat16 = resolve_precision(compute.precision, self.device) == "bfloat16"
         self._degradation, self._simple = degradation, simplify(degradation)
@@ -128,6 +139,8 @@ class Restorer:
         self._drawer = self._make_drawer(np.random.default_rng(seed))
         with self._compute():
             self._build(torch.Generator().manual_seed(seed))
+            if weights is not None:
+                self._restore_weights(weights)
 
     def _load(self, pixels: Floats, pilot: Floats) -> None:
         """Take the pixels that are restored from now on."""
@@ -159,6 +172,24 @@ class Restorer:
             decay_rates=_DECAY_RATES,
             weight_decay=_WEIGHT_DECAY,
         )
+
+    def save(self) -> bytes:
+        """Return the weights of the network, and how many iterations they took."""
+        kept = {"iteration": self.iteration, "weights": self._network.state_dict()}
+        buffer = io.BytesIO()
+        torch.save(kept, buffer)
+        return buffer.getvalue()
+
+    def _restore_weights(self, saved: bytes) -> None:
+        # Weights may come from a file, which is not to run code.
+        kept = torch.load(io.BytesIO(saved), map_location=self.device, weights_only=True)
+        self._network.load_state_dict(kept["weights"])
+        self.iteration = int(kept["iteration"])
+
+    @property
+    def noise(self) -> RestorationNoise:
+        """The noise that the network learns to remove, with its level."""
+        return replace(self._noise, level=self._level)
 
     @property
     def _kind(self) -> str:
@@ -200,10 +231,22 @@ class Restorer:
         self._load(pixels, pilot)
         self._drawer.planes = cut_planes(pilot, self._axes)
 
-    def run(self, iterations: int) -> Iterator[Step]:
+    def restore(self) -> Floats:
+        """Return the restored image in [0, 1] by the network as it is, without training it."""
+        with self._compute():
+            self._finish()
+        return self.image
+
+    def run(self, iterations: int, *, finish: bool = True) -> Iterator[Step]:
         """Yield one Step an iteration, in one cycle of learning rates.
 
         Another run goes on with the same network in another cycle.
+
+        Parameters
+        ----------
+        iterations : int
+        finish : bool
+            Whether the final image is made at the end, which takes a while.
 
         Raises
         ------
@@ -221,7 +264,8 @@ class Restorer:
                 loss = self._train()
                 self.iteration += 1
                 if done == iterations:
-                    self._finish()
+                    if finish:
+                        self._finish()
                 elif done in thirds:
                     self._renew(_EARLY_SHARES[thirds.index(done)])
             yield Step(self.iteration, loss, time.perf_counter() - start)
@@ -268,8 +312,8 @@ class Restorer:
         """Make the final image of the network, of all turns, and filter what is left of noise."""
         if self.iteration < _LEAST:
             return
-        shape, cell = self._first.shape, self._network.cell
-        output = self._apply(choose_turns(self._model.turns, shape, cell))
+        turns = choose_turns(self._model.turns, self._whole, self._network.cell)
+        output = self._apply(turns)
         image = self._explain(output)
         if self._degradation.is_identity:
             # The network and the filter err in different ways.

@@ -14,8 +14,10 @@ from napari_dip_fusion.sensor.consensus import consensus_weight
 from napari_dip_fusion.sensor.denoising import filter_wiener, remove_speckle
 from napari_dip_fusion.sensor.model import SensorModel, fit_sensor_model
 from napari_dip_fusion.sensor.noise import (
+    Clipping,
     estimate_white_and_speckle,
     is_clipped,
+    is_clipped_above,
     undo_clipped_mean,
     undo_clipping,
 )
@@ -135,6 +137,8 @@ class SourceNoise:
     """Standard deviation of noise that is the same everywhere."""
     speckle: float = 0.0
     """Standard deviation of noise in proportion to the signal, in units of the signal."""
+    clipping: Clipping | None = None
+    """Where the noise was cut off; by default that is looked for in the pixels themselves."""
 
     def __bool__(self) -> bool:
         return self.white > 0 or self.speckle > 0
@@ -155,6 +159,28 @@ def find_noise(
         return (SourceNoise(),) * len(images)
     pixels = [i if own is None else own.planes[0] for i, own in zip_longest(images, own_pixels)]
     return tuple(map_on_threads(_find_noise, pixels))
+
+
+def find_clipping(images: Sequence[Floats], noise: SourceNoise, *, step: float = 1.0) -> Clipping:
+    """Tell where the noise of a source was cut off, from samples of it.
+
+    Parameters
+    ----------
+    images : sequence of ndarray of shape (M, N) or (Z, M, N), float32 in [0, 1]
+        Samples.
+    noise : SourceNoise
+        What was found in the source. Of noise in proportion to the signal, none is cut off.
+    step : float
+        As for :func:`clean_pixels`.
+    """
+    sigma = noise.white
+    if sigma == 0:
+        return Clipping()
+    smooth = np.concatenate([denoise_at_scales(i, sigma, step=step).ravel() for i in images])
+    pixels = np.concatenate([image.ravel() for image in images])
+    if not is_clipped(pixels, smooth, sigma):
+        return Clipping()
+    return Clipping(True, is_clipped_above(pixels, undo_clipping(smooth, sigma), sigma))
 
 
 def analyze(
@@ -324,12 +350,14 @@ def _clean(
     variance = np.square(np.asarray(sigma, dtype=np.float32))
     carried, deviation = variance * np.float32(share), _take_root(variance)
     smooth = denoise_at_scales(image, sigma * level, step=step)
-    if not is_clipped(pixels, smooth, sigma):
+    known = noise.clipping
+    if not (is_clipped(pixels, smooth, sigma) if known is None else known.dark):
         return CleanPixels(image, smooth.clip(0, 1), carried, deviation)
     # Clipped noise has a mean above 0 in the dark, which denoising keeps: black turns gray. The
     # mean is that of the pixels, however many of them the image is a mean of.
     signal = undo_clipping(smooth, sigma)
-    unbiased = undo_clipped_mean(image, signal, sigma)
+    above = None if known is None else known.bright
+    unbiased = undo_clipped_mean(image, signal, sigma, above=above)
     denoised = filter_wiener(unbiased, np.float32(sigma) * left, signal, step=step).clip(0, 1)
     return CleanPixels(unbiased, denoised, carried, deviation, clipped=True)
 

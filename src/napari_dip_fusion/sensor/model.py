@@ -235,6 +235,30 @@ class _Windows:
         return [-(-n // block) * block for n, block in zip(reaches, self.blocks, strict=True)]
 
 
+def measure_model_reach(
+    patch_size: int, window: str, band_sigma: float, steps: Sequence[float]
+) -> list[int]:
+    """Return how far from a pixel, in samples along each axis, sources bear on its gains and image.
+
+    An image that is cut into parts has the same T as the whole, if each part is estimated with so
+    many samples around it. Where patches do not overlap, they are whole patches.
+
+    Parameters
+    ----------
+    patch_size, window, band_sigma
+        As for :func:`fit_sensor_model`.
+    steps : sequence of float
+        As for :func:`.gain_maps`, one for each axis.
+    """
+    if band_sigma == 0:
+        return [measure_gain_reach(patch_size, window, step) for step in steps]
+    windows = _Windows(patch_size, window, band_sigma, tuple(steps))
+    # The base is blurred, and so is a source beyond the end of its field before that.
+    blurred = [2 * measure_reach(band_sigma, step) for step in steps]
+    reaches = [sum(pair) for pair in zip(windows.halos, blurred, strict=True)]
+    return [-(-n // block) * block for n, block in zip(reaches, windows.blocks, strict=True)]
+
+
 class _Estimate:
     """The sensor model of sources in two bands, tile by tile, and the image that it gives.
 

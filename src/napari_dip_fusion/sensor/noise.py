@@ -1,5 +1,6 @@
 """Estimate how much noise an image holds, and undo what clipping does to the mean of noise."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,16 @@ _FEW_CLIPPED, _CLIPPED_NEAR = 64, 0.1
 
 # Planes of a volume or a series from which the noise is estimated: a few thousand blocks tell it.
 _PLANES = 32
+
+
+@dataclass(frozen=True)
+class Clipping:
+    """Where the noise of an image was cut off: at the ends of the image's range, or not."""
+
+    dark: bool = False
+    """Whether it was cut off below black; see :func:`is_clipped`."""
+    bright: bool = False
+    """Whether it was cut off above white as well; see :func:`undo_clipped_mean`."""
 
 
 def estimate_white_and_speckle(image: Floats) -> tuple[float, float]:
@@ -233,25 +244,39 @@ def compute_clipped_mean(signal: Floats, sigma: float) -> Floats:
     return np.asarray(mean, dtype=np.float32)
 
 
-def undo_clipped_mean(pixels: Floats, signal: Floats, sigma: float) -> Floats:
-    """Return noisy pixels less the mean that clipping gave their noise.
+def is_clipped_above(pixels: Floats, signal: Floats, sigma: float) -> bool:
+    """Tell whether noise that was cut off below black was cut off above white, too.
 
-    The noise was cut off below black. It counts as cut off above white, too, if more than a
-    tenth of the pixels whose signal lies within `sigma` of white are white: the
-    brightest pixel of a source whose range was stretched is alone there.
+    It was if more than a tenth of the pixels whose signal lies within `sigma` of white are white:
+    the brightest pixel of a source whose range was stretched is alone there.
+
+    Parameters
+    ----------
+    pixels, signal, sigma
+        As for :func:`undo_clipped_mean`.
+    """
+    bright = pixels[signal > 1 - sigma]
+    return bool(bright.size >= _FEW_CLIPPED and np.mean(bright >= 1) > _CLIPPED_NEAR)
+
+
+def undo_clipped_mean(
+    pixels: Floats, signal: Floats, sigma: float, *, above: bool | None = None
+) -> Floats:
+    """Return noisy pixels less the mean that clipping gave their noise.
 
     Parameters
     ----------
     pixels, signal : ndarray, float32 in [0, 1]
-        An image with its noise, and an estimate of it without.
+        An image with its noise, which was cut off below black, and an estimate of it without.
     sigma : float
         Standard deviation of the noise; with 0, the pixels are returned.
+    above : bool, optional
+        Whether it was cut off above white, too; by default :func:`is_clipped_above` tells.
     """
     if sigma == 0:
         return pixels
     mean = compute_clipped_mean(signal, sigma)
-    bright = pixels[signal > 1 - sigma]
-    if bright.size >= _FEW_CLIPPED and np.mean(bright >= 1) > _CLIPPED_NEAR:
+    if is_clipped_above(pixels, signal, sigma) if above is None else above:
         # What is cut off above white is what would be left of noise around signal - 1.
         mean -= compute_clipped_mean(signal - 1, sigma)
     unbiased: Floats = pixels - (mean - signal)
