@@ -9,7 +9,7 @@ from pathlib import Path
 
 from napari_dip_fusion.errors import ImageFileError, summarize_error
 
-__all__ = ["write_atomically", "write_text"]
+__all__ = ["move_into_place", "write_atomically", "write_text"]
 
 
 @contextmanager
@@ -69,6 +69,25 @@ def write_atomically(path: str | os.PathLike[str], *, overwrite: bool = False) -
         ) from error
     finally:
         _remove(temporary)
+
+
+def move_into_place(path: Path, final: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Give a file or folder that is written its final name, on the same disk.
+
+    Parameters
+    ----------
+    path : Path
+        What was written. After any failure it is still there.
+    final, overwrite
+        As the path of :func:`write_atomically`, whose errors are raised.
+    """
+    target = Path(os.path.realpath(final))
+    _refuse_existing(target, overwrite)
+    try:
+        _move(path, target)
+    except OSError as error:
+        reason = error.strerror or summarize_error(error)
+        raise ImageFileError(f"could not move {path} to {target}: {reason}") from error
 
 
 def write_text(path: str | os.PathLike[str], text: str, *, overwrite: bool = False) -> None:

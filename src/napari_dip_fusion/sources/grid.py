@@ -40,9 +40,12 @@ from napari_dip_fusion.sources.views import View
 
 __all__ = [
     "GridSources",
+    "align_sources",
     "bring_together",
     "compare_grids",
+    "describe_grid",
     "find_finest",
+    "list_remarks",
     "put_in_place",
     "resample_to_reference",
 ]
@@ -101,14 +104,7 @@ class GridSources:
 
     def describe(self) -> dict[str, Any]:
         """Return what a run record says of the grid and of how the sources lie on it."""
-        return {
-            "reference": self.place.name or name_source(self.place),
-            "resampled": self.resampled,
-            "remarks": self.remarks,
-            "coverage": [
-                {"of_reference": c.of_target, "of_source": c.of_image} for c in self.coverage
-            ],
-        }
+        return describe_grid(self.place, self.resampled, self.coverage, self.remarks)
 
     def make_source(self, image: NDArray[Any], *, flat: bool, **changes: Any) -> Source:
         """Return an image as a source at the place of the reference.
@@ -129,6 +125,18 @@ class GridSources:
         """
         source = put_in_place(image, self.place, **changes)
         return drop_single_axes(source) if flat else source
+
+
+def describe_grid(
+    place: Source, resampled: Sequence[bool], coverage: Sequence[Coverage], remarks: Sequence[str]
+) -> dict[str, Any]:
+    """Return what a run record says of how sources lie on a grid; see :class:`GridSources`."""
+    return {
+        "reference": place.name or name_source(place),
+        "resampled": list(resampled),
+        "remarks": list(remarks),
+        "coverage": [{"of_reference": c.of_target, "of_source": c.of_image} for c in coverage],
+    }
 
 
 def put_in_place(image: NDArray[Any], place: Source, **changes: Any) -> Source:
@@ -233,6 +241,34 @@ def resample_to_reference(
     Only in space is anything interpolated. The frames of a series, and whatever else is no
     distance, go together by their number, and have to be as many in all sources.
     """
+    sources, reference = align_sources(sources, reference=reference, plane=plane)
+    place = sources[reference]
+    matches = [match_source(source, place) for source in sources]
+    planes = prod(place.shape[place.axes.index(axis)] for axis in find_stacked_axes(place))
+    work = planes * sum(not match.is_exact for match in matches)
+    # A single plane is there in a blink.
+    with stage("resampling", work) if planes > 1 and work else nullcontext():
+        images = [sample_match(match, interpolation) for match in matches]
+    return GridSources(
+        images=images,
+        place=place.replace(data=place.data.resolve()),
+        reference=reference,
+        coverage=[match.coverage for match in matches],
+        resampled=[not match.is_exact for match in matches],
+        remarks=list_remarks(sources, place),
+    )
+
+
+def align_sources(
+    sources: Sequence[Source], *, reference: int | None = None, plane: int | str | None = None
+) -> tuple[list[Source], int]:
+    """Return sources whose axes are those of the reference, not read yet, and which one that is.
+
+    Parameters
+    ----------
+    sources, reference, plane
+        As for :func:`resample_to_reference`, whose errors about them are raised.
+    """
     # What is not needed is not read: neither other planes nor other resolutions.
     sources = [_view(source) for source in sources]
     asked = reference
@@ -253,21 +289,7 @@ def resample_to_reference(
                 f"{error}; the reference is the finest source unless another is chosen"
             ) from error
         raise
-    place = sources[reference]
-    matches = [match_source(source, place) for source in sources]
-    planes = prod(place.shape[place.axes.index(axis)] for axis in find_stacked_axes(place))
-    work = planes * sum(not match.is_exact for match in matches)
-    # A single plane is there in a blink.
-    with stage("resampling", work) if planes > 1 and work else nullcontext():
-        images = [sample_match(match, interpolation) for match in matches]
-    return GridSources(
-        images=images,
-        place=place.replace(data=place.data.resolve()),
-        reference=reference,
-        coverage=[match.coverage for match in matches],
-        resampled=[not match.is_exact for match in matches],
-        remarks=_list_remarks(sources, place),
-    )
+    return sources, reference
 
 
 def _view(source: Source) -> Source:
@@ -303,7 +325,7 @@ def compare_grids(
     return [match.coverage for match in matches], [not match.is_exact for match in matches]
 
 
-def _list_remarks(sources: Sequence[Source], place: Source) -> list[str]:
+def list_remarks(sources: Sequence[Source], place: Source) -> list[str]:
     """Return what somebody should know of the places of sources, a line each."""
     guesses = [f"the place of {name_source(s)} is a guess: {s.guess}" for s in sources if s.guess]
     return guesses + [

@@ -197,6 +197,7 @@ def prepare_sources(
     restore: str = "auto",
     names: Sequence[str] | None = None,
     paths: Sequence[str | None] | None = None,
+    parts: bool = False,
 ) -> PreparedSources:
     """Bring aligned images of any real type to single-channel sources in [0, 1].
 
@@ -222,6 +223,9 @@ def prepare_sources(
         For the run record; by default those of the Source objects, or numbers.
     paths : sequence of str or None, optional
         Files of the sources, for the run record.
+    parts : bool
+        Whether the images are parts of larger ones, of which a source may have seen nothing. What
+        was not seen is 0, where otherwise it is as dark as the darkest that was.
 
     Raises
     ------
@@ -244,7 +248,7 @@ def prepare_sources(
     modes = spread_intensity(intensity, len(given))
     images = np.empty((len(given), *given[0].shape), dtype=np.float32)
     windows, descriptions, chroma = [], [], Chroma(given[0].shape)
-    inside = [_read_inside(*pair) for pair in zip(given, names, strict=True)]
+    inside = [_read_inside(*pair, parts=parts) for pair in zip(given, names, strict=True)]
     for image, source, seen, mode, name, path in zip(
         images, given, inside, modes, names, paths, strict=True
     ):
@@ -262,6 +266,8 @@ def prepare_sources(
             image[part] = scaled @ LUMA if source.rgb else scaled
             if source.rgb:
                 chroma.add(part, scaled)
+        if parts and seen is not None:
+            image[~seen] = 0
     axes, steps = measure_steps(place, images.ndim - 1)
     own_pixels = [find_own_values(*pair) for pair in zip(given, windows, strict=True)]
     seen_by = zip(given, images, own_pixels, inside, strict=True)
@@ -444,13 +450,13 @@ def _leave_out(found: Sequence[T | None]) -> tuple[T | None, ...]:
     return () if all(each is None for each in found) else tuple(found)
 
 
-def _read_inside(source: Source, name: str) -> NDArray[np.bool_] | None:
-    """Return which pixels a source saw; None for all."""
+def _read_inside(source: Source, name: str, *, parts: bool) -> NDArray[np.bool_] | None:
+    """Return which pixels a source saw; None for all. Of a part it may be none."""
     inside = source.inside if isinstance(source, ResampledSource) else source.mask
     if inside is None:
         return None
     seen = np.asarray(inside)
-    if not seen.any():
+    if not (parts or seen.any()):
         raise ValueError(f"{name}: {NOTHING_SEEN}")
     return None if seen.all() else seen
 
