@@ -1,21 +1,20 @@
-"""OME-Zarr images that are created empty and written block by block, by several processes."""
+"""OME-Zarr images are created empty, and grow block by block."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dip_fusion.errors import ImageFileError, summarize_error
+from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import description
 from napari_dip_fusion.io.atomic import write_atomically
 from napari_dip_fusion.io.losses import warn_of_private_rotation
 from napari_dip_fusion.io.silence import silence_warnings
 from napari_dip_fusion.io.zarr import ATTRIBUTE, GROWING
 from napari_dip_fusion.io.zarr.arrays import load_json, open_array, report_zarr_damage
+from napari_dip_fusion.io.zarr.blocks import BlockWriter, open_level, report_refusal
 from napari_dip_fusion.io.zarr.fields import check, make_array_options, make_axes, make_ome
 from napari_dip_fusion.io.zarr.layout import Layout, add_levels, make_layout
 from napari_dip_fusion.sources import Source
@@ -23,65 +22,6 @@ from napari_dip_fusion.sources import Source
 __all__ = ["BlockWriter", "GrowingImage"]
 
 _VERSION = "0.5"
-
-
-@dataclass(frozen=True)
-class BlockWriter:
-    """Writes blocks of a growing image, in any process.
-
-    No two blocks share a chunk of what it writes, and a chunk is replaced in one step of the
-    file system: blocks are written at the same time, and again.
-
-    Parameters
-    ----------
-    path : Path
-        The OME-Zarr folder.
-    layout : Layout
-        How the image is stored.
-    dtype : str
-        Type of the pixels.
-    """
-
-    path: Path
-    layout: Layout
-    dtype: str
-
-    def write(self, start: Sequence[int], pixels: NDArray[Any]) -> NDArray[Any]:
-        """Write a block, and all coarser resolutions of it whose chunks belong to it alone.
-
-        Parameters
-        ----------
-        start : sequence of int
-            Where the block begins, along each axis of the image.
-        pixels : ndarray
-            The whole block, colors last; shorter only at the ends of the image.
-
-        Returns
-        -------
-        ndarray
-            What :meth:`GrowingImage.take` wants of the block.
-
-        Raises
-        ------
-        ValueError
-            If no block begins there, or it has another shape or type.
-        ImageFileError
-            If it cannot be written.
-        """
-        layout = self.layout
-        where, shape = layout.cut(start), layout.measure_block(start)
-        if pixels.shape != shape or pixels.dtype != self.dtype:
-            raise ValueError(
-                f"the block at {tuple(start)} has the shape {shape} of {self.dtype}, got "
-                f"{pixels.shape} of {pixels.dtype}"
-            )
-        part = layout.turn(pixels)
-        with _report_refusal(self.path):
-            for number in range(layout.owned):
-                _open_level(self.path, number)[layout.levels[number].cut(where)] = part
-                if number + 1 < len(layout.levels):
-                    part = layout.coarsen(part, number)
-        return np.ascontiguousarray(part)
 
 
 class GrowingImage:
@@ -199,15 +139,15 @@ class GrowingImage:
             raise ValueError(
                 f"the piece at {tuple(start)} has the shape {shape}, got {piece.shape}"
             )
-        with _report_refusal(self.path):
-            finer = _open_level(self.path, layout.owned)
+        with report_refusal(self.path):
+            finer = open_level(self.path, layout.owned)
             finer[place] = piece
             for number in range(layout.owned + 1, len(layout.levels)):
                 # Pixels at the edge of the part depend on other blocks, too, whose turn is
                 # before or after.
                 where = layout.levels[number].cut(block)
                 pixels = finer[layout.find_finer(where, number)]
-                finer = _open_level(self.path, number)
+                finer = open_level(self.path, number)
                 finer[where] = layout.coarsen(pixels, number - 1)
 
     def finish(self, metadata: Mapping[str, Any]) -> None:
@@ -223,7 +163,7 @@ class GrowingImage:
         ImageFileError
             If it cannot be written.
         """
-        with _report_refusal(self.path):
+        with report_refusal(self.path):
             # What processes left behind that were killed while they wrote.
             for file in self.path.rglob("*.partial"):
                 file.unlink(missing_ok=True)
@@ -255,16 +195,6 @@ def _write_attributes(path: Path, image: Source, more: Mapping[str, Any]) -> Non
     group.attrs.put({**ome, ATTRIBUTE: description.describe(stored), **more})
 
 
-def _open_level(path: Path, number: int) -> Any:
-    """Return the array of a resolution, to be read and written."""
-    import zarr
-
-    from napari_dip_fusion.io.zarr.store import CheckedStore
-
-    store = CheckedStore(zarr.storage.LocalStore(path / str(number)), path)
-    return zarr.open_array(store, mode="r+", config={"write_empty_chunks": True})
-
-
 def _restore_image(growing: Mapping[str, Any]) -> Source:
     """Return what is written, without its pixels, from what :meth:`GrowingImage.create` noted."""
     described = growing["image"]
@@ -290,17 +220,3 @@ def _compare_arrays(path: Path, layout: Layout, dtype: np.dtype[Any]) -> None:
                 f"{path / str(number)} is not the array of {level.shape} pixels in chunks of "
                 f"{level.chunks} that was made there; it is damaged, begin anew"
             )
-
-
-@contextmanager
-def _report_refusal(path: Path) -> Iterator[None]:
-    """Turn errors of the file system, and over damaged chunks, into the one of this package."""
-    try:
-        with report_zarr_damage(path):
-            yield
-    except OSError as error:
-        reason = error.strerror or summarize_error(error)
-        raise ImageFileError(
-            f"{path} cannot be written: {reason}; what is finished is kept, make room or allow "
-            "writing, and go on"
-        ) from error
