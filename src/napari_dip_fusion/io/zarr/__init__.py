@@ -6,3 +6,6 @@ on. Of the transformations of 0.6 those are read that are a matrix.
 
 ATTRIBUTE = "napari-dip-fusion"
 """Name of the attribute that holds this program's description of an image."""
+
+GROWING = "napari-dip-fusion-growing"
+"""Name of the attribute that says how an image is written of which blocks are still missing."""

@@ -14,7 +14,7 @@ from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import description
 from napari_dip_fusion.io.channels import split_channels
 from napari_dip_fusion.io.formats import strip_ending
-from napari_dip_fusion.io.zarr import ATTRIBUTE
+from napari_dip_fusion.io.zarr import ATTRIBUTE, GROWING
 from napari_dip_fusion.io.zarr.arrays import load_json, open_array, report_zarr_damage
 from napari_dip_fusion.io.zarr.axes import Axis, find_coordinate_system, list_axes, sort_axes
 from napari_dip_fusion.io.zarr.groups import list_images, load_attributes, require_folder
@@ -101,7 +101,9 @@ def _read_image(path: Path, attributes: Mapping[str, Any], root: Path, name: str
     version = str(scales.get("version") or attributes.get("version") or "")
     axes = list_axes(path, scales, version, levels[0].array.data.ndim)
     names = [axis.name for axis in axes]
-    levels = warn_of_missing_chunks(path, levels, names)
+    # Of an image that is still written, everybody knows that blocks are missing.
+    if GROWING not in attributes:
+        levels = warn_of_missing_chunks(path, levels, names)
     transforms = Transforms(path, names)
     levels, guess = place_levels(levels, transforms, _find_shared_steps(path, scales))
     image = _make_source(path, levels, axes).replace(name=_read_name(scales) or name)

@@ -26,7 +26,7 @@ _WIDENING = 8
 
 
 class CheckedStore(WrapperStore[LocalStore]):
-    """A folder of one array, to be read only.
+    """A folder of one array.
 
     Parameters
     ----------
@@ -83,6 +83,11 @@ class CheckedStore(WrapperStore[LocalStore]):
         if is_chunk and not is_sound_blosc(found[:_HEADER].to_bytes(), len(found), most):
             raise ImageFileError(f"chunk {key} of {self._store.root} is damaged")
         return found
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write a file within the root."""
+        require_inside(self._root, self._store.root / key)
+        await super().set(key, value)
 
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Any
