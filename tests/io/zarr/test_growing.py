@@ -277,3 +277,15 @@ def test_folders_that_cannot_be_gone_on_with(tmp_path):
     zarr.open_group(path, mode="r+").create_array("1", data=image.data, overwrite=True)
     with pytest.raises(ImageFileError, match="is not the array of"):
         GrowingImage.open(path)
+
+
+def test_blocks_of_zeros_are_stored_so_that_none_is_missed(tmp_path):
+    image = random_image((40, 40)).replace(data=np.zeros((40, 40), np.uint16))
+    grown = GrowingImage.create(tmp_path / "a.ome.zarr", blank(image), (32, 32))
+    for start in product((0, 32), (0, 32)):
+        shape = grown.writer.layout.measure_block(start)
+        grown.take(start, grown.writer.write(start, np.zeros(shape, np.uint16)))
+    grown.finish({})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_image(tmp_path / "a.ome.zarr").shape == (40, 40)

@@ -90,7 +90,10 @@ def open_level(path: Path, number: int) -> Any:
     from napari_dip_fusion.io.zarr.store import CheckedStore
 
     store = CheckedStore(zarr.storage.LocalStore(path / str(number)), path)
-    return zarr.open_array(store, mode="r+", config={"write_empty_chunks": True})
+    # Empty chunks, too: a reader can then tell a folder that was copied in part. An array that is
+    # opened takes this from the settings alone.
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        return zarr.open_array(store, mode="r+")
 
 
 @contextmanager
