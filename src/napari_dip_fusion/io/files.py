@@ -12,6 +12,7 @@ from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io.atomic import write_atomically
 from napari_dip_fusion.io.failures import report_failure
 from napari_dip_fusion.io.formats import find_format, find_written_format, get_format
+from napari_dip_fusion.io.streaming import make_sliceable
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.parts import (
     choose_image,
@@ -179,7 +180,7 @@ def write_image(
     write = find_written_format(path).load_writer()
     _require_pixels(image)
     with write_atomically(path, overwrite=overwrite) as temporary:
-        write(temporary, image)
+        write(temporary, make_sliceable(image))
     return path
 
 
@@ -221,7 +222,7 @@ def write_images(
     for image in images:
         _require_pixels(image)
     with write_atomically(path, overwrite=overwrite) as temporary:
-        write_all(temporary, images)
+        write_all(temporary, list(map(make_sliceable, images)))
     return path
 
 

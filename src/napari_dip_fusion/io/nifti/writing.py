@@ -14,6 +14,7 @@ from napari_dip_fusion.io import description
 from napari_dip_fusion.io.anatomy import NIFTI_TO_WORLD
 from napari_dip_fusion.io.nifti.header import COMMENT
 from napari_dip_fusion.io.nifti.place import is_invertible
+from napari_dip_fusion.io.streaming import is_streamed, iterate_runs, read
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.axis_order import arrange_axes, limit_axes, list_kinds
 from napari_dip_fusion.sources.units import LENGTHS, TIMES, abbreviate_unit
@@ -79,9 +80,28 @@ def write(path: Path, image: Source) -> None:
     """
     check(image)
     described = _arrange(image)
-    image = _add_height(described)
+    dtype = _choose_dtype(described)
+    if is_streamed(described.data):
+        written = _make_image(described, _make_blank(described, dtype))
+        _write_parts(path, written, described, dtype)
+    else:
+        pixels = _convert(described.to_numpy(), described, dtype)
+        _make_image(described, pixels).to_filename(path)
+
+
+def _make_image(described: Source, pixels: NDArray[Any]) -> Any:
+    """Return an image of nibabel with its header.
+
+    Parameters
+    ----------
+    described : Source
+        The image, arranged.
+    pixels : ndarray
+        Its pixels, of a type that NIfTI has.
+    """
+    image = _add_height(described.replace(data=pixels, rgb=False, pyramid=(), mask=None))
     affine, units = _make_place(image)
-    data = _make_pixels(image)
+    data = image.data.T
     kind: Any = nib.Nifti2Image if max(data.shape) > _MOST_SIZE else nib.Nifti1Image
     written = kind(data, affine, dtype=data.dtype)
     header = written.header
@@ -95,7 +115,18 @@ def write(path: Path, image: Source) -> None:
         header["pixdim"][4], header["toffset"] = image.affine[0, 0], image.affine[0, -1]
     text = json.dumps(description.describe(described)).encode()
     header.extensions.append(nib.nifti1.Nifti1Extension(COMMENT, text))
-    written.to_filename(path)
+    return written
+
+
+def _write_parts(path: Path, written: Any, image: Source, dtype: np.dtype[Any]) -> None:
+    """Write the header of an image, and its pixels part by part, as nibabel writes them whole."""
+    opener: Any = nib.openers.ImageOpener
+    with opener(path, "wb") as handle:
+        written.header.set_slope_inter(1, 0)
+        written.header.write_to(handle)
+        for part in iterate_runs(image.data):
+            pixels = _convert(read(image.data, part), image, dtype)
+            handle.write(np.ascontiguousarray(pixels).data)
 
 
 def _arrange(image: Source) -> Source:
@@ -122,18 +153,29 @@ def _is_rigid(affine: NDArray[np.float64]) -> bool:
     return bool(np.allclose(steps.T @ steps, np.eye(3), atol=1e-6))
 
 
-def _make_pixels(image: Source) -> NDArray[Any]:
-    """Return the pixels in NIfTI's order of axes (x first), of a type that it holds."""
-    values = image.to_numpy()
+def _choose_dtype(image: Source) -> np.dtype[Any]:
+    """Return the type in which pixels are written, of those that NIfTI has."""
     if image.rgb:
         # nibabel takes colors as records of these field names.
-        names = [(name, np.uint8) for name in "RGBA"[: values.shape[-1]]]
-        values = np.ascontiguousarray(values).view(np.dtype(names))[..., 0]
-    elif values.dtype.kind == "b" or values.dtype == np.float16:
-        other = np.dtype(np.uint8 if values.dtype.kind == "b" else np.float32)
-        warnings.warn(f"NIfTI holds no {values.dtype}; it is written as {other}", stacklevel=4)
-        values = values.astype(other)
-    return values.T
+        return np.dtype([(name, np.uint8) for name in "RGBA"[: image.data.shape[-1]]])
+    if image.dtype.kind != "b" and image.dtype != np.float16:
+        return image.dtype.newbyteorder("=")
+    other = np.dtype(np.uint8 if image.dtype.kind == "b" else np.float32)
+    warnings.warn(f"NIfTI holds no {image.dtype}; it is written as {other}", stacklevel=4)
+    return other
+
+
+def _convert(pixels: NDArray[Any], image: Source, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return pixels, or a part of them, in the type in which they are written."""
+    if image.rgb:
+        records: NDArray[Any] = np.ascontiguousarray(pixels).view(dtype)[..., 0]
+        return records
+    return pixels.astype(dtype, copy=False)
+
+
+def _make_blank(image: Source, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return pixels that take no memory, for a header."""
+    return np.broadcast_to(np.zeros((), dtype), image.shape)
 
 
 def _make_place(image: Source) -> tuple[NDArray[np.float64], tuple[str, str]]:

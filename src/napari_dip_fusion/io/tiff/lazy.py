@@ -15,6 +15,7 @@ from napari_dip_fusion.io.regular import require_regular
 from napari_dip_fusion.io.silence import silence_logger
 from napari_dip_fusion.io.tiff.opening import listen, report_tiff_damage
 from napari_dip_fusion.io.tiff.pieces import is_one_run
+from napari_dip_fusion.io.tiff.segments import choose_chunks, open_page, read_part
 
 __all__ = ["read_lazily"]
 
@@ -43,14 +44,23 @@ def read_lazily(path: Path, series: Any, piece_bytes: int, told: set[str]) -> An
     if is_one_run(series):
         return _cut_run(series, piece_bytes)
     shape = tuple(series.keyframe.shape)
-    if len(series) < 2 or series.size != len(series) * int(np.prod(shape)):
+    chunks = _choose_page_chunks(series, piece_bytes)
+    if (len(series) < 2 and chunks == shape) or series.size != len(series) * int(np.prod(shape)):
         return None
     leading = series.shape[: len(series.shape) - len(shape)]
     if series.shape[len(leading) :] != shape:
         leading = (len(series),)
     places = tuple(None if page is None else _find_place(page) for page in series)
-    stack = _PageStack(path, places, leading, shape, series.dtype, told)
-    return _make_lazy(stack, len(leading), piece_bytes).reshape(series.shape)
+    stack = _PageStack(path, places, leading, shape, series.dtype, told, chunks != shape)
+    return _make_lazy(stack, chunks, piece_bytes).reshape(series.shape)
+
+
+def _choose_page_chunks(series: Any, piece_bytes: int) -> tuple[int, ...]:
+    """Return the size of the parts in which pages are read: whole ones, unless they are large."""
+    page = series.keyframe
+    if int(np.prod(page.shape)) * series.dtype.itemsize <= piece_bytes:
+        return tuple(page.shape)
+    return choose_chunks(page, bare=bool(page.is_final))
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,7 @@ class _PageStack:
     page: tuple[int, ...]
     dtype: np.dtype[Any]
     told: set[str]
+    cut: bool
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -88,27 +99,32 @@ class _PageStack:
         numbers = np.arange(len(self.places)).reshape(self.leading)[where[:count]]
         # Numbers of single pages come as integers.
         chosen = np.asarray(numbers)
-        read = [self._read_page(self.places[n])[where[count:]] for n in chosen.flat]
+        read = [self._read_page(self.places[n], where[count:]) for n in chosen.flat]
         return np.stack(read).reshape(*chosen.shape, *read[0].shape)
 
-    def _read_page(self, place: _Place | None) -> NDArray[Any]:
-        """Return the pixels of a page; one that is missing was warned of, and is 0."""
+    def _read_page(self, place: _Place | None, where: tuple[slice | int, ...]) -> NDArray[Any]:
+        """Return a part of a page; one that is missing was warned of, and is 0."""
         if place is None:
-            return np.zeros(self.page, self.dtype)
+            return np.broadcast_to(np.zeros((), self.dtype), self.page)[where]
         require_regular(place.file)
         with report_tiff_damage(place.file):
-            return self._decode(place).reshape(self.page)
+            if place.bare:
+                stored = self.dtype.newbyteorder(place.order)
+                page = np.memmap(place.file, stored, "r", place.offset, self.page)
+                return np.array(page[where], dtype=self.dtype)
+            return self._decode(place, where)
 
-    def _decode(self, place: _Place) -> NDArray[Any]:
-        if place.bare:
-            count, stored = int(np.prod(self.page)), self.dtype.newbyteorder(place.order)
-            pixels = np.fromfile(place.file, stored, count, offset=place.offset)
-            return pixels.astype(self.dtype, copy=False)
-        with silence_logger("tifffile"):
-            tif = tifffile.TiffFile(place.file)
-        with tif, listen(self.path, told=self.told):
-            tif.filehandle.seek(place.offset)
-            return tifffile.TiffPage(tif, place.index).asarray()
+    def _decode(self, place: _Place, where: tuple[slice | int, ...]) -> NDArray[Any]:
+        with listen(self.path, told=self.told):
+            if self.cut:
+                page = open_page(place.file, place.offset, place.index)
+                return read_part(page, place.file, where)
+            with silence_logger("tifffile"):
+                tif = tifffile.TiffFile(place.file)
+            with tif:
+                tif.filehandle.seek(place.offset)
+                whole = tifffile.TiffPage(tif, place.index).asarray().reshape(self.page)
+                return whole[where]
 
 
 def _find_place(page: Any) -> _Place:
@@ -146,19 +162,26 @@ def _cut_run(series: Any, piece_bytes: int) -> Any:
     tif = series.parent
     file = Path(tif.filehandle.path)
     run = _Run(file, series.dataoffset, tif.byteorder, series.shape, series.dtype)
-    return _make_lazy(run, len(series.shape) - len(series.keyframe.shape), piece_bytes)
+    chunks = _choose_page_chunks(series, piece_bytes)
+    # The pages of a run may have other axes than the image.
+    trailing = series.shape[len(series.shape) - len(chunks) :]
+    fits = trailing == tuple(series.keyframe.shape)
+    return _make_lazy(run, chunks if fits else trailing, piece_bytes)
 
 
-def _make_lazy(pixels: _PageStack | _Run, leading: int, piece_bytes: int) -> Any:
-    """Return an array for dask, of which planes are read whole and other axes are cut."""
+def _make_lazy(pixels: _PageStack | _Run, chunks: tuple[int, ...], piece_bytes: int) -> Any:
+    """Return an array for dask, of which pages are read whole, or parts of pages by themselves."""
     import dask.array as da
 
+    leading = len(pixels.shape) - len(chunks)
+    is_whole = chunks == pixels.shape[leading:]
     sizes = da.core.normalize_chunks(  # type: ignore[no-untyped-call]
-        ("auto",) * leading + (-1,) * (len(pixels.shape) - leading),
+        (("auto",) if is_whole else (1,)) * leading + chunks,
         shape=pixels.shape,
         limit=piece_bytes,
         dtype=pixels.dtype,
     )
     # A name made from the path would have napari's cache show a file that was replaced since.
-    options: dict[str, Any] = {"name": False, "lock": True, "meta": np.empty(0, pixels.dtype)}
-    return da.from_array(pixels, chunks=sizes, **options)  # type: ignore[no-untyped-call]
+    options: dict[str, Any] = {"name": False, "fancy": False, "meta": np.empty(0, pixels.dtype)}
+    # Whole pages are large: one at a time is in memory.
+    return da.from_array(pixels, sizes, lock=is_whole, **options)  # type: ignore[no-untyped-call]

@@ -4,7 +4,6 @@ Rotation, shear, display and metadata, for which OME has no fields, are written 
 comment in the OME-XML (see :mod:`~napari_dip_fusion.io.description`).
 """
 
-import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,21 +11,26 @@ from typing import Any
 
 import numpy as np
 import tifffile
-from numpy.typing import NDArray
 
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import description
+from napari_dip_fusion.io.streaming import is_streamed
 from napari_dip_fusion.io.tiff.ome_fields import make_fields
 from napari_dip_fusion.io.tiff.ome_reading import read_ome
 from napari_dip_fusion.io.tiff.ome_set import study_set
 from napari_dip_fusion.io.tiff.opening import open_tiff
+from napari_dip_fusion.io.tiff.tiles import (
+    BIGTIFF_BYTES,
+    count_pyramid_bytes,
+    is_tiled,
+    write_pages,
+    write_tiles,
+)
 from napari_dip_fusion.sources import Source
 
 __all__ = ["check", "is_own", "read", "write", "write_all"]
 
 _HELD_TYPES = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
-# Offsets of plain TIFF have 32 bits; 128 MiB are left for all that is no pixel.
-_BIGTIFF_BYTES = 2**32 - 2**27
 
 
 def read(path: Path) -> list[Source]:
@@ -123,18 +127,30 @@ def write_all(path: Path, images: Sequence[Source]) -> None:
     """
     for image in images:
         check(image)
-    nbytes = sum(math.prod(image.data.shape) * image.dtype.itemsize for image in images)
-    with tifffile.TiffWriter(path, ome=True, bigtiff=nbytes > _BIGTIFF_BYTES) as writer:
-        for image in map(_put_plane_last, images):
+    images = list(map(_put_plane_last, images))
+    nbytes = sum(map(count_pyramid_bytes, images))
+    with tifffile.TiffWriter(path, ome=True, bigtiff=nbytes > BIGTIFF_BYTES) as writer:
+        for image in images:
             # One at a time: lazy images may not fit into memory together.
-            writer.write(
-                _make_pixels(image),
-                photometric="rgb" if image.rgb else "minisblack",
-                planarconfig="contig" if image.rgb else None,
-                # Lossless, and read by nearly every program.
-                compression="zlib",
-                metadata=make_fields(image),
-            )
+            _write_one(writer, image, path.parent)
+
+
+def _write_one(writer: Any, image: Source, folder: Path) -> None:
+    """Write an image into an open file: as it is in memory, or part by part."""
+    dtype = _choose_dtype(image)
+    options = {
+        "photometric": "rgb" if image.rgb else "minisblack",
+        "planarconfig": "contig" if image.rgb else None,
+        # Lossless, and read by nearly every program.
+        "compression": "zlib",
+        "metadata": make_fields(image),
+    }
+    if is_tiled(image):
+        write_tiles(writer, image, dtype, options, folder)
+    elif is_streamed(image.data):
+        write_pages(writer, image, dtype, options)
+    else:
+        writer.write(image.to_numpy().astype(dtype, copy=False), **options)
 
 
 def _put_plane_last(image: Source) -> Source:
@@ -144,10 +160,9 @@ def _put_plane_last(image: Source) -> Source:
     return image.transpose(sorted(range(image.ndim), key=lambda n: "yx".find(image.axes[n])))
 
 
-def _make_pixels(image: Source) -> NDArray[Any]:
-    """Return the pixels in a type that OME-TIFF holds."""
-    values = image.to_numpy()
-    if values.dtype.kind == "b":
-        warnings.warn("OME-TIFF: True and False are written as 1 and 0 of uint8", stacklevel=5)
-        values = values.astype(np.uint8)
-    return values
+def _choose_dtype(image: Source) -> np.dtype[Any]:
+    """Return the type in which pixels are written, of those that OME-TIFF has."""
+    if image.dtype.kind != "b":
+        return image.dtype.newbyteorder("=")
+    warnings.warn("OME-TIFF: True and False are written as 1 and 0 of uint8", stacklevel=5)
+    return np.dtype(np.uint8)

@@ -237,8 +237,16 @@ def _restore_axes(image: Source, found: dict[str, Any]) -> Source | None:
         return None
     colors = image.data.shape[image.ndim :]
     letters = tuple(choose_letters(list(map(str, axes)), list(map(str, units))).lower())
-    data = image.data.reshape(*shape, *colors)
-    return Source(data, letters, rgb=image.rgb, name=image.name, path=image.path)
+    plane = image.ndim - 2
+    return Source(
+        image.data.reshape(*shape, *colors),
+        letters,
+        rgb=image.rgb,
+        name=image.name,
+        path=image.path,
+        # Coarser resolutions have as many planes.
+        pyramid=tuple(p.reshape(*shape[:-2], *p.shape[plane:]) for p in image.pyramid),
+    )
 
 
 def _keep_spacing(affine: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -24,6 +24,7 @@ FURTHER = " extra"
 
 # Read at once below this size, and in pieces of about this size above it.
 _PIECE_BYTES = 64 * 2**20
+_COARSE_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True)
@@ -124,10 +125,15 @@ def _name_axes(letters: str) -> tuple[str, ...]:
 
 def _read_pixels(opened: OpenTiff, number: int, level: int) -> Any:
     """Return the samples of one resolution as they are stored, lazily where they are many."""
-    series: Any = opened.tif.series[number].levels[level]
+    levels: Any = opened.tif.series[number].levels
+    series = levels[level]
     nbytes = series.size * series.dtype.itemsize
-    if nbytes > _PIECE_BYTES:
-        lazy = read_lazily(opened.path, series, _PIECE_BYTES, opened.told)
+    most = _PIECE_BYTES
+    # Of an image that is not read at once its coarser resolutions are not, unless they are small.
+    if level and levels[0].size * series.dtype.itemsize > most:
+        most = min(most, _COARSE_BYTES)
+    if nbytes > most:
+        lazy = read_lazily(opened.path, series, most, opened.told)
         if lazy is not None:
             return lazy
     require_memory(opened.path, nbytes)

@@ -12,7 +12,9 @@ import tifffile
 
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io.losses import warn_of_lost_place
+from napari_dip_fusion.io.streaming import count_bytes, is_streamed
 from napari_dip_fusion.io.tiff.ome_reading import read_ome
+from napari_dip_fusion.io.tiff.tiles import BIGTIFF_BYTES, TILE, iterate_tiles
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.parts import drop_single_axes
 
@@ -77,4 +79,10 @@ def write(path: Path, image: Source) -> None:
     image = drop_single_axes(image)
     warn_of_lost_place(image, "plain TIFF", stacklevel=3)
     photometric = "rgb" if image.rgb else "minisblack"
-    tifffile.imwrite(path, image.to_numpy(), photometric=photometric, metadata=None)
+    if not is_streamed(image.data):
+        tifffile.imwrite(path, image.to_numpy(), photometric=photometric, metadata=None)
+        return
+    tiles = iterate_tiles(image.data, image.rgb, image.dtype)
+    options = {"tile": (TILE, TILE), "shape": image.data.shape, "dtype": image.dtype}
+    big = count_bytes(image.data) > BIGTIFF_BYTES
+    tifffile.imwrite(path, tiles, bigtiff=big, photometric=photometric, metadata=None, **options)

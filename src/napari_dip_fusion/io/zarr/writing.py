@@ -7,6 +7,7 @@ import numpy as np
 
 from napari_dip_fusion.io import description
 from napari_dip_fusion.io.losses import warn_of_private_rotation
+from napari_dip_fusion.io.streaming import choose_part, iterate_parts, read
 from napari_dip_fusion.io.zarr import ATTRIBUTE
 from napari_dip_fusion.io.zarr.fields import (
     arrange,
@@ -68,9 +69,7 @@ def _store(group: Any, name: str, data: Any, options: dict[str, Any]) -> None:
     array = group.create_array(name, shape=data.shape, dtype=dtype, chunks=chunks, **options)
     if isinstance(data, np.ndarray):
         array[...] = data
-    else:
-        import dask.array as da
-
-        lazy: Any = da  # dask has no types
-        # The lock: two chunks of dask may share one of the file.
-        lazy.store(lazy.asarray(data), array, lock=True)
+        return
+    # No graph of the whole: it may have more chunks than there is memory for.
+    for part in iterate_parts(data.shape, choose_part(data, chunks)):
+        array[part] = read(data, part)
