@@ -1,4 +1,5 @@
 import json
+import pickle
 import warnings
 import zlib
 from pathlib import Path
@@ -234,6 +235,10 @@ def test_large_series_is_lazy(tmp_path, monkeypatch):
     assert not decoded
     np.testing.assert_array_equal(image.take("z", 2).to_numpy(), DATA[2])
     assert len(decoded) == 1
+    # Other processes, in other folders, read it as well.
+    monkeypatch.chdir(tmp_path.parent)
+    image = pickle.loads(pickle.dumps(read_image(tmp_path.name)))
+    monkeypatch.chdir("/")
     np.testing.assert_array_equal(image.to_numpy(), DATA)
 
 

@@ -114,9 +114,19 @@ def _stack_pixels(grid: list[SliceRow], sizes: tuple[int, ...], dtype: np.dtype[
 
     da: Any = array  # dask has no types
     # dask would search the arguments of a delayed call, and each frame in them, for its own.
-    calls = [delayed(partial(_decode, plane, dtype), traverse=False)() for plane in planes]
+    calls = [
+        delayed(partial(_decode, _find_for_good(plane), dtype), traverse=False)()
+        for plane in planes
+    ]
     parts = [da.from_delayed(call, shape, dtype) for call in calls]
     return da.stack(parts).reshape(*sizes, *shape)
+
+
+def _find_for_good(plane: Frame | _Blank) -> Frame | _Blank:
+    """Return a frame that is found from any folder: other processes may read it."""
+    if isinstance(plane, _Blank):
+        return _Blank(replace(plane.like, path=plane.like.path.absolute()))
+    return replace(plane, path=plane.path.absolute())
 
 
 def _decode(plane: Frame | _Blank, dtype: np.dtype[Any]) -> NDArray[Any]:

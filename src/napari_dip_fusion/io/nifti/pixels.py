@@ -116,7 +116,8 @@ def _find_pixels(path: Path, header: Any) -> _PixelPlace:
             f"{path} declares its pixels at byte {offset:g}, within its header of {lowest} bytes; "
             "its fields contradict each other; write it again with the program that it comes from"
         )
-    return _PixelPlace(path, int(offset), is_gzip(path))
+    # Other processes that read from it may work in other folders.
+    return _PixelPlace(path.absolute(), int(offset), is_gzip(path))
 
 
 def _strip_endings(name: str) -> str:
@@ -172,16 +173,27 @@ class _ScaledPixels:
         return len(self.shape)
 
     def __getitem__(self, where: tuple[Any, ...]) -> NDArray[Any]:
+        read = self._unpack if self.place.packed else self._map
+        return rescale(read(where), self.slope, self.intercept, self.dtype)
+
+    def _map(self, where: tuple[Any, ...]) -> NDArray[Any]:
+        """Return stored values of a file that is not packed: no more of it is read."""
         # That the file has gone meanwhile is no damage: errors of opening it pass as they are.
+        require_regular(self.place.path)
+        with report_nifti_damage(self.place.path):
+            values = np.memmap(self.place.path, self.stored, "r", self.place.offset, self.shape)
+            return np.array(values[where])
+
+    def _unpack(self, where: tuple[Any, ...]) -> NDArray[Any]:
+        """Return stored values of a packed file."""
         with open_content(self.place.path) as handle, report_nifti_damage(self.place.path):
             # nibabel's proxy would scale everything to float64, so it is made without factors;
             # rescale() takes the smallest type that holds the values.
             spec = (self.shape[::-1], self.stored, self.place.offset)
             proxy: Any = ArrayProxy(handle, spec, mmap=False)  # type: ignore[no-untyped-call]
             values = np.asarray(proxy[tuple(reversed(where))]).T
-            if self.place.packed:
-                _check_sum(handle)
-        return rescale(values, self.slope, self.intercept, self.dtype)
+            _check_sum(handle)
+        return values
 
 
 def _check_sum(handle: BinaryIO) -> None:
@@ -210,7 +222,9 @@ def _read_lazily(scaled: _ScaledPixels, colors: int) -> Any:
     chunks = _choose_chunks(scaled)
     require_memory(scaled.place.path, int(np.prod(chunks)) * dtype.itemsize)
     # A name made from the path would have napari's cache show a file that was replaced since.
-    options: dict[str, Any] = {"name": False, "lock": True, "meta": np.empty(0, dtype)}
+    options: dict[str, Any] = {"name": False, "fancy": False, "meta": np.empty(0, dtype)}
+    # Of packed files one piece at a time is unpacked.
+    options["lock"] = scaled.place.packed
     lazy = da.from_array(scaled, chunks=chunks, **options)  # type: ignore[no-untyped-call]
     if colors:
         ends = (*lazy.chunks, (colors,))
@@ -221,15 +235,17 @@ def _read_lazily(scaled: _ScaledPixels, colors: int) -> Any:
 
 
 def _choose_chunks(scaled: _ScaledPixels) -> tuple[int, ...]:
-    """Return the size of the pieces to read: whole volumes, or slabs of large ones.
+    """Return the size of the pieces to read: whole volumes, slabs of large ones, or rows.
 
     In a gzip file all that lies before a piece has to be unpacked with it, so a packed
     volume is one piece.
     """
     slices, rows, columns = scaled.shape[-3:]
-    slab = max(_EAGER_BYTES // (rows * columns * scaled.dtype.itemsize), 1)
-    depth = slices if scaled.place.packed else min(slab, slices)
-    return (*(1,) * (scaled.ndim - 3), depth, rows, columns)
+    if not scaled.place.packed:
+        row = columns * scaled.dtype.itemsize
+        slices = min(max(_EAGER_BYTES // (rows * row), 1), slices)
+        rows = min(max(_EAGER_BYTES // row, 1), rows)
+    return (*(1,) * (scaled.ndim - 3), slices, rows, columns)
 
 
 def _split_colors(values: NDArray[Any], colors: int) -> NDArray[Any]:

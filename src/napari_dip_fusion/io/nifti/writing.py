@@ -200,10 +200,10 @@ def _convert_lengths(units: list[str]) -> tuple[NDArray[np.float64], str]:
     if len(set(units)) == 1 and units[0] in _HELD_LENGTHS:
         return np.ones((3, 1)), _HELD_LENGTHS[units[0]]
     if all(unit in LENGTHS for unit in units):
-        warnings.warn(f"NIfTI: the units {', '.join(units)} are converted to mm", stacklevel=5)
+        warnings.warn(f"NIfTI: the units {', '.join(units)} are converted to mm", stacklevel=6)
         factors = [1.0] * (3 - len(units)) + [LENGTHS[unit] / LENGTHS["mm"] for unit in units]
         return np.array(factors)[:, None], "mm"
-    warnings.warn(f"NIfTI: the units {', '.join(units)} are not kept in the header", stacklevel=5)
+    warnings.warn(f"NIfTI: the units {', '.join(units)} are not kept in the header", stacklevel=6)
     return np.ones((3, 1)), "unknown"
 
 
@@ -214,5 +214,5 @@ def _name_time_unit(image: Source) -> str:
     unit = abbreviate_unit(image.units[0])
     if unit not in _HELD_TIMES and unit != "pixel":
         known = "; convert it to s" if unit in TIMES else ""
-        warnings.warn(f"NIfTI: the unit {unit} is not kept in the header{known}", stacklevel=5)
+        warnings.warn(f"NIfTI: the unit {unit} is not kept in the header{known}", stacklevel=6)
     return _HELD_TIMES.get(unit, "unknown")

@@ -132,18 +132,20 @@ def write_all(path: Path, images: Sequence[Source]) -> None:
     with tifffile.TiffWriter(path, ome=True, bigtiff=nbytes > BIGTIFF_BYTES) as writer:
         for image in images:
             # One at a time: lazy images may not fit into memory together.
-            _write_one(writer, image, path.parent)
+            dtype, fields = _choose_dtype(image), make_fields(image)
+            _write_one(writer, image, dtype, fields, path.parent)
 
 
-def _write_one(writer: Any, image: Source, folder: Path) -> None:
+def _write_one(
+    writer: Any, image: Source, dtype: np.dtype[Any], fields: dict[str, Any], folder: Path
+) -> None:
     """Write an image into an open file: as it is in memory, or part by part."""
-    dtype = _choose_dtype(image)
     options = {
         "photometric": "rgb" if image.rgb else "minisblack",
         "planarconfig": "contig" if image.rgb else None,
         # Lossless, and read by nearly every program.
         "compression": "zlib",
-        "metadata": make_fields(image),
+        "metadata": fields,
     }
     if is_tiled(image):
         write_tiles(writer, image, dtype, options, folder)

@@ -204,7 +204,8 @@ def open_array(path: Path, root: Path) -> StoredArray:
 
     declared = _load_declaration(path, root)
     names = _list_trusted_codecs(path, declared)
-    folder = zarr.storage.LocalStore(path, read_only=True)
+    # Other processes that read from it may work in other folders.
+    folder, root = zarr.storage.LocalStore(path.absolute(), read_only=True), root.absolute()
     rename = _find_rename(path, declared)
     options: dict[str, Any] = {"rename": rename}
     with relay_messages(str(path), "zarr", harmless=_HARMLESS):

@@ -92,7 +92,9 @@ def make_ome(image: Source, axes: list[dict[str, str]], version: str) -> dict[st
     dict
         By the name of the attribute.
     """
-    datasets = [_make_dataset(image, number) for number in range(1 + len(image.pyramid))]
+    datasets = []
+    for number in range(1 + len(image.pyramid)):
+        datasets.append(_make_dataset(image, number))
     scales = {"name": image.name or "image", "axes": axes, "datasets": datasets}
     # The version stands beside the images in 0.5, in each of them in 0.4.
     if version == "0.5":
