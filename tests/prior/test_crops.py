@@ -8,8 +8,10 @@ from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import FusionError, StoppedError
 from napari_dip_fusion.interruption import make_interruptible, make_observable, stage
 from napari_dip_fusion.prior import crops
-from napari_dip_fusion.prior.crops import CropFit, make_fit
+from napari_dip_fusion.prior.applied import Applied
+from napari_dip_fusion.prior.crops import CropFit, SampleFit, make_fit
 from napari_dip_fusion.prior.fit import Fit
+from napari_dip_fusion.prior.memory import measure_network_reach
 
 SMALL = {"width": 4, "depth": 2, "threads": 1, "device": "cpu", "precision": "float32"}
 
@@ -287,3 +289,28 @@ def test_failures_of_torch_become_one_error(monkeypatch: pytest.MonkeyPatch) -> 
         next(fit.run(1))
     with pytest.raises(FusionError, match=message):
         assert fit.image is None
+
+
+def test_what_is_saved_makes_the_same_image_of_a_volume_and_of_parts_of_it() -> None:
+    fit = make((5, 96, 112))
+    run(fit, 6)
+    image, guides = fit.image, make_volume((5, 96, 112))[2]
+    applied = Applied(fit.save(), fit.config, len(guides))
+    np.testing.assert_allclose(applied.apply(guides), image, atol=1e-6)
+    # Rows from a multiple of four on, as a network of two scales asks for.
+    far = measure_network_reach(2)
+    part = applied.apply(guides[:, 1:5, 24:])
+    np.testing.assert_allclose(part[1:, far:], image[2:5, 24 + far :], atol=1e-6)
+
+
+def test_samples_are_no_neighbors() -> None:
+    target, weight, guides = make_volume()
+    config = FusionConfig.preset("fast", **SMALL)
+    fit = SampleFit(target, weight, guides, config)
+    run(fit, 3)
+    applied = Applied(fit.save(), config, len(guides))
+    # What is made of a plane depends on this plane alone.
+    one = applied.apply(guides[:, 2])
+    np.testing.assert_allclose(fit.image[2], one, atol=1e-6)
+    with pytest.raises(ValueError, match="nothing to show before"):
+        SampleFit(target, weight, guides, config).save()

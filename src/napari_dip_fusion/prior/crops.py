@@ -12,6 +12,7 @@ from torch import Tensor
 
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.interruption import advance, checkpoint
+from napari_dip_fusion.prior.applied import list_neighbors, save_weights
 from napari_dip_fusion.prior.fit import NOTHING_TO_SHOW, Batch, Fit, pad_planes
 from napari_dip_fusion.prior.memory import NEIGHBORS, STATISTICS, choose_crops
 from napari_dip_fusion.prior.network import SkipNetwork, draw_input, fix_normalization
@@ -114,14 +115,18 @@ class CropFit(Fit):
 
     def _make_input(self, parts: list[Part]) -> Tensor:
         """Return what the network sees of parts of planes, padded to a size that it can halve."""
-        last = len(self._targets) - 1
         stacks = []
         for plane, rows, columns in parts:
-            seen = (min(max(plane + n, 0), last) for n in NEIGHBORS)
-            cut = [self._guides[:, z][:, rows[:, None], columns] for z in seen]
+            cut = [
+                self._guides[:, z][:, rows[:, None], columns] for z in self._find_neighbors(plane)
+            ]
             images = np.stack(cut, axis=1).reshape(-1, len(rows), len(columns))
             stacks.append(pad_planes(images, self._pad_shape(images.shape[1:])))
         return self._place(torch.from_numpy(np.stack(stacks)))
+
+    def _find_neighbors(self, plane: int) -> list[int]:
+        """Return the planes that the network sees together with one."""
+        return list_neighbors(plane, len(self._targets))
 
     def _train(self) -> tuple[Tensor, Tensor]:
         loss, output = super()._train()
@@ -178,9 +183,22 @@ class CropFit(Fit):
         with self._compute(), torch.no_grad():
             return self._apply_to_plane(self._mean.train(), index)
 
-    @torch.no_grad()
-    def _apply(self, network: SkipNetwork) -> Floats:
-        """Return the image that a network makes of all planes, with its statistics fixed."""
+    def save(self) -> bytes:
+        """Return the weights of what is kept, with its statistics fixed; see :class:`.Applied`.
+
+        Raises
+        ------
+        ValueError
+            Before the first iteration.
+        """
+        if self._mean is None:
+            raise ValueError(NOTHING_TO_SHOW)
+        with self._compute(), torch.no_grad():
+            self._fix_statistics(self._mean)
+        return save_weights(self._mean)
+
+    def _fix_statistics(self, network: SkipNetwork) -> None:
+        """Let a network normalize by statistics over crops of many planes."""
         # A generator of its own, begun anew: the image depends on the weights alone, and making it
         # changes no iteration.
         parts = self._draw_parts(np.random.default_rng(self.config.fit.seed + 1))
@@ -188,6 +206,11 @@ class CropFit(Fit):
             for _ in range(STATISTICS):
                 checkpoint()
                 self._call(network, self._make_input(list(islice(parts, self._count))))
+
+    @torch.no_grad()
+    def _apply(self, network: SkipNetwork) -> Floats:
+        """Return the image that a network makes of all planes, with its statistics fixed."""
+        self._fix_statistics(network)
         image = np.empty(self._targets.shape, np.float32)
         for index in range(len(image)):
             checkpoint()
@@ -200,6 +223,13 @@ class CropFit(Fit):
         net_input = self._make_input([(index, np.arange(rows), np.arange(columns))])
         output = self._call(network, net_input)[0, :, :rows, :columns]
         return output.mean(dim=0).cpu().numpy()
+
+
+class SampleFit(CropFit):
+    """A network being fitted to planes that are samples of an image: none is another's neighbor."""
+
+    def _find_neighbors(self, plane: int) -> list[int]:
+        return [plane] * len(NEIGHBORS)
 
 
 def _draw_side(side: int, crop: int, random: np.random.Generator) -> Indices:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.config import FusionConfig, NetworkSettings
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.prior.devices import resolve_device, resolve_precision
 from napari_dip_fusion.prior.failures import explain_failures, set_threads
@@ -115,19 +115,8 @@ class Fit:
 
     def _build_network(self, guides: int, generator: torch.Generator) -> SkipNetwork:
         """Return the network for so many guides, where it is computed."""
-        settings = self.config.network
-        network = SkipNetwork(
-            self._count_channels(guides),
-            settings.channels,
-            width=settings.width,
-            depth=settings.depth,
-            skip_channels=settings.skip_channels,
-            upsampling=settings.upsampling,
-            generator=generator,
-        )
-        # Channels last: the layout in which convolutions on a processor are fastest.
-        placed: SkipNetwork = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return placed
+        channels = self._count_channels(guides)
+        return build_network(self.config.network, channels, self.device, generator)
 
     def _count_channels(self, guides: int) -> int:
         """Return the number of channels that the network sees."""
@@ -311,6 +300,34 @@ class Fit:
         """
         made = self.iteration - self._start
         return made / (made + _MEMORY)
+
+
+def build_network(
+    settings: NetworkSettings, channels: int, device: str, generator: torch.Generator
+) -> SkipNetwork:
+    """Return the network of some settings on a device.
+
+    Parameters
+    ----------
+    settings : NetworkSettings
+    channels : int
+        Of its input.
+    device : str
+    generator : torch.Generator
+        As for :class:`.SkipNetwork`.
+    """
+    network = SkipNetwork(
+        channels,
+        settings.channels,
+        width=settings.width,
+        depth=settings.depth,
+        skip_channels=settings.skip_channels,
+        upsampling=settings.upsampling,
+        generator=generator,
+    )
+    # Channels last: the layout in which convolutions on a processor are fastest.
+    placed: SkipNetwork = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return placed
 
 
 def measure_error(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:

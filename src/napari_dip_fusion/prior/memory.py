@@ -121,6 +121,15 @@ def pad_size(size: int, depth: int) -> int:
     return max(-(-size // step), 2) * step
 
 
+def measure_network_reach(depth: int) -> int:
+    """Return how far away, in pixels, the input of a network of so many scales bears on its output.
+
+    At each scale two convolutions go down and one goes up, behind an interpolation: their windows
+    of three reach one pixel of their scale far, the interpolation as much.
+    """
+    return sum(5 * 2**scale for scale in range(depth))
+
+
 def _count_weights(network: NetworkSettings, inputs: int) -> int:
     """Return the number of weights of the convolutions, which are nearly all there are."""
     width, skip = network.width, network.skip_channels

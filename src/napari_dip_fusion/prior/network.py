@@ -155,6 +155,19 @@ def fix_normalization(network: SkipNetwork) -> Iterator[None]:
     ----------
     network : SkipNetwork
     """
+    track_statistics(network)
+    network.train()
+    yield
+    network.eval()
+
+
+def track_statistics(network: SkipNetwork) -> None:
+    """Give a network statistics by which it can normalize, of no inputs yet.
+
+    Parameters
+    ----------
+    network : SkipNetwork
+    """
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.track_running_stats = True
@@ -163,9 +176,6 @@ def fix_normalization(network: SkipNetwork) -> Iterator[None]:
             layer.running_mean = torch.zeros_like(layer.weight.detach())
             layer.running_var = torch.ones_like(layer.weight.detach())
             layer.num_batches_tracked = torch.tensor(0)
-    network.train()
-    yield
-    network.eval()
 
 
 def draw_input(
