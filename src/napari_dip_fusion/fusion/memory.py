@@ -105,17 +105,39 @@ def check_memory(
     ValueError
         If there is too little memory; the message says what would fit.
     """
+    lack = explain_lack(config, shape, count, device, network=network, steps=steps)
+    if lack:
+        free = measure_free_memory(device)
+        advice = _advise_what_fits(config, shape, count, free, network, smallest, steps)
+        raise ValueError(f"{lack}; {advice}")
+
+
+def explain_lack(
+    config: FusionConfig,
+    shape: Shape,
+    count: int,
+    device: str = "cpu",
+    *,
+    network: bool | None = None,
+    steps: Sequence[float] | None = None,
+) -> str:
+    """Return how much memory a run needs and how much is free; empty where that is enough.
+
+    Parameters
+    ----------
+    config, shape, count, device, network, steps
+        As for :func:`check_memory`, and :func:`estimate_memory`.
+    """
     needed = estimate_memory(config, shape, count, network=network, steps=steps)
     free = measure_free_memory(device)
     if needed <= free:
-        return
+        return ""
     wide = network and fits_network(config, True)
     width = f" with width {config.network.width}" if wide else ""
     size = "x".join(map(str, shape))
-    raise ValueError(
-        f"{size} pixels{width} need about "
-        f"{needed / 1e9:.1f} GB, but {device} has {free / 1e9:.1f} GB free; "
-        f"{_advise_what_fits(config, shape, count, free, network, smallest, steps)}"
+    return (
+        f"{size} pixels{width} need about {needed / 1e9:.1f} GB, but {device} has "
+        f"{free / 1e9:.1f} GB free"
     )
 
 
