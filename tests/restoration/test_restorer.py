@@ -166,7 +166,7 @@ def test_an_image_made_in_strips_is_that_of_the_whole(monkeypatch) -> None:
 
 def test_large_images_are_made_in_fewer_turns() -> None:
     turns = make_small()._model.turns
-    counts = [len(application.choose_turns(turns, (n, n), (2, 2))) for n in (256, 2048, 4096)]
+    counts = [len(application.choose_turns(turns, n * n, (2, 2))) for n in (256, 2048, 4096)]
     assert counts == [8, 2, 1]
 
 
@@ -253,3 +253,38 @@ def test_a_network_of_too_few_iterations_leaves_the_pilot_as_it_is(monkeypatch) 
     # Another run counts on.
     train(small, 3)
     assert np.abs(small.image - before).max() > 0
+
+
+def test_a_saved_network_restores_other_parts_as_it_would_have(monkeypatch) -> None:
+    trained = make_small()
+    train(trained, 6)
+    pixels, degradation = trained._pixels, trained._degradation
+    options = {"compute": COMPUTE, "seed": 5}
+    saved = trained.save()
+    # Of the noise nothing is looked for in the pixels: what is known of it is given.
+    other = Restorer(pixels, trained._pilot, degradation, trained.noise, weights=saved, **options)
+    assert other.iteration == 6
+    np.testing.assert_array_equal(other.restore(), trained.image)
+    assert trained.noise.measure(pixels * 0) == trained.noise.level
+    # A part of a large image gets no more turns than the large image would.
+    asked = []
+    monkeypatch.setattr(
+        restorer,
+        "choose_turns",
+        lambda turns, count, cell: (
+            asked.append(count) or [application.choose_turns(turns, 1, cell)[0]]
+        ),
+    )
+    part = Restorer(
+        pixels, trained._pilot, degradation, trained.noise, weights=saved, whole=2**24, **options
+    )
+    part.restore()
+    assert asked == [2**24]
+
+
+def test_a_run_that_is_not_finished_keeps_its_weights_alone() -> None:
+    one, other = make_small(), make_small()
+    train(one, 6)
+    list(other.run(6, finish=False))
+    assert not other._finished
+    np.testing.assert_array_equal(other.restore(), one.image)

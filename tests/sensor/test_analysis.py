@@ -1,10 +1,13 @@
 """Noise, gains and consensus of sources, and the structure that is restored."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.sensor.analysis import SourceNoise, analyze, find_noise
+from napari_dip_fusion.sensor.analysis import SourceNoise, analyze, find_clipping, find_noise
+from napari_dip_fusion.sensor.noise import Clipping
 
 RNG = np.random.default_rng(4)
 ROWS, COLUMNS = np.mgrid[:96, :110] / 96
@@ -83,3 +86,19 @@ def test_speckle_on_one_source_is_taken_off() -> None:
     noisy = np.square(take_as_it_is(speckled) - truth).mean()
     for image in (found.consensus, found.restore_structure(found.consensus)):
         assert np.square(image - truth).mean() < 0.3 * noisy
+
+
+def test_what_is_known_of_clipping_holds_for_parts_that_do_not_tell() -> None:
+    noise = find_noise(NOISY, CONFIG)
+    known = [replace(n, clipping=find_clipping([i], n)) for n, i in zip(noise, NOISY, strict=True)]
+    assert [n.clipping for n in known] == [Clipping(dark=True)] * 2
+    whole = analyze(NOISY, CONFIG, noise)
+    np.testing.assert_array_equal(analyze(NOISY, CONFIG, known).consensus, whole.consensus)
+    # Of a part without any dark pixel nobody could tell.
+    bright = np.ascontiguousarray(NOISY[:, :, 70:])
+    assert not any(analyze(bright, CONFIG, noise).clipped)
+    assert all(analyze(bright, CONFIG, known).clipped)
+    # Noise that was not clipped is not said to be.
+    loose = [CLEAN[0] + RNG.normal(0, 0.1, SCENE.shape).astype(np.float32)]
+    assert find_clipping(loose, SourceNoise(white=0.1)) == Clipping()
+    assert find_clipping(loose, SourceNoise()) == Clipping()

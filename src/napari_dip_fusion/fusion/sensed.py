@@ -101,9 +101,7 @@ def observe_part(
     noise = _weaken(noise, weaker)
     clean = clean_pixels(seen.pixels, noise, seen.step)
     degradation = Degradation(seen.pixels.shape, seen.factors, seen.sigmas, seen.kernel, seen.seen)
-    steps = choose_steps(
-        learned.pixels if learned else whole or math.prod(degradation.fine_shape)
-    )
+    steps = choose_steps(learned.pixels if learned else whole or math.prod(degradation.fine_shape))
     restore = partial(restore_by_denoiser, clean.unbiased, degradation, steps=steps, step=seen.step)
     deviation = learned.deviation if learned else clean.deviation
     pilot = restore(deviation)

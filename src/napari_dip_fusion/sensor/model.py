@@ -236,7 +236,7 @@ class _Windows:
 
 
 def measure_model_reach(
-    patch_size: int, window: str, band_sigma: float, steps: Sequence[float]
+    patch_size: int, window: str, band_sigma: float, steps: Sequence[float], *, ends: bool
 ) -> list[int]:
     """Return how far from a pixel, in samples along each axis, sources bear on its gains and image.
 
@@ -249,12 +249,14 @@ def measure_model_reach(
         As for :func:`fit_sensor_model`.
     steps : sequence of float
         As for :func:`.gain_maps`, one for each axis.
+    ends : bool
+        Whether sources end within the image.
     """
     if band_sigma == 0:
         return [measure_gain_reach(patch_size, window, step) for step in steps]
     windows = _Windows(patch_size, window, band_sigma, tuple(steps))
     # The base is blurred, and so is a source beyond the end of its field before that.
-    blurred = [2 * measure_reach(band_sigma, step) for step in steps]
+    blurred = [(1 + ends) * measure_reach(band_sigma, step) for step in steps]
     reaches = [sum(pair) for pair in zip(windows.halos, blurred, strict=True)]
     return [-(-n // block) * block for n, block in zip(reaches, windows.blocks, strict=True)]
 
