@@ -20,7 +20,7 @@ BLOCK = re.compile(r"(?<=<!-- tree -->\n```\n).*?(?=```\n<!-- end of the tree --
 # The modules of these folders stand in the order of the method, others by name.
 ORDER = {
     "napari_dip_fusion": "errors config record sources operators sensor prior restoration "
-    "metrics methods fusion samples io comparison cli plugin",
+    "metrics methods fusion samples io blocks comparison cli plugin",
     "sources": "source units views parts resample coverage matching grid scaling color prepare",
     "sensor": "threads strips windows stacks noise denoising leading gains consensus field "
     "bands coherence undershoot model analysis",
@@ -29,6 +29,8 @@ ORDER = {
     "restoration": "denoiser network training restorer",
     "fusion": "control result events observing preparation frames iterations series run steps "
     "timing figures",
+    "blocks": "layout cutting samples statistics survey learning fitting halo plan parts work "
+    "manifest output schedule events run whole",
     "comparison": "labels events store runs report",
     "plugin": "widget commands readers writers sample_data scripting layers running forms tabs",
 }

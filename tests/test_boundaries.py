@@ -30,6 +30,7 @@ ROOMS = (
     "fusion",
     "samples",
     "io",
+    "blocks",
     "comparison",
     "cli",
     "plugin",
@@ -40,6 +41,7 @@ PLUGIN_ROOMS = ("layers", "running", "forms", "tabs")
 """The same inside the plugin, whose doors at the top may import all of them."""
 
 WITHOUT_TORCH = (
+    "blocks.run",
     "cli",
     "config",
     "fusion",

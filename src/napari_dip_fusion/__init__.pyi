@@ -1,10 +1,13 @@
+from .blocks import BlocksResult as BlocksResult
+from .blocks import fuse as fuse
+from .blocks import fuse_blocks as fuse_blocks
+from .blocks import iter_fuse_blocks as iter_fuse_blocks
 from .config import FusionConfig as FusionConfig
 from .errors import FusionError as FusionError
 from .fusion import Control as Control
 from .fusion import FusionResult as FusionResult
 from .fusion import continue_fuse as continue_fuse
 from .fusion import estimate_run as estimate_run
-from .fusion import fuse as fuse
 from .fusion import iter_fuse as iter_fuse
 from .io import read_image as read_image
 from .io import write_image as write_image

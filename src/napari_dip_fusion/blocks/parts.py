@@ -1,0 +1,102 @@
+"""A part of an image is fused by what is known of the whole."""
+
+from collections.abc import Generator, Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dip_fusion.blocks.cutting import Cut
+from napari_dip_fusion.blocks.statistics import Statistics
+from napari_dip_fusion.config import FusionConfig, Window
+from napari_dip_fusion.fusion.control import Control
+from napari_dip_fusion.fusion.restoring import Restoring
+from napari_dip_fusion.sensor.analysis import Analysis
+from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
+
+__all__ = ["analyze_part", "fuse_part", "prepare_part"]
+
+Floats = NDArray[np.float32]
+T = TypeVar("T")
+
+
+def prepare_part(cut: Cut, windows: Sequence[Window], config: FusionConfig) -> PreparedSources:
+    """Return a part of sources in [0, 1].
+
+    Parameters
+    ----------
+    cut : Cut
+    windows : sequence of (low, high)
+        Of the whole sources.
+    config : FusionConfig
+    """
+    # Of a volume that is fused plane by plane, single planes are not restored.
+    restore = "never" if config.gains.volumes == "planes" else config.restoration.restore
+    return prepare_sources(cut.grid, intensity=tuple(windows), restore=restore, parts=True)
+
+
+def fuse_part(prepared: PreparedSources, statistics: Statistics, config: FusionConfig) -> Floats:
+    """Return the fused image of a part of sources.
+
+    Parameters
+    ----------
+    prepared : PreparedSources
+        From :func:`prepare_part`.
+    statistics : Statistics
+        Of the whole sources.
+    config : FusionConfig
+
+    Returns
+    -------
+    ndarray of shape (..., M, N), float32 in [0, 1]
+    """
+    analysis = analyze_part(prepared, statistics, config)
+    if statistics.fit is None:
+        return np.asarray(analysis.consensus.clip(0, 1))
+    # torch takes a second or more to import: runs without a network do without.
+    from napari_dip_fusion.prior.applied import Applied
+
+    guides = analysis.guides
+    image = Applied(statistics.fit, config, len(guides)).apply(guides)
+    if config.denoising.give_back and statistics.gives_back:
+        return analysis.restore_structure(image)
+    return image
+
+
+def analyze_part(
+    prepared: PreparedSources, statistics: Statistics, config: FusionConfig
+) -> Analysis:
+    """Return the analysis of a part of sources, restored as far as they are.
+
+    Parameters
+    ----------
+    prepared, statistics, config
+        As for :func:`fuse_part`.
+    """
+    fits = statistics.decision.fits
+    restoring = Restoring(
+        prepared,
+        statistics.decision,
+        config,
+        statistics.noise,
+        Control(),
+        learned=statistics.learned,
+    )
+    analysis = drain(restoring.begin(keep_model=fits))
+    if statistics.networks:
+        restoring.apply_learned()
+        analysis = drain(restoring.finish(keep_model=fits))
+    elif statistics.decision.restored and fits:
+        # The network sees sources without noise, as those that networks have restored.
+        analysis = drain(restoring.finish(keep_model=True))
+    return analysis
+
+
+def drain(steps: Generator[object, None, T]) -> T:
+    """Return what a generator returns, whatever it yields on its way."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            value: T = end.value
+            return value

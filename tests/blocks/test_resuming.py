@@ -1,0 +1,203 @@
+"""A run that ends on its way, by whatever, is taken up: nothing finished is lost, or made again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_dip_fusion import FusionConfig, FusionError, Source, fuse_blocks, iter_fuse_blocks
+from napari_dip_fusion.blocks import BlockDone, BlocksBegun, BlocksDone
+from napari_dip_fusion.errors import ImageFileError, StoppedError
+from napari_dip_fusion.fusion import Control
+from napari_dip_fusion.io.zarr.blocks import BlockWriter
+
+RANDOM = np.random.default_rng(18)
+SOURCES = [RANDOM.integers(0, 4000, (200, 300), np.uint16) for _ in range(2)]
+OPTIONS = {"block": 64, "which": (), "config": FusionConfig(noise="none")}
+
+
+class Lazy:
+    """An image of which it is counted how much is read."""
+
+    def __init__(self, data: np.ndarray) -> None:
+        self.data, self.shape, self.dtype, self.ndim = data, data.shape, data.dtype, data.ndim
+        self.read: list[int] = []
+
+    def __getitem__(self, index):
+        part = self.data[index]
+        self.read.append(part.size)
+        return part
+
+
+def run(output: Path, *, most: int = 100, **options) -> tuple[list[tuple[int, ...]], object]:
+    """Fuse at most so many blocks; return which were made, and the result."""
+    made, control = [], Control()
+    options = {**OPTIONS, **options}
+    for event in iter_fuse_blocks(SOURCES, output, control=control, **options):
+        if isinstance(event, BlockDone):
+            made.append(event.region.index)
+            if len(made) == most:
+                control.stop()
+        if isinstance(event, BlocksDone):
+            return made, event.result
+    raise AssertionError("a run ends with BlocksDone")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> np.ndarray:
+    result = fuse_blocks(SOURCES, tmp_path_factory.mktemp("whole") / "a.ome.zarr", **OPTIONS)
+    return np.asarray(result.to_source().data)
+
+
+def test_a_stopped_run_keeps_its_blocks_and_goes_on_with_the_others(tmp_path, whole):
+    output = tmp_path / "fused.ome.zarr"
+    first, stopped = run(output, most=7)
+    assert (stopped.done, stopped.total, stopped.stop_reason) == (7, 20, "stopped")
+    assert not stopped.is_complete
+    assert not output.exists()
+    # What is there can be looked at, and the rest is 0.
+    there = np.asarray(stopped.to_source().data)
+    np.testing.assert_array_equal(there[:64], whole[:64])
+    assert not there[128:].any()
+    second, result = run(output, resume=True)
+    assert len(second) == 13
+    assert not {*first} & {*second}
+    assert result.path == output
+    np.testing.assert_array_equal(np.asarray(result.to_source().data), whole)
+    assert not Path(f"{output}.part").exists()
+    with pytest.raises(FileExistsError, match="exists"):
+        run(output, resume=True)
+
+
+KILLED = """
+import os, pickle, signal, sys
+from napari_dip_fusion import iter_fuse_blocks
+from napari_dip_fusion.blocks import BlockDone
+sources, output, options, most = pickle.load(sys.stdin.buffer)
+for event in iter_fuse_blocks(sources, output, **options):
+    if isinstance(event, BlockDone) and event.done == most:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_a_killed_run_is_taken_up(tmp_path, whole):
+    import pickle
+
+    output = tmp_path / "fused.ome.zarr"
+    job = pickle.dumps((SOURCES, output, OPTIONS, 5))
+    killed = subprocess.run([sys.executable, "-c", KILLED], input=job, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    # The kill may have come in the middle of a line.
+    done = Path(f"{output}.part", "done.jsonl")
+    with done.open("a") as file:
+        file.write('{"index": [3, 3], "sha')
+    made, result = run(output, resume=True)
+    assert len(made) == 15
+    np.testing.assert_array_equal(np.asarray(result.to_source().data), whole)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"config": FusionConfig(noise="none", sharpness=3.0)}, "sharpness: 12.0 then, 3.0 now"),
+        ({"block": 128}, "block 1: 64 then, 128 now"),
+        ({"dtype": "uint16"}, "pixels: float32 then, uint16 now"),
+    ],
+)
+def test_a_run_is_not_taken_up_with_other_settings(tmp_path, changes, message):
+    output = tmp_path / "fused.ome.zarr"
+    run(output, most=2)
+    with pytest.raises(ValueError, match=message):
+        run(output, resume=True, **changes)
+    with pytest.raises(FileExistsError, match="was not finished; resume it, or remove"):
+        run(output)
+    assert run(output, resume=True)[1].is_complete
+
+
+def test_a_run_is_not_taken_up_with_other_sources(tmp_path):
+    output = tmp_path / "fused.ome.zarr"
+    run(output, most=2)
+    other = [SOURCES[0], SOURCES[1].copy()]
+    # One pixel, of a block that is done.
+    other[1][3, 5] ^= 1
+    with pytest.raises(ValueError, match="the sources have changed since"):
+        fuse_blocks(other, output, resume=True, **OPTIONS)
+    assert run(output, resume=True)[1].is_complete
+
+
+def test_a_disk_that_is_full_in_the_middle_keeps_what_is_done(tmp_path, monkeypatch, whole):
+    output, write, times = tmp_path / "fused.ome.zarr", BlockWriter.write, []
+
+    def fail(writer, start, pixels):
+        times.append(start)
+        if len(times) > 4:
+            raise ImageFileError("no space left")
+        return write(writer, start, pixels)
+
+    monkeypatch.setattr(BlockWriter, "write", fail)
+    with pytest.raises(FusionError, match="no space left; 4 of 20 blocks are done and kept in"):
+        run(output)
+    monkeypatch.undo()
+    made, result = run(output, resume=True)
+    assert len(made) == 16
+    np.testing.assert_array_equal(np.asarray(result.to_source().data), whole)
+
+
+def test_two_runs_do_not_write_one_output(tmp_path):
+    output = tmp_path / "fused.ome.zarr"
+    events = iter_fuse_blocks(SOURCES, output, **OPTIONS)
+    while not isinstance(next(events), BlocksBegun):
+        pass
+    with pytest.raises(ValueError, match="another run is at work"):
+        run(output, resume=True)
+    events.close()
+    assert run(output, resume=True)[1].is_complete
+
+
+def test_a_run_that_is_stopped_before_any_block_can_be_taken_up(tmp_path):
+    output, control = tmp_path / "fused.ome.zarr", Control()
+    events = iter_fuse_blocks(SOURCES, output, control=control, **OPTIONS)
+    while not isinstance(next(events), BlocksBegun):
+        pass
+    control.stop()
+    with pytest.raises(StoppedError, match="before a block was done"):
+        list(events)
+    assert run(output, resume=True)[1].is_complete
+
+
+def test_damaged_folders_are_refused(tmp_path):
+    output = tmp_path / "fused.ome.zarr"
+    run(output, most=2)
+    folder = Path(f"{output}.part")
+    (folder / "statistics.json").write_text(json.dumps({"windows": 3}))
+    with pytest.raises(ValueError, match=r"statistics\.json is damaged"):
+        run(output, resume=True)
+    (folder / "plan.json").unlink()
+    with pytest.raises(ValueError, match="holds no run that could be resumed"):
+        run(output, resume=True)
+
+
+def test_what_exists_stays_until_all_is_done(tmp_path):
+    output = tmp_path / "fused.ome.zarr"
+    run(output)
+    with pytest.raises(FileExistsError):
+        run(output)
+    before = sorted(output.rglob("*"))
+    run(output, most=3, overwrite=True)
+    assert sorted(output.rglob("*")) == before
+    assert run(output, resume=True, overwrite=True)[1].is_complete
+
+
+def test_lazy_sources_are_read_block_by_block(tmp_path):
+    lazy = [Source(Lazy(image)) for image in SOURCES]
+    fuse_blocks(lazy, tmp_path / "fused.ome.zarr", **{**OPTIONS, "block": 64})
+    # A block of 64 pixels with a halo of 36 on both sides; the samples are the whole of so small
+    # an image.
+    most = max(size for size in lazy[0].data.read if size < SOURCES[0].size)
+    assert most <= 136 * 136
