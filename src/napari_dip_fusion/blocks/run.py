@@ -21,7 +21,7 @@ from napari_dip_fusion.blocks.layout import Layout
 from napari_dip_fusion.blocks.manifest import Manifest, name_folder
 from napari_dip_fusion.blocks.output import Output
 from napari_dip_fusion.blocks.plan import Plan
-from napari_dip_fusion.blocks.schedule import Schedule
+from napari_dip_fusion.blocks.schedule import Focus, Schedule
 from napari_dip_fusion.blocks.statistics import Statistics
 from napari_dip_fusion.blocks.work import BlockJob, FusedBlock, fuse_block, hash_block
 from napari_dip_fusion.config import FusionConfig
@@ -94,7 +94,7 @@ def iter_fuse_blocks(
     which: Sequence[str] = DEFAULT_METRICS,
     notes: Mapping[str, Any] | None = None,
     control: Control | None = None,
-    schedule: "Sequence[int] | None" = None,
+    schedule: Sequence[int] | Focus | None = None,
 ) -> Iterator[BlockEvent]:
     """Fuse images block by block, and yield how far that is.
 
@@ -136,8 +136,9 @@ def iter_fuse_blocks(
         Names of the metrics to compute, of samples that are spread over the image.
     notes : mapping, optional
         Entries that the caller adds to the run record.
-    schedule : sequence of int, optional
-        The pixel around which it begins, along each axis of the reference.
+    schedule : sequence of int or Focus, optional
+        The pixel around which it begins, along each axis of the reference; that of a focus may
+        move on the way.
 
     Yields
     ------
@@ -213,7 +214,7 @@ class _Run:
     start: float
 
     def go(
-        self, look_at: Sequence[int] | None, which: tuple[str, ...], notes: dict[str, Any]
+        self, look_at: Sequence[int] | Focus | None, which: tuple[str, ...], notes: dict[str, Any]
     ) -> Iterator[BlockEvent]:
         """Yield the events of the run, to BlocksDone."""
         seconds: dict[str, float] = {}

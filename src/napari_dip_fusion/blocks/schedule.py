@@ -8,7 +8,30 @@ import numpy as np
 
 from napari_dip_fusion.blocks.layout import Index, Layout
 
-__all__ = ["Schedule"]
+__all__ = ["Focus", "Schedule"]
+
+
+class Focus:
+    """The pixel that somebody looks at while a run goes on; it may move at any moment.
+
+    Parameters
+    ----------
+    place : sequence of int, optional
+        Along each axis of the reference; None as long as nobody looks.
+    """
+
+    def __init__(self, place: Sequence[int] | None = None) -> None:
+        # One attribute that is replaced as a whole: threads may read it while others write.
+        self._place = None if place is None else tuple(place)
+
+    @property
+    def place(self) -> tuple[int, ...] | None:
+        """The pixel; None where nobody looks."""
+        return self._place
+
+    def look_at(self, place: Sequence[int]) -> None:
+        """Look at another pixel, which may lie outside; from any thread."""
+        self._place = tuple(place)
 
 
 class Schedule:
@@ -19,12 +42,16 @@ class Schedule:
     layout : Layout
     done : container of tuple of int
         Blocks that are left out.
-    look_at : sequence of int, optional
+    look_at : sequence of int or Focus, optional
         The pixel around which it begins; by default the blocks come from the first to the last.
+        A focus is followed on the way.
     """
 
     def __init__(
-        self, layout: Layout, done: Container[Index] = (), look_at: Sequence[int] | None = None
+        self,
+        layout: Layout,
+        done: Container[Index] = (),
+        look_at: Sequence[int] | Focus | None = None,
     ) -> None:
         self._layout = layout
         left = [index for index in layout if index not in done]
@@ -32,8 +59,8 @@ class Schedule:
         self._left = np.ones(len(left), dtype=bool)
         self._order = deque(range(len(left)))
         self._lock = threading.Lock()
-        if look_at is not None:
-            self.look_at(look_at)
+        self._focus = look_at if isinstance(look_at, Focus) else Focus(look_at)
+        self._seen: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return int(self._left.sum())
@@ -62,9 +89,17 @@ class Schedule:
     def __iter__(self) -> Iterator[Index]:
         """Yield the blocks that are left, each of them once."""
         while True:
+            self._follow()
             with self._lock:
                 if not self._order:
                     return
                 number = self._order.popleft()
                 self._left[number] = False
             yield tuple(int(n) for n in self._indices[number])
+
+    def _follow(self) -> None:
+        """Bring the blocks in order where somebody looks elsewhere by now."""
+        place = self._focus.place
+        if place is not None and place != self._seen:
+            self._seen = place
+            self.look_at(place)
