@@ -16,7 +16,7 @@ import pytest
 import tifffile
 
 from napari_dip_fusion import cli
-from napari_dip_fusion.cli.batch import jobs, workers
+from napari_dip_fusion.cli.batch import jobs
 from napari_dip_fusion.io import read_image, write_image
 from napari_dip_fusion.sources import Source
 
@@ -397,7 +397,6 @@ def test_threads_are_divided_among_workers(monkeypatch) -> None:
     counts = [_divide_threads(config, n).compute.threads for n in (1, 3, 8, 20)]
     assert counts == [0, 2, 1, 1]
     assert _divide_threads(FusionConfig(threads=5), 3).compute.threads == 5
-    assert workers.count_cores() >= 1
 
 
 def test_each_set_is_fused_on_its_finest_grid_and_found_again(tmp_path, capsys) -> None:

@@ -1,17 +1,17 @@
 """Work on several threads."""
 
-from threading import Event, get_ident
+from threading import Barrier, BrokenBarrierError, Event, get_ident
 
 import pytest
 
 from napari_dip_fusion.interruption import checkpoint, make_interruptible
 from napari_dip_fusion.sensor import threads
-from napari_dip_fusion.sensor.threads import map_on_threads
+from napari_dip_fusion.sensor.threads import limit_threads, map_on_threads
 
 
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch):
-    monkeypatch.setattr(threads.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(threads, "count_cores", lambda: 2)
 
 
 def test_items_are_worked_on_beside_each_other_and_stay_in_order() -> None:
@@ -23,6 +23,20 @@ def test_items_are_worked_on_beside_each_other_and_stay_in_order() -> None:
         return item, second_began.wait(10)
 
     assert map_on_threads(work, range(5)) == [(n, True) for n in range(5)]
+
+
+def meet_in_threads(seconds) -> int:
+    """Return how many threads two items took that wait for each other."""
+    together = Barrier(2)
+    return len(set(map_on_threads(lambda _: (together.wait(seconds), get_ident())[1], range(2))))
+
+
+def test_threads_are_limited_within_a_context_and_in_its_threads() -> None:
+    with limit_threads(1), limit_threads(3), pytest.raises(BrokenBarrierError):
+        meet_in_threads(0.1)
+    with limit_threads(1):
+        assert map_on_threads(lambda _: threads._limit.get(), range(2)) == [1, 1]
+    assert meet_in_threads(10) == 2
 
 
 def test_one_item_needs_no_thread() -> None:

@@ -15,7 +15,7 @@ from napari_dip_fusion.cli.batch.progress import show_progress
 from napari_dip_fusion.cli.batch.sets import BatchSet, Found
 from napari_dip_fusion.cli.batch.stopping import StopSwitch
 from napari_dip_fusion.cli.batch.summary import check_summary, write_summary
-from napari_dip_fusion.cli.batch.workers import count_cores, run_jobs
+from napari_dip_fusion.cli.batch.workers import run_jobs
 from napari_dip_fusion.cli.options import (
     Channel,
     Choice,
@@ -45,6 +45,7 @@ from napari_dip_fusion.cli.run import warn_of_unused_blur
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.io.formats import list_endings
+from napari_dip_fusion.sensor.threads import count_cores
 
 SUMMARY = "batch.csv"
 

@@ -23,13 +23,6 @@ Tell = Callable[[Outcome], None]
 _LOOK_AGAIN = 0.2  # seconds in which Ctrl-C is noticed
 
 
-def count_cores() -> int:
-    """Return how many processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def run_jobs(
     jobs: Sequence[Job], workers: int, switch: StopSwitch, *, tell: Tell, show: Show
 ) -> None:
