@@ -204,3 +204,16 @@ def test_other_formats_get_the_same_image_with_its_record(tmp_path, ending):
     kept = read.metadata["dip_fusion"]["record"]
     assert kept["blocks"] == other.record["blocks"]
     assert kept["blocks"]["block"] == [64, 64]
+
+
+def test_a_plane_of_a_volume_is_fused_block_by_block_in_its_place(tmp_path):
+    volumes = [
+        Source(np.stack([image, image[::-1]]), affine=THICK, units=("mm", *MM)) for image in SMALL
+    ]
+    options = {"plane": "z=1", "reference": 0}
+    made = fuse_blocks(volumes, tmp_path / "a.ome.zarr", CLEAN, block=64, which=(), **options)
+    whole = fuse(volumes, CLEAN, **options)
+    found = made.to_source()
+    np.testing.assert_allclose(np.asarray(found.data).squeeze(), whole.image, atol=1e-5)
+    np.testing.assert_allclose(found.affine[-3:, -1], whole.affine[-3:, -1])
+    assert made.record["axes"] == ["y", "x"]

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 from napari_dip_fusion import FusionConfig, FusionError, Source, fuse_blocks, iter_fuse_blocks
 from napari_dip_fusion.blocks import BlockDone, BlocksBegun, BlocksDone
+from napari_dip_fusion.blocks.cutting import find_anywhere
 from napari_dip_fusion.errors import ImageFileError, StoppedError
 from napari_dip_fusion.fusion import Control
 from napari_dip_fusion.io.zarr.blocks import BlockWriter
@@ -181,6 +183,32 @@ def test_damaged_folders_are_refused(tmp_path):
     (folder / "plan.json").unlink()
     with pytest.raises(ValueError, match="holds no run that could be resumed"):
         run(output, resume=True)
+
+
+def test_a_run_that_is_stopped_while_its_sources_are_looked_at_leaves_nothing(tmp_path):
+    output, control = tmp_path / "fused.ome.zarr", Control()
+    events = iter_fuse_blocks(SOURCES, output, control=control, **OPTIONS)
+    next(events)
+    control.stop()
+    with pytest.raises(StoppedError):
+        list(events)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(FusionError, match="no dask scheduler can be reached"):
+        fuse_blocks(SOURCES, output, scheduler="nowhere", **OPTIONS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_arrays_that_were_opened_by_a_relative_path_are_found_from_any_folder(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for number, image in enumerate(SOURCES):
+        zarr.create_array(f"{number}.zarr", data=image)
+    found = [find_anywhere(Source(zarr.open(f"{n}.zarr", mode="r"))) for n in range(2)]
+    monkeypatch.chdir("/")
+    for source, image in zip(found, SOURCES, strict=True):
+        np.testing.assert_array_equal(source.to_numpy(), image)
+    assert find_anywhere(found[0]) is found[0]
 
 
 def test_what_exists_stays_until_all_is_done(tmp_path):

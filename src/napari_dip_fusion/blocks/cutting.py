@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from napari_dip_fusion.sources.grid import (
 from napari_dip_fusion.sources.matching import Match, list_extended, match_source
 from napari_dip_fusion.sources.resample import combine_affines, find_seen
 
-__all__ = ["Cut", "Cutter"]
+__all__ = ["Cut", "Cutter", "find_anywhere"]
 
 Slices = tuple[slice, ...]
 
@@ -154,6 +155,21 @@ def _hash(crop: Source | None) -> str:
     if crop.mask is None:
         return pixels
     return hashlib.sha256(f"{pixels}{array_sha256(crop.mask)}".encode()).hexdigest()
+
+
+def find_anywhere(source: Source) -> Source:
+    """Return a source that processes with another working folder read as this one does.
+
+    An array of zarr that was opened by a relative path would be looked for there, and found empty.
+    """
+    store = getattr(source.data, "store", None)
+    root = getattr(store, "root", None)
+    if not isinstance(root, Path) or root.is_absolute():
+        return source
+    import zarr
+
+    path = root.absolute() / source.data.path
+    return source.replace(data=zarr.open_array(str(path), mode="r"))
 
 
 def _crop(source: Source, part: Slices) -> Source:

@@ -95,7 +95,7 @@ class Manifest:
         return manifest
 
     def lock(self) -> None:
-        """Keep other processes from the folder, until :meth:`unlock` or the end of this one."""
+        """Keep other processes from the folder, until :meth:`leave` or the end of this one."""
         try:
             self._lock.acquire()
         except Timeout:
@@ -103,8 +103,10 @@ class Manifest:
                 f"another run is at work in {self.folder}; wait for its end, or stop it"
             ) from None
 
-    def unlock(self) -> None:
-        """Let other processes take up the run."""
+    def leave(self) -> None:
+        """Let other processes take up the run; one that came to nothing yet is removed."""
+        if self.folder.exists() and not (self.folder / _STATISTICS).exists():
+            self.remove()
         self._lock.release()
 
     @property
@@ -167,7 +169,7 @@ class Manifest:
 
     def remove(self) -> None:
         """Remove the folder, when its image has become the output."""
-        self.unlock()
+        self._lock.release()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write(self, name: str, content: bytes) -> None:

@@ -102,7 +102,7 @@ class Output:
         """Return an image without pixels of its own, which says what is written."""
         sources, place = self.plan.cutter.sources, self.plan.cutter.place
         colors = (3,) if any(source.rgb for source in sources) else ()
-        zeros = np.broadcast_to(np.zeros((), self.kind), (*place.shape, *colors))
+        zeros = np.broadcast_to(np.zeros((), self.kind), (*self.plan.shape, *colors))
         return put_in_place(zeros, place, name="fused")
 
     def describe(self) -> dict[str, Any]:
@@ -206,11 +206,12 @@ class Output:
         restored = {"restoration": list(statistics.restoration)} if statistics.restoration else {}
         samples = [[[axis.start, axis.stop] for axis in sample] for sample in survey.samples]
         described: dict[str, Any] = {
+            "axes": plan.axes,
             "grid": plan.cutter.describe(),
             "blocks": {
                 **layout.describe(),
                 "sha256_is": "of the SHA-256 of what each block read, joined by line breaks",
-                "metrics_are": f"mean over {len(samples)} samples",
+                "metrics_are": describe_metrics(len(samples)),
                 "samples": samples,
             },
             **restored,
@@ -228,6 +229,11 @@ class Output:
             metrics=metrics,
             notes={**described, **notes},
         )
+
+
+def describe_metrics(samples: int) -> str:
+    """Return what the metrics of so many samples are of, for people."""
+    return "of the whole image" if samples == 1 else f"mean over {samples} samples"
 
 
 def join_hashes(hashes: Sequence[str]) -> str:

@@ -20,7 +20,9 @@ Floats = NDArray[np.float32]
 T = TypeVar("T")
 
 
-def prepare_part(cut: Cut, windows: Sequence[Window], config: FusionConfig) -> PreparedSources:
+def prepare_part(
+    cut: Cut, windows: Sequence[Window], config: FusionConfig, names: Sequence[str] | None = None
+) -> PreparedSources:
     """Return a part of sources in [0, 1].
 
     Parameters
@@ -29,10 +31,14 @@ def prepare_part(cut: Cut, windows: Sequence[Window], config: FusionConfig) -> P
     windows : sequence of (low, high)
         Of the whole sources.
     config : FusionConfig
+    names : sequence of str, optional
+        Of the sources, for people.
     """
     # Of a volume that is fused plane by plane, single planes are not restored.
     restore = "never" if config.gains.volumes == "planes" else config.restoration.restore
-    return prepare_sources(cut.grid, intensity=tuple(windows), restore=restore, parts=True)
+    return prepare_sources(
+        cut.grid, intensity=tuple(windows), restore=restore, names=names, parts=True
+    )
 
 
 def fuse_part(prepared: PreparedSources, statistics: Statistics, config: FusionConfig) -> Floats:

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from napari_dip_fusion.blocks.cutting import Cutter
+from napari_dip_fusion.blocks.cutting import Cutter, find_anywhere
 from napari_dip_fusion.blocks.halo import list_patches, measure_halo
 from napari_dip_fusion.blocks.layout import Layout, choose_layout
 from napari_dip_fusion.blocks.samples import choose_samples
@@ -67,7 +67,7 @@ class Plan:
         ValueError
             If sources or settings cannot be used.
         """
-        given = [s if isinstance(s, Source) else make_source(s) for s in sources]
+        given = [find_anywhere(s if isinstance(s, Source) else make_source(s)) for s in sources]
         if len(given) < 2:
             raise ValueError(f"a fusion needs two or more sources, got {len(given)}")
         _check_settings(config)
@@ -96,6 +96,17 @@ class Plan:
         return plan
 
     @property
+    def axes(self) -> list[str]:
+        """Names of the axes along which what is fused has more than one pixel."""
+        return list_extended(self.cutter.place)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of these axes."""
+        place = self.cutter.place
+        return tuple(place.shape[place.axes.index(axis)] for axis in self.axes)
+
+    @property
     def frame(self) -> list[int]:
         """Numbers of the reference's axes of what is fused at once."""
         return _find_frame(self.cutter.place, self.config)
@@ -103,8 +114,7 @@ class Plan:
     @property
     def steps(self) -> tuple[float, ...]:
         """Distance between neighbors along each of them, in pixels of a plane."""
-        axes = len(list_extended(self.cutter.place))
-        return measure_steps(self.cutter.place, axes)[1][-len(self.frame) :]
+        return measure_steps(self.cutter.place, len(self.axes))[1][-len(self.frame) :]
 
     def choose_layout(self, statistics: Statistics | None) -> Layout:
         """Return how the reference is cut into blocks.

@@ -179,9 +179,9 @@ def iter_fuse_blocks(
     target = Output(Path(output), plan, dtype, like, overwrite)
     target.check(resume=resume)
     with ExitStack() as stack:
-        manifest = _open_manifest(target, resume)
-        stack.callback(manifest.unlock)
         engine = stack.enter_context(open_engine(client, workers=workers, scheduler=scheduler))
+        manifest = _open_manifest(target, resume)
+        stack.callback(manifest.leave)
         run = _Run(plan, target, manifest, engine, control, time.perf_counter())
         yield from run.go(schedule, tuple(which), dict(notes or {}))
 
@@ -219,8 +219,6 @@ class _Run:
         """Yield the events of the run, to BlocksDone."""
         seconds: dict[str, float] = {}
         statistics = yield from self._find_statistics()
-        decision = statistics.decision
-        yield Decided(any(statistics.noise), decision.network, decision.lines)
         layout = self.plan.choose_layout(statistics)
         seconds["gains"] = time.perf_counter() - self.start
         image = self._open_image(layout)
@@ -263,6 +261,8 @@ class _Run:
             )
             self.manifest.write_statistics(known)
             return known
+        decision = known.decision
+        yield Decided(any(known.noise), decision.network, decision.lines)
         _, hashes = self.plan.survey.read_samples(known.windows)
         if hashes != known.hashes:
             self._refuse_changed()

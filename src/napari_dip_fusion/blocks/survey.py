@@ -18,7 +18,7 @@ from napari_dip_fusion.blocks.statistics import Statistics
 from napari_dip_fusion.config import FusionConfig, Window
 from napari_dip_fusion.fusion.control import Control
 from napari_dip_fusion.fusion.decision import decide
-from napari_dip_fusion.fusion.events import Event, PlanesDone
+from napari_dip_fusion.fusion.events import Decided, Event, PlanesDone
 from napari_dip_fusion.sensor.analysis import SourceNoise, find_clipping, find_noise
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.own_pixels import OwnPixels, ResampledSource
@@ -76,6 +76,7 @@ class Survey:
             noise = self._find_noise(prepared)
         richest = max(prepared, key=_count_seen)
         decision = decide(richest, self.config, noise)
+        yield Decided(any(noise), decision.network, decision.lines)
         statistics = Statistics(windows, noise, decision, hashes=hashes)
         if decision.restored:
             pixels = int(np.prod(self.layout.shape))
@@ -89,6 +90,8 @@ class Survey:
             )
         if decision.fits:
             statistics = yield from fit_samples(prepared, statistics, self.config, control, begun)
+        # A network that was stopped on its way is not to make any block.
+        control.raise_if_stopped()
         return statistics
 
     def read_samples(
@@ -98,7 +101,7 @@ class Survey:
         prepared, hashes = [], []
         for sample in self.samples:
             cut = self.cutter.cut(sample)
-            prepared.append(prepare_part(cut, windows, self.config))
+            prepared.append(prepare_part(cut, windows, self.config, self.names))
             hashes.append(cut.hashes)
         return prepared, tuple(hashes)
 

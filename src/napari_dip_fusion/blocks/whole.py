@@ -25,7 +25,6 @@ from napari_dip_fusion.fusion.preparation import Sources
 from napari_dip_fusion.fusion.result import FusionResult
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.grid import GridSources
-from napari_dip_fusion.sources.matching import list_extended
 from napari_dip_fusion.sources.prepare import PreparedSources, measure_steps
 
 __all__ = ["find_lack", "fuse"]
@@ -96,11 +95,8 @@ def find_lack(plan: Plan) -> str:
     plan : Plan
         Nothing of its sources is read.
     """
-    place = plan.cutter.place
-    extended = list_extended(place)
-    shape = tuple(place.shape[place.axes.index(axis)] for axis in extended)
-    steps_ = measure_steps(place, len(extended))[1]
-    return explain_lack(plan.config, shape, len(plan.cutter.sources), steps=steps_)
+    distances = measure_steps(plan.cutter.place, len(plan.axes))[1]
+    return explain_lack(plan.config, plan.shape, len(plan.cutter.sources), steps=distances)
 
 
 def _plan_blocks(sources: Sources, config: FusionConfig, choice: dict[str, Any]) -> Plan | None:
@@ -161,21 +157,19 @@ def _fuse_on_disk(
 def _map_results(plan: Plan, done: BlocksResult, folder: Path) -> tuple[Floats, PreparedSources]:
     """Return the fused image and the prepared sources as arrays in files."""
     place, fused = plan.cutter.place, done.to_source()
-    extended = list_extended(place)
-    shape = tuple(place.shape[place.axes.index(axis)] for axis in extended)
     colors = fused.data.shape[fused.ndim :]
-    image = _map(folder / "image", (*shape, *colors))
-    images = _map(folder / "sources", (len(plan.cutter.sources), *shape))
+    image = _map(folder / "image", (*plan.shape, *colors))
+    images = _map(folder / "sources", (len(plan.cutter.sources), *plan.shape))
     windows = tuple(tuple(entry["intensity_window"]) for entry in done.record["sources"])
     layout = plan.choose_layout(None)
     for index in layout:
         core = layout.locate(index).core
-        there = tuple(part for part, axis in zip(core, place.axes, strict=True) if axis in extended)
+        there = tuple(part for part, axis in zip(core, place.axes, strict=True) if axis in plan.axes)
         sizes = tuple(part.stop - part.start for part in there)
         image[there] = np.asarray(fused.data[core]).reshape(*sizes, *colors)
         prepared = prepare_part(plan.cutter.cut(core), windows, plan.config)
         images[:, *there] = prepared.images.reshape(-1, *sizes)
-    axes, steps_ = measure_steps(place, len(extended))
+    axes, distances = measure_steps(place, len(plan.axes))
     return image, PreparedSources(
         images=images,
         windows=windows,
@@ -184,7 +178,7 @@ def _map_results(plan: Plan, done: BlocksResult, folder: Path) -> tuple[Floats, 
         place=place,
         grid=plan.cutter.describe(),
         axes=axes,
-        steps=steps_,
+        steps=distances,
     )
 
 
