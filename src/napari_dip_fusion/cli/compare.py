@@ -28,7 +28,7 @@ from napari_dip_fusion.cli.options import (
     parse_intensity,
     parse_settings,
 )
-from napari_dip_fusion.cli.run import confirm_count
+from napari_dip_fusion.cli.reading import confirm_count
 from napari_dip_fusion.cli.source_sets import collect_sets
 from napari_dip_fusion.comparison import (
     Finished,

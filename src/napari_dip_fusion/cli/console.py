@@ -13,10 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from napari_dip_fusion.fusion import (
-    Control,
-    FusionResult,
-)
+from napari_dip_fusion.fusion import Control
 from napari_dip_fusion.fusion.result import ENDINGS
 from napari_dip_fusion.fusion.timing import format_seconds
 from napari_dip_fusion.metrics import METRICS
@@ -93,14 +90,11 @@ def print_warnings_in_one_line() -> Iterator[None]:
 
 
 @contextmanager
-def keep_best_on_interrupt(control: Control, *, frames: int = 1) -> Iterator[None]:
-    """Let the first Ctrl-C stop the run and keep what is made of so many frames, if anything is.
+def stop_on_interrupt(control: Control, kept: str) -> Iterator[None]:
+    """Let the first Ctrl-C stop a run, and say what of it is kept.
 
     The second one ends the program.
     """
-    kept = "the best image so far is kept, if there is one"
-    if frames > 1:
-        kept = "the complete frames are kept, if there are any"
 
     # After the first Ctrl-C the default handler is back, so that the second one ends a program
     # that does not stop by itself.
@@ -171,14 +165,14 @@ def _format_cell(value: float, best: bool) -> str:
     return f"[bold]{text}*[/bold]" if best else f"{text} "
 
 
-def print_end(result: FusionResult, where: str) -> None:
-    """Print in one line how a run ended, and where its result is."""
-    seconds = format_seconds(result.record["seconds"]["total"])
-    why = ENDINGS.get(result.stop_reason, result.stop_reason)
-    frames = result.record.get("frames", {})
+def print_end(record: Mapping[str, Any], where: str) -> None:
+    """Print in one line how a run ended, by its record, and where its result is."""
+    seconds = format_seconds(record["seconds"]["total"])
+    why = ENDINGS.get(record["stop_reason"], record["stop_reason"])
+    frames = record.get("frames", {})
     if frames and frames["fused"] < frames["count"]:
         why = f"{frames['fused']} of {frames['count']} frames are complete, and the others 0"
-    made = len(result.losses)
+    made = record["iterations"]
     how = f"{made} iteration{'s' if made != 1 else ''} in {seconds}" if made else f"in {seconds}"
     out.print(f"{how} ({why}); {where}", markup=False, soft_wrap=True)
 

@@ -82,7 +82,7 @@ def run_demo(
             figure.savefig(temporary, format="png", dpi=110)
     if not quiet:
         _print_likeness(pictures)
-        console.print_end(result, f"look at {' and '.join(str(output / n) for n in drawn)}")
+        console.print_end(result.record, f"look at {' and '.join(str(output / n) for n in drawn)}")
 
 
 def _name_outputs(folder: Path, names: list[str], config: FusionConfig, *, force: bool) -> Outputs:

@@ -3,6 +3,9 @@
 from pathlib import Path
 
 from napari_dip_fusion.cli import console
+from napari_dip_fusion.cli.blockwise.options import Block, BlockChoice, Resume, Scheduler, Workers
+from napari_dip_fusion.cli.blockwise.run import fuse_by_blocks
+from napari_dip_fusion.cli.blockwise.way import choose_way
 from napari_dip_fusion.cli.fuse_job import FuseJob, load_job
 from napari_dip_fusion.cli.options import (
     Channel,
@@ -45,20 +48,22 @@ from napari_dip_fusion.cli.output_names import (
     name_restored,
 )
 from napari_dip_fusion.cli.outputs import Outputs, check_outputs
-from napari_dip_fusion.cli.planes import count_planes, describe_planes, name_part
-from napari_dip_fusion.cli.run import (
+from napari_dip_fusion.cli.planes import count_planes, describe_planes
+from napari_dip_fusion.cli.reading import (
+    bring_to_grid,
     check_count,
     confirm_count,
     describe_grid,
     list_changed,
-    read_sources,
-    run_fusion,
+    read_images,
     warn_of_unused_blur,
 )
+from napari_dip_fusion.cli.run import run_fusion
 from napari_dip_fusion.config import CONSENSUS, DIP
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.fusion.timing import format_bytes
 from napari_dip_fusion.metrics import describe_mean
+from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.grid import GridSources
 
 
@@ -89,6 +94,10 @@ def fuse_files(
     restored_dir: RestoredFolder = None,
     record: RecordFile = None,
     planes_csv: PlanesCsv = None,
+    block: Block = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    resume: Resume = False,
     replay: Replay = None,
     force: Force = False,
     yes: Yes = False,
@@ -96,7 +105,8 @@ def fuse_files(
 ) -> None:
     """Fuse two or more images of one scene into one, with its metrics and run record.
 
-    Volumes and series are fused whole, unless --slice chooses a part.
+    Volumes and series are fused whole, unless --slice chooses a part. What does not fit into
+    memory is fused block by block.
     """
     changes = {
         "method": method,
@@ -116,10 +126,12 @@ def fuse_files(
         fwhm=tuple(fwhm or ()),
         mask=tuple(mask or ()),
     )
+    blocks = BlockChoice.take(block, workers, scheduler, resume)
     if replay is not None:
-        # The device is the one choice that a replay leaves open: it is another machine's, perhaps.
+        # Who computes is the one choice that a replay leaves open: another machine, perhaps.
         changed = [value is not None for name, value in changes.items() if name != "device"]
-        if any([sources, intensity, settings, *changed]) or preset != "fast" or choice != Choice():
+        given = any([sources, intensity, settings, block, *changed])
+        if given or preset != "fast" or choice != Choice():
             raise ValueError("--replay takes sources and settings from the record; give only -o")
         job = load_job(replay, device)
     else:
@@ -143,23 +155,17 @@ def fuse_files(
         overwrite=force,
     )
     check_outputs(outputs, job.read_paths)
-    read = read_sources(job.paths, job.choice, quiet=quiet)
-    _refuse_other_axes(read, job)
-    outputs = outputs.fit(read)
-    check_outputs(outputs, job.read_paths)
-    outputs.check_formats(read, job.names)
-    if not quiet:
-        _tell_size(read, job, outputs)
-    if job.hashes:
-        masks = job.choice.mask
-        for path in list_changed(read, job.paths, masks, job.hashes, job.mask_hashes):
-            console.warn(f"{path} has changed since the record was written; the result will differ")
     if job.continued:
         console.warn(
             f"{replay} was continued; all its iterations are made at once, "
             "which gives another image"
         )
-    _fuse_and_write(read, job, outputs, quiet=quiet)
+    images = read_images(job.paths, job.choice)
+    growing = choose_way(images, job, outputs, blocks)
+    if growing is None:
+        _fuse_whole(images, job, outputs, quiet=quiet)
+    else:
+        fuse_by_blocks(images, growing, job, outputs, blocks, quiet=quiet)
 
 
 def _refuse_unused(job: FuseJob, *, gains_dir: Path | None, restored_dir: Path | None) -> None:
@@ -175,6 +181,22 @@ def _refuse_unused(job: FuseJob, *, gains_dir: Path | None, restored_dir: Path |
                 )
     if restored_dir is not None and job.config.restoration.restore == "never":
         raise ValueError("--restored-dir needs --restore auto or always, got never")
+
+
+def _fuse_whole(images: list[Source], job: FuseJob, outputs: Outputs, *, quiet: bool) -> None:
+    """Fuse images that are held in memory, all of them at once."""
+    read = bring_to_grid(images, job.paths, job.choice, quiet=quiet)
+    job.check_axes(read.images[0].axes)
+    outputs = outputs.fit(read)
+    check_outputs(outputs, job.read_paths)
+    outputs.check_formats(read, job.names)
+    if not quiet:
+        _tell_size(read, job, outputs)
+    if job.hashes:
+        masks = job.choice.mask
+        for path in list_changed(read, job.paths, masks, job.hashes, job.mask_hashes):
+            console.warn(f"{path} has changed since the record was written; the result will differ")
+    _fuse_and_write(read, job, outputs, quiet=quiet)
 
 
 def _fuse_and_write(read: GridSources, job: FuseJob, outputs: Outputs, *, quiet: bool) -> None:
@@ -197,18 +219,7 @@ def _fuse_and_write(read: GridSources, job: FuseJob, outputs: Outputs, *, quiet:
     outputs.write(result, read, job.names)
     if not quiet:
         console.print_metrics({"fused": result.metrics}, title=describe_mean(result.plane_metrics))
-        console.print_end(result, f"{outputs.fused}; record in {outputs.record}")
-
-
-def _refuse_other_axes(read: GridSources, job: FuseJob) -> None:
-    """Raise ValueError if a record is of planes and its files hold more, or the other way."""
-    found = read.images[0].axes
-    if job.axes and len(job.axes) != len(found):
-        raise ValueError(
-            f"the record is of a {name_part(job.axes)}, and its sources are read as a "
-            f"{name_part(found)}, without a word in the record on which part of them it was; fuse "
-            "them anew, with --slice for a part"
-        )
+        console.print_end(result.record, f"{outputs.fused}; record in {outputs.record}")
 
 
 def _tell_size(read: GridSources, job: FuseJob, outputs: Outputs) -> None:

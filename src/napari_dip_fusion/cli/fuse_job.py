@@ -7,6 +7,7 @@ from typing import Any
 
 from napari_dip_fusion.cli.masks import NONE
 from napari_dip_fusion.cli.options import Choice
+from napari_dip_fusion.cli.planes import name_part
 from napari_dip_fusion.config import DIP, FusionConfig
 from napari_dip_fusion.io.record_images import find_source
 from napari_dip_fusion.record import read_record
@@ -29,6 +30,8 @@ class FuseJob:
     """Whether networks that restore went on after their run: it is repeated as a single one."""
     axes: Sequence[str] = ()
     """Of what was fused when the record was written; nothing to compare without one."""
+    block: Sequence[int] = ()
+    """Pixels of a block along all axes, if the record is of a run that went block by block."""
 
     @property
     def names(self) -> list[str]:
@@ -39,6 +42,15 @@ class FuseJob:
     def read_paths(self) -> list[Path]:
         """All files that are read."""
         return [*self.paths, *(Path(text) for text in self.choice.mask if text != NONE)]
+
+    def check_axes(self, axes: Sequence[str]) -> None:
+        """Raise ValueError if a record is of planes and its files hold more, or the other way."""
+        if self.axes and len(self.axes) != len(axes):
+            raise ValueError(
+                f"the record is of a {name_part(self.axes)}, and its sources are read as a "
+                f"{name_part(axes)}, without a word in the record on which part of them it was; "
+                "fuse them anew, with --slice for a part"
+            )
 
 
 def load_job(path: Path, device: str | None) -> FuseJob:
@@ -58,6 +70,7 @@ def load_job(path: Path, device: str | None) -> FuseJob:
                 "not take; repeat it in Python with fuse_with()"
             )
         config = _load_config(record, path)
+        block = tuple(int(size) for size in record.get("blocks", {}).get("block", ()))
         return FuseJob(
             paths=[find_source(path, entry["path"]) for entry in entries],
             config=config if device is None else config.replace(device=device),
@@ -67,7 +80,8 @@ def load_job(path: Path, device: str | None) -> FuseJob:
             hashes=[entry["sha256"] for entry in entries],
             mask_hashes=record.get("grid", {}).get("masks", ()),
             # Before volumes were fused, there were only planes, and no word of their axes.
-            axes=record.get("axes", ("y", "x")),
+            axes=record.get("axes", () if block else ("y", "x")),
+            block=block,
         )
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error}); use another record") from error

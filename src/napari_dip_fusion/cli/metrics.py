@@ -22,7 +22,7 @@ from napari_dip_fusion.cli.options import (
     parse_intensity,
 )
 from napari_dip_fusion.cli.planes import write_plane_scores
-from napari_dip_fusion.cli.run import check_count, read_sources
+from napari_dip_fusion.cli.reading import check_count, read_sources
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.io import read_image, read_images
 from napari_dip_fusion.metrics import average_planes, describe_mean, evaluate_planes

@@ -18,6 +18,7 @@ from napari_dip_fusion.fusion import (
     PlanesDone,
     StepDone,
 )
+from napari_dip_fusion.fusion.timing import format_seconds
 from napari_dip_fusion.interruption import make_observable
 
 
@@ -73,25 +74,45 @@ def show_stages(*, quiet: bool) -> Iterator[None]:
 
 
 class RunBar:
-    """A bar of the stage that a run is in, and one of the frames of a series below it."""
+    """A bar of the stage that a run is in, and one of the frames of a series below it.
 
-    def __init__(self, progress: Progress, frames: int = 1) -> None:
+    Parameters
+    ----------
+    progress : Progress
+        From :func:`make_progress`.
+    frames : int
+        How many frames there are.
+    parts : str
+        What a stage counts.
+    restores : bool
+        Whether networks that make iterations restore sources, where no event says so before.
+    """
+
+    def __init__(
+        self,
+        progress: Progress,
+        frames: int = 1,
+        *,
+        parts: str = "planes",
+        restores: bool = False,
+    ) -> None:
         self._progress = progress
         self._stage = ""
         self._task: TaskID | None = None
         self._frames = progress.add_task("frames", total=frames, text="") if frames > 1 else None
         self._total, self._finished = frames, 0
-        self._restores = False
+        self._parts, self._restores = parts, restores
 
     def show(self, event: Event) -> None:
         """Show how far a run is that tells this."""
         if isinstance(event, PlanesDone):
-            planes = f"{event.done:.0f}/{event.total:.0f} planes" if event.total > 1 else ""
-            self._show(event.stage, event.done, event.total, planes)
+            several = event.total > 1
+            text = f"{event.done:.0f}/{event.total:.0f} {self._parts}" if several else ""
+            self.show_stage(event.stage, event.done, event.total, text)
         elif isinstance(event, Decided):
             self._restores = event.network and bool(event.restored)
         elif isinstance(event, GainsReady):
-            self._show("restoring" if self._restores else "fusing", 0, None, "")
+            self.show_stage("restoring" if self._restores else "fusing", 0, None, "")
         elif isinstance(event, StepDone):
             # The losses of networks that restore have no floor; what is fitted afterward has one.
             restores = self._restores and event.floor == 0
@@ -101,19 +122,28 @@ class RunBar:
                 f"{event.rate:.1f} it/s"
             )
             stage = "restoring" if restores else "fusing"
-            self._show(stage, event.iteration, event.iterations, text)
+            self.show_stage(stage, event.iteration, event.iterations, text)
         elif isinstance(event, (FrameDone, FrameFailed)) and self._frames is not None:
             self._finished += 1
             text = f"{self._finished}/{self._total}"
             self._progress.update(self._frames, completed=self._finished, text=text)
 
-    def _show(self, stage: str, done: float, total: float | None, text: str) -> None:
+    def show_stage(
+        self,
+        stage: str,
+        done: float,
+        total: float | None,
+        text: str,
+        *,
+        left: float | None = None,
+    ) -> None:
+        """Show how far a stage is, and the seconds that are left of it where they are known."""
         # A bar of its own for each stage: its time left is not told by the pace of another.
         if self._task is None or stage != self._stage:
             if self._task is not None:
                 self._progress.remove_task(self._task)
             self._task, self._stage = self._progress.add_task(stage, total=total, text=""), stage
-        self._progress.update(self._task, completed=done, total=total, text=text)
+        self._progress.update(self._task, completed=done, total=total, text=text, left=left)
 
 
 def describe_failure(event: FrameFailed, axes: Sequence[str]) -> str:
@@ -126,6 +156,9 @@ class _TimeLeft(TimeRemainingColumn):
     """The time that is left, said to be so, once there is a pace to tell it by."""
 
     def render(self, task: Task) -> Text:
+        left = task.fields.get("left")
+        if left is not None:
+            return Text(f"{format_seconds(left)} left", style="progress.remaining")
         known = task.time_remaining is not None
         return Text.assemble(super().render(task), " left") if known else Text("")
 

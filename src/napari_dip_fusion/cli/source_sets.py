@@ -6,7 +6,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from napari_dip_fusion.cli.options import Choice
-from napari_dip_fusion.cli.run import check_count, read_sources
+from napari_dip_fusion.cli.reading import check_count, read_sources
 from napari_dip_fusion.comparison import SourceSet
 from napari_dip_fusion.io.formats import list_endings, strip_ending
 from napari_dip_fusion.sources import Source

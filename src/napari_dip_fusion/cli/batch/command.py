@@ -41,7 +41,7 @@ from napari_dip_fusion.cli.options import (
     build_config,
 )
 from napari_dip_fusion.cli.output_names import choose_pixel_type
-from napari_dip_fusion.cli.run import warn_of_unused_blur
+from napari_dip_fusion.cli.reading import warn_of_unused_blur
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import FusionError
 from napari_dip_fusion.io.formats import list_endings

@@ -15,16 +15,15 @@ from napari_dip_fusion.cli.options import Choice
 from napari_dip_fusion.cli.output_names import name_record
 from napari_dip_fusion.cli.outputs import Outputs, check_outputs
 from napari_dip_fusion.cli.planes import count_planes, describe_planes
-from napari_dip_fusion.cli.run import (
+from napari_dip_fusion.cli.reading import (
     FINEST,
     check_count,
     describe_choice,
     describe_grid,
-    estimate,
     list_changed,
-    prepare_files,
     read_sources,
 )
+from napari_dip_fusion.cli.run import estimate, prepare_files
 from napari_dip_fusion.cli.run_bar import describe_failure
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import summarize_error
