@@ -390,7 +390,7 @@ def test_lack_of_memory_is_told_in_one_line(pair, tmp_path, capsys, monkeypatch)
     def too_large(*arguments: object, **options: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("napari_dip_fusion.cli.fuse.read_sources", too_large)
+    monkeypatch.setattr("napari_dip_fusion.cli.fuse.bring_to_grid", too_large)
     assert run("fuse", *pair, "-o", tmp_path / "f.png") == 1
     assert capsys.readouterr().err == (
         "dip-fusion: not enough memory; choose one plane, or a smaller image\n"

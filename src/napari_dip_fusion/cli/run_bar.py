@@ -142,7 +142,7 @@ class RunBar:
         if self._task is None or stage != self._stage:
             if self._task is not None:
                 self._progress.remove_task(self._task)
-            self._task, self._stage = self._progress.add_task(stage, total=total, text=""), stage
+            self._task, self._stage = self._progress.add_task(stage, total=total, text=text), stage
         self._progress.update(self._task, completed=done, total=total, text=text, left=left)
 
 

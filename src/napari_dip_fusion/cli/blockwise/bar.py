@@ -10,7 +10,7 @@ from napari_dip_fusion.blocks import BlockDone, BlocksBegun, BlocksDone, BlocksR
 from napari_dip_fusion.blocks.events import BlockEvent
 from napari_dip_fusion.cli import console
 from napari_dip_fusion.cli.run_bar import RunBar, make_progress
-from napari_dip_fusion.fusion.events import Decided
+from napari_dip_fusion.fusion.events import Decided, PlanesDone
 from napari_dip_fusion.fusion.timing import format_bytes, format_seconds
 from napari_dip_fusion.sources import Source
 
@@ -56,7 +56,7 @@ class Watcher:
             bar.show_stage("fusing", self.done, self.total, f"{self.done}/{self.total} blocks")
         elif isinstance(event, BlockDone):
             self.done = event.done
-            text = f"{event.done}/{event.total} blocks  {event.rate / 1e6:.2g} Mpixel/s"
+            text = f"{event.done}/{event.total} blocks  {format_rate(event.rate)}"
             bar.show_stage("fusing", event.done, event.total, text, left=event.remaining)
             if progress.disable:
                 self._tell_now_and_then(f"{text}  {format_seconds(event.remaining)} left")
@@ -64,6 +64,8 @@ class Watcher:
             self._tell(*event.restored)
         elif not isinstance(event, BlocksDone):
             bar.show(event)
+            if isinstance(event, PlanesDone) and progress.disable:
+                self._tell_now_and_then(f"{event.stage}: {event.done}/{event.total} blocks")
 
     def _describe(self, event: BlocksBegun) -> Iterator[str]:
         """Yield lines on what is fused in which blocks, and by whom."""
@@ -86,3 +88,15 @@ class Watcher:
         if time.monotonic() - self._told >= _SECONDS_BETWEEN_LINES:
             self._told = time.monotonic()
             self._tell(line)
+
+
+def format_rate(pixels: float) -> str:
+    """Return pixels a second as a person would say it.
+
+    Examples
+    --------
+    >>> format_rate(12_340_000), format_rate(31_700)
+    ('12.3 Mpixel/s', '0.032 Mpixel/s')
+    """
+    millions = pixels / 1e6
+    return f"{millions:.1f} Mpixel/s" if millions >= 1 else f"{millions:.2g} Mpixel/s"
