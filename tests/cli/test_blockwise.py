@@ -63,7 +63,7 @@ def test_blocks_are_those_of_the_whole_and_a_record_repeats_them(pair, tmp_path,
     assert printed.err == (
         "200x260 pixels in 6 blocks of 128x128, 208 kB on disk before compression\n"
     )
-    assert "mean over" in printed.out
+    assert "of a sample" in printed.out
     assert f"{blocks}; record in {tmp_path / 'k.record.json'}" in printed.out
     np.testing.assert_allclose(read(blocks), read(whole), atol=1e-5)
     record = json.loads((tmp_path / "k.record.json").read_text())

@@ -9,6 +9,7 @@ import pytest
 from napari_dip_fusion.cli.masks import hash_masks, read_mask
 from napari_dip_fusion.io import write_image
 from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.views import View
 
 SEEN = np.zeros((20, 30), bool)
 SEEN[4:, 6:] = True
@@ -123,3 +124,14 @@ def test_masks_are_told_apart_by_what_they_show(tmp_path: Path) -> None:
     one, none, same, other = hash_masks([str(paths[0]), "-", *map(str, paths[1:])])
     assert none is None
     assert one == same != other
+
+
+def test_a_mask_that_lies_on_its_image_is_read_part_by_part(tmp_path) -> None:
+    pixels = np.zeros((600, 40), np.uint8)
+    pixels[500:, 20:] = 7
+    path = tmp_path / "seen.ome.zarr"
+    write_image(path, Source(pixels, axes="yx", units=("um", "um")))
+    image = Source(np.ones(pixels.shape), axes="yx", units=("um", "um"))
+    seen = read_mask(path, image, "image")
+    assert isinstance(seen, View)
+    np.testing.assert_array_equal(seen, pixels != 0)

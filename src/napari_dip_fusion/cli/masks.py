@@ -12,12 +12,15 @@ from napari_dip_fusion.record import array_sha256
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.grid import resample_to_reference
 from napari_dip_fusion.sources.sensing import find_space_axes
+from napari_dip_fusion.sources.views import View
 
 NONE = "-"
 """How the option for masks says that a source has none."""
 
+_PART = 256  # rows, planes or frames of a mask that are looked at at a time
 
-def read_mask(path: Path, image: Source, name: str) -> NDArray[np.bool_]:
+
+def read_mask(path: Path, image: Source, name: str) -> Any:
     """Return which pixels of an image a file says were seen: those where it is not 0.
 
     Parameters
@@ -31,21 +34,24 @@ def read_mask(path: Path, image: Source, name: str) -> NDArray[np.bool_]:
 
     Returns
     -------
-    ndarray of the image's shape, bool
+    array-like of the image's shape, bool
+        One of whole numbers that lies on the image is read part by part, when that is asked for.
 
     Raises
     ------
     ValueError
         If the mask does not fit the image, or leaves nothing of it.
     """
-    mask = _read_seen(path)
+    mask = read_image(path)
     try:
-        seen = _fit(mask, image)
+        seen = View(mask.data, dtype=np.bool_) if _lies_on(mask, image) else _fit(mask, image)
     except ValueError as error:
         # What lies nowhere near is named there once more.
         reason = str(error).removeprefix(f"{path}: ")
         raise ValueError(f"the mask {path} does not fit {name}: {reason}") from error
-    if not seen.any():
+    # Where anything was seen, the first parts say so as a rule.
+    parts = range(0, seen.shape[0], _PART)
+    if not any(np.asarray(seen[start : start + _PART]).any() for start in parts):
         raise ValueError(
             f"the mask {path} leaves nothing of {name}: it is 0 everywhere there; it has to be "
             "other than 0 where something was seen"
@@ -61,14 +67,23 @@ def name_masks(choice: Sequence[str]) -> list[str]:
 def hash_masks(choice: Sequence[str]) -> list[str | None]:
     """Return the SHA-256 of what each of these files says was seen; None where there is none."""
     return [
-        None if given == NONE else array_sha256(_read_seen(Path(given)).to_numpy())
+        None if given == NONE else array_sha256(_find_seen(read_image(Path(given))).to_numpy())
         for given in choice
     ]
 
 
-def _read_seen(path: Path) -> Source:
+def _lies_on(mask: Source, image: Source) -> bool:
+    """Tell whether the pixels of a mask are those of an image, as they are and one by one."""
+    return (
+        (mask.axes, mask.units, mask.shape) == (image.axes, image.units, image.shape)
+        and np.allclose(mask.affine, image.affine)
+        and not mask.rgb
+        and mask.dtype.kind in "bui"
+    )
+
+
+def _find_seen(mask: Source) -> Source:
     """Return a mask as 0 and 1, of 8 bits: what lies outside of it counts as 0."""
-    mask = read_image(path)
     pixels: NDArray[Any] = mask.to_numpy()
     # Of colors any will do, but opaque black is none.
     seen = (pixels[..., :3] != 0).any(axis=-1) if mask.rgb else pixels != 0
@@ -79,6 +94,7 @@ def _read_seen(path: Path) -> Source:
 
 def _fit(mask: Source, image: Source) -> NDArray[np.bool_]:
     """Return a mask at the pixels of an image, of which nothing is read."""
+    mask = _find_seen(mask)
     frame, repeated = image, _list_repeated(mask, image)
     for number in repeated:
         frame = frame.take(image.axes[number], 0)

@@ -74,7 +74,8 @@ def fuse_by_blocks(
     write_text(outputs.record, text, overwrite=outputs.overwrite)
     _tell_changed(result, job)
     if not quiet:
-        title = result.record["blocks"]["metrics_are"]
+        count = len(result.record["blocks"]["samples"])
+        title = f"of {count} samples of the image, their mean" if count > 1 else "of a sample"
         console.print_metrics({"fused": result.metrics}, title=title)
         console.print_end(result.record, f"{result.path}; record in {outputs.record}")
 
