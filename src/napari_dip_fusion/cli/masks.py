@@ -78,7 +78,7 @@ def _lies_on(mask: Source, image: Source) -> bool:
         (mask.axes, mask.units, mask.shape) == (image.axes, image.units, image.shape)
         and np.allclose(mask.affine, image.affine)
         and not mask.rgb
-        and mask.dtype.kind in "bui"
+        and mask.dtype.kind in ("b", "i", "u")
     )
 
 
