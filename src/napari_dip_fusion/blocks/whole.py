@@ -164,7 +164,8 @@ def _map_results(plan: Plan, done: BlocksResult, folder: Path) -> tuple[Floats, 
     layout = plan.choose_layout(None)
     for index in layout:
         core = layout.locate(index).core
-        there = tuple(part for part, axis in zip(core, place.axes, strict=True) if axis in plan.axes)
+        kept = (axis in plan.axes for axis in place.axes)
+        there = tuple(part for part, is_kept in zip(core, kept, strict=True) if is_kept)
         sizes = tuple(part.stop - part.start for part in there)
         image[there] = np.asarray(fused.data[core]).reshape(*sizes, *colors)
         prepared = prepare_part(plan.cutter.cut(core), windows, plan.config)
