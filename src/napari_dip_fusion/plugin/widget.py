@@ -171,7 +171,7 @@ class DipFusionWidget(Container[Widget]):
 
     def _update_ready(self) -> None:
         self.fuse_tab.update_ready()
-        self.compare_tab.update_ready(self.sources.report.ok)
+        self.compare_tab.update_ready(self.sources.report.ok, self.fuse_tab.too_large)
 
     def _show_theme(self) -> None:
         self.panel.set_theme(self.viewer.theme)

@@ -1,10 +1,16 @@
 """The plan of a run, taken from the chosen sources and settings."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from napari import Viewer
 from napari.layers import Image
 
+from napari_dip_fusion.blocks.layout import Layout
+from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.fusion.memory import estimate_memory
+from napari_dip_fusion.fusion.timing import format_bytes
+from napari_dip_fusion.plugin.forms.blocks_form import BlocksForm
 from napari_dip_fusion.plugin.forms.settings import SettingsForm
 from napari_dip_fusion.plugin.forms.source_list import SourceList
 from napari_dip_fusion.plugin.layers.plane_reader import (
@@ -13,7 +19,10 @@ from napari_dip_fusion.plugin.layers.plane_reader import (
     make_plane_readers,
 )
 from napari_dip_fusion.plugin.layers.whole_reader import WholeReader, make_whole_readers
+from napari_dip_fusion.plugin.running.block_choice import BlockChoice, plan_blocks
 from napari_dip_fusion.plugin.running.plan import Plan, make_plan
+from napari_dip_fusion.prior.devices import measure_free_memory
+from napari_dip_fusion.sources import Source
 
 
 class Planner:
@@ -24,21 +33,61 @@ class Planner:
     viewer : napari.Viewer
     sources : SourceList
     settings : SettingsForm
+
+    Attributes
+    ----------
+    blocks : BlocksForm
+        Whether runs go block by block.
     """
 
     def __init__(self, viewer: Viewer, sources: SourceList, settings: SettingsForm) -> None:
         self.viewer = viewer
         self.sources = sources
         self.settings = settings
+        self.blocks = BlocksForm()
+        # What was last found too large or not: free memory changes all the time.
+        self._asked: tuple[object, ...] = ()
 
-    def take(self) -> Plan:
+    def take(self, *, at_once: bool = False) -> Plan:
         """Take sources and settings as they are now.
+
+        Parameters
+        ----------
+        at_once : bool
+            Whether whole images are meant that lie in memory, whatever is ticked.
 
         Raises
         ------
         ValueError
             If they cannot be fused; the message says what to do.
         """
+        return self._take(self.blocks.take() if self.blocks.is_ticked() and not at_once else None)
+
+    def suggest_blocks(self) -> None:
+        """Go block by block, as long as nobody says otherwise, where images exceed the memory."""
+        sources = self.sources.get_sources()
+        self.blocks.set_layers(sources)
+        try:
+            plan = self._take(self.blocks.take())
+            asked = (plan.shape, plan.names, plan.config, plan.layer_ids)
+            if asked != self._asked:
+                self._asked = asked
+                self.blocks.suggest(not fits_memory(plan) and bool(list_blocks(plan)))
+        # What cannot be fused so is no alternative.
+        except ValueError:
+            self._asked = ()
+            self.blocks.suggest(False)
+
+    def fits_at_once(self) -> bool:
+        """Tell whether whole images fit into memory, as gain maps and metrics have them."""
+        try:
+            plan = self.take(at_once=True)
+        # That nothing can be fused is said elsewhere.
+        except ValueError:
+            return True
+        return fits_memory(replace(plan, config=FusionConfig(network="never")))
+
+    def _take(self, blocks: BlockChoice | None) -> Plan:
         # The list has said already why nothing can be fused; its words are taken.
         report = self.sources.report
         if not report.ok:
@@ -54,6 +103,7 @@ class Planner:
             preview_rate=float(self.settings.preview_rate.value),
             whole=self.sources.get_whole(),
             acquisitions=self.sources.get_acquisitions(),
+            blocks=blocks,
         )
 
     def make_readers(
@@ -87,3 +137,36 @@ class Planner:
             level=plan.level,
             interpolation=plan.interpolation,
         )
+
+
+def list_blocks(plan: Plan) -> Layout:
+    """Return how the image of a plan will be cut into blocks.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be fused block by block; the message says what to do.
+    """
+    assert plan.blocks is not None
+    sources: list[Source] = [reader.source for reader in plan.readers]
+    return plan_blocks(sources, plan.config, plan.blocks, **plan.grid)
+
+
+def explain_blocks(plan: Plan) -> str:
+    """Say why the run of a plan goes block by block, and what there is of it already."""
+    lines = []
+    if not fits_memory(plan):
+        needed = format_bytes(_estimate(plan))
+        lines.append(f"Whole, the images would need {needed}, more memory than is free.")
+    if plan.blocks is not None and plan.blocks.resumes:
+        lines.append("A run into this file was not finished: Resume goes on with it.")
+    return "\n".join(lines)
+
+
+def fits_memory(plan: Plan) -> bool:
+    """Tell whether the images of a plan, and what is made of them, fit the free memory at once."""
+    return _estimate(plan) <= measure_free_memory("cpu")
+
+
+def _estimate(plan: Plan) -> int:
+    return estimate_memory(plan.config, plan.shape, len(plan.readers), steps=plan.steps)

@@ -31,8 +31,17 @@ class ActivityBar(cancelable_progress):
         super().cancel()
         self._stop()
 
-    def show(self, step: int, steps: int) -> None:
-        """Move the bar to a step of so many: which networks run is known on the way."""
+    def show(self, step: int, steps: int, text: str = "") -> None:
+        """Move the bar to a step of so many: which networks run is known on the way.
+
+        Parameters
+        ----------
+        step, steps : int
+        text : str
+            What stands beside the bar, behind the name of the program.
+        """
+        if text:
+            self.set_description(f"DIP Fusion, {text}")
         if steps != self._steps:
             self._steps = self.total = steps
         self.update(step - self.n)

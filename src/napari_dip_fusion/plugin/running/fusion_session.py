@@ -7,6 +7,7 @@ from napari import Viewer
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject
 
+from napari_dip_fusion.blocks import BlockDone, BlocksBegun, BlocksDone
 from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
 from napari_dip_fusion.fusion import (
     Done,
@@ -19,9 +20,12 @@ from napari_dip_fusion.fusion import (
 from napari_dip_fusion.fusion.events import FrameDone
 from napari_dip_fusion.io.silence import silence_warnings
 from napari_dip_fusion.plugin.layers.fused_layer import FusedLayer
+from napari_dip_fusion.plugin.layers.growing_layer import GrowingLayer
 from napari_dip_fusion.plugin.layers.layer_record import note_sources
 from napari_dip_fusion.plugin.layers.result_layers import name_fused, name_network, show_consensus
 from napari_dip_fusion.plugin.running.active_runs import refuse_second_run
+from napari_dip_fusion.plugin.running.block_choice import BlockChoice
+from napari_dip_fusion.plugin.running.block_run import BlockRun
 from napari_dip_fusion.plugin.running.plan import Look, Plan
 from napari_dip_fusion.plugin.running.provenance import Provenance, read_sources
 from napari_dip_fusion.plugin.running.run_events import (
@@ -52,7 +56,10 @@ class FusionSession(Session):
         The layer of the last run. What a network that is fitted to the fused image makes on the
         way is a worse image, which is shown in a layer of its own under it until the run ends.
     result : FusionResult or None
-        The result of the last run, with what a continuation and the metrics need.
+        The result of the last run, with what a continuation and the metrics need; None of a run
+        block by block.
+    blocks : BlockRun or None
+        The last run, where it goes or went block by block.
     """
 
     def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:
@@ -61,6 +68,7 @@ class FusionSession(Session):
         self.fused: FusedLayer | None = None
         self._network: FusedLayer | None = None
         self.result: FusionResult | None = None
+        self.blocks: BlockRun | None = None
         self._events.connect(viewer.layers.events.removed, self._check_fused_layer)
 
     @property
@@ -83,9 +91,16 @@ class FusionSession(Session):
             If a fusion or a comparison runs already.
         """
         refuse_second_run()
+        earlier = self.fused
         # The last network goes before the next one comes: both might not fit the device.
         self.forget()
         self.plan = plan
+        if plan.blocks is not None:
+            growing = earlier if isinstance(earlier, GrowingLayer) else None
+            self.blocks = BlockRun(self._viewer, plan, growing)
+            self.fused = self.blocks.fused
+            self._run(plan, self.blocks.make_events)
+            return
         self.fused = FusedLayer(self._viewer, name_fused(plan.names), plan.place)
         self._network = self._make_network_layer(plan)
         self._run(plan, _fuse_layers)
@@ -120,8 +135,9 @@ class FusionSession(Session):
         self._run(plan, events)
 
     def discard(self) -> None:
-        """End the run within one iteration and throw its image away."""
+        """End the run within one iteration and throw its image away, and what it has written."""
         if self._control is not None:
+            self._control.erases = True
             self._control.discard()
             self._set_phase(Phase.ENDING)
 
@@ -136,11 +152,21 @@ class FusionSession(Session):
             self._control.resume()
             self._set_phase(Phase.RUNNING)
 
+    def drop_unfinished(self, choice: BlockChoice) -> None:
+        """Remove the layer of a run that was not finished, whose file goes away."""
+        if self.blocks is not None and self.blocks.choice.folder == choice.folder:
+            self.blocks.discard()
+            self.forget()
+            self.phase_changed.emit()
+
     def forget(self) -> None:
         """Give back the memory of the last run; it can then not be continued."""
         self.result = None
         self.fused = None
         self.plan = None
+        if self.blocks is not None:
+            self.blocks.close()
+            self.blocks = None
         # torch keeps the freed memory of a GPU to itself until it is told to give it back.
         release_memory()
 
@@ -152,6 +178,7 @@ class FusionSession(Session):
     def abandon(self) -> str:
         """End the run, whose panel is closed, and take its previews back."""
         running, plan, fused, result = self._control is not None, self.plan, self.fused, self.result
+        blocks = self.blocks
         # First: nobody is to be told of the layer that goes.
         self.close()
         self._drop_network_layer()
@@ -159,6 +186,8 @@ class FusionSession(Session):
             return ""
         # What became of the image comes first: napari's notice shows few words.
         told = f"the panel was closed during the fusion of {' + '.join(plan.names)}"
+        if blocks is not None:
+            return f"what is done is kept in {blocks.choice.folder}: {told}"
         if result is None:
             fused.discard()
             return f"preview removed: {told}"
@@ -180,10 +209,19 @@ class FusionSession(Session):
         elif isinstance(event, FrameDone):
             if not control.discarded:
                 self._show_preview(self.fused, event.image, event.index)
-        elif isinstance(event, Done | Failed | Discarded):
+        elif isinstance(event, BlocksBegun | BlockDone):
+            if not control.discarded and self.blocks is not None:
+                self.blocks.take(event)
+        elif isinstance(event, Done | BlocksDone | Failed | Discarded):
             # Done may have been on its way when the user discarded the run.
             event = Discarded() if control.discarded else event
-            self._finish(event)
+            if self.blocks is not None:
+                self._finish_blocks(self.blocks, event)
+            elif not isinstance(event, BlocksDone):
+                self._finish(event)
+            if self.plan is not None:
+                # What a continuation and the metrics need is in the result.
+                self.plan = self.plan.drop_data()
             self._end()
         return event
 
@@ -212,9 +250,17 @@ class FusionSession(Session):
         else:
             self.fused.discard()
             self.forget()
-        if self.plan is not None:
-            # What a continuation and the metrics need is in the result.
-            self.plan = self.plan.drop_data()
+
+    def _finish_blocks(
+        self, blocks: BlockRun, event: Done | BlocksDone | Failed | Discarded
+    ) -> None:
+        if isinstance(event, BlocksDone):
+            blocks.finish(event.result)
+        elif isinstance(event, Failed):
+            blocks.keep()
+        else:
+            blocks.discard()
+            self.forget()
 
     def _make_network_layer(self, plan: Plan) -> FusedLayer:
         name = name_network(plan.names)

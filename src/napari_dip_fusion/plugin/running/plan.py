@@ -18,7 +18,7 @@ from napari_dip_fusion.plugin.layers.acquisition import (
 )
 from napari_dip_fusion.plugin.layers.layer_origin import LayerOrigin, get_origins
 from napari_dip_fusion.plugin.layers.layer_record import ACQUISITION
-from napari_dip_fusion.plugin.layers.layer_report import check_layers
+from napari_dip_fusion.plugin.layers.layer_report import check_layers, is_stacked
 from napari_dip_fusion.plugin.layers.levels import get_level_shape
 from napari_dip_fusion.plugin.layers.placement import Placement, place_result
 from napari_dip_fusion.plugin.layers.plane_reader import (
@@ -34,6 +34,7 @@ from napari_dip_fusion.plugin.layers.planes import (
 )
 from napari_dip_fusion.plugin.layers.thick_slice import ThickSlice, find_thick_slice
 from napari_dip_fusion.plugin.layers.whole_reader import WholeReader, make_whole_readers
+from napari_dip_fusion.plugin.running.block_choice import BlockChoice
 from napari_dip_fusion.sources.views import View
 
 
@@ -136,6 +137,8 @@ class Plan:
         One for each source.
     declares_fwhm : bool
         Whether a layer says by itself how wide it is blurred, whatever is taken for it here.
+    blocks : BlockChoice or None
+        How the run goes block by block; None where it is one of whole images in memory.
     """
 
     names: tuple[str, ...]
@@ -162,6 +165,7 @@ class Plan:
     fwhm: tuple[Fwhm, ...] = ()
     masks: tuple[PlannedMask | None, ...] = ()
     declares_fwhm: bool = False
+    blocks: BlockChoice | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -219,6 +223,7 @@ def make_plan(
     preview_rate: float = 0.0,
     whole: bool = False,
     acquisitions: Sequence[Acquisition] = (),
+    blocks: BlockChoice | None = None,
 ) -> Plan:
     """Return the plan of a run on layers, at the slice now shown or of all planes.
 
@@ -241,6 +246,8 @@ def make_plan(
         Whether to fuse all planes, and not only the one that is shown.
     acquisitions : sequence of Acquisition
         How each source was taken; by default nothing is said of any.
+    blocks : BlockChoice, optional
+        For a run block by block: of planes that are layers of their own, or of whole stacks.
 
     Raises
     ------
@@ -256,6 +263,10 @@ def make_plan(
     report = check_layers(layers, reference, dims, whole=whole, acquisitions=taken, restore=restore)
     if not report.ok:
         raise ValueError(report.message)
+    if blocks is not None:
+        _require_whole(layers, whole=whole)
+        # Blocks have no need of a coarser level; and layers that are planes have no others.
+        level, whole = 0 if level == "auto" else level, True
     target = find_finest(layers, dims) if reference is None else reference
     if whole and target not in layers:
         raise ValueError(
@@ -302,12 +313,22 @@ def make_plan(
         warnings=report.warnings,
         preview_rate=preview_rate,
         whole=whole,
-        look=_look(layers, target, dims, sampling) if whole else None,
+        look=_look(layers, target, dims, sampling) if whole and blocks is None else None,
         degraded=bool(report.restored) and restore != "never",
         fwhm=tuple(each.fwhm for each in taken),
         masks=tuple(_plan_mask(each.mask) for each in taken),
         declares_fwhm=any(np.any(get_declared_fwhm(layer)) for layer in layers),
+        blocks=blocks,
     )
+
+
+def _require_whole(layers: Sequence[Image], *, whole: bool) -> None:
+    """Refuse to go block by block through one plane of several."""
+    if not whole and any(map(is_stacked, layers)):
+        raise ValueError(
+            "block by block, all planes of layers are fused; choose Whole stack, or fuse this "
+            "plane at once"
+        )
 
 
 def _plan_mask(mask: Layer | None) -> PlannedMask | None:

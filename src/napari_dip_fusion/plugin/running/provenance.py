@@ -1,7 +1,8 @@
 """Which files hold what a run reads of layers, proved by reading them again.
 
 A layer says where it came from, but not whether it is still what came from there: an edit in
-place makes no event, and most edits come before anybody listens.
+place makes no event, and most edits come before anybody listens. What is fused block by block is
+too large to be read once more, so that samples of it are compared.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ from napari_dip_fusion.plugin.layers.planes import Matrix
 from napari_dip_fusion.plugin.layers.thick_slice import ProjectedPlanes
 from napari_dip_fusion.plugin.layers.whole_reader import WholeReader
 from napari_dip_fusion.plugin.running.plan import Plan, PlannedMask
+from napari_dip_fusion.plugin.running.samples import lie_alike, list_samples
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.axes import find_stacked_axes
 from napari_dip_fusion.sources.grid import GridSources, resample_to_reference
@@ -139,7 +141,7 @@ def find_provenance(plan: Plan) -> Provenance:
 
 def _trace(plan: Plan, planes: Sequence[Source]) -> Provenance:
     openings: list[Opening | None] = [None] * len(plan.origins)
-    files = _Files()
+    files = _Files(sampled=plan.blocks is not None)
     # Whatever was said of these files was said when they were opened.
     with silence_warnings():
         for i, (origin, plane) in enumerate(zip(plan.origins, planes, strict=False)):
@@ -167,6 +169,7 @@ def _trace(plan: Plan, planes: Sequence[Source]) -> Provenance:
 
 
 _FILE_PLANES = "it takes planes along y and x only, counted as in the file"
+_OTHER_PLACES = "by what the files say, {} would be sampled at other places"
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,9 +182,17 @@ class _Opened:
 
 
 class _Files:
-    """Files that are read again, each once."""
+    """Files that are read again, each once.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    sampled : bool
+        Whether images are compared by samples of them, since they are too large to be read whole,
+        and opened by our own readers alone, which read them part by part.
+    """
+
+    def __init__(self, *, sampled: bool = False) -> None:
+        self._sampled = sampled
         self._images: dict[Path, list[Source]] = {}
         self._opened: dict[tuple[Path, str], list[_Opened]] = {}
 
@@ -191,7 +202,7 @@ class _Files:
             opened = self._open(origin.path, origin.plugin)
             for index, layer in enumerate(opened):
                 placed = layer.units == origin.units and np.allclose(layer.affine, origin.affine)
-                if placed and _holds_plane(layer.levels, reader, plane):
+                if placed and self._holds(layer.levels, reader, plane):
                     return Opening(origin.path, origin.plugin, index, len(opened))
         # Readers of any plugin may raise anything; what cannot be read again is not proved.
         except Exception:
@@ -206,7 +217,7 @@ class _Files:
         try:
             opened = self._open(path, plugin)
             for index, layer in enumerate(opened):
-                if _is_same(View(layer.levels[0], dtype=np.bool_), mask.pixels):
+                if self._is_same(View(layer.levels[0], dtype=np.bool_), mask.pixels):
                     return Opening(path, plugin, index, len(opened))
         # As of sources.
         except Exception:
@@ -236,6 +247,10 @@ class _Files:
             "interpolation": plan.interpolation,
             **self._write_sensors(plan),
         }
+        if self._sampled:
+            self._require_places(images, planes, plan)
+            assert plan.blocks is not None
+            return choice, str(plan.blocks.output)
         read = _sample(images, plan, plane or _choose_plane(images[reference], plan))
         # Of whole stacks, whose pixels are the same, one plane says whether their places are.
         known = planes
@@ -244,11 +259,18 @@ class _Files:
         pairs = zip(plan.names, read.arrays, known, strict=True)
         others = [name for name, array, plane in pairs if not _is_same(array, plane.data)]
         if others:
-            raise ValueError(
-                f"by what the files say, {', '.join(others)} would be sampled at other places"
-            )
+            raise ValueError(_OTHER_PLACES.format(", ".join(others)))
         # Plain TIFF is for planes.
         return choice, _name_output(images[reference] if plan.whole else read.place)
+
+    def _require_places(
+        self, images: Sequence[Source], planes: Sequence[Source], plan: Plan
+    ) -> None:
+        """Refuse files by which sources that are fused block by block would lie elsewhere."""
+        alike = lie_alike(list(images), list(planes), plan.names.index(plan.reference))
+        others = [name for name, same in zip(plan.names, alike, strict=True) if not same]
+        if others:
+            raise ValueError(_OTHER_PLACES.format(", ".join(others)))
 
     def _write_sensors(self, plan: Plan) -> dict[str, list[str]]:
         """Return blurs and masks in the words of the command, as far as there are any."""
@@ -265,7 +287,8 @@ class _Files:
         assert mask.origin is not None
         path = mask.origin.path
         images = self._read(path)
-        if len(images) != 1 or not _is_same(View(images[0].data, dtype=np.bool_), mask.pixels):
+        known = View(images[0].data, dtype=np.bool_)
+        if len(images) != 1 or not self._is_same(known, mask.pixels):
             raise ValueError(f"{path.name} holds no such mask")
         return str(path)
 
@@ -273,13 +296,26 @@ class _Files:
         """Return the layers that a plugin makes of a file."""
         if (path, plugin) not in self._opened:
             # Our own reader makes one layer of each image, and the command needs these, too.
-            if plugin == OWN_PLUGIN and path.suffix.lower() != ".json":
+            own = self._sampled or plugin == OWN_PLUGIN
+            if own and path.suffix.lower() != ".json":
                 opened = [_open_image(image) for image in self._read(path)]
             else:
                 found = npe2.read([str(path)], stack=False, plugin_name=plugin)
                 opened = [_open_layer(*layer) for data in found for layer in _split(data)]
             self._opened[path, plugin] = opened
         return self._opened[path, plugin]
+
+    def _holds(self, levels: Sequence[Any], reader: Reader, plane: Source) -> bool:
+        """Tell whether one of the levels of an image has the pixels that a run was given."""
+        if not self._sampled:
+            return _holds_plane(levels, reader, plane)
+        return any(_holds_samples(level, plane.data, plane.ndim) for level in levels)
+
+    def _is_same(self, one: Any, other: Any) -> bool:
+        """Tell whether two images of one channel are the same, as far as they are looked at."""
+        if self._sampled:
+            return _holds_samples(one, other, len(other.shape))
+        return _is_same(one, other)
 
     def _read(self, path: Path) -> list[Source]:
         if path not in self._images:
@@ -291,7 +327,7 @@ class _Files:
         images = self._read(path)
         for index, image in enumerate(images):
             shown = make_drawable(image)
-            if not _holds_plane((shown.data, *shown.pyramid), reader, plane):
+            if not self._holds((shown.data, *shown.pyramid), reader, plane):
                 continue
             if shown.shape != image.shape or not np.array_equal(shown.affine, image.affine):
                 raise ValueError(_FILE_PLANES)
@@ -353,6 +389,14 @@ def _holds_all(level: Any, wanted: Any) -> bool:
     if tuple(level.shape) != tuple(wanted.shape) or level.dtype != wanted.dtype:
         return False
     return all(_is_same(level[i], wanted[i]) for i in range(len(wanted)))
+
+
+def _holds_samples(level: Any, wanted: Any, ndim: int) -> bool:
+    """Tell whether two arrays are the same where samples of them are taken."""
+    if tuple(level.shape) != tuple(wanted.shape) or level.dtype != wanted.dtype:
+        return False
+    shape = tuple(wanted.shape[:ndim])
+    return all(_is_same(level[part], wanted[part]) for part in list_samples(shape))
 
 
 def _is_same(one: Any, other: Any) -> bool:

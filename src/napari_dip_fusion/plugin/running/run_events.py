@@ -14,6 +14,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dip_fusion.blocks import BlockDone, BlocksDone
+from napari_dip_fusion.blocks.events import BlockEvent
 from napari_dip_fusion.errors import FusionError, StoppedError
 from napari_dip_fusion.fusion import Control, Done, Event, FusionResult, Preview, StepDone
 from napari_dip_fusion.fusion.events import PlanesDone
@@ -35,11 +37,15 @@ class RunControl(Control):
     preview_waiting : bool
         Whether a preview was sent and is not yet shown; until then no other
         is sent, so that slow drawing never makes a queue.
+    erases : bool
+        Whether a run that is thrown away takes with it what it has written, which is kept where
+        it ends because napari is closed.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.preview_waiting = False
+        self.erases = False
 
 
 @dataclass(frozen=True)
@@ -94,11 +100,20 @@ class Failed:
 
 @dataclass(frozen=True)
 class Discarded:
-    """The run ended because the user threw it away, or stopped it before it had an image."""
+    """The run ended because the user threw it away, or stopped it before it had an image.
+
+    Attributes
+    ----------
+    message : str
+        What is kept of it, if anything is.
+    """
+
+    message: str = ""
 
 
-RunEvent = Event | FirstLook | Progress | Failed | Discarded
-"""What a run reports; the last one is Done, Failed or Discarded. StepDone comes in Progress."""
+RunEvent = Event | BlockEvent | FirstLook | Progress | Failed | Discarded
+"""What a run reports; the last one is Done, BlocksDone, Failed or Discarded. StepDone comes in
+Progress."""
 
 
 def relay(
@@ -141,7 +156,7 @@ def relay(
 def _thin_out(
     events: Callable[[], Iterator[T]], control: RunControl, interval: float
 ) -> Generator[T | Progress, None, T | None]:
-    """Yield all events but the Done of a fusion, which is returned."""
+    """Yield all events but the last one of a fusion, which is returned."""
     steps: list[StepDone] = []
     stage = ""
     reported = time.perf_counter()
@@ -157,6 +172,11 @@ def _thin_out(
             steps.append(event)
             if time.perf_counter() - reported < interval:
                 continue
+        elif isinstance(event, BlockDone):
+            # Each tells of all blocks before it.
+            if event.done < event.total and time.perf_counter() - reported < interval:
+                continue
+            reported = time.perf_counter()
         elif isinstance(event, Preview):
             if control.preview_waiting:
                 continue
@@ -166,7 +186,7 @@ def _thin_out(
             yield Progress(tuple(steps))
             steps = []
             reported = time.perf_counter()
-        if isinstance(event, Done):
+        if isinstance(event, Done | BlocksDone):
             return event
         if not isinstance(event, StepDone):
             yield event

@@ -8,15 +8,23 @@ _INTERVAL = 250
 """Milliseconds between two looks."""
 
 
-def describe_stage(stage: str, done: float, total: float) -> str:
+def describe_stage(stage: str, done: float, total: float, parts: str = "planes") -> str:
     """Return how far a stage of a run is, as a person would say it.
+
+    Parameters
+    ----------
+    stage : str
+    done, total : float
+        How much of it is done, and how much there is.
+    parts : str
+        What is counted.
 
     Examples
     --------
     >>> describe_stage("gains", 34.2, 128)
     'gains: 34 of 128 planes'
     """
-    return f"{stage}: {done:.0f} of {total:.0f} planes"
+    return f"{stage}: {done:.0f} of {total:.0f} {parts}"
 
 
 class Teller(QObject):

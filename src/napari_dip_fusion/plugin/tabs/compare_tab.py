@@ -37,6 +37,12 @@ _STEPS = 100
 """Steps of the progress bar for each method."""
 
 
+_COMPARE = (
+    "Fuse the chosen layers by each ticked method; each result is a new layer. Intensity and "
+    "computing are as set under Fuse."
+)
+
+
 class CompareTab(Container[Widget]):
     """Tick methods, run them, and compare their results.
 
@@ -81,7 +87,7 @@ class CompareTab(Container[Widget]):
     def compare(self) -> None:
         """Run the ticked methods on the chosen sources."""
         try:
-            plan = self._planner.take()
+            plan = self._planner.take(at_once=True)
             entries = self.methods.make_entries(plan.config)
             if not entries:
                 raise ValueError("tick one method or more")
@@ -113,9 +119,10 @@ class CompareTab(Container[Widget]):
             if result.layer is not None:
                 result.layer.visible = result.layer == chosen
 
-    def update_ready(self, ok: bool) -> None:
-        """Take note of whether the chosen layers can be fused."""
-        self._sources_ok = ok
+    def update_ready(self, ok: bool, problem: str = "") -> None:
+        """Take note of whether the chosen layers can be fused, and why they cannot be compared."""
+        self._sources_ok = ok and not problem
+        self.run_button.tooltip = problem or _COMPARE
         self._show_phase()
 
     # -- building -------------------------------------------------------------
@@ -125,8 +132,7 @@ class CompareTab(Container[Widget]):
         self.all_metrics.changed.connect(self._respond_to_metrics)
         self.run_button = PushButton(
             text="Compare",
-            tooltip="Fuse the chosen layers by each ticked method; each result is a new layer. "
-            "Intensity and computing are as set under Fuse.",
+            tooltip=_COMPARE,
         )
         self.run_button.changed.connect(self.compare)
         self.stop_button = PushButton(
@@ -158,7 +164,7 @@ class CompareTab(Container[Widget]):
         """Return how the chosen sources become [0, 1]."""
         # Without sources that fit, any two images can still be compared.
         try:
-            plan = self._planner.take()
+            plan = self._planner.take(at_once=True)
         except ValueError:
             return {}
         given, percentiles = plan.config.intensity, plan.config.percentiles

@@ -1,6 +1,6 @@
 """The tab that makes a fusion: its settings, its run, its code and its metrics."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,13 +11,15 @@ from napari import Viewer
 from napari.layers import Image, Layer
 from napari.utils.notifications import show_error
 
+from napari_dip_fusion.blocks import BlocksDone
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import Control, Done, GainsReady, PlanesDone, iter_gains
 from napari_dip_fusion.fusion.decision import may_run_network
 from napari_dip_fusion.interruption import make_observable
 from napari_dip_fusion.methods import METHODS
 from napari_dip_fusion.plugin.forms.native_widget import NativeWidget, make_collapsible, make_line
-from napari_dip_fusion.plugin.forms.planner import Planner
+from napari_dip_fusion.plugin.forms.planner import Planner, explain_blocks, list_blocks
+from napari_dip_fusion.plugin.forms.question import ask
 from napari_dip_fusion.plugin.layers.layer_record import find_acquisitions, find_config
 from napari_dip_fusion.plugin.layers.restored_layers import (
     add_coverage_layers,
@@ -31,6 +33,7 @@ from napari_dip_fusion.plugin.layers.result_layers import (
     show_consensus,
 )
 from napari_dip_fusion.plugin.running.active_runs import has_active_run
+from napari_dip_fusion.plugin.running.block_choice import BlockChoice, describe_blocks
 from napari_dip_fusion.plugin.running.forecast import Forecast, describe_need
 from napari_dip_fusion.plugin.running.fusion_session import FusionSession
 from napari_dip_fusion.plugin.running.plan import Plan, name_as_now
@@ -47,6 +50,13 @@ from napari_dip_fusion.plugin.tabs.run_panel import RunPanel
 _WINDOWS_LEFT_OUT = (
     ", but for its intensity windows, one for each source: set these by the layers' contrast limits"
 )
+
+_TOO_LARGE = (
+    "These images do not fit into memory, in which gain maps, metrics and comparisons have them "
+    "whole; choose a coarser level, or this plane"
+)
+
+_OF_SAMPLES = "Of samples that are spread over the image"
 
 _MOST_AT_ONCE = 2**21
 """Values of a stack whose baselines are scored without being asked for: it takes seconds."""
@@ -79,6 +89,12 @@ class FuseTab(Container[Widget]):
     viewer : napari.Viewer
     planner : Planner
         Takes sources and settings; its form becomes a part of this tab.
+
+    Attributes
+    ----------
+    too_large : str
+        Why there are neither gain maps nor metrics nor comparisons of the chosen layers; empty
+        where they fit into memory.
     """
 
     def __init__(self, viewer: Viewer, planner: Planner) -> None:
@@ -94,6 +110,7 @@ class FuseTab(Container[Widget]):
         self._scoring = 0
         self._scoring_control = Control()
         self._result_is_scored = False
+        self.too_large = ""
         self.settings = planner.settings
         self.session = FusionSession(viewer)
         self.panel = RunPanel(self.session, viewer.theme)
@@ -109,6 +126,8 @@ class FuseTab(Container[Widget]):
         self.panel.gains_wanted.connect(self.add_gain_maps)
         self.panel.restored_wanted.connect(partial(self._add_layers, add_restored_layers))
         self.panel.coverage_wanted.connect(partial(self._add_layers, add_coverage_layers))
+        planner.blocks.choice_changed.connect(self.update_ready)
+        planner.blocks.anew_wanted.connect(self.throw_away)
         self.code.told.connect(self.panel.message.say)
         self.metrics.wanted.connect(self.compute_metrics)
         self.metrics.metrics_changed.connect(self._repeat_scores)
@@ -146,7 +165,7 @@ class FuseTab(Container[Widget]):
             self._gains_control.stop()
             return
         try:
-            plan = self._planner.take().drop_layers()
+            plan = self._planner.take(at_once=True).drop_layers()
         except ValueError as error:
             self.panel.message.say(str(error))
             return
@@ -156,6 +175,18 @@ class FuseTab(Container[Widget]):
         self.panel.show_gains_progress(True)
         call = partial(_estimate_gains, plan, control, self._gains_teller)
         self._tasks.start(call, FuseTab._show_gains, plan, control=control)
+
+    def throw_away(self) -> None:
+        """Remove what is left of an unfinished run block by block, if that is meant."""
+        choice = self._planner.blocks.take()
+        # Another run, of the other tab or of this one, holds memory and the disk.
+        if has_active_run() or not ask(
+            self.native, f"Remove the unfinished fusion {choice.folder} from the disk?"
+        ):
+            return
+        self.session.drop_unfinished(choice)
+        # In a thread: it may be many files.
+        self._tasks.start(choice.throw_away, FuseTab._show_thrown_away, choice)
 
     def abandon(self) -> list[str]:
         """End all that goes on, for the widget is closed, and return what became of it."""
@@ -170,7 +201,9 @@ class FuseTab(Container[Widget]):
         """Score the layers that have a row against the chosen sources."""
         layers = self.metrics.get_layers()
         try:
-            plan = self._planner.take()
+            if self.too_large:
+                raise ValueError(self.too_large)
+            plan = self._planner.take(at_once=True)
             images = self._planner.make_readers(layers, plan)
         except ValueError as error:
             self.metrics.status.say(str(error))
@@ -207,6 +240,11 @@ class FuseTab(Container[Widget]):
 
     def update_ready(self) -> None:
         """Say whether a fusion can start, and what it needs."""
+        if not has_active_run():
+            self._planner.suggest_blocks()
+        self.too_large = "" if self._planner.fits_at_once() else _TOO_LARGE
+        self.panel.explain_gains(self.too_large)
+        self.metrics.explain(self.too_large)
         if not self._sources.report.ok:
             self.forecast.hold()
             self.panel.set_ready(False, False, "")
@@ -217,10 +255,14 @@ class FuseTab(Container[Widget]):
             self.forecast.hold()
             self.panel.set_ready(False, False, str(error))
             return
+        gains = not self.too_large
+        if plan.blocks is not None:
+            self._update_blocks(plan.blocks, plan, gains)
+            return
         # Gain maps and metrics need no torch, nor do most of the other methods.
         if self._torch_problem and _needs_torch(plan.config):
             self.forecast.hold()
-            self.panel.set_ready(False, True, self._torch_problem)
+            self.panel.set_ready(False, gains, self._torch_problem)
             return
         expected = None
         # Beside a run, the next one would seem to take twice as long.
@@ -228,7 +270,19 @@ class FuseTab(Container[Widget]):
             expected = self.forecast.ask(
                 plan.config, plan.shape, len(plan.readers), plan.steps, degraded=plan.degraded
             )
-        self.panel.set_ready(True, True, describe_need(plan, expected))
+        self.panel.set_ready(True, gains, describe_need(plan, expected))
+
+    def _update_blocks(self, choice: BlockChoice, plan: Plan, gains: bool) -> None:
+        """Say whether a fusion block by block can start, and what it needs."""
+        # Nothing is tried beforehand: how long it takes is seen after the first blocks.
+        self.forecast.hold()
+        self._planner.blocks.say(explain_blocks(plan))
+        try:
+            line = describe_blocks(list_blocks(plan), choice)
+        except ValueError as error:
+            self.panel.set_ready(False, gains, str(error))
+            return
+        self.panel.set_ready(True, gains, line, resumes=choice.resumes)
 
     def follow_runs(self) -> None:
         """Estimate nothing while something runs, in this tab or the other."""
@@ -256,6 +310,7 @@ class FuseTab(Container[Widget]):
         self.extend(
             [
                 self.settings,
+                self._planner.blocks,
                 make_line(),
                 self.panel,
                 self.plane_finder,
@@ -277,6 +332,8 @@ class FuseTab(Container[Widget]):
             self.plane_finder.follow(fused.layer)
         if isinstance(event, Done):
             self._score_result()
+        elif isinstance(event, BlocksDone) and event.result.is_complete:
+            self._show_metrics(event.result.metrics)
 
     def _score_result(self) -> None:
         """Fill the metrics table for the run that ended, with its own sources."""
@@ -298,6 +355,19 @@ class FuseTab(Container[Widget]):
                 return
         call = partial(score_result, result, which)
         self._start_scoring(call, plan.names, [fused.layer])
+
+    def _show_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Show the metrics that a run block by block has in its record."""
+        plan, fused = self.session.plan, self.session.fused
+        if plan is None or fused is None or fused.layer is None:
+            return
+        # Scores that are still computed are those of something else.
+        self._scoring += 1
+        self._stop_scoring()
+        self._result_is_scored = False
+        self.metrics.add_layer(fused.layer)
+        self.folded_metrics.expand(animate=False)
+        self.metrics.show_scores(Scores((metrics,), {}), plan.names, [fused.layer], of=_OF_SAMPLES)
 
     def _repeat_scores(self) -> None:
         """Score what the table shows with the metrics that are chosen now."""
@@ -343,6 +413,11 @@ class FuseTab(Container[Widget]):
             self.metrics.status.say(scores.message)
         else:
             self.metrics.show_scores(scores, names, layers)
+
+    def _show_thrown_away(self, choice: BlockChoice, failed: Failed | None) -> None:
+        removed = f"removed: {choice.folder}"
+        self.panel.message.say(removed if failed is None else failed.message)
+        self.update_ready()
 
     def _add_layers(self, add: Callable[..., Sequence[Layer]]) -> None:
         """Add layers of the last run, whose sources are called as they are now."""

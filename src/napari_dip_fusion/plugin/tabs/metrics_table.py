@@ -17,6 +17,10 @@ from napari_dip_fusion.plugin.tabs.plane_scores_view import PlaneScoresView, Pla
 from napari_dip_fusion.plugin.tabs.score_table import LEGEND, ScoreRow, ScoreTable
 
 
+_ADD = "Give this layer a row and compute."
+_COMPUTE = "Score the rows against the ticked sources, in their prepared units."
+
+
 class MetricsTable(ScoreTable):
     """Scores of images against the sources, with a choice of the images.
 
@@ -35,14 +39,15 @@ class MetricsTable(ScoreTable):
         self._scored: list[tuple[Image, Values, PlaneValues]] = []
         self._baselines: Mapping[str, Values] = {}
         self._baseline_planes: Sequence[PlaneValues] = ()
+        self._of = self._problem = ""
         self.candidate_box = LayerBox("An image layer of any origin to compare.")
-        self.add_button = PushButton(text="Add", tooltip="Give this layer a row and compute.")
+        self.add_button = PushButton(text="Add", tooltip=_ADD)
         self.all_metrics = MetricsChoice()
         self.heading = Text()
         self.heading.hide()
         self.compute_button = PushButton(
             text="Compute",
-            tooltip="Score the rows against the ticked sources, in their prepared units.",
+            tooltip=_COMPUTE,
         )
         choice = make_row(Label(value="Compare"), self.candidate_box, self.add_button, stretch=1)
         super().__init__(
@@ -72,9 +77,16 @@ class MetricsTable(ScoreTable):
         self._candidates = list(layers)
         self._layers = [layer for layer in self._layers if layer in self._candidates]
         self.candidate_box.set_layers(layers)
-        self.add_button.enabled = bool(layers)
+        self._enable_buttons()
         # Names, too, may be others now.
         self._show()
+
+    def explain(self, problem: str) -> None:
+        """Say why no scores can be computed; empty where they can."""
+        self._problem = problem
+        self.compute_button.tooltip = problem or _COMPUTE
+        self.add_button.tooltip = problem or _ADD
+        self._enable_buttons()
 
     def add_layer(self, layer: Layer) -> None:
         """Give a layer a row."""
@@ -83,7 +95,12 @@ class MetricsTable(ScoreTable):
             self._layers.append(layer)
 
     def show_scores(
-        self, scores: Scores, sources: Sequence[str], layers: Sequence[Image] = ()
+        self,
+        scores: Scores,
+        sources: Sequence[str],
+        layers: Sequence[Image] = (),
+        *,
+        of: str = "",
     ) -> None:
         """Show the scores of these layers and of the baselines.
 
@@ -94,7 +111,10 @@ class MetricsTable(ScoreTable):
             Names of the layers against which the images were scored.
         layers : sequence of Image
             One for each of the images; a layer that is gone by now gets no row.
+        of : str
+            What of the images was scored, where it is not all of them.
         """
+        self._of = of
         planes = scores.planes or ({},) * (len(scores.images) + len(scores.baselines))
         self._scored = list(zip(layers, scores.images, planes[: len(layers)], strict=True))
         self._baselines, self._baseline_planes = scores.baselines, planes[len(layers) :]
@@ -137,7 +157,12 @@ class MetricsTable(ScoreTable):
             layer = self._scored[0][0] if self._scored else None
             self.planes.show_scores(planes, layer)
             mean = describe_mean(planes[0]) if planes else ""
-            self.heading.say(f"<b>{mean.capitalize()}</b>" if mean else "")
+            heading = (self._of if rows else "") or mean.capitalize()
+            self.heading.say(f"<b>{heading}</b>" if heading else "")
+
+    def _enable_buttons(self) -> None:
+        self.compute_button.enabled = not self._problem
+        self.add_button.enabled = bool(self._candidates) and not self._problem
 
     def _respond_to_metrics(self) -> None:
         if self.rows:

@@ -5,6 +5,7 @@ from magicgui.widgets.bases import Widget
 from psygnal import Signal
 from qtpy.QtWidgets import QSpinBox
 
+from napari_dip_fusion.blocks import BlockDone, BlocksBegun, BlocksDone
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import Decided, Done, FusionResult, GainsReady
 from napari_dip_fusion.fusion.events import FrameFailed, PlanesDone
@@ -13,13 +14,26 @@ from napari_dip_fusion.fusion.timing import format_seconds
 from napari_dip_fusion.plugin.forms.layout import Text, make_row
 from napari_dip_fusion.plugin.forms.native_widget import NativeWidget
 from napari_dip_fusion.plugin.forms.primary import mark_primary
+from napari_dip_fusion.plugin.forms.question import ask
 from napari_dip_fusion.plugin.layers.restored_layers import list_partly_seen, list_restored
 from napari_dip_fusion.plugin.running.fusion_session import FusionSession
 from napari_dip_fusion.plugin.running.run_events import Discarded, Failed, Progress, RunEvent
 from napari_dip_fusion.plugin.running.session import Phase
 from napari_dip_fusion.plugin.running.teller import describe_stage
+from napari_dip_fusion.plugin.tabs.block_progress import (
+    DashboardButton,
+    describe_beginning,
+    describe_block,
+    describe_result,
+)
 from napari_dip_fusion.plugin.tabs.loss_plot import LossPlot
 from napari_dip_fusion.plugin.tabs.run_progress import RunProgress, StageClock
+
+
+_GAINS_TIP = (
+    "Add the sensor gain of each source at each pixel, and the consensus image that the fusion "
+    "aims at, at once."
+)
 
 
 class RunPanel(Container[Widget]):
@@ -72,11 +86,24 @@ class RunPanel(Container[Widget]):
         if self._plot is not None:
             self._plot.set_theme(name)
 
-    def set_ready(self, fuse: bool, gains: bool, line: str) -> None:
-        """Say whether fusion and gain maps can start, and what they need or why they cannot."""
+    def set_ready(self, fuse: bool, gains: bool, line: str, *, resumes: bool = False) -> None:
+        """Say whether fusion and gain maps can start, and what they need or why they cannot.
+
+        Parameters
+        ----------
+        fuse, gains : bool
+        line : str
+        resumes : bool
+            Whether a fusion goes on with one that was not finished.
+        """
         self._ready, self._gains_ready = fuse, gains
         self.need.value = line
+        self.fuse_button.text = "Resume" if resumes else "Fuse"
         self._show_phase()
+
+    def explain_gains(self, problem: str) -> None:
+        """Say in a tooltip what the gain maps are, or why there can be none."""
+        self.gains_button.tooltip = problem or _GAINS_TIP
 
     def show_gains_progress(self, computing: bool) -> None:
         """Let the button of the gain maps stop them while they are computed."""
@@ -106,7 +133,12 @@ class RunPanel(Container[Widget]):
             self._add_note(f"frame {index} failed, and stays black: {event.message}")
         elif isinstance(event, GainsReady):
             self.speed.value = "building the network" if self._network else "scoring"
-        elif isinstance(event, Done | Failed | Discarded):
+        elif isinstance(event, BlocksBegun):
+            self.speed.value = describe_beginning(event)
+            self.dashboard_button.set_address(event.dashboard)
+        elif isinstance(event, BlockDone):
+            self._show_block(event)
+        elif isinstance(event, Done | BlocksDone | Failed | Discarded):
             self._show_end(event)
 
     # -- building -----------------------------------------------------------
@@ -114,8 +146,7 @@ class RunPanel(Container[Widget]):
     def _build_buttons(self) -> None:
         self.gains_button = PushButton(
             text="Gain maps",
-            tooltip="Add the sensor gain of each source at each pixel, and the consensus image "
-            "that the fusion aims at, at once.",
+            tooltip=_GAINS_TIP,
         )
         self.fuse_button = PushButton(
             text="Fuse", tooltip="Fuse the ticked layers; the result is a new layer."
@@ -153,6 +184,7 @@ class RunPanel(Container[Widget]):
             "that did not see all.",
         )
         mark_primary(self.fuse_button)
+        self.dashboard_button = DashboardButton()
         self.start_row = make_row(self.gains_button, self.fuse_button)
         self.run_row = make_row(self.stop_button, self.pause_button, self.discard_button)
         self.continue_row = make_row(self.continue_button, NativeWidget(self.more))
@@ -164,7 +196,7 @@ class RunPanel(Container[Widget]):
         self.network_button.changed.connect(self._want_network)
         self.stop_button.changed.connect(self._session.stop)
         self.pause_button.changed.connect(self._session.toggle_pause)
-        self.discard_button.changed.connect(self._session.discard)
+        self.discard_button.changed.connect(self._discard)
         self.continue_button.changed.connect(self._continue)
 
     def _build_rest(self) -> None:
@@ -183,6 +215,7 @@ class RunPanel(Container[Widget]):
                 self.progress,
                 self.speed,
                 self.run_row,
+                self.dashboard_button,
                 self.message,
                 self.network_button,
                 self.continue_row,
@@ -203,6 +236,9 @@ class RunPanel(Container[Widget]):
         # Either the buttons that start a run, or those that steer one: never both.
         for part in (self.run_row, self.progress, self.speed):
             part.visible = not idle
+        if idle:
+            # The cluster goes with its run.
+            self.dashboard_button.set_address("")
         self.run_row.enabled = phase in (Phase.RUNNING, Phase.PAUSED)
         self.pause_button.text = "Resume" if phase is Phase.PAUSED else "Pause"
         # Fuse, or what one is most likely to want of a run: one button stands out at a time.
@@ -211,7 +247,8 @@ class RunPanel(Container[Widget]):
         if phase is Phase.PAUSED:
             self.speed.value = "paused; Resume goes on from here"
         elif phase is Phase.ENDING:
-            self.speed.value = "ending after this iteration"
+            part_of_run = "iteration" if self._session.blocks is None else "block"
+            self.speed.value = f"ending after this {part_of_run}"
         elif self._paused:
             # Until the next report, which may be seconds away.
             self.speed.value = "going on"
@@ -265,20 +302,34 @@ class RunPanel(Container[Widget]):
     def _show_planes(self, event: PlanesDone) -> None:
         left = self._clock.estimate(event.stage, event.done, event.total)
         # Planes are no iterations: a bar of them starts anew with each stage.
-        text = describe_stage(event.stage, event.done, event.total)
+        parts = "planes" if self._session.blocks is None else "blocks"
+        text = describe_stage(event.stage, event.done, event.total, parts)
+        if event.total == 1:
+            # Nothing that could be counted.
+            text = event.stage
         if left is not None and left >= 1:
             text += f", {format_seconds(left)} left"
         self.progress.show_part(event.done / max(event.total, 1), text)
 
-    def _show_end(self, event: Done | Failed | Discarded) -> None:
+    def _show_block(self, event: BlockDone) -> None:
+        text = describe_block(event)
+        count = f"{event.done} / {event.total}"
+        self.progress.show_step(event.done, event.total, count, told=text)
+        # A report may arrive after Pause was pressed, whose line stays.
+        if self._session.phase is Phase.RUNNING:
+            self.speed.value = text
+
+    def _show_end(self, event: Done | BlocksDone | Failed | Discarded) -> None:
         self.progress.close_activity()
         if isinstance(event, Done):
             text = _describe_end(event)
+        elif isinstance(event, BlocksDone):
+            text = describe_result(event.result)
         elif isinstance(event, Failed):
             kept = ".\nThe best image so far was kept." if event.result is not None else ""
             text = f"The fusion failed: {event.message}{kept}"
         else:
-            text = "Discarded."
+            text = event.message or "Discarded."
             if self._plot is not None:
                 self._plot.hide()
         self.message.say("\n".join([text, *self._notes]))
@@ -302,6 +353,16 @@ class RunPanel(Container[Widget]):
 
     def _want_network(self) -> None:
         self.network_wanted.emit()
+
+    def _discard(self) -> None:
+        """Throw the run away; where it has written something, only if that is meant."""
+        blocks = self._session.blocks
+        if blocks is not None and not ask(
+            self.native,
+            f"Throw the fusion away, and remove what is done of it, {blocks.choice.folder}?",
+        ):
+            return
+        self._session.discard()
 
     def _want_gains(self) -> None:
         self.gains_wanted.emit()

@@ -75,13 +75,21 @@ class RunProgress(ProgressBar):
         if self._session.phase is Phase.IDLE:
             self.close_activity()
 
-    def show_step(self, step: int, steps: int, text: str) -> None:
-        """Move to a step, with a text on the bar."""
+    def show_step(self, step: int, steps: int, text: str, *, told: str = "") -> None:
+        """Move to a step, with a text on the bar.
+
+        Parameters
+        ----------
+        step, steps : int
+        text : str
+        told : str
+            What the twin says; by default the name of the program alone.
+        """
         self.max = steps
         self.value = step
         self.native.setFormat(text)
         if self.activity is not None:
-            self.activity.show(step, steps)
+            self.activity.show(step, steps, told)
 
     def show_part(self, part: float, text: str) -> None:
         """Show how much of a stage is done, from 0 to 1, with a text on the bar."""

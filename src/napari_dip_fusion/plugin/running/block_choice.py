@@ -1,0 +1,144 @@
+"""A run block by block, as it is asked for: into which file, and in what blocks."""
+
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from napari.layers import Layer
+
+from napari_dip_fusion.blocks.layout import Layout
+from napari_dip_fusion.blocks.manifest import IMAGE, Manifest, name_folder
+from napari_dip_fusion.blocks.plan import Plan as BlockPlan
+from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.fusion.timing import format_bytes
+from napari_dip_fusion.sources import Source
+
+ENDING = ".ome.zarr"
+
+_LONGEST_NAME = 80
+
+# With all resolutions a plane has a third more pixels than the finest one, each a float32.
+_BYTES_PER_PIXEL = 4 * 4 / 3
+
+
+@dataclass(frozen=True)
+class BlockChoice:
+    """How a run goes block by block.
+
+    Attributes
+    ----------
+    output : Path
+        The file or folder that is written.
+    block : int
+        Pixels of a block along rows and columns; 0 for what the library takes by itself.
+    workers : int
+        Processes that compute; 0 for none but napari's own.
+    """
+
+    output: Path
+    block: int = 0
+    workers: int = 0
+
+    @property
+    def folder(self) -> Path:
+        """Where a run on its way to the output lies."""
+        return name_folder(self.output)
+
+    @property
+    def image(self) -> Path:
+        """The image there, while it grows."""
+        return self.folder / IMAGE
+
+    @property
+    def resumes(self) -> bool:
+        """Whether a run that was not finished is taken up."""
+        return self.folder.exists()
+
+    def throw_away(self) -> None:
+        """Remove what is done of a run that was not finished.
+
+        Raises
+        ------
+        ValueError
+            If another process is at work there.
+        """
+        manifest = Manifest(self.folder, {})
+        manifest.lock()
+        manifest.remove()
+
+    def refuse_output(self) -> None:
+        """Refuse an output that could not be written in the end.
+
+        Raises
+        ------
+        ValueError
+        """
+        if not self.output.name.lower().endswith(ENDING):
+            raise ValueError(
+                f"block by block, a file's name ends in {ENDING}, got {self.output.name!r}"
+            )
+        if self.output.exists():
+            raise ValueError(f"{self.output} exists; choose another name for the fused image")
+        if not self.output.parent.is_dir():
+            raise ValueError(f"folder {self.output.parent} does not exist; choose another one")
+
+
+def plan_blocks(
+    sources: Sequence[Source],
+    config: FusionConfig,
+    choice: BlockChoice,
+    reference: int,
+    interpolation: str,
+) -> Layout:
+    """Return how an image will be cut into blocks; nothing is read.
+
+    Raises
+    ------
+    ValueError
+        If sources and settings cannot be fused block by block, or the output not be written.
+    """
+    choice.refuse_output()
+    plan = BlockPlan.make(
+        sources,
+        config,
+        block=choice.block or None,
+        reference=reference,
+        interpolation=interpolation,
+    )
+    return plan.choose_layout(None)
+
+
+def describe_blocks(layout: Layout, choice: BlockChoice) -> str:
+    """Say what is written in which blocks, and warn if the disk has no room for it."""
+    block = [min(pair) for pair in zip(layout.block, layout.shape, strict=True)]
+    size = "x".join(str(n) for n in block if n > 1)
+    needed = int(prod(layout.shape) * _BYTES_PER_PIXEL)
+    free = shutil.disk_usage(choice.output.parent).free
+    count = "1 block" if layout.count == 1 else f"{layout.count:,} blocks"
+    line = f"{count} of {size}, {format_bytes(needed)} of {format_bytes(free)} on the disk"
+    # What is done of a run that is resumed has its room already.
+    if needed <= free or choice.resumes:
+        return line
+    return f"\N{WARNING SIGN} {line}: choose another folder, or make room"
+
+
+def suggest_output(layers: Sequence[Layer]) -> Path:
+    """Return a file for what is fused of layers: beside the first one's, or at home.
+
+    One that exists is never suggested, but one on whose way a run was not finished is.
+    """
+    path = layers[0].source.path if layers else None
+    folder = Path.home() if path is None else Path(path).absolute().parent
+    if not os.access(folder, os.W_OK):
+        folder = Path.home()
+    words = re.sub(r"\W+", "_", " ".join(layer.name for layer in layers)).strip("_")
+    name = f"fused_{words}"[:_LONGEST_NAME]
+    wish, number = folder / f"{name}{ENDING}", 1
+    while wish.exists():
+        number += 1
+        wish = folder / f"{name}_{number}{ENDING}"
+    return wish

@@ -1,0 +1,138 @@
+"""One run block by block: what its worker does, and the layer that grows with it."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+from napari import Viewer
+
+from napari_dip_fusion.blocks import BlockDone, BlocksBegun, BlocksResult, iter_fuse_blocks
+from napari_dip_fusion.blocks.schedule import Focus
+from napari_dip_fusion.errors import StoppedError
+from napari_dip_fusion.plugin.layers.gaze import Gaze
+from napari_dip_fusion.plugin.layers.growing_layer import GrowingLayer
+from napari_dip_fusion.plugin.layers.layer_record import note_sources
+from napari_dip_fusion.plugin.layers.result_layers import name_fused
+from napari_dip_fusion.plugin.running.plan import Plan
+from napari_dip_fusion.plugin.running.provenance import read_sources
+from napari_dip_fusion.plugin.running.run_events import Discarded, RunControl
+
+_INTERVAL = 0.5
+"""Smallest time in seconds between two looks at what was written."""
+
+_SHARE = 10
+"""In 3-D napari reads all of the coarsest resolution at each look: it rests so many times as long
+as that took."""
+
+
+class BlockRun:
+    """The layer of a run that goes block by block, and what somebody looks at meanwhile.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    plan : Plan
+        With its layers, and ``blocks``.
+    earlier : GrowingLayer or None
+        The layer of the run before, which may be gone on with.
+
+    Attributes
+    ----------
+    fused : GrowingLayer
+    begun : BlocksBegun or None
+        What is known since the image is there.
+    result : BlocksResult or None
+        What the run has left.
+    """
+
+    def __init__(self, viewer: Viewer, plan: Plan, earlier: GrowingLayer | None) -> None:
+        assert plan.blocks is not None
+        self.choice = plan.blocks
+        self._layer_ids = plan.layer_ids
+        self.fused = GrowingLayer(viewer, name_fused(plan.names), plan.place)
+        if earlier is not None and earlier.in_viewer and earlier.path == self.choice.image:
+            self.fused = earlier
+        self.begun: BlocksBegun | None = None
+        self.result: BlocksResult | None = None
+        self._focus = Focus()
+        reference = plan.layers[plan.names.index(plan.reference)]
+        self._gaze = Gaze(viewer, reference, plan.level, self._focus.look_at)
+        self._rests_until = 0.0
+
+    def make_events(self, plan: Plan, control: RunControl) -> Iterator[Any]:
+        """Yield the events of the run; for the worker thread."""
+        return _fuse_blocks(plan, control, self._focus)
+
+    def take(self, event: BlocksBegun | BlockDone) -> None:
+        """Show what an event tells of; in the GUI thread, as all that follows."""
+        if isinstance(event, BlocksBegun):
+            self.begun = event
+            self.fused.grow(event.image)
+        elif time.perf_counter() >= self._rests_until:
+            self._refresh()
+
+    def finish(self, result: BlocksResult) -> None:
+        """Show what the run has left: the file with its record, or what is done of it."""
+        self.result = result
+        self.close()
+        if result.is_complete:
+            self.fused.complete(result.path, result.record, result.metrics)
+            assert self.fused.layer is not None
+            note_sources(self.fused.layer, self._layer_ids)
+        else:
+            self.fused.refresh()
+
+    def keep(self) -> None:
+        """Leave the layer as it is, at the end of a run that was not finished."""
+        self.close()
+        if self.fused.in_viewer:
+            self.fused.refresh()
+
+    def discard(self) -> None:
+        """Remove the layer of a run that was thrown away."""
+        self.close()
+        self.fused.discard()
+
+    def close(self) -> None:
+        """Follow the camera no longer."""
+        self._gaze.close()
+
+    def _refresh(self) -> None:
+        start = time.perf_counter()
+        self.fused.refresh()
+        now = time.perf_counter()
+        # What is written meanwhile is seen at the next look.
+        self._rests_until = now + max(_INTERVAL, _SHARE * (now - start))
+
+
+def _fuse_blocks(plan: Plan, control: RunControl, focus: Focus) -> Iterator[Any]:
+    """Yield the events of a run block by block."""
+    choice = plan.blocks
+    assert choice is not None
+    sources, provenance = read_sources(plan)
+    yield provenance
+    events = iter_fuse_blocks(
+        sources,
+        choice.output,
+        plan.config,
+        workers=choice.workers,
+        block=choice.block or None,
+        resume=choice.resumes,
+        notes={**plan.notes, **provenance.notes},
+        control=control,
+        schedule=focus,
+        **plan.grid,
+    )
+    try:
+        with closing(events):
+            yield from events
+    except StoppedError:
+        if not control.discarded:
+            yield Discarded("Stopped before a block was done; Resume goes on.")
+    except FileExistsError as error:
+        raise ValueError(str(error)) from error
+    finally:
+        # Not where napari was closed, or the panel: there what is done is kept.
+        if control.erases:
+            choice.throw_away()

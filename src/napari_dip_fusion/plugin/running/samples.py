@@ -1,0 +1,56 @@
+"""Parts of images by which two of them are compared that are too large to be read whole."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from napari_dip_fusion.blocks.cutting import Cutter
+from napari_dip_fusion.sources import Source
+
+_SIZE = 256
+"""Rows and columns of a sample."""
+
+Slices = tuple[slice, ...]
+
+
+def list_samples(shape: tuple[int, ...]) -> Iterator[Slices]:
+    """Yield nine parts of an image: corners, edges and the middle, each of one plane.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Sizes without an axis of colors; planes lie along the last two.
+    """
+    rows, columns = (_spread(size, min(_SIZE, size)) for size in shape[-2:])
+    planes = [_spread(size, 1) for size in shape[:-2]]
+    for row, top in enumerate(rows):
+        for column, left in enumerate(columns):
+            # The first planes with the first rows: another plane for each part would tell no more.
+            front = [starts[(row + column) % 3] for starts in planes]
+            starts = [*front, top, left]
+            sizes = [1] * len(front) + [_SIZE, _SIZE]
+            yield tuple(slice(n, n + size) for n, size in zip(starts, sizes, strict=True))
+
+
+def lie_alike(one: list[Source], other: list[Source], reference: int) -> list[bool]:
+    """Tell of each source whether it lies on the reference as another one lies on another one.
+
+    Parameters
+    ----------
+    one, other : list of Source
+        Of the same pixels, placed in worlds of their own.
+    reference : int
+        Which of them is the reference.
+    """
+    first, second = (Cutter.take(images, reference=reference).matches for images in (one, other))
+    return [_is_same_place(*map(np.asarray, (a.matrix, b.matrix))) for a, b in zip(first, second)]
+
+
+def _spread(size: int, part: int) -> tuple[int, int, int]:
+    """Return where parts of a size begin that lie at the beginning, in the middle, at the end."""
+    return 0, (size - part) // 2, size - part
+
+
+def _is_same_place(one: Any, other: Any) -> bool:
+    return one.shape == other.shape and bool(np.allclose(one, other, rtol=1e-9, atol=1e-6))
