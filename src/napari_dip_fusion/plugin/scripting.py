@@ -2,15 +2,18 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Layer
 
+from napari_dip_fusion.blocks import BlockDone, BlocksBegun, BlocksDone, BlocksResult
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import Control, FusionResult, fuse
 from napari_dip_fusion.plugin.layers.acquisition import Acquisition, get_declared_fwhm
 from napari_dip_fusion.plugin.layers.layer_record import note_sources
+from napari_dip_fusion.plugin.layers.layer_report import is_stacked
 from napari_dip_fusion.plugin.layers.restored_layers import (
     add_coverage_layers,
     add_restored_layers,
@@ -24,7 +27,9 @@ from napari_dip_fusion.plugin.layers.result_layers import (
     name_fused,
     show_consensus,
 )
-from napari_dip_fusion.plugin.running.plan import make_plan
+from napari_dip_fusion.plugin.running.block_choice import BlockChoice
+from napari_dip_fusion.plugin.running.block_run import BlockRun
+from napari_dip_fusion.plugin.running.plan import Plan, make_plan
 from napari_dip_fusion.plugin.running.provenance import read_sources
 from napari_dip_fusion.prior.devices import resolve_device
 
@@ -120,27 +125,21 @@ def fuse_layers(
     >>> [layer.name for layer in viewer.layers]
     ['CT', 'MR', 'CT gain', 'MR gain', 'fused CT + MR']
     """
-    start = FusionConfig.preset(preset) if config is None else config
-    settings = start.replace(**changes)
-    sources = [_find_layer(viewer, layer) for layer in layers]
-    # This imports torch: the memory that level auto has to fit may be a GPU's.
-    resolve_device(settings.compute.device)
-    plan = make_plan(
-        sources,
-        None if reference is None else _find_layer(viewer, reference),
-        viewer.dims,
-        settings,
+    plan = _make_plan(
+        viewer,
+        layers,
+        FusionConfig.preset(preset) if config is None else config,
+        changes,
+        reference=reference,
+        fwhm=fwhm or {},
+        masks=masks or {},
         level=level,
         interpolation=interpolation,
         whole=whole,
-        acquisitions=_find_acquisitions(viewer, sources, fwhm or {}, masks or {}),
     )
-    # Python's warnings and not napari's: a script may have no window to show them in.
-    for text in plan.warnings:
-        warnings.warn(text, stacklevel=2)
     sources, provenance = read_sources(plan)
     notes = {**plan.notes, **provenance.notes}
-    result = fuse(sources, settings, control=control, notes=notes, **plan.grid)
+    result = fuse(sources, plan.config, control=control, notes=notes, **plan.grid)
     names, place = plan.names, plan.place
     if gains and result.gains is not None:
         add_gain_layers(viewer, result.gains, names, place, base_gains=result.base_gains)
@@ -157,6 +156,119 @@ def fuse_layers(
     fused = add_fused_layer(viewer, result.image, name_fused(names), place, metadata=metadata)
     note_sources(fused, plan.layer_ids)
     return result
+
+
+def fuse_layer_blocks(
+    viewer: ViewerModel,
+    layers: Sequence[str | Layer],
+    output: str | Path,
+    preset: str = "fast",
+    *,
+    config: FusionConfig | None = None,
+    reference: str | Layer | None = None,
+    interpolation: str = "linear",
+    level: int = 0,
+    fwhm: Mapping[str, float | Sequence[float]] | None = None,
+    masks: Mapping[str, str | Layer] | None = None,
+    block: int = 0,
+    workers: int = 0,
+    resume: bool = False,
+    control: Control | None = None,
+    **changes: Any,
+) -> BlocksResult:
+    """Fuse whole layers of a viewer block by block into a file, and add that as a layer.
+
+    Images may be larger than the memory: of those that dask or zarr read, and of files that this
+    plugin opened, one block after the other is read.
+
+    Parameters
+    ----------
+    viewer, layers, preset, config, reference, interpolation, fwhm, masks, control, **changes
+        As for :func:`fuse_layers`. Of stacks all planes are fused.
+    output : path-like
+        The OME-Zarr folder, whose name ends in ``.ome.zarr``.
+    level : int
+        Level of a multiscale reference.
+    block : int
+        Rows and columns of a block; by default as :func:`~napari_dip_fusion.fuse_blocks` does.
+    workers : int
+        Processes that compute; 0 for this one alone.
+    resume : bool
+        Whether to go on with a run into this file that was not finished.
+
+    Returns
+    -------
+    BlocksResult
+        The run record and metrics are also in the layer's ``metadata["dip_fusion"]``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such layer, layers or settings cannot be used, or the output exists.
+    FusionError
+        If the run fails on the way: what is done is kept, and `resume` goes on with it.
+
+    Warns
+    -----
+    UserWarning
+        As :func:`fuse_layers`.
+    """
+    choice = BlockChoice(Path(output).absolute(), block, workers, resume)
+    choice.refuse_output()
+    plan = _make_plan(
+        viewer,
+        layers,
+        FusionConfig.preset(preset) if config is None else config,
+        changes,
+        reference=reference,
+        fwhm=fwhm or {},
+        masks=masks or {},
+        level=level,
+        interpolation=interpolation,
+        whole=any(is_stacked(_find_layer(viewer, layer)) for layer in layers),
+        blocks=choice,
+    )
+    run = BlockRun(viewer, plan, None)
+    try:
+        for event in run.iter_events(plan, Control() if control is None else control):
+            if isinstance(event, BlocksBegun | BlockDone):
+                run.take(event)
+            elif isinstance(event, BlocksDone):
+                run.finish(event.result)
+                return event.result
+    finally:
+        run.close()
+    raise AssertionError("a run block by block ends with BlocksDone")
+
+
+def _make_plan(
+    viewer: ViewerModel,
+    layers: Sequence[str | Layer],
+    config: FusionConfig,
+    changes: Mapping[str, Any],
+    *,
+    reference: str | Layer | None,
+    fwhm: Mapping[str, float | Sequence[float]],
+    masks: Mapping[str, str | Layer],
+    **options: Any,
+) -> Plan:
+    """Return the plan of a run on layers, or on those of these names, and warn of what it warns."""
+    sources = [_find_layer(viewer, layer) for layer in layers]
+    settings = config.replace(**changes)
+    # This imports torch: the memory that level auto has to fit may be a GPU's.
+    resolve_device(settings.compute.device)
+    plan = make_plan(
+        sources,
+        None if reference is None else _find_layer(viewer, reference),
+        viewer.dims,
+        settings,
+        acquisitions=_find_acquisitions(viewer, sources, fwhm, masks),
+        **options,
+    )
+    # Python's warnings and not napari's: a script may have no window to show them in.
+    for text in plan.warnings:
+        warnings.warn(text, stacklevel=3)
+    return plan
 
 
 def _find_acquisitions(

@@ -10,9 +10,15 @@ from napari.layers import Layer
 from psygnal import Signal
 from qtpy.QtWidgets import QSpinBox
 
-from napari_dip_fusion.plugin.forms.layout import Text, align_labels, make_row
+from napari_dip_fusion.plugin.forms.layout import Text, align_labels
 from napari_dip_fusion.plugin.forms.native_widget import NativeWidget
-from napari_dip_fusion.plugin.running.block_choice import ENDING, BlockChoice, suggest_output
+from napari_dip_fusion.plugin.running.active_runs import has_active_run
+from napari_dip_fusion.plugin.running.block_choice import (
+    ENDING,
+    BlockChoice,
+    number_output,
+    suggest_output,
+)
 
 _TIP = (
     "Read, fuse and write one block after the other: images that are larger than the memory, into "
@@ -69,6 +75,12 @@ class BlocksForm(Container[Widget]):
                 self.file.value = suggest_output(self._layers)
         self._show()
 
+    def offer_next(self) -> None:
+        """Offer another name in the same folder, since the file that was named is written."""
+        with self.file.changed.blocked():
+            self.file.value = number_output(Path(self.file.value))
+        self._show()
+
     def say(self, text: str) -> None:
         """Say why, or what there is of an unfinished run."""
         self.status.say(text if self.is_ticked() else "")
@@ -84,21 +96,22 @@ class BlocksForm(Container[Widget]):
             tooltip=f"The OME-Zarr folder that is written; its name ends in {ENDING}.",
         )
         self.file.choose_btn.text = "…"
-        self.size = _make_spin_box(_LARGEST_BLOCK, "block: auto", " px blocks")
+        self.size = _make_spin_box(_LARGEST_BLOCK, "auto", " pixels")
         self.size.setSingleStep(256)
         self.size.setToolTip(
             "Rows and columns of a block, a multiple of 64; auto: 2048, and 256 of volumes."
         )
-        self.workers = _make_spin_box(_MOST_WORKERS, "no workers", " workers")
+        self.workers = _make_spin_box(_MOST_WORKERS, "none", " processes")
         self._explain_workers()
-        self.sizes = make_row(NativeWidget(self.size), NativeWidget(self.workers))
-        self.sizes.label = "Blocks"
-        self.choices = Container[Widget](widgets=[self.file, self.sizes])
+        rows: list[Widget] = [self.file, NativeWidget(self.size), NativeWidget(self.workers)]
+        for row, label in zip(rows[1:], ("Block size", "Workers"), strict=True):
+            row.label = label
+        self.choices = Container[Widget](widgets=rows)
         self.choices.margins = (0, 0, 0, 0)
         align_labels(self.choices)
         self.status = Text()
         self.anew_button = PushButton(
-            text="Throw the unfinished run away",
+            text="Remove the unfinished run",
             tooltip="Remove what is done of it from the disk, to start anew.",
         )
         self.margins = (0, 0, 0, 0)
@@ -124,7 +137,8 @@ class BlocksForm(Container[Widget]):
         ticked = self.is_ticked()
         self.choices.visible = ticked
         self.status.visible = ticked and bool(self.status.value)
-        self.anew_button.visible = ticked and self.take().resumes
+        # What is on its way there now is no unfinished run.
+        self.anew_button.visible = ticked and self.take().resumes and not has_active_run()
 
     def _take_tick(self) -> None:
         self._is_chosen = True

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from napari import Viewer
+from napari.components import ViewerModel
 from napari.layers import Image
 from numpy.typing import NDArray
 
@@ -32,7 +32,7 @@ class FusedLayer:
     """
 
     def __init__(
-        self, viewer: Viewer, name: str, place: Placement, *, above: "FusedLayer | None" = None
+        self, viewer: ViewerModel, name: str, place: Placement, *, above: "FusedLayer | None" = None
     ) -> None:
         self._viewer = viewer
         self._above = above

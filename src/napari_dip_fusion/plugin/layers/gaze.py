@@ -27,7 +27,7 @@ def find_middle(viewer: ViewerModel, layer: Image, level: int = 0) -> tuple[int,
     """
     world = np.array(viewer.dims.point)
     displayed = list(viewer.dims.displayed)
-    world[displayed] = viewer.camera.center[-len(displayed) :]
+    world[displayed] = viewer.scene.camera.center[-len(displayed) :]
     units = layer.units if viewer.dims.units is None else viewer.dims.units
     # napari draws layers of fewer dimensions along the last axes.
     point = [*world[-layer.ndim :], 1.0]
@@ -57,7 +57,7 @@ class Gaze:
     ) -> None:
         self._viewer, self._layer, self._level, self._tell = viewer, layer, level, tell
         self._events = Subscriptions()
-        for event in (viewer.camera.events.center, viewer.dims.events.point):
+        for event in (viewer.scene.camera.events.center, viewer.dims.events.point):
             self._events.connect(event, self._look)
         self._look()
 

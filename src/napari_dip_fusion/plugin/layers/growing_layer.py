@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from napari import Viewer
+from napari.components import ViewerModel
 from napari.layers import Image
 from numpy.typing import NDArray
 
@@ -31,7 +31,7 @@ class GrowingLayer(FusedLayer):
         The image that the layer shows; None before there is one.
     """
 
-    def __init__(self, viewer: Viewer, name: str, place: Placement) -> None:
+    def __init__(self, viewer: ViewerModel, name: str, place: Placement) -> None:
         super().__init__(viewer, name, place)
         self.path: Path | None = None
         # napari reads the coarsest of several levels of a plane once, and keeps what it has read.

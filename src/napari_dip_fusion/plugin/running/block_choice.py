@@ -10,10 +10,11 @@ from pathlib import Path
 
 from napari.layers import Layer
 
-from napari_dip_fusion.blocks.layout import Layout
+from napari_dip_fusion.blocks.layout import Layout, choose_layout
 from napari_dip_fusion.blocks.manifest import IMAGE, Manifest, name_folder
 from napari_dip_fusion.blocks.plan import Plan as BlockPlan
 from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.fusion.frames import count_frame_axes
 from napari_dip_fusion.fusion.timing import format_bytes
 from napari_dip_fusion.sources import Source
 
@@ -37,11 +38,14 @@ class BlockChoice:
         Pixels of a block along rows and columns; 0 for what the library takes by itself.
     workers : int
         Processes that compute; 0 for none but napari's own.
+    resume : bool
+        Whether a run on the way there that was not finished is taken up, and not refused.
     """
 
     output: Path
     block: int = 0
     workers: int = 0
+    resume: bool = True
 
     @property
     def folder(self) -> Path:
@@ -56,7 +60,7 @@ class BlockChoice:
     @property
     def resumes(self) -> bool:
         """Whether a run that was not finished is taken up."""
-        return self.folder.exists()
+        return self.resume and self.folder.exists()
 
     def throw_away(self) -> None:
         """Remove what is done of a run that was not finished.
@@ -85,6 +89,21 @@ class BlockChoice:
             raise ValueError(f"{self.output} exists; choose another name for the fused image")
         if not self.output.parent.is_dir():
             raise ValueError(f"folder {self.output.parent} does not exist; choose another one")
+
+
+def find_block(shape: Sequence[int], steps: Sequence[float], config: FusionConfig) -> int:
+    """Return the rows and columns of a block that the library takes by itself.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of the image, without axes of one pixel in front of the plane.
+    steps : sequence of float
+        Distance of neighbors along each axis, as of :class:`.PreparedSources`.
+    config : FusionConfig
+    """
+    frame = range(count_frame_axes(tuple(steps), config), len(shape))
+    return max(choose_layout(shape, frame, [0] * len(frame), None).block[-2:])
 
 
 def plan_blocks(
@@ -137,8 +156,16 @@ def suggest_output(layers: Sequence[Layer]) -> Path:
         folder = Path.home()
     words = re.sub(r"\W+", "_", " ".join(layer.name for layer in layers)).strip("_")
     name = f"fused_{words}"[:_LONGEST_NAME]
-    wish, number = folder / f"{name}{ENDING}", 1
-    while wish.exists():
+    return number_output(folder / f"{name}{ENDING}")
+
+
+def number_output(path: Path) -> Path:
+    """Return a path, or if it exists the first one with a number in its name that does not."""
+    stem = path.name.removesuffix(ENDING)
+    # Not the number of a number.
+    stem = re.sub(r"_\d+$", "", stem) if path.exists() else stem
+    found, number = path, 1
+    while found.exists():
         number += 1
-        wish = folder / f"{name}_{number}{ENDING}"
-    return wish
+        found = path.with_name(f"{stem}_{number}{ENDING}")
+    return found

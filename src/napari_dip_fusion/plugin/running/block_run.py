@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
-from napari import Viewer
+from napari.components import ViewerModel
 
 from napari_dip_fusion.blocks import BlockDone, BlocksBegun, BlocksResult, iter_fuse_blocks
 from napari_dip_fusion.blocks.schedule import Focus
 from napari_dip_fusion.errors import StoppedError
+from napari_dip_fusion.fusion import Control
 from napari_dip_fusion.plugin.layers.gaze import Gaze
 from napari_dip_fusion.plugin.layers.growing_layer import GrowingLayer
 from napari_dip_fusion.plugin.layers.layer_record import note_sources
@@ -46,7 +47,7 @@ class BlockRun:
         What the run has left.
     """
 
-    def __init__(self, viewer: Viewer, plan: Plan, earlier: GrowingLayer | None) -> None:
+    def __init__(self, viewer: ViewerModel, plan: Plan, earlier: GrowingLayer | None) -> None:
         assert plan.blocks is not None
         self.choice = plan.blocks
         self._layer_ids = plan.layer_ids
@@ -62,7 +63,38 @@ class BlockRun:
 
     def make_events(self, plan: Plan, control: RunControl) -> Iterator[Any]:
         """Yield the events of the run; for the worker thread."""
-        return _fuse_blocks(plan, control, self._focus)
+        try:
+            yield from self.iter_events(plan, control)
+        except StoppedError:
+            if control.discarded:
+                raise
+            yield Discarded("Stopped before a block was done; Resume goes on.")
+        finally:
+            # Not where napari was closed, or the panel: there what is done is kept.
+            if control.erases:
+                self.choice.throw_away()
+
+    def iter_events(self, plan: Plan, control: Control) -> Iterator[Any]:
+        """Yield the provenance of the sources, and the events of a run of them."""
+        sources, provenance = read_sources(plan)
+        yield provenance
+        events = iter_fuse_blocks(
+            sources,
+            self.choice.output,
+            plan.config,
+            workers=self.choice.workers,
+            block=self.choice.block or None,
+            resume=self.choice.resumes,
+            notes={**plan.notes, **provenance.notes},
+            control=control,
+            schedule=self._focus,
+            **plan.grid,
+        )
+        try:
+            with closing(events):
+                yield from events
+        except FileExistsError as error:
+            raise ValueError(str(error)) from error
 
     def take(self, event: BlocksBegun | BlockDone) -> None:
         """Show what an event tells of; in the GUI thread, as all that follows."""
@@ -104,35 +136,3 @@ class BlockRun:
         now = time.perf_counter()
         # What is written meanwhile is seen at the next look.
         self._rests_until = now + max(_INTERVAL, _SHARE * (now - start))
-
-
-def _fuse_blocks(plan: Plan, control: RunControl, focus: Focus) -> Iterator[Any]:
-    """Yield the events of a run block by block."""
-    choice = plan.blocks
-    assert choice is not None
-    sources, provenance = read_sources(plan)
-    yield provenance
-    events = iter_fuse_blocks(
-        sources,
-        choice.output,
-        plan.config,
-        workers=choice.workers,
-        block=choice.block or None,
-        resume=choice.resumes,
-        notes={**plan.notes, **provenance.notes},
-        control=control,
-        schedule=focus,
-        **plan.grid,
-    )
-    try:
-        with closing(events):
-            yield from events
-    except StoppedError:
-        if not control.discarded:
-            yield Discarded("Stopped before a block was done; Resume goes on.")
-    except FileExistsError as error:
-        raise ValueError(str(error)) from error
-    finally:
-        # Not where napari was closed, or the panel: there what is done is kept.
-        if control.erases:
-            choice.throw_away()

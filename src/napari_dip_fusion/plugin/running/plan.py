@@ -34,7 +34,7 @@ from napari_dip_fusion.plugin.layers.planes import (
 )
 from napari_dip_fusion.plugin.layers.thick_slice import ThickSlice, find_thick_slice
 from napari_dip_fusion.plugin.layers.whole_reader import WholeReader, make_whole_readers
-from napari_dip_fusion.plugin.running.block_choice import BlockChoice
+from napari_dip_fusion.plugin.running.block_choice import BlockChoice, find_block
 from napari_dip_fusion.sources.views import View
 
 
@@ -175,8 +175,7 @@ class Plan:
     @property
     def steps(self) -> tuple[float, ...]:
         """The distance of neighbors along each axis, in pixels of a plane; infinite along time."""
-        reader = self.readers[0]
-        return reader.steps if isinstance(reader, WholeReader) else (1.0, 1.0)
+        return _get_steps(self.readers[0])
 
     @property
     def notes(self) -> dict[str, Any]:
@@ -289,6 +288,10 @@ def make_plan(
         units = find_world_units([target, *layers])
         found = [(layer.name, find_thick_slice(layer, dims, units)) for layer in layers]
         thick = {name: planes for name, planes in found if planes is not None}
+    if blocks is not None and not blocks.block:
+        shape, steps = readers[0].to_shape, _get_steps(readers[0])
+        # Said, so that a command makes the same blocks.
+        blocks = replace(blocks, block=find_block(shape, steps, config))
     # 2-D layers have one plane, wherever the sliders of other layers stand, and of a whole stack
     # all planes are fused.
     fixed = whole or all(layer.ndim == 2 for layer in layers)
@@ -320,6 +323,10 @@ def make_plan(
         declares_fwhm=any(np.any(get_declared_fwhm(layer)) for layer in layers),
         blocks=blocks,
     )
+
+
+def _get_steps(reader: PlaneReader | WholeReader) -> tuple[float, ...]:
+    return reader.steps if isinstance(reader, WholeReader) else (1.0, 1.0)
 
 
 def _require_whole(layers: Sequence[Image], *, whole: bool) -> None:

@@ -112,6 +112,7 @@ class FuseTab(Container[Widget]):
         self._result_is_scored = False
         self.too_large = ""
         self.settings = planner.settings
+        self.blocks = planner.blocks
         self.session = FusionSession(viewer)
         self.panel = RunPanel(self.session, viewer.theme)
         self.metrics = MetricsTable(viewer)
@@ -126,8 +127,8 @@ class FuseTab(Container[Widget]):
         self.panel.gains_wanted.connect(self.add_gain_maps)
         self.panel.restored_wanted.connect(partial(self._add_layers, add_restored_layers))
         self.panel.coverage_wanted.connect(partial(self._add_layers, add_coverage_layers))
-        planner.blocks.choice_changed.connect(self.update_ready)
-        planner.blocks.anew_wanted.connect(self.throw_away)
+        self.blocks.choice_changed.connect(self.update_ready)
+        self.blocks.anew_wanted.connect(self.throw_away)
         self.code.told.connect(self.panel.message.say)
         self.metrics.wanted.connect(self.compute_metrics)
         self.metrics.metrics_changed.connect(self._repeat_scores)
@@ -178,7 +179,7 @@ class FuseTab(Container[Widget]):
 
     def throw_away(self) -> None:
         """Remove what is left of an unfinished run block by block, if that is meant."""
-        choice = self._planner.blocks.take()
+        choice = self.blocks.take()
         # Another run, of the other tab or of this one, holds memory and the disk.
         if has_active_run() or not ask(
             self.native, f"Remove the unfinished fusion {choice.folder} from the disk?"
@@ -276,7 +277,7 @@ class FuseTab(Container[Widget]):
         """Say whether a fusion block by block can start, and what it needs."""
         # Nothing is tried beforehand: how long it takes is seen after the first blocks.
         self.forecast.hold()
-        self._planner.blocks.say(explain_blocks(plan))
+        self.blocks.say("" if has_active_run() else explain_blocks(plan))
         try:
             line = describe_blocks(list_blocks(plan), choice)
         except ValueError as error:
@@ -310,7 +311,7 @@ class FuseTab(Container[Widget]):
         self.extend(
             [
                 self.settings,
-                self._planner.blocks,
+                self.blocks,
                 make_line(),
                 self.panel,
                 self.plane_finder,
@@ -333,6 +334,8 @@ class FuseTab(Container[Widget]):
         if isinstance(event, Done):
             self._score_result()
         elif isinstance(event, BlocksDone) and event.result.is_complete:
+            self.blocks.offer_next()
+            self.update_ready()
             self._show_metrics(event.result.metrics)
 
     def _score_result(self) -> None:
