@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from magicgui.types import FileDialogMode
 from magicgui.widgets import CheckBox, Container, FileEdit, PushButton
 from magicgui.widgets.bases import Widget
 from napari.layers import Layer
@@ -53,7 +54,7 @@ class BlocksForm(Container[Widget]):
 
     def take(self) -> BlockChoice:
         """Return what is chosen."""
-        return BlockChoice(Path(self.file.value), self.size.value(), self.workers.value())
+        return BlockChoice(self._get_path(), self.size.value(), self.workers.value())
 
     def suggest(self, wanted: bool) -> None:
         """Tick the box, or not, unless somebody has chosen."""
@@ -78,19 +79,23 @@ class BlocksForm(Container[Widget]):
     def offer_next(self) -> None:
         """Offer another name in the same folder, since the file that was named is written."""
         with self.file.changed.blocked():
-            self.file.value = number_output(Path(self.file.value))
+            self.file.value = number_output(self._get_path())
         self._show()
 
     def say(self, text: str) -> None:
         """Say why, or what there is of an unfinished run."""
         self.status.say(text if self.is_ticked() else "")
 
+    def _get_path(self) -> Path:
+        # As it was typed: of an empty line, the file's own value is none.
+        return Path(str(self.file.line_edit.value)).expanduser().absolute()
+
     # -- building -------------------------------------------------------------
 
     def _build(self) -> None:
         self.box = CheckBox(text="Block by block, into a file", tooltip=_TIP)
         self.file = FileEdit(
-            mode="w",
+            mode=FileDialogMode.OPTIONAL_FILE,
             label="File",
             filter=f"OME-Zarr (*{ENDING})",
             tooltip=f"The OME-Zarr folder that is written; its name ends in {ENDING}.",

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 from napari.components import ViewerModel
@@ -91,8 +90,7 @@ class BlockRun:
             **plan.grid,
         )
         try:
-            with closing(events):
-                yield from events
+            yield from events
         except FileExistsError as error:
             raise ValueError(str(error)) from error
 

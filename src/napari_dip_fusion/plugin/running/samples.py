@@ -44,7 +44,8 @@ def lie_alike(one: list[Source], other: list[Source], reference: int) -> list[bo
         Which of them is the reference.
     """
     first, second = (Cutter.take(images, reference=reference).matches for images in (one, other))
-    return [_is_same_place(*map(np.asarray, (a.matrix, b.matrix))) for a, b in zip(first, second)]
+    pairs = zip(first, second, strict=True)
+    return [_is_same_place(np.asarray(a.matrix), np.asarray(b.matrix)) for a, b in pairs]
 
 
 def _spread(size: int, part: int) -> tuple[int, int, int]:

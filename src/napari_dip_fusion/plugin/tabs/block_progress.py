@@ -12,9 +12,7 @@ class DashboardButton(PushButton):
     """Opens the page of a cluster that shows its work; out of sight without one."""
 
     def __init__(self) -> None:
-        super().__init__(
-            text="Open dashboard", tooltip="Show in a browser what each worker does."
-        )
+        super().__init__(text="Open dashboard", tooltip="Show in a browser what each worker does.")
         self._address = ""
         self.visible = False
         self.changed.connect(self._open)

@@ -16,7 +16,6 @@ from napari_dip_fusion.plugin.running.scores import Scores, Values
 from napari_dip_fusion.plugin.tabs.plane_scores_view import PlaneScoresView, PlaneValues
 from napari_dip_fusion.plugin.tabs.score_table import LEGEND, ScoreRow, ScoreTable
 
-
 _ADD = "Give this layer a row and compute."
 _COMPUTE = "Score the rows against the ticked sources, in their prepared units."
 

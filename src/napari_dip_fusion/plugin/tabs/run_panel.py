@@ -29,7 +29,6 @@ from napari_dip_fusion.plugin.tabs.block_progress import (
 from napari_dip_fusion.plugin.tabs.loss_plot import LossPlot
 from napari_dip_fusion.plugin.tabs.run_progress import RunProgress, StageClock
 
-
 _GAINS_TIP = (
     "Add the sensor gain of each source at each pixel, and the consensus image that the fusion "
     "aims at, at once."
@@ -313,11 +312,12 @@ class RunPanel(Container[Widget]):
 
     def _show_block(self, event: BlockDone) -> None:
         text = describe_block(event)
-        count = f"{event.done} / {event.total}"
-        self.progress.show_step(event.done, event.total, count, told=text)
         # A report may arrive after Pause was pressed, whose line stays.
         if self._session.phase is Phase.RUNNING:
             self.speed.value = text
+        # Last: napari lets Qt work while it moves its bar, and the next block may be there.
+        count = f"{event.done} / {event.total}"
+        self.progress.show_step(event.done, event.total, count, told=text)
 
     def _show_end(self, event: Done | BlocksDone | Failed | Discarded) -> None:
         self.progress.close_activity()
