@@ -107,6 +107,27 @@ def test_every_button_after_every_other_on_whole_stacks(press, widget, viewer):
 
 
 @pytest.mark.parametrize("pair", [(41, 42)], indirect=True)
+@pytest.mark.parametrize("viewer", ["plane"], indirect=True)
+def test_every_button_after_every_other_block_by_block(
+    press, widget, viewer, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    widget.settings.fields["network"].value = "never"
+    widget.fuse_tab.blocks.box.value = True
+    # There is nothing to continue, ever.
+    walk(press, [action for action in ACTIONS if action != "continue"])
+    assert widget.panel.continue_row.native.isHidden()
+    made = [layer for layer in viewer.layers if layer.name.startswith("fused")]
+    assert len(made) == len(list(tmp_path.glob("*.ome.zarr"))) > 2
+    # At once, after that: a result like any other.
+    widget.fuse_tab.blocks.box.value = False
+    for action in ("fuse", "metrics", "gains"):
+        press(action)
+    assert viewer.layers[-1].name.startswith("consensus")
+    assert len(list(tmp_path.iterdir())) == len(made)
+
+
+@pytest.mark.parametrize("pair", [(41, 42)], indirect=True)
 @pytest.mark.parametrize("gone", ["CT", "fused CT + MR"])
 @pytest.mark.parametrize("viewer", ["plane", "volume"], indirect=True)
 def test_every_button_after_a_layer_is_gone(press, widget, viewer, gone):

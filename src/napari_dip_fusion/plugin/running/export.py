@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import FusionResult
+from napari_dip_fusion.plugin.running.block_choice import BlockChoice, number_output
 from napari_dip_fusion.plugin.running.plan import Plan
 from napari_dip_fusion.plugin.running.provenance import Opening, Provenance
 
@@ -92,7 +93,7 @@ def write_script(plan: Plan, provenance: Provenance) -> str:
 
 def _write_layer_script(plan: Plan, provenance: Provenance) -> str:
     function = "fuse_layers" if plan.blocks is None else "fuse_layer_blocks"
-    output = [] if plan.blocks is None else [f"    {plan.blocks.output.as_posix()!r},"]
+    output = [] if plan.blocks is None else [f"    {_name_next(plan.blocks)!r},"]
     lines = [
         *(_NEEDS_FILES if _has_files(plan, provenance) else _NEEDS_LAYERS),
         "",
@@ -139,7 +140,7 @@ def _write_block_script(plan: Plan, provenance: Provenance) -> str:
         "    ]",
         "    result = fuse_blocks(",
         "        sources,",
-        f"        {plan.blocks.output.as_posix()!r},",
+        f"        {_name_next(plan.blocks)!r},",
         f"        FusionConfig.preset({_write_arguments(_list_settings(plan.config))}),",
         *(f"        {key}={value!r}," for key, value in _list_block_options(plan).items()),
         "    )",
@@ -174,6 +175,11 @@ def _list_block_options(plan: Plan) -> dict[str, Any]:
     return options | {key: value for key, value in sizes.items() if value}
 
 
+def _name_next(choice: BlockChoice) -> str:
+    """Return the file that a run writes if it is made now: that of the last run may be there."""
+    return number_output(choice.output).as_posix()
+
+
 def _list_settings(config: FusionConfig) -> dict[str, Any]:
     return {"": config.preset_name} | _list_changes(config)
 
@@ -205,7 +211,8 @@ def write_command(plan: Plan, provenance: Provenance) -> str:
         raise ValueError(provenance.reason)
     config = plan.config
     paths = [str(opening.path) for opening in provenance.openings if opening is not None]
-    parts = ["dip-fusion", "fuse", *paths, "-o", provenance.output]
+    output = provenance.output if plan.blocks is None else _name_next(plan.blocks)
+    parts = ["dip-fusion", "fuse", *paths, "-o", output]
     parts += _list_choices(provenance.choice, resampled=plan.resampled)
     if plan.blocks is not None:
         parts += ["--block", str(plan.blocks.block)]
