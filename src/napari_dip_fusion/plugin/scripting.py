@@ -28,7 +28,7 @@ from napari_dip_fusion.plugin.layers.result_layers import (
     show_consensus,
 )
 from napari_dip_fusion.plugin.running.block_choice import BlockChoice
-from napari_dip_fusion.plugin.running.block_run import BlockRun
+from napari_dip_fusion.plugin.running.block_run import BlockRun, iter_block_events
 from napari_dip_fusion.plugin.running.plan import Plan, make_plan
 from napari_dip_fusion.plugin.running.provenance import read_sources
 from napari_dip_fusion.prior.devices import resolve_device
@@ -230,7 +230,8 @@ def fuse_layer_blocks(
     )
     run = BlockRun(viewer, plan, None)
     try:
-        for event in run.iter_events(plan, Control() if control is None else control):
+        control = Control() if control is None else control
+        for event in iter_block_events(plan.drop_layers(), control, run.focus):
             if isinstance(event, BlocksBegun | BlockDone):
                 run.take(event)
             elif isinstance(event, BlocksDone):

@@ -70,9 +70,10 @@ class BlockChoice:
         ValueError
             If another process is at work there.
         """
-        manifest = Manifest(self.folder, {})
-        manifest.lock()
-        manifest.remove()
+        if self.folder.exists():
+            manifest = Manifest(self.folder, {})
+            manifest.lock()
+            manifest.remove()
 
     def refuse_output(self) -> None:
         """Refuse an output that could not be written in the end.

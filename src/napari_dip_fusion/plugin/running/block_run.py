@@ -44,6 +44,8 @@ class BlockRun:
         What is known since the image is there.
     result : BlocksResult or None
         What the run has left.
+    focus : Focus
+        The pixel that somebody looks at.
     """
 
     def __init__(self, viewer: ViewerModel, plan: Plan, earlier: GrowingLayer | None) -> None:
@@ -55,44 +57,10 @@ class BlockRun:
             self.fused = earlier
         self.begun: BlocksBegun | None = None
         self.result: BlocksResult | None = None
-        self._focus = Focus()
+        self.focus = Focus()
         reference = plan.layers[plan.names.index(plan.reference)]
-        self._gaze = Gaze(viewer, reference, plan.level, self._focus.look_at)
+        self._gaze = Gaze(viewer, reference, plan.level, self.focus.look_at)
         self._rests_until = 0.0
-
-    def make_events(self, plan: Plan, control: RunControl) -> Iterator[Any]:
-        """Yield the events of the run; for the worker thread."""
-        try:
-            yield from self.iter_events(plan, control)
-        except StoppedError:
-            if control.discarded:
-                raise
-            yield Discarded("Stopped before a block was done; Resume goes on.")
-        finally:
-            # Not where napari was closed, or the panel: there what is done is kept.
-            if control.erases:
-                self.choice.throw_away()
-
-    def iter_events(self, plan: Plan, control: Control) -> Iterator[Any]:
-        """Yield the provenance of the sources, and the events of a run of them."""
-        sources, provenance = read_sources(plan)
-        yield provenance
-        events = iter_fuse_blocks(
-            sources,
-            self.choice.output,
-            plan.config,
-            workers=self.choice.workers,
-            block=self.choice.block or None,
-            resume=self.choice.resumes,
-            notes={**plan.notes, **provenance.notes},
-            control=control,
-            schedule=self._focus,
-            **plan.grid,
-        )
-        try:
-            yield from events
-        except FileExistsError as error:
-            raise ValueError(str(error)) from error
 
     def take(self, event: BlocksBegun | BlockDone) -> None:
         """Show what an event tells of; in the GUI thread, as all that follows."""
@@ -134,3 +102,41 @@ class BlockRun:
         now = time.perf_counter()
         # What is written meanwhile is seen at the next look.
         self._rests_until = now + max(_INTERVAL, _SHARE * (now - start))
+
+
+def iter_run(plan: Plan, control: RunControl, focus: Focus) -> Iterator[Any]:
+    """Yield the events of a run in a worker thread, which gets no layers and no viewer."""
+    assert plan.blocks is not None
+    try:
+        yield from iter_block_events(plan, control, focus)
+    except StoppedError:
+        if control.discarded:
+            raise
+        yield Discarded("Stopped before a block was done; Resume goes on.")
+    finally:
+        # Not where napari was closed, or the panel: there what is done is kept.
+        if control.erases:
+            plan.blocks.throw_away()
+
+
+def iter_block_events(plan: Plan, control: Control, focus: Focus) -> Iterator[Any]:
+    """Yield the provenance of the sources of a plan, and the events of their fusion."""
+    choice = plan.blocks
+    assert choice is not None
+    sources, provenance = read_sources(plan)
+    yield provenance
+    try:
+        yield from iter_fuse_blocks(
+            sources,
+            choice.output,
+            plan.config,
+            workers=choice.workers,
+            block=choice.block or None,
+            resume=choice.resumes,
+            notes={**plan.notes, **provenance.notes},
+            control=control,
+            schedule=focus,
+            **plan.grid,
+        )
+    except FileExistsError as error:
+        raise ValueError(str(error)) from error

@@ -8,7 +8,11 @@ import numpy as np
 
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion import FusionResult
-from napari_dip_fusion.plugin.running.block_choice import BlockChoice, number_output
+from napari_dip_fusion.plugin.running.block_export import (
+    list_block_options,
+    name_next,
+    write_block_script,
+)
 from napari_dip_fusion.plugin.running.plan import Plan
 from napari_dip_fusion.plugin.running.provenance import Opening, Provenance
 
@@ -84,16 +88,14 @@ def describe_run(plan: Plan, *, made: bool) -> str:
 def write_script(plan: Plan, provenance: Provenance) -> str:
     """Return Python code that repeats a run on the layers of a napari session.
 
-    Layers that a file holds as they were fused are opened if the session does not have them.
+    Layers that a file holds as they were fused are opened if the session does not have them. A run
+    block by block of files needs no session.
     """
-    if plan.blocks is not None:
-        return _write_block_script(plan, provenance)
-    return _write_layer_script(plan, provenance)
-
-
-def _write_layer_script(plan: Plan, provenance: Provenance) -> str:
+    if plan.blocks is not None and provenance.choice is not None and not any(plan.masks):
+        # Nobody has to look on: it may take hours.
+        return write_block_script(plan, provenance, _list_changes(plan.config))
     function = "fuse_layers" if plan.blocks is None else "fuse_layer_blocks"
-    output = [] if plan.blocks is None else [f"    {_name_next(plan.blocks)!r},"]
+    output = [] if plan.blocks is None else [f"    {name_next(plan.blocks)!r},"]
     lines = [
         *(_NEEDS_FILES if _has_files(plan, provenance) else _NEEDS_LAYERS),
         "",
@@ -123,76 +125,6 @@ def _write_layer_script(plan: Plan, provenance: Provenance) -> str:
     return "\n".join(lines)
 
 
-def _write_block_script(plan: Plan, provenance: Provenance) -> str:
-    """Return Python code that repeats a run block by block, from files or layers of a session."""
-    assert plan.blocks is not None
-    if provenance.choice is None or any(plan.masks):
-        return _write_layer_script(plan, provenance)
-    lines = [
-        '"""Repeats a fusion block by block, from files into a file: run it with python."""',
-        "",
-        "from napari_dip_fusion import FusionConfig, fuse_blocks, read_image",
-        "",
-        "# Worker processes import this file once more.",
-        'if __name__ == "__main__":',
-        "    sources = [",
-        *(f"        {call}," for call in _write_sources(plan, provenance)),
-        "    ]",
-        "    result = fuse_blocks(",
-        "        sources,",
-        f"        {_name_next(plan.blocks)!r},",
-        f"        FusionConfig.preset({_write_arguments(_list_settings(plan.config))}),",
-        *(f"        {key}={value!r}," for key, value in _list_block_options(plan).items()),
-        "    )",
-        "    print(result.metrics)",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _write_sources(plan: Plan, provenance: Provenance) -> list[str]:
-    """Return the calls that read the sources of a plan from their files, each lazily."""
-    choice = provenance.choice or {}
-    calls = []
-    for number, opening in enumerate(provenance.openings):
-        assert opening is not None
-        channels = choice.get("channel") or [None] * len(plan.names)
-        chosen = {"channel": channels[number], "level": choice.get("level")}
-        if isinstance(chosen["channel"], str) and chosen["channel"].isdigit():
-            chosen["channel"] = int(chosen["channel"])
-        arguments = {key: value for key, value in chosen.items() if value is not None}
-        call = f"read_image({', '.join([repr(opening.path.as_posix()), *_name(arguments)])})"
-        if np.any(plan.fwhm[number]):
-            call += f".replace(fwhm={plan.fwhm[number]!r})"
-        calls.append(call)
-    return calls
-
-
-def _list_block_options(plan: Plan) -> dict[str, Any]:
-    assert plan.blocks is not None
-    options: dict[str, Any] = {"names": list(plan.names), **plan.grid}
-    sizes = {"block": plan.blocks.block, "workers": plan.blocks.workers}
-    return options | {key: value for key, value in sizes.items() if value}
-
-
-def _name_next(choice: BlockChoice) -> str:
-    """Return the file that a run writes if it is made now: that of the last run may be there."""
-    return number_output(choice.output).as_posix()
-
-
-def _list_settings(config: FusionConfig) -> dict[str, Any]:
-    return {"": config.preset_name} | _list_changes(config)
-
-
-def _write_arguments(arguments: Mapping[str, Any]) -> str:
-    return ", ".join(_name(arguments))
-
-
-def _name(arguments: Mapping[str, Any]) -> list[str]:
-    """Return arguments as they are written, the one without a name first."""
-    return [f"{key}={value!r}" if key else repr(value) for key, value in arguments.items()]
-
-
 def _has_files(plan: Plan, provenance: Provenance) -> bool:
     """Tell whether files hold all layers of a run, those of its masks included."""
     pairs = zip(plan.masks, provenance.masks, strict=False)
@@ -211,12 +143,12 @@ def write_command(plan: Plan, provenance: Provenance) -> str:
         raise ValueError(provenance.reason)
     config = plan.config
     paths = [str(opening.path) for opening in provenance.openings if opening is not None]
-    output = provenance.output if plan.blocks is None else _name_next(plan.blocks)
+    output = provenance.output if plan.blocks is None else name_next(plan.blocks)
     parts = ["dip-fusion", "fuse", *paths, "-o", output]
     parts += _list_choices(provenance.choice, resampled=plan.resampled)
     if plan.blocks is not None:
-        parts += ["--block", str(plan.blocks.block)]
-        parts += ["--workers", str(plan.blocks.workers)] * bool(plan.blocks.workers)
+        for name, size in list_block_options(plan.blocks).items():
+            parts += [f"--{name}", str(size)]
     parts += ["--preset", config.preset_name]
     for name, value in _list_changes(config).items():
         # The option is repeated for each source; --set has no way to write windows.
@@ -303,8 +235,7 @@ def _write_view(plan: Plan) -> list[str]:
 def _list_arguments(plan: Plan) -> dict[str, Any]:
     arguments: dict[str, Any] = {"preset": plan.config.preset_name}
     if plan.blocks is not None:
-        sizes = {"block": plan.blocks.block, "workers": plan.blocks.workers}
-        arguments |= {key: value for key, value in sizes.items() if value}
+        arguments |= list_block_options(plan.blocks)
     elif plan.whole:
         arguments["whole"] = True
     # The finest, by default, may be another layer where other planes are shown.

@@ -1,6 +1,7 @@
 """One fusion from its start to its end: worker, layer, result."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari import Viewer
@@ -25,7 +26,7 @@ from napari_dip_fusion.plugin.layers.layer_record import note_sources
 from napari_dip_fusion.plugin.layers.result_layers import name_fused, name_network, show_consensus
 from napari_dip_fusion.plugin.running.active_runs import refuse_second_run
 from napari_dip_fusion.plugin.running.block_choice import BlockChoice
-from napari_dip_fusion.plugin.running.block_run import BlockRun
+from napari_dip_fusion.plugin.running.block_run import BlockRun, iter_run
 from napari_dip_fusion.plugin.running.plan import Look, Plan
 from napari_dip_fusion.plugin.running.provenance import Provenance, read_sources
 from napari_dip_fusion.plugin.running.run_events import (
@@ -99,7 +100,7 @@ class FusionSession(Session):
             growing = earlier if isinstance(earlier, GrowingLayer) else None
             self.blocks = BlockRun(self._viewer, plan, growing)
             self.fused = self.blocks.fused
-            self._run(plan, self.blocks.make_events)
+            self._run(plan, partial(iter_run, focus=self.blocks.focus))
             return
         self.fused = FusedLayer(self._viewer, name_fused(plan.names), plan.place)
         self._network = self._make_network_layer(plan)
