@@ -41,6 +41,7 @@ PLUGIN_ROOMS = ("layers", "running", "forms", "tabs")
 """The same inside the plugin, whose doors at the top may import all of them."""
 
 WITHOUT_TORCH = (
+    "blocks.engine",
     "blocks.run",
     "cli",
     "config",
@@ -176,9 +177,10 @@ def loaded_after(code: str) -> set[str]:
     return {name.partition(".")[0] for name in json.loads(run.stdout.splitlines()[-1])}
 
 
-def test_nothing_outside_the_plugin_loads_napari_or_qt() -> None:
+def test_nothing_outside_the_plugin_loads_napari_or_qt_and_nothing_distributed() -> None:
     names = sorted(n for n in MODULES if not n.startswith(f"{NAME}.plugin"))
     loaded = loaded_after("\n".join(f"import {n}" for n in names))
+    assert "distributed" not in loaded
     assert not loaded & {"napari", "qtpy", "magicgui", "superqt", "pyqtgraph", "PyQt6", "PySide6"}
 
 
