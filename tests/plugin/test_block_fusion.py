@@ -13,6 +13,7 @@ from napari_dip_fusion.io import read_image, write_image
 from napari_dip_fusion.io.zarr.growing import BlockWriter
 from napari_dip_fusion.plugin import fuse_layer_blocks
 from napari_dip_fusion.plugin.forms import planner
+from napari_dip_fusion.plugin.layers.acquisition import Acquisition
 from napari_dip_fusion.plugin.layers.result_layers import ROLE
 from napari_dip_fusion.plugin.running import block_run
 from napari_dip_fusion.plugin.running.run_events import relay
@@ -288,6 +289,7 @@ def test_runs_block_by_block_are_copied_as_code(
         path = write_image(tmp_path / f"{name}.ome.zarr", Source(image, name=name))
         empty_viewer.open(path, plugin="napari-dip-fusion")
     widget = open_widget(empty_viewer)
+    widget.sources.acquisitions.set_acquisition(empty_viewer.layers["MR"], Acquisition(2.0))
     code = widget.fuse_tab.code
     widget.panel.fuse_button.native.click()
     until_idle(widget)
@@ -301,7 +303,7 @@ def test_runs_block_by_block_are_copied_as_code(
     assert words[words.index("--block") + 1] == "64"
     code.script_button.native.click()
     script = QApplication.clipboard().text()
-    assert "read_image(" in script
+    assert f"read_image({(tmp_path / 'MR.ome.zarr').as_posix()!r}).replace(fwhm=2.0)" in script
     exec(script, {"__name__": "__main__"})
     np.testing.assert_array_equal(read_image(again).to_numpy(), read_image(output).to_numpy())
 

@@ -24,7 +24,7 @@ from napari_dip_fusion.plugin.layers.planes import Matrix
 from napari_dip_fusion.plugin.layers.thick_slice import ProjectedPlanes
 from napari_dip_fusion.plugin.layers.whole_reader import WholeReader
 from napari_dip_fusion.plugin.running.plan import Plan, PlannedMask
-from napari_dip_fusion.plugin.running.samples import lie_alike, list_samples
+from napari_dip_fusion.plugin.running.samples import holds_samples, is_same, lie_alike
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.axes import find_stacked_axes
 from napari_dip_fusion.sources.grid import GridSources, resample_to_reference
@@ -257,7 +257,7 @@ class _Files:
         if plan.whole:
             known = _sample(planes, plan, _choose_plane(planes[reference], plan)).images
         pairs = zip(plan.names, read.arrays, known, strict=True)
-        others = [name for name, array, plane in pairs if not _is_same(array, plane.data)]
+        others = [name for name, array, plane in pairs if not is_same(array, plane.data)]
         if others:
             raise ValueError(_OTHER_PLACES.format(", ".join(others)))
         # Plain TIFF is for planes.
@@ -309,13 +309,13 @@ class _Files:
         """Tell whether one of the levels of an image has the pixels that a run was given."""
         if not self._sampled:
             return _holds_plane(levels, reader, plane)
-        return any(_holds_samples(level, plane.data, plane.ndim) for level in levels)
+        return any(holds_samples(level, plane.data, plane.ndim) for level in levels)
 
     def _is_same(self, one: Any, other: Any) -> bool:
         """Tell whether two images of one channel are the same, as far as they are looked at."""
         if self._sampled:
-            return _holds_samples(one, other, len(other.shape))
-        return _is_same(one, other)
+            return holds_samples(one, other, len(other.shape))
+        return is_same(one, other)
 
     def _read(self, path: Path) -> list[Source]:
         if path not in self._images:
@@ -380,7 +380,7 @@ def _holds_plane(levels: Sequence[Any], reader: Reader, plane: Source) -> bool:
         if tuple(data.shape) == tuple(wanted.shape) and data.dtype == wanted.dtype:
             # The same way of sampling on the other pixels.
             again = replace(reader, source=reader.source.replace(data=data)).read()
-            return _is_same(again.data, plane.data)
+            return is_same(again.data, plane.data)
     return False
 
 
@@ -388,21 +388,7 @@ def _holds_all(level: Any, wanted: Any) -> bool:
     """Tell whether two arrays of planes are the same, without ever reading either of them whole."""
     if tuple(level.shape) != tuple(wanted.shape) or level.dtype != wanted.dtype:
         return False
-    return all(_is_same(level[i], wanted[i]) for i in range(len(wanted)))
-
-
-def _holds_samples(level: Any, wanted: Any, ndim: int) -> bool:
-    """Tell whether two arrays are the same where samples of them are taken."""
-    if tuple(level.shape) != tuple(wanted.shape) or level.dtype != wanted.dtype:
-        return False
-    shape = tuple(wanted.shape[:ndim])
-    return all(_is_same(level[part], wanted[part]) for part in list_samples(shape))
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    """Tell whether two images are the same, bit for bit."""
-    one, other = np.asarray(one), np.asarray(other)
-    return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+    return all(is_same(level[i], wanted[i]) for i in range(len(wanted)))
 
 
 def _write_width(source: Source) -> str:

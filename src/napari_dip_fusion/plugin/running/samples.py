@@ -1,4 +1,4 @@
-"""Parts of images by which two of them are compared that are too large to be read whole."""
+"""Images are compared with each other, those that are too large to be read by samples of them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,29 @@ _SIZE = 256
 Slices = tuple[slice, ...]
 
 
-def list_samples(shape: tuple[int, ...]) -> Iterator[Slices]:
+def is_same(one: Any, other: Any) -> bool:
+    """Tell whether two images are the same, bit for bit."""
+    one, other = np.asarray(one), np.asarray(other)
+    return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+
+
+def holds_samples(image: Any, wanted: Any, ndim: int) -> bool:
+    """Tell whether two arrays are the same where samples of them are taken.
+
+    Parameters
+    ----------
+    image, wanted : array-like
+        Anything that is sliced like arrays; samples of it are read.
+    ndim : int
+        Number of axes, without one of colors.
+    """
+    if tuple(image.shape) != tuple(wanted.shape) or image.dtype != wanted.dtype:
+        return False
+    shape = tuple(wanted.shape[:ndim])
+    return all(is_same(image[part], wanted[part]) for part in _list_samples(shape))
+
+
+def _list_samples(shape: tuple[int, ...]) -> Iterator[Slices]:
     """Yield nine parts of an image: corners, edges and the middle, each of one plane.
 
     Parameters

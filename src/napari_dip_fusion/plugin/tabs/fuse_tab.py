@@ -18,8 +18,7 @@ from napari_dip_fusion.fusion.decision import may_run_network
 from napari_dip_fusion.interruption import make_observable
 from napari_dip_fusion.methods import METHODS
 from napari_dip_fusion.plugin.forms.native_widget import NativeWidget, make_collapsible, make_line
-from napari_dip_fusion.plugin.forms.planner import Planner, explain_blocks, list_blocks
-from napari_dip_fusion.plugin.forms.question import ask
+from napari_dip_fusion.plugin.forms.planner import Planner
 from napari_dip_fusion.plugin.layers.layer_record import find_acquisitions, find_config
 from napari_dip_fusion.plugin.layers.restored_layers import (
     add_coverage_layers,
@@ -33,7 +32,6 @@ from napari_dip_fusion.plugin.layers.result_layers import (
     show_consensus,
 )
 from napari_dip_fusion.plugin.running.active_runs import has_active_run
-from napari_dip_fusion.plugin.running.block_choice import BlockChoice, describe_blocks
 from napari_dip_fusion.plugin.running.forecast import Forecast, describe_need
 from napari_dip_fusion.plugin.running.fusion_session import FusionSession
 from napari_dip_fusion.plugin.running.plan import Plan, name_as_now
@@ -42,6 +40,7 @@ from napari_dip_fusion.plugin.running.run_events import Failed, RunEvent
 from napari_dip_fusion.plugin.running.scores import Scores, score_layers, score_result, take_scores
 from napari_dip_fusion.plugin.running.tasks import Tasks
 from napari_dip_fusion.plugin.running.teller import Teller
+from napari_dip_fusion.plugin.tabs.block_actions import BlockActions
 from napari_dip_fusion.plugin.tabs.code_buttons import CodeButtons
 from napari_dip_fusion.plugin.tabs.metrics_table import MetricsTable
 from napari_dip_fusion.plugin.tabs.plane_finder import PlaneFinder
@@ -127,8 +126,7 @@ class FuseTab(Container[Widget]):
         self.panel.gains_wanted.connect(self.add_gain_maps)
         self.panel.restored_wanted.connect(partial(self._add_layers, add_restored_layers))
         self.panel.coverage_wanted.connect(partial(self._add_layers, add_coverage_layers))
-        self.blocks.choice_changed.connect(self.update_ready)
-        self.blocks.anew_wanted.connect(self.throw_away)
+        self._block_actions = BlockActions(planner, self.session, self.panel, self.update_ready)
         self.code.told.connect(self.panel.message.say)
         self.metrics.wanted.connect(self.compute_metrics)
         self.metrics.metrics_changed.connect(self._repeat_scores)
@@ -137,6 +135,7 @@ class FuseTab(Container[Widget]):
         self.forecast.changed.connect(self.update_ready)
         self.closers: tuple[Callable[[], None], ...] = (
             self._tasks.close,
+            self._block_actions.close,
             self.code.close_tasks,
             self.forecast.close,
             self.session.close,
@@ -176,18 +175,6 @@ class FuseTab(Container[Widget]):
         self.panel.show_gains_progress(True)
         call = partial(_estimate_gains, plan, control, self._gains_teller)
         self._tasks.start(call, FuseTab._show_gains, plan, control=control)
-
-    def throw_away(self) -> None:
-        """Remove what is left of an unfinished run block by block, if that is meant."""
-        choice = self.blocks.take()
-        # Another run, of the other tab or of this one, holds memory and the disk.
-        if has_active_run() or not ask(
-            self.native, f"Remove the unfinished fusion {choice.folder} from the disk?"
-        ):
-            return
-        self.session.drop_unfinished(choice)
-        # In a thread: it may be many files.
-        self._tasks.start(choice.throw_away, FuseTab._show_thrown_away, choice)
 
     def abandon(self) -> list[str]:
         """End all that goes on, for the widget is closed, and return what became of it."""
@@ -257,13 +244,15 @@ class FuseTab(Container[Widget]):
             self.panel.set_ready(False, False, str(error))
             return
         gains = not self.too_large
-        if plan.blocks is not None:
-            self._update_blocks(plan.blocks, plan, gains)
-            return
         # Gain maps and metrics need no torch, nor do most of the other methods.
         if self._torch_problem and _needs_torch(plan.config):
             self.forecast.hold()
             self.panel.set_ready(False, gains, self._torch_problem)
+            return
+        if plan.blocks is not None:
+            # Nothing is tried beforehand: how long it takes is seen after the first blocks.
+            self.forecast.hold()
+            self._block_actions.show_need(plan, plan.blocks, gains=gains)
             return
         expected = None
         # Beside a run, the next one would seem to take twice as long.
@@ -272,18 +261,6 @@ class FuseTab(Container[Widget]):
                 plan.config, plan.shape, len(plan.readers), plan.steps, degraded=plan.degraded
             )
         self.panel.set_ready(True, gains, describe_need(plan, expected))
-
-    def _update_blocks(self, choice: BlockChoice, plan: Plan, gains: bool) -> None:
-        """Say whether a fusion block by block can start, and what it needs."""
-        # Nothing is tried beforehand: how long it takes is seen after the first blocks.
-        self.forecast.hold()
-        self.blocks.say("" if has_active_run() else explain_blocks(plan))
-        try:
-            line = describe_blocks(list_blocks(plan), choice)
-        except ValueError as error:
-            self.panel.set_ready(False, gains, str(error))
-            return
-        self.panel.set_ready(True, gains, line, resumes=choice.resumes)
 
     def follow_runs(self) -> None:
         """Estimate nothing while something runs, in this tab or the other."""
@@ -416,11 +393,6 @@ class FuseTab(Container[Widget]):
             self.metrics.status.say(scores.message)
         else:
             self.metrics.show_scores(scores, names, layers)
-
-    def _show_thrown_away(self, choice: BlockChoice, failed: Failed | None) -> None:
-        removed = f"removed: {choice.folder}"
-        self.panel.message.say(removed if failed is None else failed.message)
-        self.update_ready()
 
     def _add_layers(self, add: Callable[..., Sequence[Layer]]) -> None:
         """Add layers of the last run, whose sources are called as they are now."""
