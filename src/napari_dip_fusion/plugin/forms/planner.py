@@ -19,7 +19,11 @@ from napari_dip_fusion.plugin.layers.plane_reader import (
     make_plane_readers,
 )
 from napari_dip_fusion.plugin.layers.whole_reader import WholeReader, make_whole_readers
-from napari_dip_fusion.plugin.running.block_choice import BlockChoice, plan_blocks
+from napari_dip_fusion.plugin.running.block_choice import (
+    BlockChoice,
+    plan_blocks,
+    suggest_output,
+)
 from napari_dip_fusion.plugin.running.plan import Plan, make_plan
 from napari_dip_fusion.prior.devices import measure_free_memory
 from napari_dip_fusion.sources import Source
@@ -68,7 +72,8 @@ class Planner:
         sources = self.sources.get_sources()
         self.blocks.set_layers(sources)
         try:
-            plan = self._take(self.blocks.take())
+            # Whatever is wrong with a file that somebody has named is no reason to untick the box.
+            plan = self._take(BlockChoice(suggest_output(sources)))
             asked = (plan.shape, plan.names, plan.config, plan.layer_ids)
             if asked != self._asked:
                 self._asked = asked
