@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from copy import deepcopy
-from threading import Timer
+from threading import Barrier, Timer
 
 import dask
 import distributed
@@ -139,6 +139,35 @@ def test_in_this_process_an_item_is_begun_when_it_is_asked_for() -> None:
         ((0, 10), [0]),
         ((1, 11), [0, 1]),
     ]
+
+
+def test_items_may_be_at_work_side_by_side_in_this_process() -> None:
+    both = Barrier(2, timeout=20)
+
+    def meet(shared, item):
+        both.wait()
+        return shared + item
+
+    engine, control = LocalEngine(2), Control()
+    assert dict(engine.run(meet, 10, range(6), control)) == {n: 10 + n for n in range(6)}
+    running = engine.run(meet, 0, range(100), control)
+    first = next(running)
+    control.stop()
+    # What is at work is finished, and nothing else is begun.
+    left = list(running)
+    assert len({first, *left}) <= 4
+    assert len(left) % 2 == 1
+
+    def fail_or_go_on(shared, item):
+        both.wait()
+        if item == 0:
+            raise ValueError("one of two")
+        while True:
+            checkpoint()
+            time.sleep(0.01)
+
+    with pytest.raises(ValueError, match="one of two"):
+        list(engine.run(fail_or_go_on, None, range(9), Control()))
 
 
 def test_items_that_are_too_much_together_are_made_again_one_by_one(engine, tmp_path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from napari_dip_fusion import cli
-from napari_dip_fusion.blocks import BlockDone, BlocksBegun
+from napari_dip_fusion.blocks import BlockDone, BlocksBegun, plan
 from napari_dip_fusion.blocks import run as core
 from napari_dip_fusion.blocks.layout import Layout
 from napari_dip_fusion.cli import console
@@ -152,6 +152,8 @@ def test_an_interrupted_run_is_taken_up(pair, tmp_path, capsys) -> None:
     call = ("fuse", *pair, "-o", tmp_path / "f.ome.zarr", "--block", "128,128")
     folder = tmp_path / "f.ome.zarr.part"
     with pytest.MonkeyPatch.context() as patch:
+        # A block at work beside the second one would be finished, too.
+        patch.setattr(plan, "_SIDE_BY_SIDE", 1)
         end_at(patch, 2, signal.SIGINT)
         assert run(*call) == 130
     line = f"stopped: 2 of 6 blocks are kept in {folder}; go on with the same command and --resume"

@@ -9,6 +9,7 @@ from npe2 import PluginManifest
 from qtpy.QtWidgets import QApplication, QMessageBox
 
 from napari_dip_fusion.blocks import BlockDone, BlocksBegun, BlocksDone, samples
+from napari_dip_fusion.blocks import plan as block_plan
 from napari_dip_fusion.io import read_image, write_image
 from napari_dip_fusion.io.zarr.growing import BlockWriter
 from napari_dip_fusion.plugin import fuse_layer_blocks
@@ -103,6 +104,8 @@ def test_a_fusion_grows_from_what_is_looked_at(
     monkeypatch.setattr(samples, "_COUNT", 4)
     monkeypatch.setattr(block_run, "_INTERVAL", 0.0)
     monkeypatch.setattr(block_run, "_SHARE", 0.0)
+    # Of blocks side by side, more would be on their way while somebody pans.
+    monkeypatch.setattr(block_plan, "_SIDE_BY_SIDE", 1)
     arrays = [CountedArray(image) for image in pair]
     for name, array in zip(("CT", "MR"), arrays, strict=True):
         empty_viewer.add_image(array, name=name, scale=(2, 2), units=("um", "um"))

@@ -24,12 +24,18 @@ _SECONDS_TO_ANSWER = 10
 # What NumPy's libraries of linear algebra, and torch, read when they are imported.
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
+# What glibc reads: how much freed memory it keeps, and from which size on arrays stay apart.
+_KEPT_MEMORY = {"MALLOC_TRIM_THRESHOLD_": 2**30, "MALLOC_MMAP_THRESHOLD_": 2**25}
+
 # A worker holds next to nothing between two items: to write that to disk, or to wait until it is
 # less, would not help. One that takes too much memory is ended, and its item made again.
 _SETTINGS = {
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
+    # Blocks free and allocate the same arrays again and again. dask lets glibc return them to the
+    # system at once, and fetch them page by page, which takes as long as the work itself.
+    **{f"distributed.nanny.pre-spawn-environ.{name}": n for name, n in _KEPT_MEMORY.items()},
     # On a busy machine a worker that replaces another may take longer than the 15 s of the default.
     "distributed.deploy.lost-worker-timeout": "5 minutes",
 }

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from napari_dip_fusion.blocks.cluster import connect, find_dashboard, start_cluster
 from napari_dip_fusion.blocks.flight import Flight
+from napari_dip_fusion.blocks.local import LocalEngine
 from napari_dip_fusion.fusion.control import Control
 
 if TYPE_CHECKING:
@@ -65,38 +66,6 @@ class Engine(Protocol):
         """
 
 
-class LocalEngine:
-    """Runs one item after the other in this process; its threads use all cores.
-
-    An item is begun when its result is asked for.
-    """
-
-    workers = 1
-    dashboard = ""
-
-    def run(
-        self,
-        work: Callable[[Shared, Item], Result],
-        shared: Shared,
-        items: Iterable[Item],
-        control: Control,
-    ) -> Iterator[tuple[Item, Result]]:
-        """Call a function with each of some items; see :meth:`Engine.run`."""
-        remaining = iter(items)
-        while True:
-            control.wait_while_paused()
-            control.raise_if_discarded()
-            if control.stopped:
-                return
-            try:
-                item = next(remaining)
-            except StopIteration:
-                return
-            with control.watch_discarding():
-                result = work(shared, item)
-            yield item, result
-
-
 class ClusterEngine:
     """Runs items of work on the workers of a dask cluster, through a client of it.
 
@@ -146,7 +115,7 @@ class ClusterEngine:
 
 @contextmanager
 def open_engine(
-    client: "Client | None" = None, *, workers: int = 0, scheduler: str = ""
+    client: "Client | None" = None, *, workers: int = 0, scheduler: str = "", side_by_side: int = 1
 ) -> Iterator[Engine]:
     """Open what runs items of work; whatever it started ends with the context.
 
@@ -158,6 +127,8 @@ def open_engine(
         Processes to start on this machine, which divide its cores and its memory.
     scheduler : str
         The address of the scheduler of a dask cluster, such as ``tcp://10.0.0.5:8786``.
+    side_by_side : int
+        Items that this process works on at once, where no others do.
 
     Yields
     ------
@@ -182,4 +153,4 @@ def open_engine(
         with cluster as opened, ClusterEngine(opened) as engine:
             yield engine
     else:
-        yield LocalEngine()
+        yield LocalEngine(side_by_side)

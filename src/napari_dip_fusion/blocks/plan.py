@@ -17,12 +17,16 @@ from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
 from napari_dip_fusion.fusion.decision import Decision, fits_network
 from napari_dip_fusion.fusion.frames import count_frame_axes
 from napari_dip_fusion.fusion.preparation import MIN_SIZE
+from napari_dip_fusion.sensor.threads import count_cores
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.matching import list_extended
 from napari_dip_fusion.sources.prepare import measure_steps
 from napari_dip_fusion.sources.source import make_source
 
 __all__ = ["Plan"]
+
+# More blocks at once would wait for memory, and take as much of it.
+_SIDE_BY_SIDE = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +119,11 @@ class Plan:
     def steps(self) -> tuple[float, ...]:
         """Distance between neighbors along each of them, in pixels of a plane."""
         return measure_steps(self.cutter.place, len(self.axes))[1][-len(self.frame) :]
+
+    @property
+    def side_by_side(self) -> int:
+        """How many blocks one process makes at once: volumes keep its cores busy with one."""
+        return 1 if len(self.frame) > 2 else min(count_cores(), _SIDE_BY_SIDE)
 
     def choose_layout(self, statistics: Statistics | None) -> Layout:
         """Return how the reference is cut into blocks.

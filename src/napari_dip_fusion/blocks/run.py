@@ -121,7 +121,7 @@ def iter_fuse_blocks(
         Without a client, the address of a scheduler, such as ``"tcp://10.0.0.1:8786"``.
     block : int or sequence of int, optional
         Pixels of a block along rows and columns, or along the last axes. They are rounded up to
-        multiples of 64, and of 16 planes. By default 2048x2048, and 64x256x256 of volumes.
+        multiples of 64, and of 16 planes. By default 1536x1536, and 64x256x256 of volumes.
     resume : bool
         Go on with a run that was stopped or killed: blocks that are done are not made again.
     overwrite : bool
@@ -179,7 +179,10 @@ def iter_fuse_blocks(
     target = Output(Path(output), plan, dtype, like, overwrite)
     target.check(resume=resume)
     with ExitStack() as stack:
-        engine = stack.enter_context(open_engine(client, workers=workers, scheduler=scheduler))
+        where = open_engine(
+            client, workers=workers, scheduler=scheduler, side_by_side=plan.side_by_side
+        )
+        engine = stack.enter_context(where)
         manifest = _open_manifest(target, resume)
         stack.callback(manifest.leave)
         run = _Run(plan, target, manifest, engine, control, time.perf_counter())

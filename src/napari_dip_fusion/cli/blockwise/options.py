@@ -12,7 +12,7 @@ Block = Annotated[
         "--block",
         metavar="PIXELS",
         help="Fuse block by block, in blocks of so many pixels: 1024, or 64,512,512 along the last "
-        "axes. By default only images are that do not fit into memory, in blocks of 2048,2048, or "
+        "axes. By default only images are that do not fit into memory, in blocks of 1536,1536, or "
         "64,256,256 of a volume.",
     ),
 ]

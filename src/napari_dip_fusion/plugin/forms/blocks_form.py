@@ -104,7 +104,7 @@ class BlocksForm(Container[Widget]):
         self.size = _make_spin_box(_LARGEST_BLOCK, "auto", " pixels")
         self.size.setSingleStep(256)
         self.size.setToolTip(
-            "Rows and columns of a block, a multiple of 64; auto: 2048, and 256 of volumes."
+            "Rows and columns of a block, a multiple of 64; auto: 1536, and 256 of volumes."
         )
         self.workers = _make_spin_box(_MOST_WORKERS, "none", " processes")
         self._explain_workers()
