@@ -43,6 +43,12 @@ class CountedArray:
         return np.array(self[...], dtype)
 
 
+@pytest.fixture(autouse=True)
+def _one_block_at_a_time(monkeypatch):
+    """Let blocks be counted: of several at work, all are finished."""
+    monkeypatch.setattr(block_plan, "_SIDE_BY_SIDE", 1)
+
+
 @pytest.fixture
 def output(tmp_path):
     return tmp_path / "fused.ome.zarr"
@@ -104,8 +110,6 @@ def test_a_fusion_grows_from_what_is_looked_at(
     monkeypatch.setattr(samples, "_COUNT", 4)
     monkeypatch.setattr(block_run, "_INTERVAL", 0.0)
     monkeypatch.setattr(block_run, "_SHARE", 0.0)
-    # Of blocks side by side, more would be on their way while somebody pans.
-    monkeypatch.setattr(block_plan, "_SIDE_BY_SIDE", 1)
     arrays = [CountedArray(image) for image in pair]
     for name, array in zip(("CT", "MR"), arrays, strict=True):
         empty_viewer.add_image(array, name=name, scale=(2, 2), units=("um", "um"))
