@@ -120,9 +120,18 @@ def test_a_fusion_grows_from_what_is_looked_at(
     empty_viewer.scene.camera.center = (0, 1000, 60)
     empty_viewer.scene.camera.zoom = 0.1
     seen = []
+    # However busy the machine is, no block is written before the last but one was seen.
+    leave, write = threading.Semaphore(2), BlockWriter.write
+
+    def write_when_seen(writer, start, pixels):
+        assert leave.acquire(timeout=60)
+        return write(writer, start, pixels)
+
+    monkeypatch.setattr(BlockWriter, "write", write_when_seen)
 
     def look(event):
         if isinstance(event, BlockDone):
+            leave.release()
             layer = empty_viewer.layers["fused CT + MR"]
             middle = [(part.start + part.stop) // 2 for part in event.region.core]
             level, shown = layer.get_value([2 * n for n in middle], world=True)
