@@ -328,7 +328,10 @@ class Restorer:
     def _apply(self, turns: list[Turn]) -> Floats:
         """Return the mean of the network's images in some turns."""
         measured, estimate = (cut_planes(i, self._axes) for i in (self._measured, self._first))
-        planes = apply_network(self._network, self._call, measured, estimate, turns)
+        is_part = self._whole > math.prod(self._degradation.fine_shape)
+        planes = apply_network(
+            self._network, self._call, measured, estimate, turns, is_part=is_part
+        )
         return join_planes(planes, self._axes, self._first.ndim)
 
     def _explain(self, image: Floats) -> Floats:
