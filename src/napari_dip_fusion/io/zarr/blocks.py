@@ -90,10 +90,10 @@ def open_level(path: Path, number: int) -> Any:
     from napari_dip_fusion.io.zarr.store import CheckedStore
 
     store = CheckedStore(zarr.storage.LocalStore(path / str(number)), path)
-    # Empty chunks, too: a reader can then tell a folder that was copied in part. An array that is
-    # opened takes this from the settings alone.
-    with zarr.config.set({"array.write_empty_chunks": True}):
-        return zarr.open_array(store, mode="r+")
+    array = zarr.open_array(store, mode="r+")
+    # Empty chunks, too: a reader can then tell a folder that was copied in part. zarr's settings say
+    # the same, but for all threads.
+    return array.with_config({"write_empty_chunks": True})
 
 
 @contextmanager
