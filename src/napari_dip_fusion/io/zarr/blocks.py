@@ -91,8 +91,8 @@ def open_level(path: Path, number: int) -> Any:
 
     store = CheckedStore(zarr.storage.LocalStore(path / str(number)), path)
     array = zarr.open_array(store, mode="r+")
-    # Empty chunks, too: a reader can then tell a folder that was copied in part. zarr's settings say
-    # the same, but for all threads.
+    # Empty chunks, too: a reader can then tell a folder that was copied in part. zarr's settings
+    # would say the same, but for all threads.
     return array.with_config({"write_empty_chunks": True})
 
 
