@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from napari_dip_fusion import FusionConfig, Source, fuse, fuse_blocks
+from napari_dip_fusion.blocks import output
 from napari_dip_fusion.restoration import denoiser, planes, restorer
 from napari_dip_fusion.samples import SAMPLES
 
@@ -138,7 +139,9 @@ def test_one_network_restores_all_blocks_and_leaves_no_seams(tmp_path, monkeypat
     assert across <= max(2 * within, 0.02)
 
 
-def test_one_fitted_network_makes_all_blocks_as_it_would_the_whole(tmp_path):
+def test_one_fitted_network_makes_all_blocks_as_it_would_the_whole(tmp_path, monkeypatch):
+    # Where networks compute is asked for the record, too.
+    monkeypatch.setattr(output, "resolve_device", lambda device: f"asked for {device}")
     config = CLEAN.replace(
         network="always", iterations=12, width=4, depth=3, precision="float32", threads=1
     )
@@ -151,6 +154,7 @@ def test_one_fitted_network_makes_all_blocks_as_it_would_the_whole(tmp_path):
     assert [result.total for result in made] == [4, 1]
     assert len(made[0].record["losses"]) == 12
     assert made[0].stop_reason == "iterations"
+    assert made[0].record["device"] == "asked for auto"
     np.testing.assert_allclose(blocks, whole, atol=1e-5)
     # It is the network's image, and not the one that it is fitted to.
     closed = fuse(image, config.replace(network="never")).image

@@ -22,6 +22,7 @@ from napari_dip_fusion.io import check_image, read_image, write_image
 from napari_dip_fusion.io.atomic import move_into_place
 from napari_dip_fusion.io.zarr.growing import GrowingImage
 from napari_dip_fusion.metrics import average_planes, evaluate_planes
+from napari_dip_fusion.prior.devices import resolve_device
 from napari_dip_fusion.record import build_record
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.color import LUMA
@@ -218,7 +219,7 @@ class Output:
         }
         return build_record(
             config=plan.config,
-            device="cpu",
+            device=resolve_device(plan.config.compute.device) if statistics.losses else "cpu",
             threads=1,
             sources=sources,
             losses=np.array(statistics.losses, dtype=np.float64),
