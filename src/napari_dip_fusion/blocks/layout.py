@@ -80,6 +80,13 @@ class Layout:
         """How many blocks there are."""
         return math.prod(self.grid)
 
+    def holds(self, index: Index) -> bool:
+        """Tell whether there is a block of an index."""
+        grid = self.grid
+        return len(index) == len(grid) and all(
+            0 <= number < count for number, count in zip(index, grid, strict=True)
+        )
+
     def locate(self, index: Index) -> Region:
         """Return the block of an index."""
         parts = []
