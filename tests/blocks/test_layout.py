@@ -41,6 +41,9 @@ def test_block_sizes_are_whole_multiples_and_patches_are_not_cut():
         (64, "larger than its halo, 100 pixels along axis 0, got 64; use blocks of at least 128"),
         ((8, 8, 8), "a size of 1 or more along each of the last 2 axes"),
         (0, "a size of 1 or more"),
+        (64.5, "as a whole number of pixels, or one for rows and columns, got 64.5"),
+        ("64", "got '64'"),
+        (np.int64(64), "larger than its halo, 100 pixels along axis 0, got 64"),
     ],
 )
 def test_blocks_that_cannot_be_are_refused(block, message):
