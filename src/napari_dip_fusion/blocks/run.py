@@ -236,7 +236,8 @@ class _Run:
             self.plan.config,
             statistics,
             image.writer,
-            self.output.kind,
+            # That of the output, in the byte order of this machine.
+            image.writer.dtype,
             self.output.like,
         )
         yield from self._verify(job)
