@@ -16,8 +16,10 @@ from napari_dip_fusion import FusionConfig, FusionError, Source, fuse_blocks, it
 from napari_dip_fusion.blocks import BlockDone, BlocksBegun, BlocksDone, manifest, plan
 from napari_dip_fusion.blocks.cutting import find_anywhere
 from napari_dip_fusion.blocks.manifest import Manifest
+from napari_dip_fusion.blocks.statistics import Statistics
 from napari_dip_fusion.errors import ImageFileError, StoppedError
 from napari_dip_fusion.fusion import Control
+from napari_dip_fusion.fusion.decision import Decision
 from napari_dip_fusion.io import read_image
 from napari_dip_fusion.io.zarr.blocks import BlockWriter
 
@@ -216,6 +218,17 @@ def test_damaged_folders_are_refused_and_kept(tmp_path, name, text, message):
     path.unlink(missing_ok=True)
     (tmp_path / "before").rename(path)
     assert run(output, resume=True)[1].is_complete, caught
+
+
+def test_weights_are_those_that_were_written(tmp_path):
+    written = Manifest.create(tmp_path / "a.part", {})
+    known = Statistics(((0.0, 1.0),), decision=Decision(fits=True)).with_fit(b"weights", [], 0.5)
+    written.write_statistics(known)
+    assert written.read_statistics() == known
+    (tmp_path / "a.part" / "fit.pt").write_bytes(b"Weights")
+    with pytest.raises(ValueError, match=r"is damaged \(fit.pt is not what it was\); start the run"):
+        written.read_statistics()
+    written.remove()
 
 
 @pytest.mark.parametrize("name", ["fused.ome.zarr", "fused.ome.tif"])

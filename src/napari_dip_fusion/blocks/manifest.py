@@ -4,6 +4,7 @@ It lies beside the output, so that a run whose process was killed at any moment 
 was. A block is entered when it is written; what is written before that is written again.
 """
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -178,11 +179,15 @@ class Manifest:
 
     def write_statistics(self, statistics: Statistics) -> None:
         """Keep what is known of the whole sources."""
-        for number, weights in statistics.networks.items():
-            self._write(_NETWORK.format(number), weights)
+        files = {_NETWORK.format(n): weights for n, weights in statistics.networks.items()}
         if statistics.fit is not None:
-            self._write(_FIT, statistics.fit)
-        write_text(self.folder / _STATISTICS, json.dumps(statistics.to_dict()), overwrite=True)
+            files[_FIT] = statistics.fit
+        for name, weights in files.items():
+            self._write(name, weights)
+        # torch notices few of the ways in which weights can be damaged.
+        digests = {name: hashlib.sha256(weights).hexdigest() for name, weights in files.items()}
+        text = json.dumps({**statistics.to_dict(), "weights": digests})
+        write_text(self.folder / _STATISTICS, text, overwrite=True)
 
     def read_statistics(self) -> Statistics | None:
         """Return what is known of the whole sources; None where the run had not come so far.
@@ -198,11 +203,12 @@ class Manifest:
         if not path.is_file():
             return None
         try:
-            found = Statistics.from_dict(json.loads(path.read_text(encoding="utf-8")))
+            values = json.loads(path.read_text(encoding="utf-8"))
+            found, digests = Statistics.from_dict(values), values["weights"]
             numbers = found.decision.networked
-            networks = {n: (self.folder / _NETWORK.format(n)).read_bytes() for n in numbers}
+            networks = {n: self._read_weights(_NETWORK.format(n), digests) for n in numbers}
             if found.decision.fits:
-                fit = (self.folder / _FIT).read_bytes()
+                fit = self._read_weights(_FIT, digests)
                 found = found.with_fit(fit, found.losses, found.floor)
         except (*_DAMAGE, OSError) as error:
             raise ValueError(f"{path} is damaged ({error}); start the run anew") from error
@@ -219,6 +225,12 @@ class Manifest:
         """Remove the folder, when its image has become the output."""
         self.unlock()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _read_weights(self, name: str, digests: Mapping[str, str]) -> bytes:
+        weights = (self.folder / name).read_bytes()
+        if hashlib.sha256(weights).hexdigest() != digests[name]:
+            raise ValueError(f"{name} is not what it was")
+        return weights
 
     def _write(self, name: str, content: bytes) -> None:
         """Write a file whole or not at all."""
