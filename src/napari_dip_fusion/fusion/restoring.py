@@ -22,6 +22,7 @@ from napari_dip_fusion.fusion.sensed import (
     Part,
     make_identity,
     make_own_part,
+    make_restorer,
     observe_part,
 )
 from napari_dip_fusion.interruption import stage
@@ -140,12 +141,12 @@ class Restoring:
         if number not in self._parts:
             own = self.frame.own_pixels[number] if self.frame.own_pixels else None
             noise, image = self.noise[number], self.frame.images[number]
+            known = self.learned.get(number)
             if isinstance(own, OwnPixels):
-                self._parts[number] = make_own_part(own, noise, image)
+                self._parts[number] = make_own_part(own, noise, image, known)
             else:
                 # The analysis has removed its noise.
                 kind = RestorationNoise(noise.white, noise.speckle, self._clipped[number])
-                known = self.learned.get(number)
                 self._parts[number] = Part(
                     pixels=image,
                     degradation=make_identity(image.shape),
@@ -234,21 +235,7 @@ class Restoring:
             restorer = self.restorers[number]
             restorer.move_to(part.pixels, part.pilot)
             return restorer
-        # torch takes a second or more to import: what the denoiser made is shown before.
-        from napari_dip_fusion.restoration.restorer import Restorer
-
-        known = self.learned.get(number)
-        restorer = Restorer(
-            part.pixels,
-            part.pilot,
-            part.degradation,
-            part.noise,
-            compute=self.config.compute,
-            seed=self.config.fit.seed + number,
-            step=part.step,
-            whole=known.pixels if known else 0,
-            weights=known.weights if known else None,
-        )
+        restorer = make_restorer(part, number, self.config, self.learned.get(number))
         self.restorers[number] = restorer
         return restorer
 
