@@ -128,11 +128,10 @@ def fuse_layers(
     plan = _make_plan(
         viewer,
         layers,
-        FusionConfig.preset(preset) if config is None else config,
-        changes,
+        _choose_settings(preset, config, changes),
         reference=reference,
-        fwhm=fwhm or {},
-        masks=masks or {},
+        fwhm=fwhm,
+        masks=masks,
         level=level,
         interpolation=interpolation,
         whole=whole,
@@ -218,11 +217,10 @@ def fuse_layer_blocks(
     plan = _make_plan(
         viewer,
         layers,
-        FusionConfig.preset(preset) if config is None else config,
-        changes,
+        _choose_settings(preset, config, changes),
         reference=reference,
-        fwhm=fwhm or {},
-        masks=masks or {},
+        fwhm=fwhm,
+        masks=masks,
         level=level,
         interpolation=interpolation,
         whole=any(is_stacked(_find_layer(viewer, layer)) for layer in layers),
@@ -242,20 +240,26 @@ def fuse_layer_blocks(
     raise AssertionError("a run block by block ends with BlocksDone")
 
 
+def _choose_settings(
+    preset: str, config: FusionConfig | None, changes: Mapping[str, Any]
+) -> FusionConfig:
+    """Return settings, or without any those of a preset, with some of them changed."""
+    start = FusionConfig.preset(preset) if config is None else config
+    return start.replace(**changes)
+
+
 def _make_plan(
     viewer: ViewerModel,
     layers: Sequence[str | Layer],
-    config: FusionConfig,
-    changes: Mapping[str, Any],
+    settings: FusionConfig,
     *,
     reference: str | Layer | None,
-    fwhm: Mapping[str, float | Sequence[float]],
-    masks: Mapping[str, str | Layer],
+    fwhm: Mapping[str, float | Sequence[float]] | None,
+    masks: Mapping[str, str | Layer] | None,
     **options: Any,
 ) -> Plan:
     """Return the plan of a run on layers, or on those of these names, and warn of what it warns."""
     sources = [_find_layer(viewer, layer) for layer in layers]
-    settings = config.replace(**changes)
     # This imports torch: the memory that level auto has to fit may be a GPU's.
     resolve_device(settings.compute.device)
     plan = make_plan(
@@ -263,7 +267,7 @@ def _make_plan(
         None if reference is None else _find_layer(viewer, reference),
         viewer.dims,
         settings,
-        acquisitions=_find_acquisitions(viewer, sources, fwhm, masks),
+        acquisitions=_find_acquisitions(viewer, sources, fwhm or {}, masks or {}),
         **options,
     )
     # Python's warnings and not napari's: a script may have no window to show them in.
