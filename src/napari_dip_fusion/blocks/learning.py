@@ -26,7 +26,7 @@ from napari_dip_fusion.sensor.analysis import SourceNoise, clean_pixels
 from napari_dip_fusion.sensor.noise import Clipping
 from napari_dip_fusion.sources.observation import Observation
 from napari_dip_fusion.sources.own_pixels import OwnPixels
-from napari_dip_fusion.sources.prepare import PreparedSources
+from napari_dip_fusion.sources.prepared import PreparedSources
 
 __all__ = ["Learner"]
 

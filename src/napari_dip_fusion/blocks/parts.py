@@ -12,7 +12,8 @@ from napari_dip_fusion.config import FusionConfig, Window
 from napari_dip_fusion.fusion.control import Control
 from napari_dip_fusion.fusion.restoring import Restoring
 from napari_dip_fusion.sensor.analysis import Analysis
-from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
+from napari_dip_fusion.sources.prepare import prepare_sources
+from napari_dip_fusion.sources.prepared import PreparedSources
 
 __all__ = ["analyze_part", "fuse_part", "prepare_part"]
 

@@ -328,9 +328,9 @@ class _Run:
         except StoppedError:
             raise
         except (FusionError, ValueError, OSError, MemoryError) as error:
-            count = len(self.manifest.done)
+            count, reason = len(self.manifest.done), str(error) or type(error).__name__
             raise FusionError(
-                f"{str(error) or type(error).__name__}; {count} of {total} blocks are done and kept in "
+                f"{reason}; {count} of {total} blocks are done and kept in "
                 f"{self.manifest.folder}: resume it once the cause is gone"
             ) from error
 

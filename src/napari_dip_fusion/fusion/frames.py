@@ -10,7 +10,7 @@ from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion.events import PlanesDone
 from napari_dip_fusion.fusion.observing import observe
 from napari_dip_fusion.sensor.analysis import Analysis, SourceNoise, analyze, find_noise
-from napari_dip_fusion.sources.prepare import PreparedSources, take_own
+from napari_dip_fusion.sources.prepared import PreparedSources, take_own
 
 # Frames of which the own pixels are looked at for the noise of a series: it is one camera's.
 _FRAMES = 8

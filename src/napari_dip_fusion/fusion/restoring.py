@@ -33,7 +33,7 @@ from napari_dip_fusion.sensor.analysis import (
 )
 from napari_dip_fusion.sources.observation import Observation, take_observation
 from napari_dip_fusion.sources.own_pixels import OwnPixels
-from napari_dip_fusion.sources.prepare import PreparedSources
+from napari_dip_fusion.sources.prepared import PreparedSources
 
 if TYPE_CHECKING:
     from napari_dip_fusion.restoration.restorer import Restorer

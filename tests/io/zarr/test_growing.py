@@ -276,9 +276,7 @@ def test_folders_that_cannot_be_gone_on_with(tmp_path):
         GrowingImage.open(path, image.replace(data=image.data.astype(float)), (32, 32))
     (path / "0" / "c").symlink_to(tmp_path)
     with pytest.raises(ImageFileError, match="is a link out of"):
-        GrowingImage.open(path, image, (32, 32)).writer.write(
-            (0, 0), cut(image, (0, 0), (32, 32))
-        )
+        GrowingImage.open(path, image, (32, 32)).writer.write((0, 0), cut(image, (0, 0), (32, 32)))
     zarr.open_group(path, mode="r+").create_array("1", data=image.data, overwrite=True)
     with pytest.raises(ImageFileError, match="is not the array of"):
         GrowingImage.open(path, image, (32, 32))
