@@ -65,3 +65,7 @@ def test_samples_are_spread_over_a_large_image_and_its_frames():
         assert y.stop <= 9000
         assert x.stop <= 12000
     assert choose_samples((900, 1200), (0, 1)) == [(slice(0, 900), slice(0, 1200))]
+    # Of few frames no pixel is looked at again and again.
+    few = choose_samples((3, 200, 300), (1, 2))
+    assert len(few) == 4
+    assert {sample[0].start for sample in few} == {0, 1, 2}
