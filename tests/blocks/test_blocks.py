@@ -75,6 +75,13 @@ def test_the_closed_form_of_blocks_is_that_of_the_whole(tmp_path, name):
     np.testing.assert_allclose(windows, whole.sources.windows, rtol=1e-6)
 
 
+def test_percentiles_of_nothing_are_refused(tmp_path):
+    unseen = Source(MR, units=MM, mask=np.zeros(MR.shape, bool), name="MR")
+    config = CLEAN.replace(intensity="percentiles")
+    with pytest.raises(ValueError, match="MR shows nothing in the pixels .*; take minmax, or give"):
+        fuse_blocks([Source(CT, units=MM), unseen], tmp_path / "a.ome.zarr", config, block=128)
+
+
 def test_the_units_of_a_source_in_another_byte_order_are_written(tmp_path):
     pair = [(image * 9000).astype(">u2") for image in (CT, MR)]
     found = fuse_blocks(pair, tmp_path / "a.ome.zarr", CLEAN, block=192, like=1, which=())

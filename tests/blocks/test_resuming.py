@@ -1,5 +1,6 @@
 """A run that ends on its way, by whatever, is taken up: nothing finished is lost, or made again."""
 
+import errno
 import json
 import os
 import signal
@@ -220,7 +221,7 @@ def test_damaged_folders_are_refused_and_kept(tmp_path, name, text, message):
     assert run(output, resume=True)[1].is_complete, caught
 
 
-def test_weights_are_those_that_were_written(tmp_path):
+def test_weights_are_those_that_were_written(tmp_path, monkeypatch):
     written = Manifest.create(tmp_path / "a.part", {})
     known = Statistics(((0.0, 1.0),), decision=Decision(fits=True)).with_fit(b"weights", [], 0.5)
     written.write_statistics(known)
@@ -228,6 +229,13 @@ def test_weights_are_those_that_were_written(tmp_path):
     (tmp_path / "a.part" / "fit.pt").write_bytes(b"Weights")
     with pytest.raises(ValueError, match=r"is damaged \(fit\.pt is not what it was\); start"):
         written.read_statistics()
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(ImageFileError, match="could not write .* No space left on device"):
+        written.write_statistics(known)
     written.remove()
 
 

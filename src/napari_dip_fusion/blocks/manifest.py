@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from napari_dip_fusion.blocks.layout import Index, Layout
 from napari_dip_fusion.blocks.statistics import Statistics
 from napari_dip_fusion.errors import ImageFileError
-from napari_dip_fusion.io.atomic import write_text
+from napari_dip_fusion.io.atomic import write_atomically, write_text
 
 __all__ = ["Manifest", "name_folder"]
 
@@ -183,7 +183,8 @@ class Manifest:
         if statistics.fit is not None:
             files[_FIT] = statistics.fit
         for name, weights in files.items():
-            self._write(name, weights)
+            with write_atomically(self.folder / name, overwrite=True) as temporary:
+                temporary.write_bytes(weights)
         # torch notices few of the ways in which weights can be damaged.
         digests = {name: hashlib.sha256(weights).hexdigest() for name, weights in files.items()}
         text = json.dumps({**statistics.to_dict(), "weights": digests})
@@ -231,12 +232,6 @@ class Manifest:
         if hashlib.sha256(weights).hexdigest() != digests[name]:
             raise ValueError(f"{name} is not what it was")
         return weights
-
-    def _write(self, name: str, content: bytes) -> None:
-        """Write a file whole or not at all."""
-        temporary = self.folder / f".{name}"
-        temporary.write_bytes(content)
-        temporary.replace(self.folder / name)
 
 
 def _read_plan(path: Path) -> dict[str, Any]:
