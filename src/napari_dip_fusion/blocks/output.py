@@ -170,12 +170,15 @@ class Output:
         reason = name_closed_form(self.plan.config, restored=bool(statistics.decision.restored))
         reason = "iterations" if statistics.losses else reason
         record = self._make_record(manifest, statistics, layout, seconds, metrics, reason, notes)
-        image.finish({"dip_fusion": {"record": record, "metrics": metrics}})
+        metadata = {"dip_fusion": {"record": record, "metrics": metrics}}
         if self.path.name.lower().endswith(_ZARR):
+            image.finish(metadata)
             move_into_place(manifest.image, self.path, overwrite=self.overwrite)
         else:
             yield PlanesDone("writing", 0, 1)
-            self._write(read_image(manifest.image))
+            # The image stays as one that grows: whatever fails here, the run can be taken up.
+            grown = read_image(manifest.image)
+            self._write(grown.replace(metadata={**grown.metadata, **metadata}))
         manifest.remove()
         return BlocksResult(self.path, layout.count, layout.count, reason, record, metrics)
 
