@@ -91,6 +91,6 @@ def test_a_bundle_holds_sources_and_image_and_a_failure_loses_no_block(
 
 def test_sources_that_a_bundle_cannot_hold_are_refused_before(tmp_path, sources):
     half = sources[1].replace(data=Lazy(sources[1].data.pixels.astype(np.float16)))
-    with pytest.raises(ImageFileError, match="OME-TIFF holds .*, got float16"):
+    with pytest.raises(ImageFileError, match=r"OME-TIFF holds .*, got float16"):
         fuse_blocks([sources[0], half], tmp_path / "f.fusion.ome.tif", CLEAN)
     assert not list(tmp_path.iterdir())

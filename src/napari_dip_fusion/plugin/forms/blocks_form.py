@@ -98,8 +98,8 @@ class BlocksForm(Container[Widget]):
             mode=FileDialogMode.OPTIONAL_FILE,
             label="File",
             filter=f"OME-Zarr or bundle ({' '.join(f'*{ending}' for ending in ENDINGS)})",
-            tooltip=f"The OME-Zarr folder that is written, whose name ends in {ENDINGS[0]}, or the\n"
-            f"bundle, {ENDINGS[1]}: one file with the sources and the fused image.",
+            tooltip=f"The OME-Zarr folder that is written, whose name ends in {ENDINGS[0]}, or\n"
+            f"the bundle, {ENDINGS[1]}: one file with the sources and the fused image.",
         )
         self.file.choose_btn.text = "…"
         self.size = _make_spin_box(_LARGEST_BLOCK, "auto", " pixels")
