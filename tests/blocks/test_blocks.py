@@ -178,7 +178,6 @@ def test_settings_of_which_blocks_are_not_parts_of_a_whole_are_refused(tmp_path,
     ("name", "changes", "message"),
     [
         ("fused.png", {}, r"ends in one of .*, got 'fused\.png'"),
-        ("fused.fusion.ome.tif", {}, "ends in one of"),
         ("none/fused.ome.zarr", {}, "does not exist; make it first"),
         ("fused.ome.zarr", {"dtype": "int8"}, "dtype must be one of"),
         ("fused.ome.zarr", {"like": 2}, "like must be a source from 0 to 1"),
