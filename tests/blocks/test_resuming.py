@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_dip_fusion import FusionConfig, FusionError, Source, fuse_blocks, iter_fuse_blocks
+from napari_dip_fusion import (
+    FusionConfig,
+    FusionError,
+    Source,
+    blocks,
+    fuse_blocks,
+    iter_fuse_blocks,
+)
 from napari_dip_fusion.blocks import BlockDone, BlocksBegun, BlocksDone, plan
 from napari_dip_fusion.blocks.cutting import find_anywhere
 from napari_dip_fusion.errors import ImageFileError, StoppedError
@@ -155,6 +162,21 @@ def test_a_disk_that_is_full_in_the_middle_keeps_what_is_done(tmp_path, monkeypa
     made, result = run(output, resume=True)
     assert len(made) == 16
     np.testing.assert_array_equal(np.asarray(result.to_source().data), whole)
+
+
+def test_a_finished_image_that_could_not_be_moved_is_moved_later(tmp_path, monkeypatch, whole):
+    path = tmp_path / "fused.ome.zarr"
+
+    def fail(*_, **__):
+        raise PermissionError("no")
+
+    with monkeypatch.context() as context:
+        context.setattr(blocks.output, "move_into_place", fail)
+        with pytest.raises(PermissionError):
+            run(path)
+    made, result = run(path, resume=True)
+    assert not made
+    np.testing.assert_array_equal(result.to_source().to_numpy(), whole)
 
 
 def test_two_runs_do_not_write_one_output(tmp_path):

@@ -274,10 +274,10 @@ class _Run:
 
     def _open_image(self, layout: Layout) -> GrowingImage:
         """Return the growing image: that of an earlier run, or a new one."""
-        path = self.manifest.image
+        path, blank = self.manifest.image, self.output.make_blank()
         if self.manifest.done and path.exists():
-            return GrowingImage.open(path)
-        return GrowingImage.create(path, self.output.make_blank(), layout.block, overwrite=True)
+            return GrowingImage.open(path, blank, layout.block)
+        return GrowingImage.create(path, blank, layout.block, overwrite=True)
 
     def _verify(self, job: BlockJob) -> Iterator[BlockEvent]:
         """Refuse sources that are others than when blocks were made of them."""
