@@ -78,7 +78,7 @@ def test_the_closed_form_of_blocks_is_that_of_the_whole(tmp_path, name):
 def test_percentiles_of_nothing_are_refused(tmp_path):
     unseen = Source(MR, units=MM, mask=np.zeros(MR.shape, bool), name="MR")
     config = CLEAN.replace(intensity="percentiles")
-    with pytest.raises(ValueError, match="MR shows nothing in the pixels .*; take minmax, or give"):
+    with pytest.raises(ValueError, match=r"MR shows nothing in the pixels .*; take minmax, or give"):
         fuse_blocks([Source(CT, units=MM), unseen], tmp_path / "a.ome.zarr", config, block=128)
 
 
@@ -206,7 +206,6 @@ def test_settings_of_which_blocks_are_not_parts_of_a_whole_are_refused(tmp_path,
     ("name", "changes", "message"),
     [
         ("fused.png", {}, r"ends in one of .*, got 'fused\.png'"),
-        ("fused.fusion.ome.tif", {}, "ends in one of"),
         ("none/fused.ome.zarr", {}, "does not exist; make it first"),
         ("fused.ome.zarr", {"dtype": "int8"}, "dtype must be one of"),
         ("fused.ome.zarr", {"like": 2}, "like must be a source from 0 to 1"),

@@ -13,7 +13,14 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_dip_fusion import FusionConfig, FusionError, Source, fuse_blocks, iter_fuse_blocks
+from napari_dip_fusion import (
+    FusionConfig,
+    FusionError,
+    Source,
+    blocks,
+    fuse_blocks,
+    iter_fuse_blocks,
+)
 from napari_dip_fusion.blocks import BlockDone, BlocksBegun, BlocksDone, manifest, plan
 from napari_dip_fusion.blocks.cutting import find_anywhere
 from napari_dip_fusion.blocks.manifest import Manifest
@@ -163,6 +170,21 @@ def test_a_disk_that_is_full_in_the_middle_keeps_what_is_done(tmp_path, monkeypa
     np.testing.assert_array_equal(np.asarray(result.to_source().data), whole)
 
 
+def test_a_finished_image_that_could_not_be_moved_is_moved_later(tmp_path, monkeypatch, whole):
+    path = tmp_path / "fused.ome.zarr"
+
+    def fail(*_, **__):
+        raise PermissionError("no")
+
+    with monkeypatch.context() as context:
+        context.setattr(blocks.output, "move_into_place", fail)
+        with pytest.raises(PermissionError):
+            run(path)
+    made, result = run(path, resume=True)
+    assert not made
+    np.testing.assert_array_equal(result.to_source().to_numpy(), whole)
+
+
 def test_two_runs_do_not_write_one_output(tmp_path):
     output = tmp_path / "fused.ome.zarr"
     events = iter_fuse_blocks(SOURCES, output, **OPTIONS)
@@ -234,7 +256,7 @@ def test_weights_are_those_that_were_written(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", refuse)
-    with pytest.raises(ImageFileError, match="could not write .* No space left on device"):
+    with pytest.raises(ImageFileError, match=r"could not write .* No space left on device"):
         written.write_statistics(known)
     written.remove()
 

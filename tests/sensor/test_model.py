@@ -266,3 +266,16 @@ def test_gains_need_not_be_kept() -> None:
     kept, lost = (fit_sensor_model(volume, **TWO_BANDS, keep_model=k) for k in (True, False))
     assert lost.model is None
     np.testing.assert_array_equal(lost.image, kept.image)
+
+
+@pytest.mark.parametrize("options", [{}, {"band_sigma": 0}, {"window": "block", "patch_size": 4}])
+def test_what_is_not_wanted_is_not_computed(options, monkeypatch) -> None:
+    volume = draw_volume(20)
+    whole = fit_sensor_model(volume, **{**TWO_BANDS, **options})
+    seen = []
+    monkeypatch.setattr(model_module, "advance", seen.append)
+    wanted = (slice(4, 12), slice(8, 20), slice(0, 12))
+    part = fit_sensor_model(volume, **{**TWO_BANDS, **options}, keep_model=False, wanted=wanted)
+    np.testing.assert_allclose(part.image, whole.image[wanted], atol=5e-6)
+    if "band_sigma" not in options:
+        assert sum(seen) == pytest.approx(part.image.size / np.prod(volume.shape[2:]))

@@ -1,6 +1,8 @@
 """A part of an image is fused by what is known of the whole."""
 
 from collections.abc import Generator, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -10,6 +12,7 @@ from napari_dip_fusion.blocks.cutting import Cut
 from napari_dip_fusion.blocks.statistics import Statistics
 from napari_dip_fusion.config import FusionConfig, Window
 from napari_dip_fusion.fusion.control import Control
+from napari_dip_fusion.fusion.frames import analyze_frame
 from napari_dip_fusion.fusion.restoring import Restoring
 from napari_dip_fusion.sensor.analysis import Analysis
 from napari_dip_fusion.sources.prepare import prepare_sources
@@ -18,6 +21,7 @@ from napari_dip_fusion.sources.prepared import PreparedSources
 __all__ = ["analyze_part", "fuse_part", "prepare_part"]
 
 Floats = NDArray[np.float32]
+Slices = tuple[slice, ...]
 T = TypeVar("T")
 
 
@@ -42,32 +46,57 @@ def prepare_part(
     )
 
 
-def fuse_part(prepared: PreparedSources, statistics: Statistics, config: FusionConfig) -> Floats:
-    """Return the fused image of a part of sources.
+def fuse_part(
+    prepared: PreparedSources, statistics: Statistics, config: FusionConfig, inside: Slices
+) -> Floats:
+    """Return the fused image of a block of sources.
 
     Parameters
     ----------
     prepared : PreparedSources
-        From :func:`prepare_part`.
+        From :func:`prepare_part`, with the halo of the block.
     statistics : Statistics
         Of the whole sources.
     config : FusionConfig
+    inside : tuple of slice
+        Where the block lies in it.
 
     Returns
     -------
-    ndarray of shape (..., M, N), float32 in [0, 1]
+    ndarray of shape (..., M, N) or (..., M, N, 3), float32 in [0, 1]
+        The block, in colors where a source has them.
     """
+    chroma = prepared.chroma
+    block = replace(prepared, chroma=None if chroma is None else chroma[:, *inside])
+    return np.asarray(block.add_color(_fuse_gray(prepared, statistics, config, inside)))
+
+
+def _fuse_gray(
+    prepared: PreparedSources, statistics: Statistics, config: FusionConfig, inside: Slices
+) -> Floats:
+    """Return the fused image of a block of sources, without their colors."""
+    if not (any(statistics.noise) or statistics.decision.restored or statistics.decision.fits):
+        # The closed form alone is not computed of the halo, which is read for its sake.
+        steps = analyze_frame(
+            prepared,
+            config,
+            statistics.noise,
+            nullcontext,
+            keep_model=False,
+            wanted=inside,
+        )
+        return np.asarray(drain(steps).consensus.clip(0, 1))
     analysis = analyze_part(prepared, statistics, config)
     if statistics.fit is None:
-        return np.asarray(analysis.consensus.clip(0, 1))
+        return np.asarray(analysis.consensus[inside].clip(0, 1))
     # torch takes a second or more to import: runs without a network do without.
     from napari_dip_fusion.prior.applied import Applied
 
     guides = analysis.guides
     image = Applied(statistics.fit, config, len(guides)).apply(guides)
     if config.denoising.give_back and statistics.gives_back:
-        return analysis.restore_structure(image)
-    return image
+        image = analysis.restore_structure(image)
+    return image[inside]
 
 
 def analyze_part(

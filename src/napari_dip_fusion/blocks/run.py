@@ -108,7 +108,8 @@ def iter_fuse_blocks(
         As for :func:`~napari_dip_fusion.fuse`. Those that are read lazily (zarr, dask, files from
         :func:`~napari_dip_fusion.read_image`) are read block by block.
     output : path-like
-        OME-Zarr folder (``.ome.zarr``), OME-TIFF or NIfTI file. Until all blocks are done, what
+        OME-Zarr folder (``.ome.zarr``), OME-TIFF or NIfTI file, or a bundle (``.fusion.ome.tif``)
+        of the sources, on their own pixels, and the fused image. Until all blocks are done, what
         there is lies in a folder of the same name with ``.part`` behind it, which holds an OME-Zarr
         image whatever the format.
     config : FusionConfig, optional

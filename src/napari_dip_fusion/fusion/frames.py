@@ -39,6 +39,7 @@ def analyze_frame(
     watch: Callable[[], AbstractContextManager[None]],
     *,
     keep_model: bool = True,
+    wanted: tuple[slice, ...] | None = None,
 ) -> Generator[PlanesDone, None, Analysis]:
     """Return the analysis of a plane or a volume, and yield how far it is.
 
@@ -46,7 +47,7 @@ def analyze_frame(
     ----------
     frame : PreparedSources
         Of one frame.
-    config, noise, keep_model
+    config, noise, keep_model, wanted
         As for :func:`.analyze`.
     watch : callable
         Returns the context that ends it, such as :meth:`.Control.watch`.
@@ -61,6 +62,7 @@ def analyze_frame(
             inside=frame.inside,
             steps=frame.steps,
             keep_model=keep_model,
+            wanted=wanted,
         )
 
     return (yield from observe(work, watch, frame.plane_count))

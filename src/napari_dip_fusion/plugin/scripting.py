@@ -185,7 +185,8 @@ def fuse_layer_blocks(
     viewer, layers, preset, config, reference, interpolation, fwhm, masks, control, **changes
         As for :func:`fuse_layers`. Of stacks all planes are fused.
     output : path-like
-        The OME-Zarr folder, whose name ends in ``.ome.zarr``.
+        The OME-Zarr folder, whose name ends in ``.ome.zarr``, or the bundle of sources and fused
+        image, ``.fusion.ome.tif``.
     level : int
         Level of a multiscale reference.
     block : int

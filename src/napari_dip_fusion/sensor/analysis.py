@@ -22,6 +22,7 @@ from napari_dip_fusion.sensor.noise import (
     undo_clipping,
 )
 from napari_dip_fusion.sensor.scales import denoise_at_scales
+from napari_dip_fusion.sensor.strips import Slices
 from napari_dip_fusion.sensor.threads import map_on_threads
 from napari_dip_fusion.sources.own_pixels import OwnPixels
 
@@ -192,6 +193,7 @@ def analyze(
     inside: Sequence[NDArray[np.bool_] | None] = (),
     steps: Sequence[float] = (),
     keep_model: bool = True,
+    wanted: Slices | None = None,
 ) -> Analysis:
     """Remove the noise of prepared sources, and estimate their gains and consensus image.
 
@@ -212,6 +214,9 @@ def analyze(
         Distance between neighbors along each axis of a volume, in pixels of a plane; by default 1.
     keep_model : bool
         Whether the gains are kept of sources without noise; those of others are always.
+    wanted : tuple of slice, optional
+        As for :func:`.fit_sensor_model`, of sources without noise: target and consensus are those
+        of this part alone.
 
     Returns
     -------
@@ -225,6 +230,7 @@ def analyze(
     known = find_noise(list(images), config, own_pixels) if noise is None else noise
     step = steps[0] if len(steps) > 2 else 1.0
     noisy = any(known)
+    assert not (noisy and wanted), "the noise of a part is removed from all of it"
     # Without noise, nothing is copied.
     denoised = np.empty_like(images) if noisy else images
     cleaned = []
@@ -236,7 +242,12 @@ def analyze(
     settings = config.gains.model_dump(exclude={"volumes"})
     with stage("gains", images[0].size / math.prod(images.shape[-2:])):
         fit = fit_sensor_model(
-            denoised, **settings, steps=steps, fields=inside, keep_model=keep_model or noisy
+            denoised,
+            **settings,
+            steps=steps,
+            fields=inside,
+            keep_model=keep_model or noisy,
+            wanted=wanted,
         )
     consensus, floor = fit.image, fit.floor
     target = consensus

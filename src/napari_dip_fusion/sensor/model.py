@@ -140,7 +140,7 @@ class SensorFit:
     model : SensorModel or None
         None where it was not to be kept.
     image : ndarray of shape (..., M, N), float32
-        T, the least-squares image.
+        T, the least-squares image, as far as it was wanted.
     floor : float
         The loss that it leaves; see :meth:`SensorModel.solve`.
     """
@@ -161,6 +161,7 @@ def fit_sensor_model(
     steps: Sequence[float] = (),
     fields: Sequence[Field] = (),
     keep_model: bool = True,
+    wanted: Slices | None = None,
 ) -> SensorFit:
     """Estimate the gains of sources in one band or in two, and fuse the sources by them.
 
@@ -180,6 +181,9 @@ def fit_sensor_model(
         them, and rise from their end on.
     keep_model : bool
         Whether the gains are kept, which take more memory than the sources.
+    wanted : tuple of slice, optional
+        The part of the image that is wanted of sources of which a part alone is known: the rest is
+        what bears on it. It begins with a whole patch. By default all.
 
     Raises
     ------
@@ -195,12 +199,18 @@ def fit_sensor_model(
     if band_sigma == 0:
         gains = compute_gains(stack, patch_size, window, scale, sharpness, steps)
         model = SensorModel(gains, steps=steps, scale=scale)
-        return SensorFit(model if keep_model else None, *model.solve(stack))
+        image, floor = model.solve(stack)
+        return SensorFit(model if keep_model else None, image[wanted or ...], floor)
     windows = _Windows(patch_size, window, band_sigma, steps or (1.0,) * (stack.ndim - 1))
     estimate = _Estimate(stack, windows, scale, sharpness, fields, keep_model)
-    sizes = _choose_sizes(stack.shape, windows.halos, windows.blocks)
-    losses = map_tiles(estimate.work, stack.shape[1:], sizes, windows.halos)
-    return SensorFit(estimate.model, estimate.image, sum(losses) / estimate.image.size)
+    shape = stack.shape[1:]
+    part = wanted or tuple(slice(0, size) for size in shape)
+    sizes = _choose_sizes(
+        (len(stack), *(s.stop - s.start for s in part)), windows.halos, windows.blocks
+    )
+    losses = map_tiles(estimate.work, shape, sizes, windows.halos, part)
+    image = estimate.image[part]
+    return SensorFit(estimate.model, image, sum(losses) / image.size)
 
 
 @dataclass(frozen=True)

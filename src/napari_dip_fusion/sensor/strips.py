@@ -14,7 +14,9 @@ from napari_dip_fusion.sensor.threads import Result, map_on_threads
 Slices = tuple[slice, ...]
 
 
-def cut_strips(rows: int, size: int, halo: int) -> Iterator[tuple[slice, slice, slice]]:
+def cut_strips(
+    rows: int, size: int, halo: int, within: slice | None = None
+) -> Iterator[tuple[slice, slice, slice]]:
     """Yield the strips of an image from top to bottom.
 
     Parameters
@@ -25,6 +27,8 @@ def cut_strips(rows: int, size: int, halo: int) -> Iterator[tuple[slice, slice, 
         Rows of a strip; the last one has what is left.
     halo : int
         Rows above and below a strip that are needed to compute it, where the image has them.
+    within : slice, optional
+        The rows that are cut into strips; by default all.
 
     Yields
     ------
@@ -32,11 +36,12 @@ def cut_strips(rows: int, size: int, halo: int) -> Iterator[tuple[slice, slice, 
         The rows of the strip in the image, the same with the halo, and the rows of the strip
         within the latter.
     """
-    for start in range(0, rows, size):
-        stop = min(start + size, rows)
+    first, last = (0, rows) if within is None else (within.start, within.stop)
+    for start in range(first, last, size):
+        stop = min(start + size, last)
         checkpoint()
         top = max(start - halo, 0)
-        yield slice(start, stop), slice(top, stop + halo), slice(start - top, stop - top)
+        yield slice(start, stop), slice(top, min(stop + halo, rows)), slice(start - top, stop - top)
 
 
 def map_tiles(
@@ -44,6 +49,7 @@ def map_tiles(
     shape: Sequence[int],
     sizes: Sequence[int],
     halos: Sequence[int],
+    within: Slices | None = None,
 ) -> list[Result]:
     """Call a function for each tile of an image, on several threads; see :func:`.map_on_threads`.
 
@@ -55,13 +61,15 @@ def map_tiles(
         lie in its tile.
     shape, sizes, halos : sequences of int
         Of the image, of a tile, and of the halo as for :func:`cut_strips`, along each axis.
+    within : tuple of slice, optional
+        The part of the image that is cut into tiles; by default all.
 
     Returns
     -------
     list
         What `work` returned, tile by tile.
     """
-    axes = zip(shape, sizes, halos, strict=True)
+    axes = zip(shape, sizes, halos, within or (None,) * len(shape), strict=True)
     tiles = [
         tuple(zip(*strips, strict=True)) for strips in product(*(cut_strips(*a) for a in axes))
     ]

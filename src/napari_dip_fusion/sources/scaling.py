@@ -84,8 +84,8 @@ def find_window(
         values = array if seen is None else array[seen]
         if values.size == 0:
             raise ValueError(
-                f"{name} shows nothing in the pixels whose percentiles were asked for; take minmax, "
-                "or give an explicit window (low, high)"
+                f"{name} shows nothing in the pixels whose percentiles were asked for; take "
+                "minmax, or give an explicit window (low, high)"
             )
         low, high = map(float, np.percentile(values, percentiles))
     else:

@@ -188,6 +188,8 @@ def test_eight_processes_one_of_which_is_killed(tmp_path):
     # Whoever was killed before it was given its name finishes it once more.
     GrowingImage.open(path, blank(image), block).finish({"seed": 3})
     assert read_image(path).metadata == {"seed": 3}
+    with pytest.raises(ImageFileError, match="is not the array of"):
+        GrowingImage.open(path, blank(image), (64, 64))
 
 
 def test_an_empty_image_is_what_it_will_be(tmp_path):

@@ -77,17 +77,17 @@ class GrowingImage:
         warn_of_private_rotation(image, "OME-Zarr", kept_in="an attribute", stacklevel=2)
         with write_atomically(path, overwrite=overwrite) as temporary:
             _create_arrays(temporary, layout, image)
-            _write_attributes(temporary, image, {GROWING: {"block": layout.block}})
+            _write_attributes(temporary, image, {GROWING: True})
         return cls._make(path, image, layout)
 
     @classmethod
     def open(cls, path: Path, image: Source, block: Sequence[int]) -> "GrowingImage":
-        """Open a folder that :meth:`create` made, whether or not :meth:`finish` finished it.
+        """Open a folder that :meth:`create` made, even if it is finished.
 
         Parameters
         ----------
         path, image, block
-            As :meth:`create` had them.
+            As for :meth:`create`.
 
         Raises
         ------
