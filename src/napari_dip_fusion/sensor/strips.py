@@ -44,6 +44,32 @@ def cut_strips(
         yield slice(start, stop), slice(top, min(stop + halo, rows)), slice(start - top, stop - top)
 
 
+def cut_tiles(
+    shape: Sequence[int],
+    sizes: Sequence[int],
+    halos: Sequence[int],
+    within: Slices | None = None,
+) -> Iterator[tuple[Slices, Slices, Slices]]:
+    """Yield the tiles of an image, row by row.
+
+    Parameters
+    ----------
+    shape, sizes, halos : sequences of int
+        Of the image, of a tile, and of the halo as for :func:`cut_strips`, along each axis.
+    within : tuple of slice, optional
+        The part of the image that is cut into tiles; by default all.
+
+    Yields
+    ------
+    three tuples of slice
+        What :func:`cut_strips` yields, for each axis.
+    """
+    axes = zip(shape, sizes, halos, within or (None,) * len(shape), strict=True)
+    for strips in product(*(cut_strips(*axis) for axis in axes)):
+        there, around, inside = zip(*strips, strict=True)
+        yield there, around, inside
+
+
 def map_tiles(
     work: Callable[[Slices, Slices, Slices], Result],
     shape: Sequence[int],
@@ -56,23 +82,16 @@ def map_tiles(
     Parameters
     ----------
     work : callable
-        Takes a slice for each axis of the tile in the image, of the same with the halo, and of the
-        tile within the latter, as :func:`cut_strips` yields them for one axis. What it writes must
-        lie in its tile.
-    shape, sizes, halos : sequences of int
-        Of the image, of a tile, and of the halo as for :func:`cut_strips`, along each axis.
-    within : tuple of slice, optional
-        The part of the image that is cut into tiles; by default all.
+        Takes what :func:`cut_tiles` yields. What it writes must lie in its tile.
+    shape, sizes, halos, within
+        As for :func:`cut_tiles`.
 
     Returns
     -------
     list
         What `work` returned, tile by tile.
     """
-    axes = zip(shape, sizes, halos, within or (None,) * len(shape), strict=True)
-    tiles = [
-        tuple(zip(*strips, strict=True)) for strips in product(*(cut_strips(*a) for a in axes))
-    ]
+    tiles = list(cut_tiles(shape, sizes, halos, within))
     return map_on_threads(lambda tile: work(*tile), tiles)
 
 
