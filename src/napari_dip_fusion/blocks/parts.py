@@ -1,7 +1,6 @@
 """A part of an image is fused by what is known of the whole."""
 
 from collections.abc import Generator, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import TypeVar
 
@@ -12,7 +11,6 @@ from napari_dip_fusion.blocks.cutting import Cut
 from napari_dip_fusion.blocks.statistics import Statistics
 from napari_dip_fusion.config import FusionConfig, Window
 from napari_dip_fusion.fusion.control import Control
-from napari_dip_fusion.fusion.frames import analyze_frame
 from napari_dip_fusion.fusion.restoring import Restoring
 from napari_dip_fusion.sensor.analysis import Analysis
 from napari_dip_fusion.sources.prepare import prepare_sources
@@ -75,20 +73,9 @@ def _fuse_gray(
     prepared: PreparedSources, statistics: Statistics, config: FusionConfig, inside: Slices
 ) -> Floats:
     """Return the fused image of a block of sources, without their colors."""
-    if not (any(statistics.noise) or statistics.decision.restored or statistics.decision.fits):
-        # The closed form alone is not computed of the halo, which is read for its sake.
-        steps = analyze_frame(
-            prepared,
-            config,
-            statistics.noise,
-            nullcontext,
-            keep_model=False,
-            wanted=inside,
-        )
-        return np.asarray(drain(steps).consensus.clip(0, 1))
-    analysis = analyze_part(prepared, statistics, config)
     if statistics.fit is None:
-        return np.asarray(analysis.consensus[inside].clip(0, 1))
+        return _find_consensus(prepared, statistics, config, inside).clip(0, 1)
+    analysis = analyze_part(prepared, statistics, config)
     # torch takes a second or more to import: runs without a network do without.
     from napari_dip_fusion.prior.applied import Applied
 
@@ -102,15 +89,44 @@ def _fuse_gray(
 def analyze_part(
     prepared: PreparedSources, statistics: Statistics, config: FusionConfig
 ) -> Analysis:
-    """Return the analysis of a part of sources, restored as far as they are.
+    """Return the analysis of a part of sources, restored as far as they are, for a network.
 
     Parameters
     ----------
     prepared, statistics, config
         As for :func:`fuse_part`.
     """
-    fits = statistics.decision.fits
-    restoring = Restoring(
+    restoring = _make_restoring(prepared, statistics, config)
+    if not statistics.decision.restored:
+        return drain(restoring.begin())
+    _restore(restoring, statistics)
+    # The network sees sources without noise, whether networks have restored them or not.
+    return drain(restoring.finish())
+
+
+def _find_consensus(
+    prepared: PreparedSources, statistics: Statistics, config: FusionConfig, inside: Slices
+) -> Floats:
+    """Return the consensus of a block of sources, restored as far as they are."""
+    restoring = _make_restoring(prepared, statistics, config)
+    if statistics.networks or not any(statistics.noise):
+        _restore(restoring, statistics)
+        # Without noise, gains are not estimated of the halo, which is read for their sake.
+        return drain(restoring.finish(keep_model=False, wanted=inside)).consensus
+    return drain(restoring.begin(keep_model=False)).consensus[inside]
+
+
+def _restore(restoring: Restoring, statistics: Statistics) -> None:
+    """Restore sources by all that was learned of them."""
+    drain(restoring.clean())
+    if statistics.networks:
+        restoring.apply_learned()
+
+
+def _make_restoring(
+    prepared: PreparedSources, statistics: Statistics, config: FusionConfig
+) -> Restoring:
+    return Restoring(
         prepared,
         statistics.decision,
         config,
@@ -118,14 +134,6 @@ def analyze_part(
         Control(),
         learned=statistics.learned,
     )
-    analysis = drain(restoring.begin(keep_model=fits))
-    if statistics.networks:
-        restoring.apply_learned()
-        analysis = drain(restoring.finish(keep_model=fits))
-    elif statistics.decision.restored and fits:
-        # The network sees sources without noise, as those that networks have restored.
-        analysis = drain(restoring.finish(keep_model=True))
-    return analysis
 
 
 def drain(steps: Generator[object, None, T]) -> T:

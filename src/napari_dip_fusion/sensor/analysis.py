@@ -231,14 +231,7 @@ def analyze(
     step = steps[0] if len(steps) > 2 else 1.0
     noisy = any(known)
     assert not (noisy and wanted), "the noise of a part is removed from all of it"
-    # Without noise, nothing is copied.
-    denoised = np.empty_like(images) if noisy else images
-    cleaned = []
-    for number, each in enumerate(zip_longest(images, known, own_pixels)):
-        clean = _clean_source(*each, step, number)
-        if noisy:
-            denoised[number] = clean.denoised
-        cleaned.append(replace(clean, denoised=denoised[number]))
+    denoised, cleaned = clean_sources(images, known, own_pixels, step=step)
     settings = config.gains.model_dump(exclude={"volumes"})
     with stage("gains", images[0].size / math.prod(images.shape[-2:])):
         fit = fit_sensor_model(
@@ -269,6 +262,39 @@ def analyze(
         step=step,
         clipped=tuple(c.clipped for c in cleaned),
     )
+
+
+def clean_sources(
+    images: Floats,
+    noise: Sequence[SourceNoise],
+    own_pixels: Sequence[OwnPixels | None] = (),
+    *,
+    step: float = 1.0,
+) -> tuple[Floats, "list[CleanPixels]"]:
+    """Remove the noise of prepared sources.
+
+    Parameters
+    ----------
+    images, noise, own_pixels
+        As for :func:`analyze`.
+    step : float
+        As for :func:`clean_pixels`.
+
+    Returns
+    -------
+    denoised : ndarray of shape (K, ..., M, N)
+        The images themselves where none has noise.
+    cleaned : list of K CleanPixels
+    """
+    # Without noise, nothing is copied.
+    denoised = np.empty_like(images) if any(noise) else images
+    cleaned = []
+    for number, each in enumerate(zip_longest(images, noise, own_pixels)):
+        clean = _clean_source(*each, step, number)
+        if denoised is not images:
+            denoised[number] = clean.denoised
+        cleaned.append(replace(clean, denoised=denoised[number]))
+    return denoised, cleaned
 
 
 @dataclass(frozen=True, eq=False)
