@@ -78,7 +78,9 @@ def test_the_closed_form_of_blocks_is_that_of_the_whole(tmp_path, name):
 def test_percentiles_of_nothing_are_refused(tmp_path):
     unseen = Source(MR, units=MM, mask=np.zeros(MR.shape, bool), name="MR")
     config = CLEAN.replace(intensity="percentiles")
-    with pytest.raises(ValueError, match=r"MR shows nothing in the pixels .*; take minmax, or give"):
+    with pytest.raises(
+        ValueError, match=r"MR shows nothing in the pixels .*; take minmax, or give"
+    ):
         fuse_blocks([Source(CT, units=MM), unseen], tmp_path / "a.ome.zarr", config, block=128)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.sensor import model as model_module
 from napari_dip_fusion.sensor.consensus import consensus, loss_floor
 from napari_dip_fusion.sensor.gains import gain_maps
@@ -245,6 +246,18 @@ def test_volumes_that_lie_the_other_way_give_the_same() -> None:
     other = fit_sensor_model(turned, **TWO_BANDS).model
     np.testing.assert_allclose(other.gains.transpose(0, 2, 3, 1), found.gains, atol=2e-4)
     np.testing.assert_allclose(other.undershoot.transpose(1, 2, 0), found.undershoot, atol=2e-5)
+
+
+def test_a_part_of_waves_is_that_of_the_whole() -> None:
+    # Waves are dark, flat and unlike each other in turns: undershoot is found all over.
+    rows, columns = np.mgrid[:110, :150]
+    waves = [np.sin(rows / 9) * np.cos(columns / 8), np.sin((rows + columns) / 5)]
+    sources = np.stack([(1 + wave) / 2 for wave in waves]).astype(np.float32)
+    settings = FusionConfig().gains.model_dump(exclude={"volumes"})
+    whole = fit_sensor_model(sources, **settings)
+    part = (slice(40, 70), slice(44, 104))
+    found = fit_sensor_model(sources, **settings, keep_model=False, wanted=part)
+    np.testing.assert_allclose(found.image, whole.image[part], atol=2e-6)
 
 
 def test_tiles_of_volumes_change_nothing(monkeypatch) -> None:

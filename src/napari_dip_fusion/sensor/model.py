@@ -236,12 +236,20 @@ class _Windows:
     @property
     def halos(self) -> list[int]:
         """Samples of the bands that a pixel depends on, along each axis, in whole blocks."""
-        reaches = [
-            measure_undershoot_reach(
-                self.fine_sigma, 0, measure_gain_reach(self.patch_size, self.window, step), step
-            )
-            for step in self.steps
-        ]
+        return self.measure_reaches([0] * len(self.steps))
+
+    def measure_reaches(self, band_reaches: Sequence[int]) -> list[int]:
+        """Return how many samples a pixel depends on, along each axis, in whole blocks.
+
+        Parameters
+        ----------
+        band_reaches : sequence of int
+            How many the bands depend on.
+        """
+        reaches = []
+        for step, band in zip(self.steps, band_reaches, strict=True):
+            gain = band + measure_gain_reach(self.patch_size, self.window, step)
+            reaches.append(measure_undershoot_reach(self.fine_sigma, band, gain, step))
         return [-(-n // block) * block for n, block in zip(reaches, self.blocks, strict=True)]
 
 
@@ -265,10 +273,13 @@ def measure_model_reach(
     if band_sigma == 0:
         return [measure_gain_reach(patch_size, window, step) for step in steps]
     windows = _Windows(patch_size, window, band_sigma, tuple(steps))
-    # The base is blurred, and so is a source beyond the end of its field before that.
-    blurred = [(1 + ends) * measure_reach(band_sigma, step) for step in steps]
-    reaches = [sum(pair) for pair in zip(windows.halos, blurred, strict=True)]
-    return [-(-n // block) * block for n, block in zip(reaches, windows.blocks, strict=True)]
+    blurred = [measure_reach(band_sigma, step) for step in steps]
+    reaches = windows.measure_reaches(blurred)
+    if not ends:
+        return reaches
+    # A source beyond the end of its field is blurred before all else.
+    longer = [sum(pair) for pair in zip(reaches, blurred, strict=True)]
+    return [-(-n // block) * block for n, block in zip(longer, windows.blocks, strict=True)]
 
 
 class _Estimate:
