@@ -113,27 +113,37 @@ def choose_sizes(
     Returns
     -------
     list of int
-        Each axis is cut into even parts, one after the other where that costs least; of equal
-        axes the first, so that tiles are strips where they can be.
+        Each axis is cut into even parts, so that the least is computed twice; of equal axes the
+        first, so that tiles are strips where they can be.
     """
-    axes = list(zip(shape, halos, multiples, strict=True))
+    first, *others = (_list_sizes(*axis) for axis in zip(shape, halos, multiples, strict=True))
 
     def count_samples(sizes: Sequence[int]) -> int:
         # Where a tile is the whole of an axis, it has no halo.
-        pairs = zip(sizes, axes, strict=True)
-        return math.prod(min(size + 2 * halo, length) for size, (length, halo, _) in pairs)
+        sides = zip(sizes, shape, halos, strict=True)
+        return math.prod(min(size + 2 * halo, length) for size, length, halo in sides)
 
-    sizes = [-(-length // multiple) * multiple for length, _, multiple in axes]
-    while count_samples(sizes) > most:
-        options = []
-        for axis, (length, halo, multiple) in enumerate(axes):
-            shorter = _cut_evenly(length, sizes[axis], multiple)
-            if shorter and shorter >= 2 * halo:
-                options.append([*sizes[:axis], shorter, *sizes[axis + 1 :]])
-        if not options:
+    found = []
+    # Of equal ones, those are found first whose last axes are whole.
+    for reversed_sides in product(*reversed(others)):
+        sides = reversed_sides[::-1]
+        # The longest that fits: of shorter ones, more is computed twice.
+        size = next((n for n in first if count_samples((n, *sides)) <= most), first[-1])
+        sizes = [size, *sides]
+        computed = count_samples(sizes)
+        share = computed / math.prod(map(min, sizes, shape))
+        found.append((max(computed, most), share, sizes))
+    # Of those that fit, that of which least is computed twice, and else the smallest.
+    return min(found, key=lambda each: each[:2])[2]
+
+
+def _list_sizes(length: int, halo: int, multiple: int) -> list[int]:
+    """Return the sizes of even parts of an axis, from the whole down to twice the halo."""
+    sizes = [-(-length // multiple) * multiple]
+    while shorter := _cut_evenly(length, sizes[-1], multiple):
+        if shorter < 2 * halo:
             break
-        # What is computed for each sample of the image, halos included.
-        sizes = min(options, key=lambda cut: count_samples(cut) / math.prod(map(min, cut, shape)))
+        sizes.append(shorter)
     return sizes
 
 
