@@ -6,6 +6,7 @@ import pytest
 from napari_dip_fusion import FusionConfig, Source, fuse, fuse_blocks
 from napari_dip_fusion.blocks import output
 from napari_dip_fusion.blocks.cutting import Cutter
+from napari_dip_fusion.blocks.samples import choose_samples
 from napari_dip_fusion.restoration import denoiser, planes, restorer
 from napari_dip_fusion.samples import SAMPLES
 from napari_dip_fusion.sources.grid import resample_to_reference
@@ -76,12 +77,31 @@ def test_the_closed_form_of_blocks_is_that_of_the_whole(tmp_path, name):
 
 
 def test_percentiles_of_nothing_are_refused(tmp_path):
-    unseen = Source(MR, units=MM, mask=np.zeros(MR.shape, bool), name="MR")
+    image = np.zeros((2048, 2048), np.uint8)
+    seen = np.ones(image.shape, bool)
+    for sample in choose_samples(image.shape, (0, 1)):
+        seen[sample] = False
     config = CLEAN.replace(intensity="percentiles")
+    pair = [Source(image), Source(image, mask=seen, name="MR")]
+    image[::2] = 1
     with pytest.raises(
         ValueError, match=r"MR shows nothing in the pixels .*; take minmax, or give"
     ):
-        fuse_blocks([Source(CT, units=MM), unseen], tmp_path / "a.ome.zarr", config, block=128)
+        fuse_blocks(pair, tmp_path / "a.ome.zarr", config)
+
+
+def test_sources_that_see_nothing_of_the_reference_are_refused(tmp_path):
+    shifted = np.eye(3)
+    shifted[0, 2] = 1000
+    unseen = np.zeros(MR.shape, bool)
+    for changes, message in (
+        ({"affine": shifted}, "MR: the image and the target do not overlap"),
+        ({"mask": unseen}, "MR: its mask says that nothing was seen there"),
+    ):
+        pair = [Source(CT, units=MM), Source(MR, units=MM, name="MR", **changes)]
+        with pytest.raises(ValueError, match=message):
+            fuse_blocks(pair, tmp_path / "a.ome.zarr", CLEAN, block=128)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_units_of_a_source_in_another_byte_order_are_written(tmp_path):

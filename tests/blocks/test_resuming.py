@@ -147,6 +147,9 @@ def test_a_run_is_not_taken_up_with_other_sources(tmp_path):
     other = [SOURCES[0], SOURCES[1].copy()]
     # One pixel, of a block that is done.
     other[1][3, 5] ^= 1
+    blurred = [Source(SOURCES[0]), Source(SOURCES[1], psf=Source(np.pad([[1.0]], 1)))]
+    with pytest.raises(ValueError, match="sources 2 psf: None then"):
+        list(iter_fuse_blocks(blurred, output, resume=True, **OPTIONS))
     with pytest.raises(ValueError, match="the sources have changed since"):
         fuse_blocks(other, output, resume=True, **OPTIONS)
     assert run(output, resume=True)[1].is_complete

@@ -69,7 +69,8 @@ class Output:
         """Type of the pixels."""
         if self.dtype is not None or self.like is None:
             return self.dtype or "float32"
-        return str(self.plan.cutter.sources[self.like].dtype)
+        # In the byte order of this machine.
+        return str(self.plan.cutter.sources[self.like].dtype.newbyteorder("="))
 
     def check(self, *, resume: bool) -> None:
         """Refuse an output that could not be written in the end.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from napari_dip_fusion.blocks.cutting import Cutter, find_anywhere
@@ -17,10 +18,12 @@ from napari_dip_fusion.config import CONSENSUS, DIP, FusionConfig
 from napari_dip_fusion.fusion.decision import Decision, fits_network
 from napari_dip_fusion.fusion.frames import count_frame_axes
 from napari_dip_fusion.fusion.preparation import MIN_SIZE
+from napari_dip_fusion.record import array_sha256
 from napari_dip_fusion.sensor.threads import count_cores
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.matching import list_extended
 from napari_dip_fusion.sources.prepare import measure_steps
+from napari_dip_fusion.sources.resample import NO_OVERLAP, NOTHING_SEEN
 from napari_dip_fusion.sources.source import make_source
 
 __all__ = ["Plan"]
@@ -95,6 +98,7 @@ class Plan:
                 f"names and paths must have one entry for each of the {len(given)} sources, got "
                 f"{len(plan.names)} names and {len(plan.paths)} paths"
             )
+        _check_seen(cutter, plan.names)
         # Whatever is found of the sources, blocks have to hold the halo of the closed form.
         plan.choose_layout(None)
         return plan
@@ -173,6 +177,8 @@ class Plan:
                     "units": list(source.units),
                     "fwhm": list(source.widths),
                     "masked": source.mask is not None,
+                    "rgb": source.rgb,
+                    "psf": None if source.psf is None else array_sha256(source.psf.to_numpy()),
                 }
                 for source in self.cutter.sources
             ],
@@ -184,6 +190,15 @@ def _find_frame(place: Source, config: FusionConfig) -> list[int]:
     extended = list_extended(place)
     steps = measure_steps(place, len(extended))[1]
     return [place.axes.index(axis) for axis in extended[count_frame_axes(steps, config) :]]
+
+
+def _check_seen(cutter: Cutter, names: Sequence[str]) -> None:
+    """Refuse sources that see nothing of the reference: they would be black in all blocks."""
+    for source, coverage, name in zip(cutter.sources, cutter.coverage, names, strict=True):
+        if coverage.pixels == 0:
+            raise ValueError(f"{name}: {NO_OVERLAP}")
+        if source.mask is not None and not np.asarray(source.mask).any():
+            raise ValueError(f"{name}: {NOTHING_SEEN}")
 
 
 def _check_settings(config: FusionConfig) -> None:

@@ -237,8 +237,7 @@ class _Run:
             self.plan.config,
             statistics,
             image.writer,
-            # That of the output, in the byte order of this machine.
-            image.writer.dtype,
+            self.output.kind,
             self.output.like,
         )
         yield from self._verify(job)
@@ -267,7 +266,7 @@ class _Run:
         known = self.manifest.read_statistics()
         if known is None:
             known = yield from self.plan.survey.find_statistics(
-                self.engine, self.control, self.start
+                self.engine, self.control, self.start, check=self.plan.choose_layout
             )
             # Blocks that turn out to be too small for what is found are refused before it is kept:
             # a run of that name could not be taken up with larger ones.

@@ -1,6 +1,6 @@
 """The sources are looked at before any block: their windows, their noise, their networks."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,7 +58,11 @@ class Survey:
     names: tuple[str, ...]
 
     def find_statistics(
-        self, engine: Engine, control: Control, begun: float
+        self,
+        engine: Engine,
+        control: Control,
+        begun: float,
+        check: Callable[[Statistics], object],
     ) -> Generator[Event, None, Statistics]:
         """Return what holds for all blocks, and yield how far that is.
 
@@ -69,6 +73,8 @@ class Survey:
         control : Control
         begun : float
             When the run began, by :func:`time.perf_counter`.
+        check : callable
+            Raises an error over what could not be used, before networks are fitted.
         """
         windows = yield from self.find_windows(engine, control)
         prepared, hashes = self.read_samples(windows)
@@ -78,6 +84,7 @@ class Survey:
         decision = decide(richest, self.config, noise)
         yield Decided(any(noise), decision.network, decision.lines)
         statistics = Statistics(windows, noise, decision, hashes=hashes)
+        check(statistics)
         if decision.restored:
             pixels = int(np.prod(self.layout.shape))
             learner = Learner(prepared, noise, decision, self.config, pixels)

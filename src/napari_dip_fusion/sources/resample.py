@@ -19,6 +19,7 @@ __all__ = [
     "INTERPOLATIONS",
     "MOST_VOXELS",
     "NOTHING_SEEN",
+    "NO_OVERLAP",
     "TIE",
     "combine_affines",
     "cut_slabs",
@@ -47,6 +48,11 @@ _TOLERANCE = 1e-4
 TIE = 1e-6
 """By so much positions are raised before the nearest pixel is taken. In the middle between two, the
 rounding of float64 would choose, and choose another one in parts of an image than in the whole."""
+
+NO_OVERLAP = (
+    "the image and the target do not overlap in world coordinates; check their scale "
+    "and translation, or move to a slice that both have"
+)
 
 NOTHING_SEEN = (
     "its mask says that nothing was seen there; it must be True where something was, so invert "
@@ -229,10 +235,7 @@ def _explain_nothing(matrix: Matrix, shape: tuple[int, ...], to_shape: tuple[int
     """Return why nothing of a target was seen."""
     if find_inside(matrix, shape, to_shape).any():
         return NOTHING_SEEN
-    return (
-        "the image and the target do not overlap in world coordinates; check their scale "
-        "and translation, or move to a slice that both have"
-    )
+    return NO_OVERLAP
 
 
 def _find_lowest(sampled: NDArray[Any], inside: NDArray[np.bool_]) -> Any:
