@@ -146,17 +146,23 @@ def describe_blocks(layout: Layout, choice: BlockChoice) -> str:
     return f"\N{WARNING SIGN} {line}: choose another folder, or make room"
 
 
-def suggest_output(layers: Sequence[Layer]) -> Path:
+def suggest_output(layers: Sequence[Layer], where: str = "") -> Path:
     """Return a file for what is fused of layers: beside the first one's, or at home.
 
     One that exists is never suggested, but one on whose way a run was not finished is.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+    where : str
+        The plane of them that is fused, such as ``z=42``; empty for all.
     """
     path = layers[0].source.path if layers else None
     folder = Path.home() if path is None else Path(path).absolute().parent
     if not os.access(folder, os.W_OK):
         folder = Path.home()
     words = re.sub(r"\W+", "_", " ".join(layer.name for layer in layers)).strip("_")
-    name = f"fused_{words}"[:_LONGEST_NAME]
+    name = "_".join(filter(None, [f"fused_{words}"[:_LONGEST_NAME], re.sub(r"\W+", "_", where)]))
     return number_output(folder / f"{name}{ENDING}")
 
 

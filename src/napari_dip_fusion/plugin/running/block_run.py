@@ -59,7 +59,11 @@ class BlockRun:
         self.result: BlocksResult | None = None
         self.focus = Focus()
         reference = plan.layers[plan.names.index(plan.reference)]
-        self._gaze = Gaze(viewer, reference, plan.level, self.focus.look_at)
+        read = plan.readers[plan.names.index(plan.reference)].source
+        # Of one plane, whichever is on screen, rows and columns are the last axes.
+        self._axes = plan.place.plane["axes"]
+        self._before = (0,) * (read.ndim - len(self._axes))
+        self._gaze = Gaze(viewer, reference, plan.level, self._look_at)
         self._rests_until = 0.0
 
     def take(self, event: BlocksBegun | BlockDone) -> None:
@@ -95,6 +99,10 @@ class BlockRun:
     def close(self) -> None:
         """Follow the camera no longer."""
         self._gaze.close()
+
+    def _look_at(self, pixel: tuple[int, ...]) -> None:
+        """Begin with the blocks around a pixel of the reference's layer."""
+        self.focus.look_at((*self._before, *(pixel[axis] for axis in self._axes)))
 
     def _refresh(self) -> None:
         start = time.perf_counter()
