@@ -87,6 +87,7 @@ class BlocksForm(Container[Widget]):
     def say(self, text: str) -> None:
         """Say why, or what there is of an unfinished run."""
         self.status.say(text if self.is_ticked() else "")
+        self._show()
 
     def _get_path(self) -> Path:
         # As it was typed: of an empty line, the file's own value is none.

@@ -162,7 +162,10 @@ def suggest_output(layers: Sequence[Layer], where: str = "") -> Path:
     if not os.access(folder, os.W_OK):
         folder = Path.home()
     words = re.sub(r"\W+", "_", " ".join(layer.name for layer in layers)).strip("_")
-    name = "_".join(filter(None, [f"fused_{words}"[:_LONGEST_NAME], re.sub(r"\W+", "_", where)]))
+    name = f"fused_{words}"[:_LONGEST_NAME]
+    if where:
+        # Not with the sign before the numbers of files of one name.
+        name += "_" + re.sub(r"\W+", "-", where)
     return number_output(folder / f"{name}{ENDING}")
 
 

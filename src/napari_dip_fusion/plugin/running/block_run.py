@@ -8,7 +8,7 @@ from napari.components import ViewerModel
 
 from napari_dip_fusion.blocks import BlockDone, BlocksBegun, BlocksResult, iter_fuse_blocks
 from napari_dip_fusion.blocks.schedule import Focus
-from napari_dip_fusion.errors import StoppedError
+from napari_dip_fusion.errors import FusionError, StoppedError
 from napari_dip_fusion.fusion import Control
 from napari_dip_fusion.plugin.layers.gaze import Gaze
 from napari_dip_fusion.plugin.layers.growing_layer import GrowingLayer
@@ -121,6 +121,11 @@ def iter_run(plan: Plan, control: RunControl, focus: Focus) -> Iterator[Any]:
         if control.discarded:
             raise
         yield Discarded("Stopped before a block was done; Resume goes on.")
+    except MemoryError as error:
+        raise FusionError(
+            "Not enough memory; what is done is kept: close other layers or programs, and Resume "
+            "goes on with it"
+        ) from error
     finally:
         # Not where napari was closed, or the panel: there what is done is kept.
         if control.erases:
