@@ -457,6 +457,8 @@ def _choose_plane(image: Source, plan: Plan) -> str | None:
 
 def _write_plane(image: Source, plan: Plan) -> str | None:
     """Return the plane of the reference in the words of the command, None if it has one only."""
+    if plan.place.plane["slice"][-2:] != [None, None]:
+        raise ValueError(_FILE_PLANES)
     indices = [index for index in plan.place.plane["slice"] if index is not None]
     stacked = find_stacked_axes(image, longer_than=0)
     if len(stacked) != len(indices):
