@@ -106,6 +106,27 @@ def test_a_plane_is_stopped_resumed_and_copied_as_code(
         shutil.rmtree(again)
 
 
+def test_the_plane_that_is_fused_has_to_be_that_of_its_file(
+    files, empty_viewer, make_widget, npe2pm, qtbot
+):
+    npe2pm.register(PluginManifest.from_distribution("napari-dip-fusion"))
+    for path in files:
+        empty_viewer.open(path, plugin="napari-dip-fusion")
+    widget = make_widget(empty_viewer, **QUICK)
+    widget.sources.extent_box.value = False
+    widget.fuse_tab.blocks.box.value = True
+    empty_viewer.dims.set_current_step(0, 3)
+    layer = empty_viewer.layers["CT"]
+    pixels = np.array(layer.data)
+    for plane, told in ((0, "copied"), (2, "no file holds CT as fused")):
+        edited = pixels.copy()
+        edited[plane, 100, 30] ^= 1
+        layer.data = edited
+        widget.fuse_tab.code.command_button.native.click()
+        said = widget.panel.message
+        qtbot.waitUntil(lambda s=said, t=told: s.value.startswith(t), timeout=10_000)
+
+
 def _run_script(code):
     code.script_button.native.click()
     script = QApplication.clipboard().text()
