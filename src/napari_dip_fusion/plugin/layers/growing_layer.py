@@ -8,6 +8,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from numpy.typing import NDArray
 
+from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io import read_image
 from napari_dip_fusion.io.silence import silence_warnings
 from napari_dip_fusion.plugin.layers.fused_layer import FusedLayer
@@ -45,7 +46,12 @@ class GrowingLayer(FusedLayer):
             self.refresh()
             return
         self.path = path
-        self._open(path, {ROLE: "preview"})
+        try:
+            self._open(path, {ROLE: "preview"})
+        except ImageFileError:
+            # A short run has ended by the time it is looked at: its end shows the file.
+            if path.exists():
+                raise
 
     def refresh(self) -> None:
         """Show what has been written since; napari reads the part that is in sight."""
