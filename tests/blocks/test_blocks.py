@@ -5,8 +5,10 @@ import pytest
 
 from napari_dip_fusion import FusionConfig, Source, fuse, fuse_blocks
 from napari_dip_fusion.blocks import output
+from napari_dip_fusion.blocks.cutting import Cutter
 from napari_dip_fusion.restoration import denoiser, planes, restorer
 from napari_dip_fusion.samples import SAMPLES
+from napari_dip_fusion.sources.grid import resample_to_reference
 
 MM = ("mm", "mm")
 CLEAN = FusionConfig(noise="none")
@@ -71,6 +73,34 @@ def test_the_closed_form_of_blocks_is_that_of_the_whole(tmp_path, name):
     assert (blocks.units, result.stop_reason) == (whole.units, whole.stop_reason)
     windows = [entry["intensity_window"] for entry in result.record["sources"]]
     np.testing.assert_allclose(windows, whole.sources.windows, rtol=1e-6)
+
+
+def test_percentiles_of_nothing_are_refused(tmp_path):
+    unseen = Source(MR, units=MM, mask=np.zeros(MR.shape, bool), name="MR")
+    config = CLEAN.replace(intensity="percentiles")
+    with pytest.raises(
+        ValueError, match=r"MR shows nothing in the pixels .*; take minmax, or give"
+    ):
+        fuse_blocks([Source(CT, units=MM), unseen], tmp_path / "a.ome.zarr", config, block=128)
+
+
+def test_the_units_of_a_source_in_another_byte_order_are_written(tmp_path):
+    pair = [(image * 9000).astype(">u2") for image in (CT, MR)]
+    found = fuse_blocks(pair, tmp_path / "a.ome.zarr", CLEAN, block=192, like=1, which=())
+    expected = fuse(pair, CLEAN).rescale(like=1)
+    np.testing.assert_allclose(found.to_source().to_numpy(), expected, atol=1)
+
+
+def test_a_pixel_between_two_others_is_the_same_one_in_each_part():
+    # Half a pixel apart, in units in which that is no round number.
+    first, second = np.diag([0.65, 0.65, 1]), np.diag([0.65, 0.65, 1])
+    first[:2, 2], second[:2, 2] = 0.1625, 0.4875
+    pair = [Source(CT, affine=first, units=MM), Source(MR, affine=second, units=MM)]
+    whole = resample_to_reference(pair, interpolation="nearest").images[1].to_numpy()
+    cutter = Cutter.take(pair, interpolation="nearest")
+    for part in ((slice(64, 164), slice(28, 228)), (slice(28, 200), slice(156, 330))):
+        image = cutter.cut(part).grid.images[1].to_numpy()
+        np.testing.assert_array_equal(image, whole[part])
 
 
 SMALL = [image[:144, :256] for image in (CT, MR)]
@@ -178,7 +208,6 @@ def test_settings_of_which_blocks_are_not_parts_of_a_whole_are_refused(tmp_path,
     ("name", "changes", "message"),
     [
         ("fused.png", {}, r"ends in one of .*, got 'fused\.png'"),
-        ("fused.fusion.ome.tif", {}, "ends in one of"),
         ("none/fused.ome.zarr", {}, "does not exist; make it first"),
         ("fused.ome.zarr", {"dtype": "int8"}, "dtype must be one of"),
         ("fused.ome.zarr", {"like": 2}, "like must be a source from 0 to 1"),

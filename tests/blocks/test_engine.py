@@ -150,13 +150,23 @@ def test_items_may_be_at_work_side_by_side_in_this_process() -> None:
 
     engine, control = LocalEngine(2), Control()
     assert dict(engine.run(meet, 10, range(6), control)) == {n: 10 + n for n in range(6)}
-    running = engine.run(meet, 0, range(100), control)
-    first = next(running)
+    begun = []
+
+    def enter(shared, item):
+        begun.append(item)
+        time.sleep(0.02)
+
+    running = engine.run(enter, None, range(100), control)
+    first, _ = next(running)
+    # What follows is at work while the caller has the first one.
+    until = time.monotonic() + 20
+    while len(begun) < 3 and time.monotonic() < until:
+        time.sleep(0.001)
+    assert len(begun) >= 3
     control.stop()
-    # What is at work is finished, and nothing else is begun.
-    left = list(running)
-    assert len({first, *left}) <= 4
-    assert len(left) % 2 == 1
+    # It is finished, and nothing else is begun.
+    assert {first, *(item for item, _ in running)} == set(begun)
+    assert len(begun) <= 4
 
     def fail_or_go_on(shared, item):
         both.wait()

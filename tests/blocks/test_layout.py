@@ -41,6 +41,9 @@ def test_block_sizes_are_whole_multiples_and_patches_are_not_cut():
         (64, "larger than its halo, 100 pixels along axis 0, got 64; use blocks of at least 128"),
         ((8, 8, 8), "a size of 1 or more along each of the last 2 axes"),
         (0, "a size of 1 or more"),
+        (64.5, "as a whole number of pixels, or one for rows and columns, got 64.5"),
+        ("64", "got '64'"),
+        (np.int64(64), "larger than its halo, 100 pixels along axis 0, got 64"),
     ],
 )
 def test_blocks_that_cannot_be_are_refused(block, message):
@@ -62,3 +65,7 @@ def test_samples_are_spread_over_a_large_image_and_its_frames():
         assert y.stop <= 9000
         assert x.stop <= 12000
     assert choose_samples((900, 1200), (0, 1)) == [(slice(0, 900), slice(0, 1200))]
+    # Of few frames no pixel is looked at again and again.
+    few = choose_samples((3, 200, 300), (1, 2))
+    assert len(few) == 4
+    assert {sample[0].start for sample in few} == {0, 1, 2}

@@ -1,21 +1,34 @@
 """A run that ends on its way, by whatever, is taken up: nothing finished is lost, or made again."""
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
 
-from napari_dip_fusion import FusionConfig, FusionError, Source, fuse_blocks, iter_fuse_blocks
-from napari_dip_fusion.blocks import BlockDone, BlocksBegun, BlocksDone, plan
+from napari_dip_fusion import (
+    FusionConfig,
+    FusionError,
+    Source,
+    blocks,
+    fuse_blocks,
+    iter_fuse_blocks,
+)
+from napari_dip_fusion.blocks import BlockDone, BlocksBegun, BlocksDone, manifest, plan
 from napari_dip_fusion.blocks.cutting import find_anywhere
+from napari_dip_fusion.blocks.manifest import Manifest
+from napari_dip_fusion.blocks.statistics import Statistics
 from napari_dip_fusion.errors import ImageFileError, StoppedError
 from napari_dip_fusion.fusion import Control
+from napari_dip_fusion.fusion.decision import Decision
+from napari_dip_fusion.io import read_image
 from napari_dip_fusion.io.zarr.blocks import BlockWriter
 
 RANDOM = np.random.default_rng(18)
@@ -157,6 +170,21 @@ def test_a_disk_that_is_full_in_the_middle_keeps_what_is_done(tmp_path, monkeypa
     np.testing.assert_array_equal(np.asarray(result.to_source().data), whole)
 
 
+def test_a_finished_image_that_could_not_be_moved_is_moved_later(tmp_path, monkeypatch, whole):
+    path = tmp_path / "fused.ome.zarr"
+
+    def fail(*_, **__):
+        raise PermissionError("no")
+
+    with monkeypatch.context() as context:
+        context.setattr(blocks.output, "move_into_place", fail)
+        with pytest.raises(PermissionError):
+            run(path)
+    made, result = run(path, resume=True)
+    assert not made
+    np.testing.assert_array_equal(result.to_source().to_numpy(), whole)
+
+
 def test_two_runs_do_not_write_one_output(tmp_path):
     output = tmp_path / "fused.ome.zarr"
     events = iter_fuse_blocks(SOURCES, output, **OPTIONS)
@@ -179,16 +207,133 @@ def test_a_run_that_is_stopped_before_any_block_can_be_taken_up(tmp_path):
     assert run(output, resume=True)[1].is_complete
 
 
-def test_damaged_folders_are_refused(tmp_path):
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("statistics.json", json.dumps({"windows": 3}), r"statistics\.json is damaged"),
+        ("statistics.json", DEEP, r"statistics\.json is damaged"),
+        ("statistics.json", None, r"statistics\.json is missing, by which blocks were made"),
+        ("plan.json", None, "holds no run that could be resumed; remove it"),
+        ("plan.json", "[[1, 2]]", "part is damaged .*; remove it"),
+        ("plan.json", '"abc"', "part is damaged .*; remove it"),
+        ("plan.json", DEEP, "part is damaged .*; remove it"),
+        ("done.jsonl", '{"index": ["x", 0], "sha256": []}\n', "part is damaged .*; remove it"),
+        ("done.jsonl", '{"index": [9, 9], "sha256": ["a", "b"]}\n', r"lists block \[9, 9\]"),
+        ("done.jsonl", '{"index": [-1, 0], "sha256": ["a", "b"]}\n', r"lists block \[-1, 0\]"),
+        ("done.jsonl", '{"index": [0], "sha256": ["a", "b"]}\n', r"lists block \[0\]"),
+        ("done.jsonl", '{"index": [0, 0], "sha256": ["a"]}\n', "of 1 sources, and has"),
+        ("image.ome.zarr", None, "lists 2 blocks, but their image is gone"),
+    ],
+)
+def test_damaged_folders_are_refused_and_kept(tmp_path, name, text, message):
     output = tmp_path / "fused.ome.zarr"
     run(output, most=2)
-    folder = Path(f"{output}.part")
-    (folder / "statistics.json").write_text(json.dumps({"windows": 3}))
-    with pytest.raises(ValueError, match=r"statistics\.json is damaged"):
+    path = Path(f"{output}.part", name)
+    path.rename(tmp_path / "before")
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
         run(output, resume=True)
-    (folder / "plan.json").unlink()
-    with pytest.raises(ValueError, match="holds no run that could be resumed"):
-        run(output, resume=True)
+    # What was done is there as it was, and nobody keeps it locked.
+    path.unlink(missing_ok=True)
+    (tmp_path / "before").rename(path)
+    assert run(output, resume=True)[1].is_complete, caught
+
+
+def test_weights_are_those_that_were_written(tmp_path, monkeypatch):
+    written = Manifest.create(tmp_path / "a.part", {})
+    known = Statistics(((0.0, 1.0),), decision=Decision(fits=True)).with_fit(b"weights", [], 0.5)
+    written.write_statistics(known)
+    assert written.read_statistics() == known
+    (tmp_path / "a.part" / "fit.pt").write_bytes(b"Weights")
+    with pytest.raises(ValueError, match=r"is damaged \(fit\.pt is not what it was\); start"):
+        written.read_statistics()
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(ImageFileError, match=r"could not write .* No space left on device"):
+        written.write_statistics(known)
+    written.remove()
+
+
+@pytest.mark.parametrize("name", ["fused.ome.zarr", "fused.ome.tif"])
+def test_a_run_that_ends_before_its_image_has_its_name_is_taken_up(
+    tmp_path, name, monkeypatch, whole
+):
+    from napari_dip_fusion.blocks import output as module
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_, **__):
+        raise Killed
+
+    monkeypatch.setattr(module, "move_into_place", die)
+    monkeypatch.setattr(module, "write_image", die)
+    with pytest.raises(Killed):
+        run(tmp_path / name)
+    monkeypatch.undo()
+    made, result = run(tmp_path / name, resume=True)
+    assert made == []
+    np.testing.assert_array_equal(np.asarray(result.to_source().data), whole)
+
+
+def test_what_a_finished_run_leaves_behind_does_not_blank_its_image(tmp_path, monkeypatch, whole):
+    output = tmp_path / "fused.ome.zarr"
+    monkeypatch.setattr(Manifest, "remove", Manifest.unlock)
+    run(output)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="their image is gone: it became the output"):
+        run(output, resume=True, overwrite=True)
+    np.testing.assert_array_equal(read_image(output).to_numpy(), whole)
+
+
+def test_a_run_that_is_refused_or_closed_elsewhere_is_not_locked(tmp_path):
+    output = tmp_path / "fused.ome.zarr"
+    run(output, most=2)
+    with pytest.raises(ValueError, match="was begun with another block") as caught:
+        run(output, resume=True, block=128)
+    events = iter_fuse_blocks(SOURCES, output, resume=True, **OPTIONS)
+    # A thread that goes on, as those of a pool.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(next, events).result()
+        with pytest.raises(ValueError, match="another run is at work"):
+            run(output, resume=True)
+        events.close()
+        assert run(output, resume=True)[1].is_complete, (caught, events)
+
+
+def test_a_folder_that_cannot_be_written_is_not_left_behind(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise ImageFileError("no space left")
+
+    monkeypatch.setattr(manifest, "write_text", fail)
+    with pytest.raises(ImageFileError, match="no space left"):
+        run(tmp_path / "fused.ome.zarr")
+    assert not any(tmp_path.iterdir())
+
+
+def test_blocks_too_small_for_what_is_found_leave_nothing(tmp_path):
+    # Noise has a halo of its own, which is known once it is found.
+    noisy = [image + RANDOM.normal(0, 400, image.shape) for image in SOURCES]
+    options = {**OPTIONS, "config": FusionConfig(patch_size=27, method="consensus")}
+    with pytest.raises(ValueError, match="a block must be larger than its halo"):
+        fuse_blocks(noisy, tmp_path / "fused.ome.zarr", **options)
+    assert not any(tmp_path.iterdir())
+
+
+def test_lack_of_memory_without_a_word_is_named(tmp_path, monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(BlockWriter, "write", fail)
+    with pytest.raises(FusionError, match=r"^MemoryError; 0 of 20 blocks are done"):
+        run(tmp_path / "fused.ome.zarr")
 
 
 def test_a_run_that_is_stopped_while_its_sources_are_looked_at_leaves_nothing(tmp_path):

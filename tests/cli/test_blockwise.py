@@ -20,7 +20,7 @@ from napari_dip_fusion.blocks.layout import Layout
 from napari_dip_fusion.cli import console
 from napari_dip_fusion.cli.blockwise import bar, way
 from napari_dip_fusion.fusion import memory
-from napari_dip_fusion.io import read_image, write_image
+from napari_dip_fusion.io import read_image, read_images, write_image, write_images
 from napari_dip_fusion.sources import Source
 
 SHAPE, COUNT = (200, 260), 6  # in blocks of 128x128
@@ -82,11 +82,29 @@ def test_blocks_are_those_of_the_whole_and_a_record_repeats_them(pair, tmp_path,
     assert [line.split(" has changed")[0] for line in lines] == [f"{console.WARNING}{pair[0]}"]
 
 
+def test_a_bundle_holds_the_sources_and_its_record_is_replayed(pair, tmp_path, capsys) -> None:
+    bundle, again = tmp_path / "f.fusion.ome.tif", tmp_path / "g.ome.zarr"
+    assert run("fuse", *pair, "-o", bundle, "--block", "128") == 0
+    # The fused image of float32, and two sources of 16 bits.
+    assert "6 blocks of 128x128, 416 kB on disk" in capsys.readouterr().err
+    images = read_images(bundle)
+    assert [image.name for image in images] == ["a.ome.zarr", "b.ome.zarr", "fused"]
+    record = json.loads((tmp_path / "f.record.json").read_text())
+    assert images[-1].metadata["dip_fusion"]["record"] == record
+    (tmp_path / "f.record.json").unlink()
+    assert run("fuse", "--replay", bundle, "-o", again, "-q") == 0
+    assert not capsys.readouterr().err
+    np.testing.assert_array_equal(read(again), images[-1].to_numpy())
+    assert json.loads((tmp_path / "g.record.json").read_text())["blocks"] == record["blocks"]
+    write_images(bundle, images[:1], overwrite=True)
+    assert run("fuse", "--replay", bundle, "-o", tmp_path / "h.ome.zarr") == 2
+    assert "holds no run record; name the record of its run" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
         ("f.png", ["--block", "128"], "the output ends in one of .ome.zarr"),
-        ("f.fusion.ome.tif", ["--resume"], "the output ends in one of .ome.zarr"),
         ("f.ome.zarr", ["--block", "128", "--gains-dir", "g"], "--gains-dir cannot be written"),
         ("f.ome.zarr", ["--workers", "2", "--restored-dir", "r"], "--restored-dir cannot be"),
         ("f.ome.zarr", ["--resume", "--planes-csv", "p.csv"], "--planes-csv cannot be written"),
@@ -209,7 +227,7 @@ def test_progress_is_told_with_rate_and_time_left(monkeypatch, terminal) -> None
     layout = Layout(SHAPE, (128, 128), (36, 36))
     region = layout.locate((1, 1))
     begun = BlocksBegun(Path("x"), layout, frozenset({(0, 0)}), 2, "http://127.0.0.1:8787/status")
-    watcher = bar.Watcher(Source(np.zeros(SHAPE, np.uint8)), cluster=True, quiet=False)
+    watcher = bar.Watcher(1000, cluster=True, quiet=False)
     with pytest.raises(AssertionError, match="ends with BlocksDone"):
         watcher.watch(iter([begun, BlockDone(region, 2, COUNT, 1.0, 2.34e6, 130.0)]))
     text = shown.getvalue()

@@ -21,7 +21,11 @@ from napari_dip_fusion.fusion import (
     iter_fuse,
 )
 from napari_dip_fusion.fusion import restoring as module
+from napari_dip_fusion.fusion.sensed import Learned, make_own_part
 from napari_dip_fusion.restoration import planes, restorer
+from napari_dip_fusion.restoration.noise import RestorationNoise
+from napari_dip_fusion.sensor.analysis import SourceNoise
+from napari_dip_fusion.sources.own_pixels import InterpolatedSource, resample_source
 
 RNG = np.random.default_rng(5)
 QUICK = FusionConfig(iterations=6, threads=1, device="cpu", intensity="dtype")
@@ -267,3 +271,16 @@ def test_a_noisy_volume_of_thin_slices_is_left_to_the_denoiser() -> None:
     assert not run(sources)[0].network
     thick = np.diag([4.0, 1.0, 1.0, 1.0])
     assert run([s.replace(affine=thick) for s in sources])[0].network
+
+
+def test_a_part_of_an_interpolated_source_has_the_noise_that_was_learned_of_the_whole():
+    image = np.random.default_rng(3).random((40, 50), np.float32)
+    turned = np.array([[0.9, 0.1, 4], [-0.1, 0.9, 6], [0, 0, 1]])
+    placed, _ = resample_source(Source(image), turned, (20, 24))
+    assert isinstance(placed, InterpolatedSource)
+    known = RestorationNoise(0, 0.1, clipped=False, above=False, level=0.07)
+    # Noise in proportion to the signal is weaker in a dark part, for which no network was trained.
+    noise = SourceNoise(speckle=0.12)
+    for learned, expected in ((Learned(known, 0.07, 10**6), 0.07), (None, None)):
+        part = make_own_part(placed.own_pixels, noise, placed.to_numpy(), learned)
+        assert part.noise.level == expected

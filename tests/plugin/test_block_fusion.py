@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QApplication, QMessageBox
 
 from napari_dip_fusion.blocks import BlockDone, BlocksBegun, BlocksDone, samples
 from napari_dip_fusion.blocks import plan as block_plan
-from napari_dip_fusion.io import read_image, write_image
+from napari_dip_fusion.io import read_image, read_images, write_image
 from napari_dip_fusion.io.zarr.growing import BlockWriter
 from napari_dip_fusion.plugin import fuse_layer_blocks
 from napari_dip_fusion.plugin.forms import planner
@@ -327,6 +327,27 @@ def test_runs_block_by_block_are_copied_as_code(
     assert f"read_image({(tmp_path / 'MR.ome.zarr').as_posix()!r}).replace(fwhm=2.0)" in script
     exec(script, {"__name__": "__main__"})
     np.testing.assert_array_equal(read_image(again).to_numpy(), read_image(output).to_numpy())
+
+
+def test_a_bundle_takes_the_place_of_what_has_grown(viewer, pair, output, open_widget, until_idle):
+    bundle = output.with_name("all.fusion.ome.tif")
+    widget = open_widget(viewer)
+    before = widget.panel.need.value
+    widget.fuse_tab.blocks.file.value = bundle
+    # The disk takes it beside what has grown, and the sources.
+    assert before.split(",")[0] == widget.panel.need.value.split(",")[0]
+    assert before != widget.panel.need.value
+    widget.panel.fuse_button.native.click()
+    until_idle(widget)
+    images = read_images(bundle)
+    assert [image.name for image in images] == ["CT", "MR", "fused"]
+    layer = viewer.layers["fused CT + MR"]
+    # As it grew it had two resolutions, of which so small a bundle keeps one.
+    assert [level.shape for level in layer.data] == [SHAPE]
+    np.testing.assert_array_equal(layer.data[0], images[-1].to_numpy())
+    known = (found.metadata["dip_fusion"]["record"] for found in (layer, images[-1]))
+    assert next(known) == next(known)
+    assert widget.fuse_tab.blocks.take().output == output.with_name("all_2.fusion.ome.tif")
 
 
 def test_a_script_of_layers_without_files(viewer, pair, output, open_widget):

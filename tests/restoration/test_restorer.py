@@ -155,13 +155,17 @@ def test_the_same_seed_gives_the_same_image_and_leaves_global_state_alone() -> N
     assert torch.get_num_threads() == states[2]
 
 
-def test_an_image_made_in_strips_is_that_of_the_whole(monkeypatch) -> None:
-    restorer = make_restorer(draw_shapes(96, 24), Degradation((48, 12), (2, 2), (0.9, 0.9)))
-    train(restorer, 4)
-    turns = restorer._model.turns
-    whole = restorer._apply(list(turns))
-    monkeypatch.setattr(application, "_STRIP_CELLS", 60)
-    np.testing.assert_allclose(restorer._apply(list(turns)), whole, atol=2e-3)
+def test_an_image_made_in_tiles_is_that_of_the_whole(monkeypatch) -> None:
+    restorer = make_restorer(draw_shapes(96, 80), Degradation((48, 40), (2, 2), (0.9, 0.9)))
+    train(restorer, 2)
+    turns, seen = [restorer._model.turns[-1]], []
+    whole = restorer._apply(turns)
+    monkeypatch.setattr(application, "_MOST_AT_ONCE", 1)
+    call = restorer._call
+    monkeypatch.setattr(restorer, "_call", lambda *i: seen.append(i[0].shape[2:]) or call(*i))
+    np.testing.assert_allclose(restorer._apply(turns), whole, atol=2e-3)
+    assert len(seen) >= 4
+    assert max(map(max, seen)) < 80
 
 
 def test_large_images_are_made_in_fewer_turns() -> None:

@@ -10,7 +10,8 @@ from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.sensor.analysis import Analysis, analyze
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.grid import resample_to_reference
-from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
+from napari_dip_fusion.sources.prepare import prepare_sources
+from napari_dip_fusion.sources.prepared import PreparedSources
 
 CONFIG = FusionConfig()
 SIZE = 128

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.sensor import model as model_module
 from napari_dip_fusion.sensor.consensus import consensus, loss_floor
 from napari_dip_fusion.sensor.gains import gain_maps
@@ -247,6 +248,18 @@ def test_volumes_that_lie_the_other_way_give_the_same() -> None:
     np.testing.assert_allclose(other.undershoot.transpose(1, 2, 0), found.undershoot, atol=2e-5)
 
 
+def test_a_part_of_waves_is_that_of_the_whole() -> None:
+    # Waves are dark, flat and unlike each other in turns: undershoot is found all over.
+    rows, columns = np.mgrid[:110, :150]
+    waves = [np.sin(rows / 9) * np.cos(columns / 8), np.sin((rows + columns) / 5)]
+    sources = np.stack([(1 + wave) / 2 for wave in waves]).astype(np.float32)
+    settings = FusionConfig().gains.model_dump(exclude={"volumes"})
+    whole = fit_sensor_model(sources, **settings)
+    part = (slice(40, 70), slice(44, 104))
+    found = fit_sensor_model(sources, **settings, keep_model=False, wanted=part)
+    np.testing.assert_allclose(found.image, whole.image[part], atol=2e-6)
+
+
 def test_tiles_of_volumes_change_nothing(monkeypatch) -> None:
     volume = draw_volume(20)
     options = {**TWO_BANDS, "band_sigma": 1.0, "patch_size": 3, "steps": (1.5, 1, 1)}
@@ -266,3 +279,16 @@ def test_gains_need_not_be_kept() -> None:
     kept, lost = (fit_sensor_model(volume, **TWO_BANDS, keep_model=k) for k in (True, False))
     assert lost.model is None
     np.testing.assert_array_equal(lost.image, kept.image)
+
+
+@pytest.mark.parametrize("options", [{}, {"band_sigma": 0}, {"window": "block", "patch_size": 4}])
+def test_what_is_not_wanted_is_not_computed(options, monkeypatch) -> None:
+    volume = draw_volume(20)
+    whole = fit_sensor_model(volume, **{**TWO_BANDS, **options})
+    seen = []
+    monkeypatch.setattr(model_module, "advance", seen.append)
+    wanted = (slice(4, 12), slice(8, 20), slice(0, 12))
+    part = fit_sensor_model(volume, **{**TWO_BANDS, **options}, keep_model=False, wanted=wanted)
+    np.testing.assert_allclose(part.image, whole.image[wanted], atol=5e-6)
+    if "band_sigma" not in options:
+        assert sum(seen) == pytest.approx(part.image.size / np.prod(volume.shape[2:]))

@@ -7,7 +7,8 @@ from napari_dip_fusion.sensor.noise import estimate_noise
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.grid import resample_to_reference
 from napari_dip_fusion.sources.own_pixels import InterpolatedSource
-from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
+from napari_dip_fusion.sources.prepare import prepare_sources
+from napari_dip_fusion.sources.prepared import PreparedSources
 
 RNG = np.random.default_rng(5)
 

@@ -7,7 +7,8 @@ from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.color import LUMA
 from napari_dip_fusion.sources.grid import GridSources, resample_to_reference
 from napari_dip_fusion.sources.observation import Observation, ObservedFrames
-from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
+from napari_dip_fusion.sources.prepare import prepare_sources
+from napari_dip_fusion.sources.prepared import PreparedSources
 
 RNG = np.random.default_rng(4)
 WIDTH = np.sqrt(8 * np.log(2))

@@ -23,6 +23,7 @@ from napari_dip_fusion.sources.grid import (
 )
 from napari_dip_fusion.sources.matching import Match, list_extended, match_source
 from napari_dip_fusion.sources.resample import combine_affines, find_seen
+from napari_dip_fusion.sources.views import find_view
 
 __all__ = ["Cut", "Cutter", "find_anywhere"]
 
@@ -158,10 +159,13 @@ def _hash(crop: Source | None) -> str:
 
 
 def find_anywhere(source: Source) -> Source:
-    """Return a source that processes with another working folder read as this one does.
+    """Return a source that is read at once, and by processes with another working folder, too.
 
     An array of zarr that was opened by a relative path would be looked for there, and found empty.
     """
+    view = find_view(source.data)
+    if view is not None:
+        return source.replace(data=view, pyramid=())
     store = getattr(source.data, "store", None)
     root = getattr(store, "root", None)
     if not isinstance(root, Path) or root.is_absolute():

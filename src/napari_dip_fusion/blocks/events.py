@@ -92,9 +92,9 @@ class BlocksResult:
 
     def to_source(self) -> Source:
         """Return the fused image in its place, which is read part by part."""
-        from napari_dip_fusion.io import read_image
+        from napari_dip_fusion.io.files import read_fused
 
-        return read_image(self.path)
+        return read_fused(self.path)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from napari_dip_fusion.fusion.iterations import Track, optimize
 from napari_dip_fusion.fusion.result import RunState, Scoring
 from napari_dip_fusion.sensor.analysis import Analysis
 from napari_dip_fusion.sensor.model import SensorModel
-from napari_dip_fusion.sources.prepare import PreparedSources
+from napari_dip_fusion.sources.prepared import PreparedSources
 
 __all__ = ["fit_samples"]
 

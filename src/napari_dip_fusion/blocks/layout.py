@@ -1,7 +1,8 @@
 """How an image is cut into blocks, and which pixels around each of them it takes to fuse it."""
 
 import math
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -79,6 +80,13 @@ class Layout:
     def count(self) -> int:
         """How many blocks there are."""
         return math.prod(self.grid)
+
+    def holds(self, index: Index) -> bool:
+        """Tell whether there is a block of an index."""
+        grid = self.grid
+        return len(index) == len(grid) and all(
+            0 <= number < count for number, count in zip(index, grid, strict=True)
+        )
 
     def locate(self, index: Index) -> Region:
         """Return the block of an index."""
@@ -167,9 +175,14 @@ def _spread(block: Sequence[int] | int | None, count: int) -> tuple[int, ...]:
     default = _VOLUME if count > 2 else _PLANE
     if block is None:
         return default
-    sizes = (block, block) if isinstance(block, int) else tuple(block)
-    if not 1 <= len(sizes) <= count or any(int(size) != size or size < 1 for size in sizes):
+    try:
+        # Numbers of NumPy are numbers, too.
+        sizes = tuple(map(operator.index, block if isinstance(block, Iterable) else [block] * 2))
+    except TypeError:
+        sizes = ()
+    if not 1 <= len(sizes) <= count or min(sizes) < 1:
         raise ValueError(
-            f"a block has a size of 1 or more along each of the last {count} axes, got {block}"
+            f"a block has a size of 1 or more along each of the last {count} axes, as a whole "
+            f"number of pixels, or one for rows and columns, got {block!r}"
         )
-    return (*default[: count - len(sizes)], *map(int, sizes))
+    return (*default[: count - len(sizes)], *sizes)

@@ -14,13 +14,19 @@ from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion.control import Control
 from napari_dip_fusion.fusion.decision import Decision
 from napari_dip_fusion.fusion.events import StepDone
-from napari_dip_fusion.fusion.sensed import Learned, Part, make_identity, observe_part
+from napari_dip_fusion.fusion.sensed import (
+    Learned,
+    Part,
+    make_identity,
+    make_restorer,
+    observe_part,
+)
 from napari_dip_fusion.restoration.noise import RestorationNoise
 from napari_dip_fusion.sensor.analysis import SourceNoise, clean_pixels
 from napari_dip_fusion.sensor.noise import Clipping
 from napari_dip_fusion.sources.observation import Observation
 from napari_dip_fusion.sources.own_pixels import OwnPixels
-from napari_dip_fusion.sources.prepare import PreparedSources
+from napari_dip_fusion.sources.prepared import PreparedSources
 
 __all__ = ["Learner"]
 
@@ -93,18 +99,7 @@ class Learner:
         if share == 0:
             noise = replace(part.noise, level=part.noise.measure(part.pixels))
             return Learned(noise, part.deviation, whole)
-        # torch takes a second or more to import: sources without a network do without.
-        from napari_dip_fusion.restoration.restorer import Restorer
-
-        restorer = Restorer(
-            part.pixels,
-            part.pilot,
-            part.degradation,
-            part.noise,
-            compute=self.config.compute,
-            seed=self.config.fit.seed + number,
-            step=part.step,
-        )
+        restorer = make_restorer(part, number, self.config)
         computing = 0.0
         for step in restorer.run(share, finish=False):
             self.losses.append(step.excess)

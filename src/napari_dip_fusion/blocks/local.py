@@ -55,6 +55,16 @@ class LocalEngine:
             with control.watch_discarding(), ask, cores:
                 return work(shared, item)
 
+        def begin_more() -> None:
+            room = self._most - len(at_work)
+            while room and not (control.stopped or control.paused):
+                room -= 1
+                for item in remaining:
+                    # In a copy of this context, so that its threads are asked as this one.
+                    future = pool.submit(copy_context().run, work_if_wanted, item)
+                    at_work[future] = item
+                    break
+
         # Without a thread of its own, an item would be computed while the caller is at work.
         with ThreadPoolExecutor(self._most) as pool:
             try:
@@ -62,21 +72,18 @@ class LocalEngine:
                     if not at_work:
                         control.wait_while_paused()
                     control.raise_if_discarded()
-                    while len(at_work) < self._most and not (control.stopped or control.paused):
-                        for item in remaining:
-                            # In a copy of this context, so that its threads are asked as this one.
-                            future = pool.submit(copy_context().run, work_if_wanted, item)
-                            at_work[future] = item
-                            break
-                        else:
-                            break
+                    begin_more()
                     if not at_work:
                         if control.paused:
                             continue
                         return
                     done, _ = wait(at_work, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        yield at_work.pop(future), future.result()
+                    results = [(at_work.pop(future), future) for future in done]
+                    if self._most > 1:
+                        # The caller enters them while others are computed.
+                        begin_more()
+                    for item, future in results:
+                        yield item, future.result()
             finally:
                 unwanted.set()
                 for future in at_work:

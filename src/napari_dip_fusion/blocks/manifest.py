@@ -4,6 +4,7 @@ It lies beside the output, so that a run whose process was killed at any moment 
 was. A block is entered when it is written; what is written before that is written again.
 """
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -14,15 +15,17 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from napari_dip_fusion.blocks.layout import Index
+from napari_dip_fusion.blocks.layout import Index, Layout
 from napari_dip_fusion.blocks.statistics import Statistics
 from napari_dip_fusion.errors import ImageFileError
-from napari_dip_fusion.io.atomic import write_text
+from napari_dip_fusion.io.atomic import write_atomically, write_text
 
 __all__ = ["Manifest", "name_folder"]
 
 _PLAN, _STATISTICS, _DONE, _LOCK = "plan.json", "statistics.json", "done.jsonl", "lock"
 _NETWORK, _FIT = "network-{}.pt", "fit.pt"
+# What files raise that are not as they were written.
+_DAMAGE = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
 IMAGE = "image.ome.zarr"
 """Name of the growing image in the folder."""
 
@@ -50,7 +53,8 @@ class Manifest:
     done: dict[Index, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._lock = FileLock(self.folder / _LOCK, timeout=0)
+        # Of all threads: a run may be closed in another one than it was begun in.
+        self._lock = FileLock(self.folder / _LOCK, timeout=0, thread_local=False)
 
     @classmethod
     def create(cls, folder: Path, plan: Mapping[str, Any]) -> "Manifest":
@@ -70,8 +74,12 @@ class Manifest:
                 f"could not make {folder}: {error.strerror}; choose another place"
             ) from error
         manifest = cls(folder, dict(plan))
-        manifest.lock()
-        write_text(folder / _PLAN, json.dumps(manifest.plan, indent=1))
+        try:
+            manifest.lock()
+            write_text(folder / _PLAN, json.dumps(manifest.plan, indent=1))
+        except BaseException:
+            manifest.remove()
+            raise
         return manifest
 
     @classmethod
@@ -84,14 +92,20 @@ class Manifest:
             If there is none, or its files are damaged.
         """
         if not (folder / _PLAN).is_file():
-            raise ValueError(f"{folder} holds no run that could be resumed; start it anew")
+            raise ValueError(
+                f"{folder} holds no run that could be resumed; remove it and start anew"
+            )
+        manifest = cls(folder, {})
+        manifest.lock()
         try:
-            plan = json.loads((folder / _PLAN).read_text(encoding="utf-8"))
-            manifest = cls(folder, dict(plan))
-            manifest.lock()
+            manifest.plan = _read_plan(folder / _PLAN)
             manifest.done = _read_done(folder / _DONE)
-        except (TypeError, KeyError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        except _DAMAGE as error:
+            manifest.unlock()
             raise ValueError(f"{folder} is damaged ({error}); remove it and start anew") from error
+        except BaseException:
+            manifest.unlock()
+            raise
         return manifest
 
     def lock(self) -> None:
@@ -103,11 +117,16 @@ class Manifest:
                 f"another run is at work in {self.folder}; wait for its end, or stop it"
             ) from None
 
+    def unlock(self) -> None:
+        """Let other processes take up the run."""
+        self._lock.release()
+
     def leave(self) -> None:
         """Let other processes take up the run; one that came to nothing yet is removed."""
-        if self.folder.exists() and not (self.folder / _STATISTICS).exists():
+        begun = self.done or (self.folder / _STATISTICS).exists()
+        if self.folder.exists() and not begun:
             self.remove()
-        self._lock.release()
+        self.unlock()
 
     @property
     def image(self) -> Path:
@@ -130,13 +149,46 @@ class Manifest:
                 "with what it was begun with, or remove the folder"
             )
 
+    def check_done(self, layout: Layout, sources: int) -> None:
+        """Refuse blocks that the run cannot have made, and blocks without an image.
+
+        Parameters
+        ----------
+        layout : Layout
+            The blocks of the run.
+        sources : int
+            How many sources are read for each.
+
+        Raises
+        ------
+        ValueError
+            If there are such.
+        """
+        for index, hashes in self.done.items():
+            if not layout.holds(index) or len(hashes) != sources:
+                raise ValueError(
+                    f"{self.folder} is damaged: it lists block {list(index)} of {len(hashes)} "
+                    f"sources, and has {list(layout.grid)} blocks of {sources} sources; remove it "
+                    "and start anew"
+                )
+        if self.done and not self.image.exists():
+            raise ValueError(
+                f"{self.folder} lists {len(self.done)} blocks, but their image is gone: it became "
+                "the output, or was moved; remove the folder and start anew if it is needed again"
+            )
+
     def write_statistics(self, statistics: Statistics) -> None:
         """Keep what is known of the whole sources."""
-        for number, weights in statistics.networks.items():
-            self._write(_NETWORK.format(number), weights)
+        files = {_NETWORK.format(n): weights for n, weights in statistics.networks.items()}
         if statistics.fit is not None:
-            self._write(_FIT, statistics.fit)
-        write_text(self.folder / _STATISTICS, json.dumps(statistics.to_dict()), overwrite=True)
+            files[_FIT] = statistics.fit
+        for name, weights in files.items():
+            with write_atomically(self.folder / name, overwrite=True) as temporary:
+                temporary.write_bytes(weights)
+        # torch notices few of the ways in which weights can be damaged.
+        digests = {name: hashlib.sha256(weights).hexdigest() for name, weights in files.items()}
+        text = json.dumps({**statistics.to_dict(), "weights": digests})
+        write_text(self.folder / _STATISTICS, text, overwrite=True)
 
     def read_statistics(self) -> Statistics | None:
         """Return what is known of the whole sources; None where the run had not come so far.
@@ -147,16 +199,19 @@ class Manifest:
             If the file is damaged.
         """
         path = self.folder / _STATISTICS
+        if not path.is_file() and self.done:
+            raise ValueError(f"{path} is missing, by which blocks were made; start the run anew")
         if not path.is_file():
             return None
         try:
-            found = Statistics.from_dict(json.loads(path.read_text(encoding="utf-8")))
+            values = json.loads(path.read_text(encoding="utf-8"))
+            found, digests = Statistics.from_dict(values), values["weights"]
             numbers = found.decision.networked
-            networks = {n: (self.folder / _NETWORK.format(n)).read_bytes() for n in numbers}
+            networks = {n: self._read_weights(_NETWORK.format(n), digests) for n in numbers}
             if found.decision.fits:
-                fit = (self.folder / _FIT).read_bytes()
+                fit = self._read_weights(_FIT, digests)
                 found = found.with_fit(fit, found.losses, found.floor)
-        except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        except (*_DAMAGE, OSError) as error:
             raise ValueError(f"{path} is damaged ({error}); start the run anew") from error
         return found.with_networks(networks)
 
@@ -169,14 +224,21 @@ class Manifest:
 
     def remove(self) -> None:
         """Remove the folder, when its image has become the output."""
-        self._lock.release()
+        self.unlock()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _write(self, name: str, content: bytes) -> None:
-        """Write a file whole or not at all."""
-        temporary = self.folder / f".{name}"
-        temporary.write_bytes(content)
-        temporary.replace(self.folder / name)
+    def _read_weights(self, name: str, digests: Mapping[str, str]) -> bytes:
+        weights = (self.folder / name).read_bytes()
+        if hashlib.sha256(weights).hexdigest() != digests[name]:
+            raise ValueError(f"{name} is not what it was")
+        return weights
+
+
+def _read_plan(path: Path) -> dict[str, Any]:
+    plan = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(plan, dict):
+        raise TypeError(f"{path.name} holds a {type(plan).__name__}")
+    return plan
 
 
 def _read_done(path: Path) -> dict[Index, tuple[str, ...]]:

@@ -18,8 +18,10 @@ from napari_dip_fusion.blocks.statistics import Statistics
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.fusion.events import PlanesDone
 from napari_dip_fusion.fusion.result import name_closed_form
-from napari_dip_fusion.io import check_image, read_image, write_image
+from napari_dip_fusion.io import check_image, read_image, write_image, write_images
 from napari_dip_fusion.io.atomic import move_into_place
+from napari_dip_fusion.io.files import is_bundle
+from napari_dip_fusion.io.streaming import count_bytes
 from napari_dip_fusion.io.zarr.growing import GrowingImage
 from napari_dip_fusion.metrics import average_planes, evaluate_planes
 from napari_dip_fusion.prior.devices import resolve_device
@@ -28,12 +30,14 @@ from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.color import LUMA
 from napari_dip_fusion.sources.grid import put_in_place
 from napari_dip_fusion.sources.scaling import scale_values
+from napari_dip_fusion.sources.source import GUESSED_PLACE
 
 __all__ = ["Output"]
 
 _TYPES = ("uint8", "uint16", "float32")
 _ZARR = ".zarr"
 # Formats of one picture are not written block by block: nothing that fits them is so large.
+# A bundle is an OME-TIFF by its ending.
 _STREAMED = (_ZARR, ".ome.tif", ".ome.tiff", ".nii", ".nii.gz")
 
 
@@ -79,10 +83,10 @@ class Output:
         ------
         ValueError, FileExistsError
         """
-        if not self.path.name.lower().endswith(_STREAMED) or ".fusion." in self.path.name.lower():
+        if not self.path.name.lower().endswith(_STREAMED):
             raise ValueError(
-                f"block by block, the output ends in one of .ome.zarr, .ome.tif, .nii or .nii.gz, "
-                f"got {self.path.name!r}"
+                "block by block, the output ends in one of .ome.zarr, .ome.tif, .fusion.ome.tif, "
+                f".nii or .nii.gz, got {self.path.name!r}"
             )
         count = len(self.plan.cutter.sources)
         if self.like is not None and not 0 <= self.like < count:
@@ -94,7 +98,8 @@ class Output:
         if not self.path.parent.is_dir():
             raise ImageFileError(f"folder {self.path.parent} does not exist; make it first")
         blank = self.make_blank()
-        check_image(self.path, blank)
+        for image in (*self._list_beside(), blank):
+            check_image(self.path, image)
         if not resume or not name_folder(self.path).exists():
             # The image that grows is an OME-Zarr one, whatever the output is.
             check_image(Path("image.ome.zarr"), blank)
@@ -105,6 +110,27 @@ class Output:
         colors = (3,) if any(source.rgb for source in sources) else ()
         zeros = np.broadcast_to(np.zeros((), self.kind), (*self.plan.shape, *colors))
         return put_in_place(zeros, place, name="fused")
+
+    def count_bytes(self) -> int:
+        """Return how many bytes the pixels have that are written, without compression."""
+        return sum(count_bytes(image.data) for image in (*self._list_beside(), self.make_blank()))
+
+    def _list_beside(self) -> list[Source]:
+        """Return what is written beside the fused image: the sources in a bundle, not read yet.
+
+        They keep their own pixels. Gains and consensus are there of no more than a block at once.
+        """
+        if not is_bundle(self.path):
+            return []
+        return [
+            source.replace(
+                name=name,
+                mask=None,
+                display={},
+                metadata={GUESSED_PLACE: source.guess} if source.guess else {},
+            )
+            for source, name in zip(self.plan.cutter.sources, self.plan.names, strict=True)
+        ]
 
     def describe(self) -> dict[str, Any]:
         """Return what a run that is taken up must have in common, of values of JSON."""
@@ -144,14 +170,24 @@ class Output:
         reason = name_closed_form(self.plan.config, restored=bool(statistics.decision.restored))
         reason = "iterations" if statistics.losses else reason
         record = self._make_record(manifest, statistics, layout, seconds, metrics, reason, notes)
-        image.finish({"dip_fusion": {"record": record, "metrics": metrics}})
+        metadata = {"dip_fusion": {"record": record, "metrics": metrics}}
         if self.path.name.lower().endswith(_ZARR):
+            image.finish(metadata)
             move_into_place(manifest.image, self.path, overwrite=self.overwrite)
         else:
             yield PlanesDone("writing", 0, 1)
-            write_image(self.path, read_image(manifest.image), overwrite=self.overwrite)
+            # The image stays as one that grows: whatever fails here, the run can be taken up.
+            grown = read_image(manifest.image)
+            self._write(grown.replace(metadata={**grown.metadata, **metadata}))
         manifest.remove()
         return BlocksResult(self.path, layout.count, layout.count, reason, record, metrics)
+
+    def _write(self, fused: Source) -> None:
+        """Write the image in another format than that in which it grew, part by part."""
+        if is_bundle(self.path):
+            write_images(self.path, [*self._list_beside(), fused], overwrite=self.overwrite)
+        else:
+            write_image(self.path, fused, overwrite=self.overwrite)
 
     def _evaluate(
         self, path: Path, statistics: Statistics, which: Sequence[str]

@@ -108,7 +108,8 @@ def iter_fuse_blocks(
         As for :func:`~napari_dip_fusion.fuse`. Those that are read lazily (zarr, dask, files from
         :func:`~napari_dip_fusion.read_image`) are read block by block.
     output : path-like
-        OME-Zarr folder (``.ome.zarr``), OME-TIFF or NIfTI file. Until all blocks are done, what
+        OME-Zarr folder (``.ome.zarr``), OME-TIFF or NIfTI file, or a bundle (``.fusion.ome.tif``)
+        of the sources, on their own pixels, and the fused image. Until all blocks are done, what
         there is lies in a folder of the same name with ``.part`` behind it, which holds an OME-Zarr
         image whatever the format.
     config : FusionConfig, optional
@@ -195,7 +196,11 @@ def _open_manifest(target: Output, resume: bool) -> Manifest:
     described = target.describe()
     if resume and folder.exists():
         manifest = Manifest.open(folder)
-        manifest.check(described)
+        try:
+            manifest.check(described)
+        except BaseException:
+            manifest.unlock()
+            raise
         return manifest
     if folder.exists():
         raise FileExistsError(
@@ -223,6 +228,7 @@ class _Run:
         seconds: dict[str, float] = {}
         statistics = yield from self._find_statistics()
         layout = self.plan.choose_layout(statistics)
+        self.manifest.check_done(layout, len(self.plan.names))
         seconds["gains"] = time.perf_counter() - self.start
         image = self._open_image(layout)
         job = BlockJob(
@@ -231,7 +237,8 @@ class _Run:
             self.plan.config,
             statistics,
             image.writer,
-            self.output.kind,
+            # That of the output, in the byte order of this machine.
+            image.writer.dtype,
             self.output.like,
         )
         yield from self._verify(job)
@@ -262,6 +269,9 @@ class _Run:
             known = yield from self.plan.survey.find_statistics(
                 self.engine, self.control, self.start
             )
+            # Blocks that turn out to be too small for what is found are refused before it is kept:
+            # a run of that name could not be taken up with larger ones.
+            self.plan.choose_layout(known)
             self.manifest.write_statistics(known)
             return known
         decision = known.decision
@@ -272,10 +282,10 @@ class _Run:
 
     def _open_image(self, layout: Layout) -> GrowingImage:
         """Return the growing image: that of an earlier run, or a new one."""
-        path = self.manifest.image
-        if self.manifest.done and path.exists():
-            return GrowingImage.open(path)
-        return GrowingImage.create(path, self.output.make_blank(), layout.block, overwrite=True)
+        path, blank = self.manifest.image, self.output.make_blank()
+        if self.manifest.done:
+            return GrowingImage.open(path, blank, layout.block)
+        return GrowingImage.create(path, blank, layout.block, overwrite=True)
 
     def _verify(self, job: BlockJob) -> Iterator[BlockEvent]:
         """Refuse sources that are others than when blocks were made of them."""
@@ -318,9 +328,9 @@ class _Run:
         except StoppedError:
             raise
         except (FusionError, ValueError, OSError, MemoryError) as error:
-            count = len(self.manifest.done)
+            count, reason = len(self.manifest.done), str(error) or type(error).__name__
             raise FusionError(
-                f"{error or type(error).__name__}; {count} of {total} blocks are done and kept in "
+                f"{reason}; {count} of {total} blocks are done and kept in "
                 f"{self.manifest.folder}: resume it once the cause is gone"
             ) from error
 

@@ -36,8 +36,9 @@ def choose_samples(shape: Sequence[int], frame: Sequence[int]) -> list[Slices]:
     -------
     list of tuple of slice
         The pixels of each part along all axes. The whole image where it is small and one frame.
-        Otherwise 32 parts of 256x256 pixels, of volumes with 16 planes, whose places are a
-        Hammersley set [1]_: evenly spread along each axis, and in each plane of two of them.
+        Otherwise 32 parts of 256x256 pixels, of volumes with 16 planes, or as many as have as
+        many pixels as the image, if these are fewer. Their places are a Hammersley set [1]_: evenly
+        spread along each axis, and in each plane of two of them.
 
     References
     ----------
@@ -50,11 +51,13 @@ def choose_samples(shape: Sequence[int], frame: Sequence[int]) -> list[Slices]:
     whole = all(shape[n] == 1 for n in range(len(shape)) if n not in frame)
     if whole and math.prod(shape) <= _WHOLE:
         return [tuple(slice(0, size) for size in shape)]
+    # No more than have pixels of their own: what is seen many times would count as much evidence.
+    count = min(_COUNT, -(-math.prod(shape) // math.prod(sides)))
     open_axes = [n for n, size in enumerate(shape) if size > sides[n]]
     places: dict[tuple[int, ...], None] = {}
-    for number in range(_COUNT):
+    for number in range(count):
         starts = [0] * len(shape)
-        point = [(number + 0.5) / _COUNT, *(_reverse_digits(number, base) for base in _BASES)]
+        point = [(number + 0.5) / count, *(_reverse_digits(number, base) for base in _BASES)]
         for axis, place in zip(open_axes, point, strict=False):
             starts[axis] = int(place * (shape[axis] - sides[axis] + 1))
         places[tuple(starts)] = None

@@ -25,7 +25,8 @@ from napari_dip_fusion.fusion.preparation import Sources
 from napari_dip_fusion.fusion.result import FusionResult
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.grid import GridSources
-from napari_dip_fusion.sources.prepare import PreparedSources, measure_steps
+from napari_dip_fusion.sources.prepared import PreparedSources
+from napari_dip_fusion.sources.steps import measure_steps
 
 __all__ = ["find_lack", "fuse"]
 

@@ -72,10 +72,14 @@ def fuse_block(job: BlockJob, index: Index) -> FusedBlock:
     region = job.layout.locate(index)
     cut = job.cutter.cut(region.around)
     prepared = prepare_part(cut, job.statistics.windows, job.config)
-    image = prepared.add_color(fuse_part(prepared, job.statistics, job.config))
-    sizes = [part.stop - part.start for part in region.around]
-    colors = image.shape[len(prepared.shape) :]
-    block = image.reshape(*sizes, *colors)[region.inside]
+    inside = [
+        part
+        for part, around in zip(region.inside, region.around, strict=True)
+        if around.stop - around.start > 1
+    ]
+    image = fuse_part(prepared, job.statistics, job.config, tuple(inside))
+    sizes = [part.stop - part.start for part in region.core]
+    block = image.reshape(*sizes, *image.shape[len(prepared.shape) :])
     piece = job.writer.write(region.start, _make_pixels(block, prepared, job))
     return FusedBlock(index, cut.hashes, piece, time.perf_counter() - start)
 

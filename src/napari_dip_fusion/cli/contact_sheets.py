@@ -19,7 +19,8 @@ from napari_dip_fusion.config import Intensity
 from napari_dip_fusion.io import write_atomically
 from napari_dip_fusion.metrics import METRICS
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
+from napari_dip_fusion.sources.prepare import prepare_sources
+from napari_dip_fusion.sources.prepared import PreparedSources
 
 
 class ContactSheets:

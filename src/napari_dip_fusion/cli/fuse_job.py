@@ -1,5 +1,6 @@
 """What the command dip-fusion fuse is to do: by its options, or as a run record says it."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,9 @@ from napari_dip_fusion.cli.masks import NONE
 from napari_dip_fusion.cli.options import Choice
 from napari_dip_fusion.cli.planes import name_part
 from napari_dip_fusion.config import DIP, FusionConfig
+from napari_dip_fusion.io.files import is_bundle, read_fused
 from napari_dip_fusion.io.record_images import find_source
-from napari_dip_fusion.record import read_record
+from napari_dip_fusion.record import parse_record, read_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +56,11 @@ class FuseJob:
 
 
 def load_job(path: Path, device: str | None) -> FuseJob:
-    """Return what a run record repeats, on another device where one is named."""
-    record = read_record(path)
+    """Return what a run record repeats, on another device where one is named.
+
+    The record is a file of its own, or lies in a bundle.
+    """
+    record = _read_bundled(path) if is_bundle(path) else read_record(path)
     try:
         entries = record["sources"]
         missing = [str(e.get("name")) for e in entries if not e.get("path")]
@@ -85,6 +90,17 @@ def load_job(path: Path, device: str | None) -> FuseJob:
         )
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error}); use another record") from error
+
+
+def _read_bundled(path: Path) -> dict[str, Any]:
+    # It brings tifffile, which no other record needs.
+    from napari_dip_fusion.io.tiff.bundle import find_record
+
+    record = find_record(read_fused(path))
+    if record is None:
+        raise ValueError(f"{path} holds no run record; name the record of its run")
+    # It is checked as that of a file is.
+    return parse_record(json.dumps(record))
 
 
 def _load_config(record: dict[str, Any], path: Path) -> FusionConfig:

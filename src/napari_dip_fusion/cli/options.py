@@ -152,7 +152,10 @@ RecordFile = Annotated[
 ]
 Replay = Annotated[
     Path | None,
-    typer.Option(help="Run a record again: its sources and settings; only -o is needed."),
+    typer.Option(
+        help="Run a record again, a file of its own or that in a bundle: its sources and settings; "
+        "only -o is needed."
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files.")]
 Yes = Annotated[

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from napari_dip_fusion.config import FusionConfig
+from napari_dip_fusion.io.files import is_bundle
 from napari_dip_fusion.io.formats import list_endings, strip_ending
 
 _FLAT = (".png", ".tif", ".tiff")  # formats of one plane, which know no place in the world
-_BUNDLE = ".fusion.ome.tif"
 _STACKED = ".ome.tif"  # the format of maps that are no planes
 
 
@@ -15,11 +15,6 @@ def is_flat(path: Path) -> bool:
     """Tell whether a format holds a plain picture only."""
     name = path.name.lower()
     return name.endswith(_FLAT) and not name.endswith((".ome.tif", ".ome.tiff"))
-
-
-def is_bundle(path: Path) -> bool:
-    """Tell whether a file holds a fused image with all that belongs to it."""
-    return path.name.lower().endswith(_BUNDLE)
 
 
 def name_record(output: Path) -> Path:

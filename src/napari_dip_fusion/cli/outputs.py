@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip_fusion.cli import console
-from napari_dip_fusion.cli.output_names import is_bundle, is_flat, name_stacked
+from napari_dip_fusion.cli.output_names import is_flat, name_stacked
 from napari_dip_fusion.cli.planes import count_planes, write_plane_scores
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.fusion import FusionResult
 from napari_dip_fusion.io import check_image, write_image, write_images, write_text
+from napari_dip_fusion.io.files import is_bundle
 from napari_dip_fusion.io.formats import strip_ending
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.grid import GridSources

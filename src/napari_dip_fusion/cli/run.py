@@ -18,7 +18,8 @@ from napari_dip_fusion.fusion.frames import count_frame_axes
 from napari_dip_fusion.fusion.result import FusionResult
 from napari_dip_fusion.fusion.timing import Estimate
 from napari_dip_fusion.sources.grid import GridSources
-from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
+from napari_dip_fusion.sources.prepare import prepare_sources
+from napari_dip_fusion.sources.prepared import PreparedSources
 
 # Pixels of a volume in which it takes ten seconds or so to find out whether there is noise.
 _MANY_PIXELS = 2**20

@@ -39,7 +39,8 @@ from napari_dip_fusion.metrics import (
 )
 from napari_dip_fusion.sources.color import LUMA
 from napari_dip_fusion.sources.grid import bring_together
-from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
+from napari_dip_fusion.sources.prepare import prepare_sources
+from napari_dip_fusion.sources.prepared import PreparedSources
 
 Floats = NDArray[np.float32]
 

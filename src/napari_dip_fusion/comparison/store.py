@@ -18,7 +18,7 @@ from napari_dip_fusion.io import read_image, write_image, write_text
 from napari_dip_fusion.record import array_sha256
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.observation import Observation, ObservedFrames
-from napari_dip_fusion.sources.prepare import PreparedSources
+from napari_dip_fusion.sources.prepared import PreparedSources
 
 Floats = NDArray[np.float32]
 

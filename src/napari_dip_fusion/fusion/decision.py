@@ -10,7 +10,7 @@ from napari_dip_fusion.restoration.planes import network_pays
 from napari_dip_fusion.sensor.analysis import SourceNoise
 from napari_dip_fusion.sources.observation import Observation, ObservedFrames
 from napari_dip_fusion.sources.own_pixels import OwnPixels
-from napari_dip_fusion.sources.prepare import PreparedSources
+from napari_dip_fusion.sources.prepared import PreparedSources
 
 
 @dataclass(frozen=True)

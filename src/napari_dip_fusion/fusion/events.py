@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dip_fusion.fusion.result import FusionResult
-from napari_dip_fusion.sources.prepare import PreparedSources
+from napari_dip_fusion.sources.prepared import PreparedSources
 
 Floats = NDArray[np.float32]
 

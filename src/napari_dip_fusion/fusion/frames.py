@@ -10,7 +10,7 @@ from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion.events import PlanesDone
 from napari_dip_fusion.fusion.observing import observe
 from napari_dip_fusion.sensor.analysis import Analysis, SourceNoise, analyze, find_noise
-from napari_dip_fusion.sources.prepare import PreparedSources, take_own
+from napari_dip_fusion.sources.prepared import PreparedSources, take_own
 
 # Frames of which the own pixels are looked at for the noise of a series: it is one camera's.
 _FRAMES = 8
@@ -39,6 +39,7 @@ def analyze_frame(
     watch: Callable[[], AbstractContextManager[None]],
     *,
     keep_model: bool = True,
+    wanted: tuple[slice, ...] | None = None,
 ) -> Generator[PlanesDone, None, Analysis]:
     """Return the analysis of a plane or a volume, and yield how far it is.
 
@@ -46,7 +47,7 @@ def analyze_frame(
     ----------
     frame : PreparedSources
         Of one frame.
-    config, noise, keep_model
+    config, noise, keep_model, wanted
         As for :func:`.analyze`.
     watch : callable
         Returns the context that ends it, such as :meth:`.Control.watch`.
@@ -61,6 +62,7 @@ def analyze_frame(
             inside=frame.inside,
             steps=frame.steps,
             keep_model=keep_model,
+            wanted=wanted,
         )
 
     return (yield from observe(work, watch, frame.plane_count))

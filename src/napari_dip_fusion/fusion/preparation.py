@@ -14,7 +14,8 @@ from napari_dip_fusion.fusion.events import PlanesDone
 from napari_dip_fusion.fusion.observing import observe
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.grid import GridSources, bring_together
-from napari_dip_fusion.sources.prepare import PreparedSources, find_flat_sources, prepare_sources
+from napari_dip_fusion.sources.prepare import prepare_sources
+from napari_dip_fusion.sources.prepared import PreparedSources, find_flat_sources
 
 MIN_SIZE = 8
 """Smallest height and width in pixels: the window of the Piella-Heijmans metric."""

@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,17 +22,15 @@ from napari_dip_fusion.fusion.sensed import (
     Part,
     make_identity,
     make_own_part,
+    make_restorer,
     observe_part,
 )
 from napari_dip_fusion.interruption import stage
 from napari_dip_fusion.restoration.noise import RestorationNoise
-from napari_dip_fusion.sensor.analysis import (
-    Analysis,
-    SourceNoise,
-)
+from napari_dip_fusion.sensor.analysis import Analysis, SourceNoise, clean_sources
 from napari_dip_fusion.sources.observation import Observation, take_observation
 from napari_dip_fusion.sources.own_pixels import OwnPixels
-from napari_dip_fusion.sources.prepare import PreparedSources
+from napari_dip_fusion.sources.prepared import PreparedSources, take_own
 
 if TYPE_CHECKING:
     from napari_dip_fusion.restoration.restorer import Restorer
@@ -88,6 +86,27 @@ class Restoring:
         keep_model : bool
             As for :func:`.analyze_frame`.
         """
+        frame, noise = yield from self._restore_degraded()
+        analysis = yield from analyze_frame(
+            frame, self.config, noise, self.control.watch, keep_model=keep_model
+        )
+        if not self.decision.restored:
+            return analysis
+        self._keep(analysis.denoised, analysis.noise, analysis.clipped)
+        return self._complete(analysis)
+
+    def clean(self) -> Generator[PlanesDone, None, None]:
+        """Restore the sources without a network, where no image is made of them yet."""
+        frame, noise = yield from self._restore_degraded()
+        own_pixels = [take_own(own, ()) for own in frame.own_pixels]
+        step = frame.steps[0] if len(frame.steps) > 2 else 1.0
+        denoised, cleaned = clean_sources(frame.images, noise, own_pixels, step=step)
+        self._keep(denoised, [c.deviation for c in cleaned], tuple(c.clipped for c in cleaned))
+
+    def _restore_degraded(
+        self,
+    ) -> Generator[PlanesDone, None, tuple[PreparedSources, list[SourceNoise]]]:
+        """Return the frame with its degraded sources restored, and the noise that is left in it."""
         noise, own_pixels = list(self.noise), list(self.frame.own_pixels)
         if self.decision.degraded:
             images = self._images.copy()
@@ -98,18 +117,15 @@ class Restoring:
                 noise[number] = SourceNoise()
                 if own_pixels:
                     own_pixels[number] = None
-        frame = replace(self.frame, images=self._images, own_pixels=tuple(own_pixels))
-        analysis = yield from analyze_frame(
-            frame, self.config, noise, self.control.watch, keep_model=keep_model
-        )
-        if not self.decision.restored:
-            return analysis
-        self._images = analysis.denoised
-        found = list(analysis.noise)
+        return replace(self.frame, images=self._images, own_pixels=tuple(own_pixels)), noise
+
+    def _keep(self, images: Floats, deviations: Sequence[float], clipped: tuple[bool, ...]) -> None:
+        """Keep the sources without their noise, and what was found of it."""
+        self._images = images
+        found = list(deviations)
         for number, part in self._parts.items():
             found[number] = part.deviation
-        self._deviations, self._clipped = tuple(found), analysis.clipped
-        return self._complete(analysis)
+        self._deviations, self._clipped = tuple(found), clipped
 
     def _complete(self, analysis: Analysis) -> Analysis:
         """Return an analysis with what was found before, and with the images that it is made of."""
@@ -140,12 +156,12 @@ class Restoring:
         if number not in self._parts:
             own = self.frame.own_pixels[number] if self.frame.own_pixels else None
             noise, image = self.noise[number], self.frame.images[number]
+            known = self.learned.get(number)
             if isinstance(own, OwnPixels):
-                self._parts[number] = make_own_part(own, noise, image)
+                self._parts[number] = make_own_part(own, noise, image, known)
             else:
                 # The analysis has removed its noise.
                 kind = RestorationNoise(noise.white, noise.speckle, self._clipped[number])
-                known = self.learned.get(number)
                 self._parts[number] = Part(
                     pixels=image,
                     degradation=make_identity(image.shape),
@@ -234,21 +250,7 @@ class Restoring:
             restorer = self.restorers[number]
             restorer.move_to(part.pixels, part.pilot)
             return restorer
-        # torch takes a second or more to import: what the denoiser made is shown before.
-        from napari_dip_fusion.restoration.restorer import Restorer
-
-        known = self.learned.get(number)
-        restorer = Restorer(
-            part.pixels,
-            part.pilot,
-            part.degradation,
-            part.noise,
-            compute=self.config.compute,
-            seed=self.config.fit.seed + number,
-            step=part.step,
-            whole=known.pixels if known else 0,
-            weights=known.weights if known else None,
-        )
+        restorer = make_restorer(part, number, self.config, self.learned.get(number))
         self.restorers[number] = restorer
         return restorer
 
@@ -280,13 +282,23 @@ class Restoring:
         other._images = self._images.copy()
         return other
 
-    def finish(self, *, keep_model: bool = True) -> Generator[PlanesDone, None, Analysis]:
-        """Return the analysis of the sources as they are restored by now."""
+    def finish(
+        self, *, keep_model: bool = True, wanted: tuple[slice, ...] | None = None
+    ) -> Generator[PlanesDone, None, Analysis]:
+        """Return the analysis of the sources as they are restored by now.
+
+        Parameters
+        ----------
+        keep_model, wanted
+            As for :func:`.analyze_frame`.
+        """
         frame = replace(self.frame, images=self._images, own_pixels=())
         none = (SourceNoise(),) * len(self.noise)
         # Whoever has stopped the run wants this image.
         watch = self.control.watch_discarding
-        analysis = yield from analyze_frame(frame, self.config, none, watch, keep_model=keep_model)
+        analysis = yield from analyze_frame(
+            frame, self.config, none, watch, keep_model=keep_model, wanted=wanted
+        )
         return self._complete(analysis)
 
     def describe(self) -> dict[str, Any]:

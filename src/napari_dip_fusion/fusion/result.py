@@ -21,7 +21,7 @@ from napari_dip_fusion.metrics import (
 from napari_dip_fusion.record import build_record
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.grid import put_in_place
-from napari_dip_fusion.sources.prepare import PreparedSources
+from napari_dip_fusion.sources.prepared import PreparedSources
 
 # Events and results are read by programs that fuse nothing, such as dip-fusion --help: they
 # need neither torch nor SciPy.

@@ -25,7 +25,7 @@ from napari_dip_fusion.fusion.result import (
 )
 from napari_dip_fusion.fusion.series import Series
 from napari_dip_fusion.sensor.analysis import Analysis, SourceNoise
-from napari_dip_fusion.sources.prepare import PreparedSources
+from napari_dip_fusion.sources.prepared import PreparedSources
 
 
 @dataclass(frozen=True)

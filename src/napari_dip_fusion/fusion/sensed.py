@@ -4,10 +4,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.operators.degradation import Degradation
 from napari_dip_fusion.restoration.denoiser import choose_steps, restore_by_denoiser
 from napari_dip_fusion.restoration.noise import RestorationNoise
@@ -15,6 +17,9 @@ from napari_dip_fusion.restoration.planes import reconsider_noise
 from napari_dip_fusion.sensor.analysis import SourceNoise, clean_own_pixels, clean_pixels
 from napari_dip_fusion.sources.observation import Observation
 from napari_dip_fusion.sources.own_pixels import OwnPixels
+
+if TYPE_CHECKING:
+    from napari_dip_fusion.restoration.restorer import Restorer
 
 Floats = NDArray[np.float32]
 
@@ -125,8 +130,21 @@ def observe_part(
     )
 
 
-def make_own_part(own: OwnPixels, noise: SourceNoise, image: Floats) -> Part:
-    """Return a noisy source that was interpolated, on its own pixels."""
+def make_own_part(
+    own: OwnPixels, noise: SourceNoise, image: Floats, learned: Learned | None = None
+) -> Part:
+    """Return a noisy source that was interpolated, on its own pixels.
+
+    Parameters
+    ----------
+    own : OwnPixels
+    noise : SourceNoise
+        That of the source.
+    image : ndarray
+        The source as it was interpolated, which stays where its sensor saw nothing.
+    learned : Learned, optional
+        Of a source that this is a part of.
+    """
 
     def place(fine: Floats) -> Floats:
         return np.where(own.inside, own.interpolate(fine), image)
@@ -134,14 +152,46 @@ def make_own_part(own: OwnPixels, noise: SourceNoise, image: Floats) -> Part:
     weaker = float(np.sqrt(np.mean(own.variance_share)))
     left = _weaken(noise, weaker)
     clean, pixels = clean_own_pixels(own, noise), own.plane
+    found = RestorationNoise(left.white, left.speckle, clean.clipped)
     return Part(
         pixels=pixels,
         degradation=make_identity(pixels.shape),
-        noise=RestorationNoise(left.white, left.speckle, clean.clipped),
+        noise=learned.noise if learned else found,
         deviation=clean.deviation,
         place=place,
         pilot=clean.denoised,
         step=own.step,
+    )
+
+
+def make_restorer(
+    part: Part, number: int, config: FusionConfig, learned: Learned | None = None
+) -> "Restorer":
+    """Return the network that restores a source, new or as it was learned.
+
+    Parameters
+    ----------
+    part : Part
+        The source.
+    number : int
+        Its index: no two sources have networks of the same seed.
+    config : FusionConfig
+    learned : Learned, optional
+        Of a source that this is a part of.
+    """
+    # torch takes a second or more to import: what the denoiser made is shown before.
+    from napari_dip_fusion.restoration.restorer import Restorer
+
+    return Restorer(
+        part.pixels,
+        part.pilot,
+        part.degradation,
+        part.noise,
+        compute=config.compute,
+        seed=config.fit.seed + number,
+        step=part.step,
+        whole=learned.pixels if learned else 0,
+        weights=learned.weights if learned else None,
     )
 
 

@@ -17,7 +17,7 @@ from napari_dip_fusion.fusion.iterations import Track, optimize, take_image
 from napari_dip_fusion.fusion.restoring import Restoring
 from napari_dip_fusion.fusion.result import Findings, RunState, Scoring, name_closed_form
 from napari_dip_fusion.sensor.analysis import Analysis, SourceNoise
-from napari_dip_fusion.sources.prepare import PreparedSources
+from napari_dip_fusion.sources.prepared import PreparedSources
 
 if TYPE_CHECKING:
     from napari_dip_fusion.restoration.restorer import Restorer

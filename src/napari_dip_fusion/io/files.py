@@ -21,7 +21,16 @@ from napari_dip_fusion.sources.parts import (
     require_plane,
 )
 
-__all__ = ["check_image", "read_image", "read_images", "read_plane", "write_image", "write_images"]
+__all__ = [
+    "check_image",
+    "is_bundle",
+    "read_fused",
+    "read_image",
+    "read_images",
+    "read_plane",
+    "write_image",
+    "write_images",
+]
 
 
 def read_images(path: str | os.PathLike[str]) -> list[Source]:
@@ -125,6 +134,27 @@ def read_plane(
         return image.replace(data=image.to_numpy())
 
 
+def read_fused(path: str | os.PathLike[str]) -> Source:
+    """Read the image that a fusion wrote: of a bundle, the last one.
+
+    Parameters
+    ----------
+    path : path-like
+        The file or folder.
+
+    Raises
+    ------
+    ImageFileError
+        As of :func:`read_image`.
+    """
+    return read_images(path)[-1] if is_bundle(path) else read_image(path)
+
+
+def is_bundle(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file of this name holds a fused image with all that belongs to it."""
+    return Path(path).name.lower().endswith(get_format("fusion bundle").endings)
+
+
 def check_image(path: str | os.PathLike[str], image: Source) -> None:
     """Refuse an image that a file of this name cannot hold; nothing is read or written.
 
@@ -215,10 +245,9 @@ def write_images(
         If the name does not fit, or an image cannot be held.
     """
     path = Path(path)
-    bundle = get_format("fusion bundle")
-    if not path.name.lower().endswith(bundle.endings):
+    if not is_bundle(path):
         raise ImageFileError(f"several images are written together as .fusion.ome.tif, got {path}")
-    write_all = bundle.load_writer("write_all")
+    write_all = get_format("fusion bundle").load_writer("write_all")
     for image in images:
         _require_pixels(image)
     with write_atomically(path, overwrite=overwrite) as temporary:

@@ -128,11 +128,10 @@ def fuse_layers(
     plan = _make_plan(
         viewer,
         layers,
-        FusionConfig.preset(preset) if config is None else config,
-        changes,
+        _choose_settings(preset, config, changes),
         reference=reference,
-        fwhm=fwhm or {},
-        masks=masks or {},
+        fwhm=fwhm,
+        masks=masks,
         level=level,
         interpolation=interpolation,
         whole=whole,
@@ -187,7 +186,8 @@ def fuse_layer_blocks(
     viewer, layers, preset, config, reference, interpolation, fwhm, masks, control, **changes
         As for :func:`fuse_layers`. The reference must be one of the layers.
     output : path-like
-        The OME-Zarr folder, whose name ends in ``.ome.zarr``.
+        The OME-Zarr folder, whose name ends in ``.ome.zarr``, or the bundle of sources and fused
+        image, ``.fusion.ome.tif``.
     level : int
         Level of a multiscale reference.
     whole : bool
@@ -221,11 +221,10 @@ def fuse_layer_blocks(
     plan = _make_plan(
         viewer,
         layers,
-        FusionConfig.preset(preset) if config is None else config,
-        changes,
+        _choose_settings(preset, config, changes),
         reference=reference,
-        fwhm=fwhm or {},
-        masks=masks or {},
+        fwhm=fwhm,
+        masks=masks,
         level=level,
         interpolation=interpolation,
         whole=whole and any(is_stacked(_find_layer(viewer, layer)) for layer in layers),
@@ -245,20 +244,26 @@ def fuse_layer_blocks(
     raise AssertionError("a run block by block ends with BlocksDone")
 
 
+def _choose_settings(
+    preset: str, config: FusionConfig | None, changes: Mapping[str, Any]
+) -> FusionConfig:
+    """Return settings, or without any those of a preset, with some of them changed."""
+    start = FusionConfig.preset(preset) if config is None else config
+    return start.replace(**changes)
+
+
 def _make_plan(
     viewer: ViewerModel,
     layers: Sequence[str | Layer],
-    config: FusionConfig,
-    changes: Mapping[str, Any],
+    settings: FusionConfig,
     *,
     reference: str | Layer | None,
-    fwhm: Mapping[str, float | Sequence[float]],
-    masks: Mapping[str, str | Layer],
+    fwhm: Mapping[str, float | Sequence[float]] | None,
+    masks: Mapping[str, str | Layer] | None,
     **options: Any,
 ) -> Plan:
     """Return the plan of a run on layers, or on those of these names, and warn of what it warns."""
     sources = [_find_layer(viewer, layer) for layer in layers]
-    settings = config.replace(**changes)
     # This imports torch: the memory that level auto has to fit may be a GPU's.
     resolve_device(settings.compute.device)
     plan = make_plan(
@@ -266,7 +271,7 @@ def _make_plan(
         None if reference is None else _find_layer(viewer, reference),
         viewer.dims,
         settings,
-        acquisitions=_find_acquisitions(viewer, sources, fwhm, masks),
+        acquisitions=_find_acquisitions(viewer, sources, fwhm or {}, masks or {}),
         **options,
     )
     # Python's warnings and not napari's: a script may have no window to show them in.

@@ -1,7 +1,5 @@
 """A network that was fitted to samples of an image is applied to parts of it."""
 
-import io
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,9 +10,10 @@ from napari_dip_fusion.prior.devices import resolve_device, resolve_precision
 from napari_dip_fusion.prior.failures import explain_failures, set_threads
 from napari_dip_fusion.prior.fit import build_network, pad_planes
 from napari_dip_fusion.prior.memory import NEIGHBORS, pad_size
-from napari_dip_fusion.prior.network import SkipNetwork, track_statistics
+from napari_dip_fusion.prior.network import track_statistics
+from napari_dip_fusion.prior.weights import unpack_weights
 
-__all__ = ["Applied", "list_neighbors", "save_weights"]
+__all__ = ["Applied", "list_neighbors"]
 
 Floats = NDArray[np.float32]
 
@@ -22,13 +21,6 @@ Floats = NDArray[np.float32]
 def list_neighbors(plane: int, planes: int) -> list[int]:
     """Return the planes of a volume that a network sees together with one."""
     return [min(max(plane + n, 0), planes - 1) for n in NEIGHBORS]
-
-
-def save_weights(network: SkipNetwork) -> bytes:
-    """Return the weights of a network and its statistics."""
-    buffer = io.BytesIO()
-    torch.save(network.state_dict(), buffer)
-    return buffer.getvalue()
 
 
 class Applied:
@@ -56,9 +48,7 @@ class Applied:
         channels = guides * len(NEIGHBORS)
         self._network = build_network(config.network, channels, self._device, generator)
         track_statistics(self._network)
-        # Weights may come from a file, which is not to run code.
-        kept = torch.load(io.BytesIO(weights), map_location=self._device, weights_only=True)
-        self._network.load_state_dict(kept)
+        unpack_weights(weights, self._network, self._device)
         self._network.eval().requires_grad_(False)
 
     def apply(self, guides: Floats) -> Floats:

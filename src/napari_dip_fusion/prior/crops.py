@@ -12,10 +12,11 @@ from torch import Tensor
 
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.interruption import advance, checkpoint
-from napari_dip_fusion.prior.applied import list_neighbors, save_weights
+from napari_dip_fusion.prior.applied import list_neighbors
 from napari_dip_fusion.prior.fit import NOTHING_TO_SHOW, Batch, Fit, pad_planes
 from napari_dip_fusion.prior.memory import NEIGHBORS, STATISTICS, choose_crops
 from napari_dip_fusion.prior.network import SkipNetwork, draw_input, fix_normalization
+from napari_dip_fusion.prior.weights import pack_weights
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.intp]
@@ -195,7 +196,7 @@ class CropFit(Fit):
             raise ValueError(NOTHING_TO_SHOW)
         with self._compute(), torch.no_grad():
             self._fix_statistics(self._mean)
-        return save_weights(self._mean)
+        return pack_weights(self._mean)
 
     def _fix_statistics(self, network: SkipNetwork) -> None:
         """Let a network normalize by statistics over crops of many planes."""

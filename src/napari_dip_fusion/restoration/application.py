@@ -11,14 +11,14 @@ from napari_dip_fusion.interruption import checkpoint
 from napari_dip_fusion.restoration.network import RestorationNetwork
 from napari_dip_fusion.restoration.training import pad_to_cells
 from napari_dip_fusion.restoration.turns import Turn
-from napari_dip_fusion.sensor.strips import cut_strips
+from napari_dip_fusion.sensor.strips import choose_sizes, cut_tiles
 
 Floats = NDArray[np.float32]
 Call = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
-# Cells that the network sees at once: 700 MB of features. Of a part of a larger image, beside which
-# others are at work, it sees fewer: 160 MB, though half as much again is computed for it.
-_STRIP_CELLS, _FEW_CELLS = 2**17, 2**15
+# Cells that the network sees at once, halos included: 700 MB of features. Of a part of a larger
+# image, beside which others are at work, it sees fewer.
+_MOST_AT_ONCE, _FEW_AT_ONCE = 5 * 2**15, 2**16
 # Cells that it sees of an image in all of its turns.
 _MOST_CELLS = 2**21
 
@@ -62,7 +62,7 @@ def apply_network(
     ndarray of shape (planes, M, N)
     """
     total = np.zeros(estimate.shape, np.float32)
-    cells = _FEW_CELLS if is_part else _STRIP_CELLS
+    cells = _FEW_AT_ONCE if is_part else _MOST_AT_ONCE
     for plane, inputs in zip(total, zip(measured, estimate, strict=True), strict=True):
         for turn in turns:
             checkpoint()
@@ -75,14 +75,14 @@ def apply_network(
 def _apply_to_plane(
     network: RestorationNetwork, call: Call, inputs: Sequence[Floats], cells: int
 ) -> Floats:
-    """Return what a network makes of one plane, strip by strip, as of the whole plane at once."""
+    """Return what a network makes of one plane, tile by tile, as of the whole plane at once."""
     rows, columns = inputs[0].shape
     high, wide = network.cell
     padded = [torch.from_numpy(pad_to_cells(image, network.cell))[None, None] for image in inputs]
     output = np.empty(padded[0].shape[2:], np.float32)
-    size = max(cells * wide // output.shape[1], 1) * high
+    sizes = choose_sizes(output.shape, network.reach, cells * high * wide, network.cell)
     with torch.no_grad():
-        for strip, around, inside in cut_strips(len(output), size, network.reach[0]):
-            part = call(*(image[:, :, around] for image in padded))
-            output[strip] = part[0, 0, inside].float().cpu().numpy()
+        for there, around, inside in cut_tiles(output.shape, sizes, network.reach):
+            part = call(*(image[0, 0][around][None, None] for image in padded))
+            output[there] = part[0, 0][inside].float().cpu().numpy()
     return output[:rows, :columns]

@@ -1,6 +1,5 @@
 """The restoration of one source by a network that is trained on this source alone."""
 
-import io
 import math
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from napari_dip_fusion.prior.devices import resolve_device, resolve_precision
 from napari_dip_fusion.prior.failures import explain_failures, set_threads
 from napari_dip_fusion.prior.fit import Step
 from napari_dip_fusion.prior.optimizer import Adam
+from napari_dip_fusion.prior.weights import pack_weights, unpack_weights
 from napari_dip_fusion.restoration.application import apply_network, choose_turns
 from napari_dip_fusion.restoration.denoiser import is_widely_blurred
 from napari_dip_fusion.restoration.denoising import filter_noise
@@ -140,7 +140,7 @@ class Restorer:
         with self._compute():
             self._build(torch.Generator().manual_seed(seed))
             if weights is not None:
-                self._restore_weights(weights)
+                self.iteration = unpack_weights(weights, self._network, self.device)
 
     def _load(self, pixels: Floats, pilot: Floats) -> None:
         """Take the pixels that are restored from now on."""
@@ -175,16 +175,7 @@ class Restorer:
 
     def save(self) -> bytes:
         """Return the weights of the network, and how many iterations they took."""
-        kept = {"iteration": self.iteration, "weights": self._network.state_dict()}
-        buffer = io.BytesIO()
-        torch.save(kept, buffer)
-        return buffer.getvalue()
-
-    def _restore_weights(self, saved: bytes) -> None:
-        # Weights may come from a file, which is not to run code.
-        kept = torch.load(io.BytesIO(saved), map_location=self.device, weights_only=True)
-        self._network.load_state_dict(kept["weights"])
-        self.iteration = int(kept["iteration"])
+        return pack_weights(self._network, iteration=self.iteration)
 
     @property
     def noise(self) -> RestorationNoise:

@@ -22,6 +22,7 @@ from napari_dip_fusion.sensor.noise import (
     undo_clipping,
 )
 from napari_dip_fusion.sensor.scales import denoise_at_scales
+from napari_dip_fusion.sensor.strips import Slices
 from napari_dip_fusion.sensor.threads import map_on_threads
 from napari_dip_fusion.sources.own_pixels import OwnPixels
 
@@ -192,6 +193,7 @@ def analyze(
     inside: Sequence[NDArray[np.bool_] | None] = (),
     steps: Sequence[float] = (),
     keep_model: bool = True,
+    wanted: Slices | None = None,
 ) -> Analysis:
     """Remove the noise of prepared sources, and estimate their gains and consensus image.
 
@@ -212,6 +214,9 @@ def analyze(
         Distance between neighbors along each axis of a volume, in pixels of a plane; by default 1.
     keep_model : bool
         Whether the gains are kept of sources without noise; those of others are always.
+    wanted : tuple of slice, optional
+        As for :func:`.fit_sensor_model`, of sources without noise: target and consensus are those
+        of this part alone.
 
     Returns
     -------
@@ -225,18 +230,17 @@ def analyze(
     known = find_noise(list(images), config, own_pixels) if noise is None else noise
     step = steps[0] if len(steps) > 2 else 1.0
     noisy = any(known)
-    # Without noise, nothing is copied.
-    denoised = np.empty_like(images) if noisy else images
-    cleaned = []
-    for number, each in enumerate(zip_longest(images, known, own_pixels)):
-        clean = _clean_source(*each, step, number)
-        if noisy:
-            denoised[number] = clean.denoised
-        cleaned.append(replace(clean, denoised=denoised[number]))
+    assert not (noisy and wanted), "the noise of a part is removed from all of it"
+    denoised, cleaned = clean_sources(images, known, own_pixels, step=step)
     settings = config.gains.model_dump(exclude={"volumes"})
     with stage("gains", images[0].size / math.prod(images.shape[-2:])):
         fit = fit_sensor_model(
-            denoised, **settings, steps=steps, fields=inside, keep_model=keep_model or noisy
+            denoised,
+            **settings,
+            steps=steps,
+            fields=inside,
+            keep_model=keep_model or noisy,
+            wanted=wanted,
         )
     consensus, floor = fit.image, fit.floor
     target = consensus
@@ -258,6 +262,39 @@ def analyze(
         step=step,
         clipped=tuple(c.clipped for c in cleaned),
     )
+
+
+def clean_sources(
+    images: Floats,
+    noise: Sequence[SourceNoise],
+    own_pixels: Sequence[OwnPixels | None] = (),
+    *,
+    step: float = 1.0,
+) -> tuple[Floats, "list[CleanPixels]"]:
+    """Remove the noise of prepared sources.
+
+    Parameters
+    ----------
+    images, noise, own_pixels
+        As for :func:`analyze`.
+    step : float
+        As for :func:`clean_pixels`.
+
+    Returns
+    -------
+    denoised : ndarray of shape (K, ..., M, N)
+        The images themselves where none has noise.
+    cleaned : list of K CleanPixels
+    """
+    # Without noise, nothing is copied.
+    denoised = np.empty_like(images) if any(noise) else images
+    cleaned = []
+    for number, each in enumerate(zip_longest(images, noise, own_pixels)):
+        clean = _clean_source(*each, step, number)
+        if denoised is not images:
+            denoised[number] = clean.denoised
+        cleaned.append(replace(clean, denoised=denoised[number]))
+    return denoised, cleaned
 
 
 @dataclass(frozen=True, eq=False)

@@ -140,7 +140,7 @@ class SensorFit:
     model : SensorModel or None
         None where it was not to be kept.
     image : ndarray of shape (..., M, N), float32
-        T, the least-squares image.
+        T, the least-squares image, as far as it was wanted.
     floor : float
         The loss that it leaves; see :meth:`SensorModel.solve`.
     """
@@ -161,6 +161,7 @@ def fit_sensor_model(
     steps: Sequence[float] = (),
     fields: Sequence[Field] = (),
     keep_model: bool = True,
+    wanted: Slices | None = None,
 ) -> SensorFit:
     """Estimate the gains of sources in one band or in two, and fuse the sources by them.
 
@@ -180,6 +181,9 @@ def fit_sensor_model(
         them, and rise from their end on.
     keep_model : bool
         Whether the gains are kept, which take more memory than the sources.
+    wanted : tuple of slice, optional
+        The part of the image that is wanted of sources of which a part alone is known: the rest is
+        what bears on it. It begins with a whole patch. By default all.
 
     Raises
     ------
@@ -195,12 +199,18 @@ def fit_sensor_model(
     if band_sigma == 0:
         gains = compute_gains(stack, patch_size, window, scale, sharpness, steps)
         model = SensorModel(gains, steps=steps, scale=scale)
-        return SensorFit(model if keep_model else None, *model.solve(stack))
+        image, floor = model.solve(stack)
+        return SensorFit(model if keep_model else None, image[wanted or ...], floor)
     windows = _Windows(patch_size, window, band_sigma, steps or (1.0,) * (stack.ndim - 1))
     estimate = _Estimate(stack, windows, scale, sharpness, fields, keep_model)
-    sizes = _choose_sizes(stack.shape, windows.halos, windows.blocks)
-    losses = map_tiles(estimate.work, stack.shape[1:], sizes, windows.halos)
-    return SensorFit(estimate.model, estimate.image, sum(losses) / estimate.image.size)
+    shape = stack.shape[1:]
+    part = wanted or tuple(slice(0, size) for size in shape)
+    sizes = _choose_sizes(
+        (len(stack), *(s.stop - s.start for s in part)), windows.halos, windows.blocks
+    )
+    losses = map_tiles(estimate.work, shape, sizes, windows.halos, part)
+    image = estimate.image[part]
+    return SensorFit(estimate.model, image, sum(losses) / image.size)
 
 
 @dataclass(frozen=True)
@@ -226,12 +236,20 @@ class _Windows:
     @property
     def halos(self) -> list[int]:
         """Samples of the bands that a pixel depends on, along each axis, in whole blocks."""
-        reaches = [
-            measure_undershoot_reach(
-                self.fine_sigma, 0, measure_gain_reach(self.patch_size, self.window, step), step
-            )
-            for step in self.steps
-        ]
+        return self.measure_reaches([0] * len(self.steps))
+
+    def measure_reaches(self, band_reaches: Sequence[int]) -> list[int]:
+        """Return how many samples a pixel depends on, along each axis, in whole blocks.
+
+        Parameters
+        ----------
+        band_reaches : sequence of int
+            How many the bands depend on.
+        """
+        reaches = []
+        for step, band in zip(self.steps, band_reaches, strict=True):
+            gain = band + measure_gain_reach(self.patch_size, self.window, step)
+            reaches.append(measure_undershoot_reach(self.fine_sigma, band, gain, step))
         return [-(-n // block) * block for n, block in zip(reaches, self.blocks, strict=True)]
 
 
@@ -255,10 +273,13 @@ def measure_model_reach(
     if band_sigma == 0:
         return [measure_gain_reach(patch_size, window, step) for step in steps]
     windows = _Windows(patch_size, window, band_sigma, tuple(steps))
-    # The base is blurred, and so is a source beyond the end of its field before that.
-    blurred = [(1 + ends) * measure_reach(band_sigma, step) for step in steps]
-    reaches = [sum(pair) for pair in zip(windows.halos, blurred, strict=True)]
-    return [-(-n // block) * block for n, block in zip(reaches, windows.blocks, strict=True)]
+    blurred = [measure_reach(band_sigma, step) for step in steps]
+    reaches = windows.measure_reaches(blurred)
+    if not ends:
+        return reaches
+    # A source beyond the end of its field is blurred before all else.
+    longer = [sum(pair) for pair in zip(reaches, blurred, strict=True)]
+    return [-(-n // block) * block for n, block in zip(longer, windows.blocks, strict=True)]
 
 
 class _Estimate:

@@ -14,7 +14,9 @@ from napari_dip_fusion.sensor.threads import Result, map_on_threads
 Slices = tuple[slice, ...]
 
 
-def cut_strips(rows: int, size: int, halo: int) -> Iterator[tuple[slice, slice, slice]]:
+def cut_strips(
+    rows: int, size: int, halo: int, within: slice | None = None
+) -> Iterator[tuple[slice, slice, slice]]:
     """Yield the strips of an image from top to bottom.
 
     Parameters
@@ -25,6 +27,8 @@ def cut_strips(rows: int, size: int, halo: int) -> Iterator[tuple[slice, slice, 
         Rows of a strip; the last one has what is left.
     halo : int
         Rows above and below a strip that are needed to compute it, where the image has them.
+    within : slice, optional
+        The rows that are cut into strips; by default all.
 
     Yields
     ------
@@ -32,11 +36,38 @@ def cut_strips(rows: int, size: int, halo: int) -> Iterator[tuple[slice, slice, 
         The rows of the strip in the image, the same with the halo, and the rows of the strip
         within the latter.
     """
-    for start in range(0, rows, size):
-        stop = min(start + size, rows)
+    first, last = (0, rows) if within is None else (within.start, within.stop)
+    for start in range(first, last, size):
+        stop = min(start + size, last)
         checkpoint()
         top = max(start - halo, 0)
-        yield slice(start, stop), slice(top, stop + halo), slice(start - top, stop - top)
+        yield slice(start, stop), slice(top, min(stop + halo, rows)), slice(start - top, stop - top)
+
+
+def cut_tiles(
+    shape: Sequence[int],
+    sizes: Sequence[int],
+    halos: Sequence[int],
+    within: Slices | None = None,
+) -> Iterator[tuple[Slices, Slices, Slices]]:
+    """Yield the tiles of an image, row by row.
+
+    Parameters
+    ----------
+    shape, sizes, halos : sequences of int
+        Of the image, of a tile, and of the halo as for :func:`cut_strips`, along each axis.
+    within : tuple of slice, optional
+        The part of the image that is cut into tiles; by default all.
+
+    Yields
+    ------
+    three tuples of slice
+        What :func:`cut_strips` yields, for each axis.
+    """
+    axes = zip(shape, sizes, halos, within or (None,) * len(shape), strict=True)
+    for strips in product(*(cut_strips(*axis) for axis in axes)):
+        there, around, inside = zip(*strips, strict=True)
+        yield there, around, inside
 
 
 def map_tiles(
@@ -44,27 +75,23 @@ def map_tiles(
     shape: Sequence[int],
     sizes: Sequence[int],
     halos: Sequence[int],
+    within: Slices | None = None,
 ) -> list[Result]:
     """Call a function for each tile of an image, on several threads; see :func:`.map_on_threads`.
 
     Parameters
     ----------
     work : callable
-        Takes a slice for each axis of the tile in the image, of the same with the halo, and of the
-        tile within the latter, as :func:`cut_strips` yields them for one axis. What it writes must
-        lie in its tile.
-    shape, sizes, halos : sequences of int
-        Of the image, of a tile, and of the halo as for :func:`cut_strips`, along each axis.
+        Takes what :func:`cut_tiles` yields. What it writes must lie in its tile.
+    shape, sizes, halos, within
+        As for :func:`cut_tiles`.
 
     Returns
     -------
     list
         What `work` returned, tile by tile.
     """
-    axes = zip(shape, sizes, halos, strict=True)
-    tiles = [
-        tuple(zip(*strips, strict=True)) for strips in product(*(cut_strips(*a) for a in axes))
-    ]
+    tiles = list(cut_tiles(shape, sizes, halos, within))
     return map_on_threads(lambda tile: work(*tile), tiles)
 
 
@@ -86,27 +113,37 @@ def choose_sizes(
     Returns
     -------
     list of int
-        Each axis is cut into even parts, one after the other where that costs least; of equal
-        axes the first, so that tiles are strips where they can be.
+        Each axis is cut into even parts, so that the least is computed twice; of equal axes the
+        first, so that tiles are strips where they can be.
     """
-    axes = list(zip(shape, halos, multiples, strict=True))
+    first, *others = (_list_sizes(*axis) for axis in zip(shape, halos, multiples, strict=True))
 
     def count_samples(sizes: Sequence[int]) -> int:
         # Where a tile is the whole of an axis, it has no halo.
-        pairs = zip(sizes, axes, strict=True)
-        return math.prod(min(size + 2 * halo, length) for size, (length, halo, _) in pairs)
+        sides = zip(sizes, shape, halos, strict=True)
+        return math.prod(min(size + 2 * halo, length) for size, length, halo in sides)
 
-    sizes = [-(-length // multiple) * multiple for length, _, multiple in axes]
-    while count_samples(sizes) > most:
-        options = []
-        for axis, (length, halo, multiple) in enumerate(axes):
-            shorter = _cut_evenly(length, sizes[axis], multiple)
-            if shorter and shorter >= 2 * halo:
-                options.append([*sizes[:axis], shorter, *sizes[axis + 1 :]])
-        if not options:
+    found = []
+    # Of equal ones, those are found first whose last axes are whole.
+    for reversed_sides in product(*reversed(others)):
+        sides = reversed_sides[::-1]
+        # The longest that fits: of shorter ones, more is computed twice.
+        size = next((n for n in first if count_samples((n, *sides)) <= most), first[-1])
+        sizes = [size, *sides]
+        computed = count_samples(sizes)
+        share = computed / math.prod(map(min, sizes, shape))
+        found.append((max(computed, most), share, sizes))
+    # Of those that fit, that of which least is computed twice, and else the smallest.
+    return min(found, key=lambda each: each[:2])[2]
+
+
+def _list_sizes(length: int, halo: int, multiple: int) -> list[int]:
+    """Return the sizes of even parts of an axis, from the whole down to twice the halo."""
+    sizes = [-(-length // multiple) * multiple]
+    while shorter := _cut_evenly(length, sizes[-1], multiple):
+        if shorter < 2 * halo:
             break
-        # What is computed for each sample of the image, halos included.
-        sizes = min(options, key=lambda cut: count_samples(cut) / math.prod(map(min, cut, shape)))
+        sizes.append(shorter)
     return sizes
 
 

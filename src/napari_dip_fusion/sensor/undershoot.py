@@ -6,6 +6,7 @@ blob the details, nothing cancels the undershoot, and a dark moat surrounds the 
 at most 1 the fused image would be nowhere darker than a source, which bands of their own forget.
 """
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -99,13 +100,15 @@ def measure_undershoot_reach(sigma: float, band_reach: int, gain_reach: int, ste
     sigma : float
         As for :func:`measure_undershoot`.
     band_reach, gain_reach : int
-        How many samples around a pixel its bands and its gains depend on along the axis; bands on
-        no fewer than a blur by `sigma`.
+        How many samples around a pixel its bands and its gains depend on along the axis.
     step : float
         Of the axis, as for :func:`.blur`.
     """
-    halo_reach = band_reach + measure_reach(sigma, step)
-    return max(halo_reach, gain_reach) + measure_reach(_SMOOTH_SIGMA, step)
+    mean_reach = measure_reach(sigma, step)
+    # The edge-preserving filter takes means of means, which are a Gaussian of a larger width.
+    halo_reach = max(band_reach + mean_reach, math.ceil(math.sqrt(2) * mean_reach))
+    flat_reach = measure_reach(_FLAT_FINE, step) + measure_reach(_FLAT_SIGMA, step)
+    return max(halo_reach, flat_reach, gain_reach) + measure_reach(_SMOOTH_SIGMA, step)
 
 
 def _find_dark(smooth: Floats) -> Floats:

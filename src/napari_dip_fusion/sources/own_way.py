@@ -12,6 +12,7 @@ from napari_dip_fusion.sources.coverage import measure_pixel
 from napari_dip_fusion.sources.footprint import Footprint, measure_footprint
 from napari_dip_fusion.sources.resample import (
     MOST_VOXELS,
+    TIE,
     combine_affines,
     find_box,
     find_slices,
@@ -209,7 +210,7 @@ def _find_heights(matrix: Matrix, to_plane: Matrix) -> Matrix:
 
 def split_position(position: Matrix, stop: int, interpolation: str) -> list[tuple[Floats, Indices]]:
     """Return weight and index of the pixels around a position along one axis, below `stop`."""
-    whole = np.floor(position + 0.5)
+    whole = np.floor(position + (0.5 + TIE))
     if interpolation == "nearest" or np.abs(position - whole).max() < _TOLERANCE:
         return [(np.ones(position.shape, dtype=np.float32), whole.astype(np.intp))]
     low = np.floor(position)

@@ -19,6 +19,7 @@ __all__ = [
     "INTERPOLATIONS",
     "MOST_VOXELS",
     "NOTHING_SEEN",
+    "TIE",
     "combine_affines",
     "cut_slabs",
     "find_box",
@@ -42,6 +43,10 @@ INTERPOLATIONS = ("linear", "nearest")
 # A target lies on a grid where no pixel is off by more than this, in pixels: far
 # below what interpolation could show, far above the rounding of float64.
 _TOLERANCE = 1e-4
+
+TIE = 1e-6
+"""By so much positions are raised before the nearest pixel is taken. In the middle between two, the
+rounding of float64 would choose, and choose another one in parts of an image than in the whole."""
 
 NOTHING_SEEN = (
     "its mask says that nothing was seen there; it must be True where something was, so invert "
@@ -547,6 +552,7 @@ def _sample(image: Any, matrix: Matrix, out: NDArray[Any], *, order: int, plane:
     for start in range(0, shape[0], step):
         checkpoint()
         offset = matrix[:-1, -1] + start * matrix[:-1, 0] - [b.start for b in box]
+        offset += 0 if order else TIE
         slab = out[start : start + step]
         buffer = np.empty((1,) * (ndim - to_ndim) + slab.shape[:to_ndim], dtype=working)
         for color in np.ndindex(slab.shape[to_ndim:]):

@@ -67,7 +67,7 @@ def find_window(
     Raises
     ------
     ValueError
-        If there is no such mode, or the window is empty.
+        If there is no such mode, the window is empty, or there is nothing to find it in.
     """
     if not isinstance(mode, str):
         return float(mode[0]), float(mode[1])
@@ -81,7 +81,13 @@ def find_window(
     if mode == "minmax":
         low, high = find_limits(array, seen)
     elif mode == "percentiles":
-        low, high = map(float, np.percentile(array if seen is None else array[seen], percentiles))
+        values = array if seen is None else array[seen]
+        if values.size == 0:
+            raise ValueError(
+                f"{name} shows nothing in the pixels whose percentiles were asked for; take "
+                "minmax, or give an explicit window (low, high)"
+            )
+        low, high = map(float, np.percentile(values, percentiles))
     else:
         raise ValueError(f"intensity must be one of {', '.join(INTENSITY_MODES)}, got {mode!r}")
     if not low < high:

@@ -1,12 +1,14 @@
 """Parts of images that are named now, by slicing, and read when their pixels are asked for."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["View"]
+__all__ = ["View", "find_view", "make_lazy"]
 
 
 class View:
@@ -41,6 +43,18 @@ class View:
         self.shape = tuple(len(ranges[number]) for number in self._order)
         self.ndim = len(self.shape)
         self.dtype = np.dtype(image.dtype if dtype is None else dtype)
+
+    @property
+    def size(self) -> int:
+        """How many pixels there are, and colors of pixels."""
+        return math.prod(self.shape)
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Sizes of the parts in which the image comes, which has to say it, along each axis."""
+        whole = self._image.chunks
+        places = [n for n, part in enumerate(self._index) if isinstance(part, range)]
+        return tuple(whole[places[number]] for number in self._order)
 
     def __getitem__(self, index: Any) -> "View":
         """Return a part of this part: `index` holds whole numbers and slices alone."""
@@ -86,3 +100,35 @@ class View:
 def _make_slice(part: range) -> slice:
     # A range that runs down to the first pixel ends before it, which no slice can say.
     return slice(part.start, part.stop if part.stop >= 0 else None, part.step)
+
+
+# The views that dask arrays read, by the names of these, which nothing else has.
+_views: WeakValueDictionary[str, View] = WeakValueDictionary()
+
+
+def make_lazy(view: View) -> Any:
+    """Return a dask array that reads a view, chunk by chunk.
+
+    Parameters
+    ----------
+    view : View
+        Of an image that says which chunks it has.
+    """
+    import dask.array as da
+
+    lazy: Any = da  # dask has no types
+    meta = np.empty((0,) * view.ndim, view.dtype)
+    # A name made from the path would have napari's cache show a file that was replaced since.
+    data = lazy.from_array(view, chunks=view.chunks, name=False, meta=meta, fancy=False)
+    _views[data.name] = view
+    return data
+
+
+def find_view(data: Any) -> View | None:
+    """Return the view that a dask array of :func:`make_lazy` reads; None of anything else.
+
+    Of several chunks, dask reads each by itself, which takes three times as long as to read them
+    at once.
+    """
+    name = getattr(data, "name", None)
+    return _views.get(name) if isinstance(name, str) else None

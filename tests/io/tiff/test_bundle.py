@@ -51,6 +51,16 @@ def test_hashes_are_compared(stored, told):
     assert bundle.find_changed_sources(images[1:]) == []
 
 
+def test_what_is_not_looked_at_is_not_called_changed():
+    entry = describe_source(CT, (0, 255), name="ct")
+    many = Source(np.zeros((513, *CT.shape), CT.dtype), name="ct")
+    assert bundle.find_changed_sources([many, fused(entry)]) == []
+    # Block by block, hashes are of what was read of a source for each block.
+    image = fused(entry)
+    image.metadata["dip_fusion"]["record"]["blocks"] = {"block": [64, 64]}
+    assert bundle.find_changed_sources([Source(CT + 1, name="ct"), image]) == []
+
+
 @pytest.mark.parametrize("record", [None, 7, {}, {"sources": 3}, {"sources": [4, {"shape": "x"}]}])
 def test_strange_records_do_no_harm(record):
     image = Source(CT, name="ct", metadata={"dip_fusion": {"record": record}})

@@ -179,14 +179,17 @@ def test_eight_processes_one_of_which_is_killed(tmp_path):
         assert start in (one[0] for one in left) or np.array_equal(part, pixels)
         assert np.isin(part, [0, *pixels.flat]).all()
     assert list(path.rglob("*.partial"))
-    growing = GrowingImage.open(path)
+    growing = GrowingImage.open(path, blank(image), block)
     for start, pixels in left:
         growing.take(start, growing.writer.write(start, pixels))
     growing.finish({})
     check(path, image)
     assert not list(path.rglob("*.partial"))
-    with pytest.raises(ImageFileError, match="is finished, or was not written block by block"):
-        GrowingImage.open(path)
+    # Whoever was killed before it was given its name finishes it once more.
+    GrowingImage.open(path, blank(image), block).finish({"seed": 3})
+    assert read_image(path).metadata == {"seed": 3}
+    with pytest.raises(ImageFileError, match="is not the array of"):
+        GrowingImage.open(path, blank(image), (64, 64))
 
 
 def test_an_empty_image_is_what_it_will_be(tmp_path):
@@ -199,7 +202,7 @@ def test_an_empty_image_is_what_it_will_be(tmp_path):
     GrowingImage.create(path, blank(image), (16, 1, 32))
     with pytest.raises(FileExistsError, match="choose another name"):
         GrowingImage.create(path, image, (16, 1, 32))
-    growing = GrowingImage.open(path)
+    growing = GrowingImage.open(path, blank(image), (16, 1, 32))
     back = read_silently(path)
     assert back.axes == ("b", "y", "x")
     assert not back.to_numpy().any()
@@ -269,14 +272,16 @@ def test_a_disk_that_refuses(tmp_path, monkeypatch):
 def test_folders_that_cannot_be_gone_on_with(tmp_path):
     image, path = random_image((64, 80), axes="yx"), tmp_path / "a.zarr"
     with pytest.raises(ImageFileError, match="holds no image that could be gone on with"):
-        GrowingImage.open(path)
+        GrowingImage.open(path, image, (32, 32))
     GrowingImage.create(path, image, (32, 32))
+    with pytest.raises(ImageFileError, match="is not the array of"):
+        GrowingImage.open(path, image.replace(data=image.data.astype(float)), (32, 32))
     (path / "0" / "c").symlink_to(tmp_path)
     with pytest.raises(ImageFileError, match="is a link out of"):
-        GrowingImage.open(path).writer.write((0, 0), cut(image, (0, 0), (32, 32)))
+        GrowingImage.open(path, image, (32, 32)).writer.write((0, 0), cut(image, (0, 0), (32, 32)))
     zarr.open_group(path, mode="r+").create_array("1", data=image.data, overwrite=True)
     with pytest.raises(ImageFileError, match="is not the array of"):
-        GrowingImage.open(path)
+        GrowingImage.open(path, image, (32, 32))
 
 
 def test_blocks_of_zeros_are_stored_so_that_none_is_missed(tmp_path):

@@ -40,7 +40,7 @@ from napari_dip_fusion.fusion.timing import Estimate
 from napari_dip_fusion.io import read_images
 from napari_dip_fusion.record import read_record
 from napari_dip_fusion.sources.grid import GridSources
-from napari_dip_fusion.sources.prepare import PreparedSources
+from napari_dip_fusion.sources.prepared import PreparedSources
 
 FUSED, THERE, FAILED = "fused", "there already", "failed"
 

@@ -1,6 +1,5 @@
 """How far a fusion block by block is: a bar on a terminal, and a line now and then elsewhere."""
 
-import math
 import time
 from collections.abc import Iterator
 
@@ -12,7 +11,6 @@ from napari_dip_fusion.cli import console
 from napari_dip_fusion.cli.run_bar import RunBar, make_progress
 from napari_dip_fusion.fusion.events import Decided, PlanesDone
 from napari_dip_fusion.fusion.timing import format_bytes, format_seconds
-from napari_dip_fusion.sources import Source
 
 # Where nobody watches, as in the log of a cluster, a line a minute tells that it goes on.
 _SECONDS_BETWEEN_LINES = 60.0
@@ -23,18 +21,17 @@ class Watcher:
 
     Parameters
     ----------
-    blank : Source
-        An image of the shape and the type of the output.
+    nbytes : int
+        What is written, before compression.
     cluster : bool
         Whether other processes compute.
     quiet : bool
         Whether nothing is shown.
     """
 
-    def __init__(self, blank: Source, *, cluster: bool, quiet: bool) -> None:
+    def __init__(self, nbytes: int, *, cluster: bool, quiet: bool) -> None:
         self.done = self.total = 0
-        self._bytes = math.prod(blank.data.shape) * blank.dtype.itemsize
-        self._cluster, self._quiet = cluster, quiet
+        self._bytes, self._cluster, self._quiet = nbytes, cluster, quiet
         self._told = time.monotonic()
 
     def watch(self, events: Iterator[BlockEvent]) -> BlocksResult:

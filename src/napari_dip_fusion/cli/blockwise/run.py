@@ -68,7 +68,7 @@ def fuse_by_blocks(
     tell_grid(job.paths, grid, job.choice, quiet=quiet)
     control, notes = Control(), describe_grid(job.paths, grid, job.choice)
     events = _begin(images, output, job, choice, notes, control)
-    watcher = Watcher(output.make_blank(), cluster=choice.needs_cluster, quiet=quiet)
+    watcher = Watcher(output.count_bytes(), cluster=choice.needs_cluster, quiet=quiet)
     result = _run(events, watcher, control, folder)
     text = json.dumps(result.record, indent=1) + "\n"
     write_text(outputs.record, text, overwrite=outputs.overwrite)

@@ -4,13 +4,13 @@ The file is an OME-TIFF that any program opens; the record and the metrics lie i
 the metadata of the fused image, under ``"dip_fusion"``.
 """
 
+import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io.tiff import ome
@@ -138,13 +138,14 @@ def find_changed_sources(images: Sequence[Source]) -> list[str]:
     -------
     list of str
         A warning for each source that is stored under its name, but not as it was
-        fused.
+        fused. None of a fusion block by block, whose hashes are of what each block read: such
+        sources may be larger than memory, and are not read whole to be compared.
     """
     problems = []
     for record in filter(None, map(find_record, images)):
         for entry in _list_sources(record):
             stored = [image for image in images if image.name == entry.get("name")]
-            if stored and not any(_has_plane(image, entry) for image in stored):
+            if stored and not any(_may_hold(image, entry) for image in stored):
                 problems.append(
                     f"{entry.get('name')} is not what the run record says was fused; it was "
                     "changed since, or resampled for the fusion"
@@ -155,22 +156,18 @@ def find_changed_sources(images: Sequence[Source]) -> list[str]:
 def _list_sources(record: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the entries of a record's sources that can be compared."""
     sources = record.get("sources")
-    known = sources if isinstance(sources, list) else []
+    known = sources if isinstance(sources, list) and "blocks" not in record else []
     return [s for s in known if isinstance(s, dict) and isinstance(s.get("shape"), list)]
 
 
-def _has_plane(image: Source, entry: dict[str, Any]) -> bool:
-    """Tell whether a plane of an image has the hash of a record's entry."""
-    shape = tuple(entry["shape"])
-    return any(array_sha256(plane) == entry.get("sha256") for plane in _cut_planes(image, shape))
-
-
-def _cut_planes(image: Source, shape: tuple[int, ...]) -> Iterator[NDArray[Any]]:
-    """Yield the parts of an image that have this shape, along its last axes."""
+def _may_hold(image: Source, entry: dict[str, Any]) -> bool:
+    """Tell whether a plane of an image has the hash of a record's entry, or nobody looked."""
     # A source was a plane of a stack where the record's shape has fewer axes.
-    full = tuple(image.data.shape)
+    shape, full = tuple(entry["shape"]), tuple(image.data.shape)
     leading = full[: len(full) - len(shape)]
-    if not shape or full[len(leading) :] != shape or np.prod(leading) > _MOST_PLANES:
-        return
-    for index in np.ndindex(leading):
-        yield np.asarray(image.data[index])
+    if not shape or full[len(leading) :] != shape:
+        return False
+    planes = (np.asarray(image.data[index]) for index in np.ndindex(leading))
+    return math.prod(leading) > _MOST_PLANES or any(
+        array_sha256(plane) == entry.get("sha256") for plane in planes
+    )

@@ -21,6 +21,7 @@ from napari_dip_fusion.io.limits import count_declared_bytes, require_memory
 from napari_dip_fusion.io.regular import require_inside
 from napari_dip_fusion.io.silence import relay_messages, silence_warnings
 from napari_dip_fusion.io.zarr.chunks import find_separator, find_stored_planes
+from napari_dip_fusion.sources.views import View
 
 __all__ = ["StoredArray", "holds_array", "load_json", "open_array", "report_zarr_damage"]
 
@@ -102,8 +103,8 @@ class StoredArray:
     ----------
     path : Path
         Folder of the array.
-    data : dask.array.Array
-        Its pixels, with the chunks of the file.
+    data : View
+        Its pixels, of which nothing is read yet.
     array : zarr.Array
         What zarr makes of it.
     rename : tuple of str
@@ -111,7 +112,7 @@ class StoredArray:
     """
 
     path: Path
-    data: Any
+    data: View
     array: Any
     rename: tuple[str, str]
 
@@ -197,7 +198,6 @@ def open_array(path: Path, root: Path) -> StoredArray:
         If it is damaged, lies outside of `root`, holds no numbers, needs a codec that is
         not trusted, or has chunks that do not fit into memory.
     """
-    import dask.array as da
     import zarr
 
     from napari_dip_fusion.io.zarr.store import CheckedStore
@@ -216,12 +216,7 @@ def open_array(path: Path, root: Path) -> StoredArray:
         # What zarr warns of has been said.
         with silence_warnings():
             array = zarr.open_array(CheckedStore(folder, root, **options), mode="r")
-    lazy: Any = da  # dask has no types
-    pixels = _ReportingArray(path, array)
-    # A name made from the path would have napari's cache show a file that was replaced since.
-    meta = np.empty(0, pixels.dtype)
-    data = lazy.from_array(pixels, chunks=array.chunks, name=False, meta=meta)
-    return StoredArray(path, data, array, rename)
+    return StoredArray(path, View(_ReportingArray(path, array)), array, rename)
 
 
 def _check_array(path: Path, array: Any) -> int:
@@ -246,10 +241,7 @@ def _find_rename(path: Path, declared: Mapping[str, Any]) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class _ReportingArray:
-    """A Zarr array of which a broken chunk raises the error of this package.
-
-    dask reads from it like from an array.
-    """
+    """A Zarr array of which a broken chunk raises the error of this package."""
 
     path: Path
     array: Any
@@ -257,6 +249,10 @@ class _ReportingArray:
     @property
     def shape(self) -> tuple[int, ...]:
         return tuple(self.array.shape)
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        return tuple(self.array.chunks)
 
     @property
     def dtype(self) -> np.dtype[Any]:

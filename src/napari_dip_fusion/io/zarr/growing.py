@@ -75,16 +75,19 @@ class GrowingImage:
         check(image)
         layout = make_layout(image, block)
         warn_of_private_rotation(image, "OME-Zarr", kept_in="an attribute", stacklevel=2)
-        noted = {"shape": image.data.shape, "block": layout.block}
-        growing = {**noted, "image": description.describe(image)}
         with write_atomically(path, overwrite=overwrite) as temporary:
             _create_arrays(temporary, layout, image)
-            _write_attributes(temporary, image, {GROWING: growing})
+            _write_attributes(temporary, image, {GROWING: True})
         return cls._make(path, image, layout)
 
     @classmethod
-    def open(cls, path: Path) -> "GrowingImage":
-        """Open a folder that :meth:`create` made and :meth:`finish` did not finish.
+    def open(cls, path: Path, image: Source, block: Sequence[int]) -> "GrowingImage":
+        """Open a folder that :meth:`create` made, even if it is finished.
+
+        Parameters
+        ----------
+        path, image, block
+            As for :meth:`create`.
 
         Raises
         ------
@@ -94,13 +97,9 @@ class GrowingImage:
         path = Path(path)
         if not (path / "zarr.json").is_file():
             raise ImageFileError(f"{path} holds no image that could be gone on with")
+        layout = make_layout(image, block)
         with report_zarr_damage(path):
-            attributes = load_json(path / "zarr.json", path).get("attributes") or {}
-            if GROWING not in attributes:
-                raise ImageFileError(f"{path} is finished, or was not written block by block")
-            growing = attributes[GROWING]
-            image = _restore_image(growing)
-            layout = make_layout(image, growing["block"])
+            load_json(path / "zarr.json", path)
             _compare_arrays(path, layout, image.dtype)
         return cls._make(path, image, layout)
 
@@ -193,21 +192,6 @@ def _write_attributes(path: Path, image: Source, more: Mapping[str, Any]) -> Non
         ome = make_ome(stored, make_axes(stored), _VERSION)
     group = zarr.open_group(str(path), mode="r+", zarr_format=3)
     group.attrs.put({**ome, ATTRIBUTE: description.describe(stored), **more})
-
-
-def _restore_image(growing: Mapping[str, Any]) -> Source:
-    """Return what is written, without its pixels, from what :meth:`GrowingImage.create` noted."""
-    described = growing["image"]
-    return Source(
-        np.broadcast_to(np.zeros((), described["dtype"]), tuple(growing["shape"])),
-        tuple(described["axes"]),
-        affine=np.array(described["affine"]),
-        units=tuple(described["units"]),
-        name=described["name"],
-        rgb=described["rgb"],
-        display=described["display"],
-        metadata=described["metadata"],
-    )
 
 
 def _compare_arrays(path: Path, layout: Layout, dtype: np.dtype[Any]) -> None:

@@ -28,6 +28,7 @@ from napari_dip_fusion.io.zarr.omero import list_channels
 from napari_dip_fusion.io.zarr.transforms import Transforms
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.source import GUESSED_PLACE
+from napari_dip_fusion.sources.views import make_lazy
 
 __all__ = ["read"]
 
@@ -58,15 +59,26 @@ def read(path: Path) -> list[Source]:
     """
     require_folder(path)
     with report_zarr_damage(path):
-        if _is_array(path):
-            return [_read_array(path)]
-        images = list_images(path, load_attributes(path, path))
-        names = [_choose_name(part, path, alone=len(images) == 1) for part, _ in images]
-        return [
-            image
-            for (part, attributes), name in zip(images, names, strict=True)
-            for image in _read_image(part, attributes, path, name)
-        ]
+        return [_make_lazy(image) for image in _read_all(path)]
+
+
+def _read_all(path: Path) -> list[Source]:
+    """Return all images of a folder, of which nothing is read."""
+    if _is_array(path):
+        return [_read_array(path)]
+    images = list_images(path, load_attributes(path, path))
+    names = [_choose_name(part, path, alone=len(images) == 1) for part, _ in images]
+    return [
+        image
+        for (part, attributes), name in zip(images, names, strict=True)
+        for image in _read_image(part, attributes, path, name)
+    ]
+
+
+def _make_lazy(image: Source) -> Source:
+    """Return an image of dask arrays, which everybody knows."""
+    levels = [make_lazy(level) for level in (image.data, *image.pyramid)]
+    return image.replace(data=levels[0], pyramid=tuple(levels[1:]))
 
 
 def _is_array(path: Path) -> bool:

@@ -15,7 +15,7 @@ from napari_dip_fusion.plugin.forms.layout import Text, align_labels
 from napari_dip_fusion.plugin.forms.native_widget import NativeWidget
 from napari_dip_fusion.plugin.running.active_runs import has_active_run
 from napari_dip_fusion.plugin.running.block_choice import (
-    ENDING,
+    ENDINGS,
     BlockChoice,
     number_output,
     suggest_output,
@@ -100,8 +100,9 @@ class BlocksForm(Container[Widget]):
         self.file = FileEdit(
             mode=FileDialogMode.OPTIONAL_FILE,
             label="File",
-            filter=f"OME-Zarr (*{ENDING})",
-            tooltip=f"The OME-Zarr folder that is written; its name ends in {ENDING}.",
+            filter=f"OME-Zarr or bundle ({' '.join(f'*{ending}' for ending in ENDINGS)})",
+            tooltip=f"The OME-Zarr folder that is written, whose name ends in {ENDINGS[0]}, or\n"
+            f"the bundle, {ENDINGS[1]}: one file with the sources and the fused image.",
         )
         self.file.choose_btn.text = "…"
         self.size = _make_spin_box(_LARGEST_BLOCK, "auto", " pixels")

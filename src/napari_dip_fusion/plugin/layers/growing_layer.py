@@ -9,7 +9,7 @@ from napari.layers import Image
 from numpy.typing import NDArray
 
 from napari_dip_fusion.errors import ImageFileError
-from napari_dip_fusion.io import read_image
+from napari_dip_fusion.io.files import read_fused
 from napari_dip_fusion.io.silence import silence_warnings
 from napari_dip_fusion.plugin.layers.fused_layer import FusedLayer
 from napari_dip_fusion.plugin.layers.levels import LEVEL_AFFINES
@@ -70,13 +70,14 @@ class GrowingLayer(FusedLayer):
         """Show an image in the layer, or in a new one if that was removed."""
         # What is to be said of the place was said of the layers that are fused.
         with silence_warnings():
-            image = read_image(path)
+            image = read_fused(path)
         levels = self._list_levels(image)
         metadata |= self._note_levels(image)
         if self.layer is None or self.removed:
             self.layer = self._add(levels, image, metadata)
             return
-        self.layer.data = levels if len(levels) > 1 else levels[0]
+        # Not every format keeps the resolutions that the image had while it grew.
+        self.layer.data = levels if self.layer.multiscale else levels[0]
         self.layer.metadata.update(metadata)
         if ROLE not in metadata:
             # With its record it is a preview no longer.

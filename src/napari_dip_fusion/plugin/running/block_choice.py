@@ -16,14 +16,18 @@ from napari_dip_fusion.blocks.plan import Plan as BlockPlan
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.fusion.frames import count_frame_axes
 from napari_dip_fusion.fusion.timing import format_bytes
+from napari_dip_fusion.io.files import is_bundle
+from napari_dip_fusion.io.streaming import count_bytes
 from napari_dip_fusion.sources import Source
 
-ENDING = ".ome.zarr"
+ENDINGS = (".ome.zarr", ".fusion.ome.tif")
+"""Of files that are written block by block; the first one is what is suggested."""
 
 _LONGEST_NAME = 80
 
 # With all resolutions a plane has a third more pixels than the finest one, each a float32.
-_BYTES_PER_PIXEL = 4 * 4 / 3
+_LEVELS = 4 / 3
+_BYTES_PER_PIXEL = 4 * _LEVELS
 
 
 @dataclass(frozen=True)
@@ -82,9 +86,10 @@ class BlockChoice:
         ------
         ValueError
         """
-        if not self.output.name.lower().endswith(ENDING):
+        if not self.output.name.lower().endswith(ENDINGS):
             raise ValueError(
-                f"block by block, a file's name ends in {ENDING}, got {self.output.name!r}"
+                f"block by block, a file's name ends in {' or '.join(ENDINGS)}, got "
+                f"{self.output.name!r}"
             )
         if self.output.exists():
             raise ValueError(f"{self.output} exists; choose another name for the fused image")
@@ -132,11 +137,22 @@ def plan_blocks(
     return plan.choose_layout(None)
 
 
-def describe_blocks(layout: Layout, choice: BlockChoice) -> str:
-    """Say what is written in which blocks, and warn if the disk has no room for it."""
+def describe_blocks(layout: Layout, choice: BlockChoice, sources: Sequence[Source]) -> str:
+    """Say what is written in which blocks, and warn if the disk has no room for it.
+
+    Parameters
+    ----------
+    layout : Layout
+    choice : BlockChoice
+    sources : sequence of Source
+        What is fused.
+    """
     block = [min(pair) for pair in zip(layout.block, layout.shape, strict=True)]
     size = "x".join(str(n) for n in block if n > 1)
     needed = int(prod(layout.shape) * _BYTES_PER_PIXEL)
+    if is_bundle(choice.output):
+        # It is written beside the image that has grown, and the sources lie in it, too.
+        needed = 2 * needed + int(sum(count_bytes(source.data) for source in sources) * _LEVELS)
     free = shutil.disk_usage(choice.output.parent).free
     count = "1 block" if layout.count == 1 else f"{layout.count:,} blocks"
     line = f"{count} of {size}, {format_bytes(needed)} of {format_bytes(free)} on the disk"
@@ -166,16 +182,18 @@ def suggest_output(layers: Sequence[Layer], where: str = "") -> Path:
     if where:
         # Not with the sign before the numbers of files of one name.
         name += "_" + re.sub(r"\W+", "-", where)
-    return number_output(folder / f"{name}{ENDING}")
+    return number_output(folder / f"{name}{ENDINGS[0]}")
 
 
 def number_output(path: Path) -> Path:
     """Return a path, or if it exists the first one with a number in its name that does not."""
-    stem = path.name.removesuffix(ENDING)
+    endings = [ending for ending in ENDINGS if path.name.lower().endswith(ending)]
+    ending = endings[0] if endings else ENDINGS[0]
+    stem = path.name[: len(path.name) - len(ending)] if endings else path.name
     # Not the number of a number.
     stem = re.sub(r"_\d+$", "", stem) if path.exists() else stem
     found, number = path, 1
     while found.exists():
         number += 1
-        found = path.with_name(f"{stem}_{number}{ENDING}")
+        found = path.with_name(f"{stem}_{number}{ending}")
     return found

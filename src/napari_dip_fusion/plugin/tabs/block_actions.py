@@ -56,7 +56,8 @@ class BlockActions:
         """
         self._form.say("" if has_active_run() else explain_blocks(plan))
         try:
-            line = describe_blocks(list_blocks(plan), choice)
+            sources = [reader.source for reader in plan.readers]
+            line = describe_blocks(list_blocks(plan), choice, sources)
         except ValueError as error:
             self._panel.set_ready(False, gains, str(error))
             return
