@@ -180,15 +180,15 @@ def test_a_run_is_paused_stopped_and_resumed_in_another_napari(
     seen = do_at_block(widget, 3, panel.pause_button.native.click)
     panel.fuse_button.native.click()
     qtbot.waitUntil(lambda: panel.speed.value.startswith("paused"), timeout=20_000)
-    qtbot.wait(300)
-    paused = len(seen)
-    qtbot.wait(300)
-    assert len(seen) == paused
+    qtbot.wait(600)
+    # The one at work comes to its end, however long that takes on a busy machine.
+    assert sum(isinstance(x, BlockDone) for x in seen) <= 4
     assert panel.progress.activity.desc.startswith("DIP Fusion, block ")
     assert widget.fuse_tab.blocks.anew_button.native.isHidden()
     panel.stop_button.native.click()
     until_idle(widget)
-    result = seen[-1].result
+    # napari lets Qt work while it moves a bar, so that one event may come within another one.
+    result = next(x.result for x in seen if isinstance(x, BlocksDone))
     assert 3 <= result.done < 9
     assert panel.message.value.startswith(f"Stopped: {result.done} of 9 blocks are kept in ")
     assert panel.fuse_button.text == "Resume"
@@ -201,12 +201,17 @@ def test_a_run_is_paused_stopped_and_resumed_in_another_napari(
     assert again.panel.fuse_button.text == "Resume"
     assert "not finished" in again.fuse_tab.blocks.status.value
     seen = do_at_block(again, 99, lambda: None)
+    # The list of sources has been looked at: nothing but the run changes what is shown.
+    qtbot.wait(300)
     again.panel.fuse_button.native.click()
+    # What is on its way there is no unfinished run.
+    assert again.fuse_tab.blocks.anew_button.native.isHidden()
+    assert not again.fuse_tab.blocks.status.value
     until_idle(again)
     begun = next(x for x in seen if isinstance(x, BlocksBegun))
     assert len(begun.done) == result.done
     assert sum(isinstance(x, BlockDone) for x in seen) == 9 - result.done
-    assert isinstance(seen[-1], BlocksDone)
+    assert any(isinstance(x, BlocksDone) for x in seen)
     assert other.layers["fused CT + MR"].metadata["dip_fusion"]["record"]
     assert again.panel.fuse_button.text == "Fuse"
 

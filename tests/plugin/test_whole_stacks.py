@@ -317,9 +317,9 @@ def test_a_script_fuses_whole_stacks(viewer_without_window, pair, place):
 def test_the_baselines_of_large_stacks_are_scored_on_demand(
     make_widget, volumes, until_idle, until_scored, qtbot, monkeypatch
 ):
-    from napari_dip_fusion.plugin.tabs import fuse_tab
+    from napari_dip_fusion.plugin.tabs import scoring
 
-    monkeypatch.setattr(fuse_tab, "_MOST_AT_ONCE", 1000)
+    monkeypatch.setattr(scoring, "_MOST_AT_ONCE", 1000)
     widget = make_widget(volumes, network="auto")
     widget.panel.fuse_button.native.click()
     until_idle(widget)

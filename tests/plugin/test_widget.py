@@ -147,7 +147,7 @@ def test_gain_maps_and_consensus_come_at_once(qtbot, widget, viewer):
 
 
 def test_gain_maps_and_metrics_get_no_layers_in_their_thread(qtbot, widget, monkeypatch):
-    from napari_dip_fusion.plugin.tabs import fuse_tab as module
+    from napari_dip_fusion.plugin.tabs import gain_maps, scoring
 
     plans = []
 
@@ -155,8 +155,8 @@ def test_gain_maps_and_metrics_get_no_layers_in_their_thread(qtbot, widget, monk
         plans.append(plan)
         raise ValueError("seen")
 
-    monkeypatch.setattr(module, "_estimate_gains", take)
-    monkeypatch.setattr(module, "score_layers", take)
+    monkeypatch.setattr(gain_maps, "_estimate_gains", take)
+    monkeypatch.setattr(scoring, "score_layers", take)
     widget.panel.gains_button.native.click()
     widget.compute_metrics()
     qtbot.waitUntil(lambda: widget.panel.message.value == widget.metrics.status.value == "seen")

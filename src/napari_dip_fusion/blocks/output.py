@@ -193,17 +193,19 @@ class Output:
     def _evaluate(
         self, path: Path, statistics: Statistics, which: Sequence[str]
     ) -> dict[str, float]:
-        """Return the metrics of the samples, their mean."""
-        survey = self.plan.survey
-        prepared, _ = survey.read_samples(statistics.windows)
-        fused = read_image(path)
-        images = []
-        for sample, sources in zip(survey.samples, prepared, strict=True):
+        """Return the metrics of the samples, their mean; one after the other is in memory."""
+        survey, fused = self.plan.survey, read_image(path)
+        scores, shown = [], []
+        for sample in survey.samples:
+            sources, _ = survey.read_sample(sample, statistics.windows)
             pixels = np.asarray(fused.data[sample])
-            images.append(self._scale(pixels, statistics, fused.rgb).reshape(sources.shape))
-        together = np.stack([sources.images for sources in prepared], axis=1)
-        scores = evaluate_planes(together, np.stack(images), data_range=1.0, which=which)
-        return average_planes(scores)
+            image = self._scale(pixels, statistics, fused.rgb).reshape(sources.shape)
+            scores.append(evaluate_planes(sources.images, image, data_range=1.0, which=which))
+            shown.append(bool(np.ptp(sources.images, axis=(-2, -1)).any()))
+        # Those that show nothing tell nothing, as planes of a volume, unless all do.
+        kept = [found for found, tells in zip(scores, shown, strict=True) if tells] or scores
+        together = {name: np.concatenate([np.ravel(each[name]) for each in kept]) for name in which}
+        return average_planes(together)
 
     def _scale(
         self, pixels: NDArray[Any], statistics: Statistics, rgb: bool

@@ -105,12 +105,19 @@ class Survey:
         self, windows: Sequence[Window]
     ) -> tuple[list[PreparedSources], tuple[tuple[str, ...], ...]]:
         """Return the samples in [0, 1], and what hashes they have."""
-        prepared, hashes = [], []
-        for sample in self.samples:
-            cut = self.cutter.cut(sample)
-            prepared.append(prepare_part(cut, windows, self.config, self.names))
-            hashes.append(cut.hashes)
-        return prepared, tuple(hashes)
+        read = [self.read_sample(sample, windows) for sample in self.samples]
+        return [sources for sources, _ in read], tuple(hashes for _, hashes in read)
+
+    def read_sample(
+        self, sample: tuple[slice, ...], windows: Sequence[Window]
+    ) -> tuple[PreparedSources, tuple[str, ...]]:
+        """Return one of the samples in [0, 1], and its hashes."""
+        cut = self.cutter.cut(sample)
+        return prepare_part(cut, windows, self.config, self.names), cut.hashes
+
+    def hash_samples(self, windows: Sequence[Window]) -> tuple[tuple[str, ...], ...]:
+        """Return the hashes of the samples, of which one after the other is in memory."""
+        return tuple(self.read_sample(sample, windows)[1] for sample in self.samples)
 
     def find_windows(
         self, engine: Engine, control: Control

@@ -167,6 +167,7 @@ def fuse_layer_blocks(
     reference: str | Layer | None = None,
     interpolation: str = "linear",
     level: int = 0,
+    whole: bool = True,
     fwhm: Mapping[str, float | Sequence[float]] | None = None,
     masks: Mapping[str, str | Layer] | None = None,
     block: int = 0,
@@ -175,7 +176,7 @@ def fuse_layer_blocks(
     control: Control | None = None,
     **changes: Any,
 ) -> BlocksResult:
-    """Fuse whole layers of a viewer block by block into a file, and add that as a layer.
+    """Fuse layers of a viewer block by block into a file, and add that as a layer.
 
     Images may be larger than the memory: of those that dask or zarr read, and of files that this
     plugin opened, one block after the other is read.
@@ -183,12 +184,14 @@ def fuse_layer_blocks(
     Parameters
     ----------
     viewer, layers, preset, config, reference, interpolation, fwhm, masks, control, **changes
-        As for :func:`fuse_layers`. Of stacks all planes are fused.
+        As for :func:`fuse_layers`. The reference must be one of the layers.
     output : path-like
         The OME-Zarr folder, whose name ends in ``.ome.zarr``, or the bundle of sources and fused
         image, ``.fusion.ome.tif``.
     level : int
         Level of a multiscale reference.
+    whole : bool
+        Whether to fuse all planes of stacks, and not the one that is shown.
     block : int
         Rows and columns of a block; by default as :func:`~napari_dip_fusion.fuse_blocks` does.
     workers : int
@@ -224,7 +227,7 @@ def fuse_layer_blocks(
         masks=masks,
         level=level,
         interpolation=interpolation,
-        whole=any(is_stacked(_find_layer(viewer, layer)) for layer in layers),
+        whole=whole and any(is_stacked(_find_layer(viewer, layer)) for layer in layers),
         blocks=choice,
     )
     run = BlockRun(viewer, plan, None)

@@ -71,7 +71,7 @@ class DipFusionWidget(Container[Widget]):
     def compute_metrics(self) -> None:
         """Score the layers that have a row against the ticked sources."""
         self.show_tab(self.fuse_tab)
-        self.fuse_tab.compute_metrics()
+        self.fuse_tab.scoring.compute()
 
     def show_tab(self, tab: Widget) -> None:
         """Show the tab of a fusion or that of a comparison."""

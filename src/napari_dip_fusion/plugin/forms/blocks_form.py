@@ -44,6 +44,7 @@ class BlocksForm(Container[Widget]):
     def __init__(self) -> None:
         super().__init__(labels=False)
         self._layers: list[Layer] = []
+        self._where = ""
         self._is_chosen = self._is_named = False
         self._build()
         self._show()
@@ -63,8 +64,9 @@ class BlocksForm(Container[Widget]):
                 self.box.value = wanted
             self._show()
 
-    def set_layers(self, layers: Sequence[Layer]) -> None:
-        """Take note of the layers that are fused."""
+    def set_layers(self, layers: Sequence[Layer], where: str) -> None:
+        """Take note of the layers that are fused, and of the plane, such as ``z=42``."""
+        self._where = where
         if list(layers) != self._layers:
             self._layers, self._is_named = list(layers), False
         self.refresh()
@@ -73,7 +75,7 @@ class BlocksForm(Container[Widget]):
         """Look at the files anew, and name another one if nobody has."""
         if not self._is_named:
             with self.file.changed.blocked():
-                self.file.value = suggest_output(self._layers)
+                self.file.value = suggest_output(self._layers, self._where)
         self._show()
 
     def offer_next(self) -> None:
@@ -85,6 +87,7 @@ class BlocksForm(Container[Widget]):
     def say(self, text: str) -> None:
         """Say why, or what there is of an unfinished run."""
         self.status.say(text if self.is_ticked() else "")
+        self._show()
 
     def _get_path(self) -> Path:
         # As it was typed: of an empty line, the file's own value is none.

@@ -70,18 +70,22 @@ class Planner:
     def suggest_blocks(self) -> None:
         """Go block by block, as long as nobody says otherwise, where images exceed the memory."""
         sources = self.sources.get_sources()
-        self.blocks.set_layers(sources)
         try:
             # Whatever is wrong with a file that somebody has named is no reason to untick the box.
             plan = self._take(BlockChoice(suggest_output(sources)))
-            asked = (plan.shape, plan.names, plan.config, plan.layer_ids)
-            if asked != self._asked:
-                self._asked = asked
-                self.blocks.suggest(not fits_memory(plan) and bool(list_blocks(plan)))
         # What cannot be fused so is no alternative.
         except ValueError:
-            self._asked = ()
-            self.blocks.suggest(False)
+            self.blocks.set_layers(sources, "")
+            self._suggest((), False)
+            return
+        self.blocks.set_layers(sources, plan.place.where)
+        asked = (plan.shape, plan.names, plan.config, plan.layer_ids)
+        if asked != self._asked:
+            self._suggest(asked, not fits_memory(plan) and _has_blocks(plan))
+
+    def _suggest(self, asked: tuple[object, ...], wanted: bool) -> None:
+        self._asked = asked
+        self.blocks.suggest(wanted)
 
     def fits_at_once(self) -> bool:
         """Tell whether whole images fit into memory, as gain maps and metrics have them."""
@@ -155,6 +159,14 @@ def list_blocks(plan: Plan) -> Layout:
     assert plan.blocks is not None
     sources: list[Source] = [reader.source for reader in plan.readers]
     return plan_blocks(sources, plan.config, plan.blocks, **plan.grid)
+
+
+def _has_blocks(plan: Plan) -> bool:
+    try:
+        list_blocks(plan)
+    except ValueError:
+        return False
+    return True
 
 
 def explain_blocks(plan: Plan) -> str:

@@ -8,6 +8,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from numpy.typing import NDArray
 
+from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io.files import read_fused
 from napari_dip_fusion.io.silence import silence_warnings
 from napari_dip_fusion.plugin.layers.fused_layer import FusedLayer
@@ -45,7 +46,12 @@ class GrowingLayer(FusedLayer):
             self.refresh()
             return
         self.path = path
-        self._open(path, {ROLE: "preview"})
+        try:
+            self._open(path, {ROLE: "preview"})
+        except ImageFileError:
+            # A short run has ended by the time it is looked at: its end shows the file.
+            if path.exists():
+                raise
 
     def refresh(self) -> None:
         """Show what has been written since; napari reads the part that is in sight."""
@@ -66,7 +72,7 @@ class GrowingLayer(FusedLayer):
         with silence_warnings():
             image = read_fused(path)
         levels = self._list_levels(image)
-        metadata |= _note_levels(image)
+        metadata |= self._note_levels(image)
         if self.layer is None or self.removed:
             self.layer = self._add(levels, image, metadata)
             return
@@ -79,9 +85,9 @@ class GrowingLayer(FusedLayer):
 
     def _list_levels(self, image: Source) -> list[Any]:
         """Return the resolutions as napari takes them, the coarsest in memory."""
-        levels = [image.data, *image.pyramid]
+        levels = [self._place.arrange(x, image.ndim) for x in (image.data, *image.pyramid)]
         self._stored = self._coarsest = None
-        if len(levels) > 1 and image.ndim == 2:
+        if len(levels) > 1 and len(self._place.shape) == 2:
             self._stored = levels.pop()
             self._coarsest = np.array(self._stored)
             levels.append(self._coarsest)
@@ -92,7 +98,7 @@ class GrowingLayer(FusedLayer):
         return self._viewer.add_image(
             levels if pyramid else levels[0],
             multiscale=pyramid,
-            name=find_free_name(self._viewer, self._name),
+            name=find_free_name(self._viewer, self._place.add_slice(self._name)),
             rgb=image.rgb,
             # The same for all results, so that the eye can compare them.
             contrast_limits=(0.0, 1.0),
@@ -102,9 +108,9 @@ class GrowingLayer(FusedLayer):
             **self._place.spatial,
         )
 
-
-def _note_levels(image: Source) -> dict[str, Any]:
-    """Return metadata that say where the pixels of coarser levels lie, as readers have them."""
-    if not image.level_affines:
-        return {}
-    return {LEVEL_AFFINES: [matrix.tolist() for matrix in image.level_affines]}
+    def _note_levels(self, image: Source) -> dict[str, Any]:
+        """Return metadata that say where the pixels of coarser levels lie, as readers have them."""
+        if not image.level_affines:
+            return {}
+        matrices = map(self._place.arrange_matrix, image.level_affines)
+        return {LEVEL_AFFINES: [matrix.tolist() for matrix in matrices]}

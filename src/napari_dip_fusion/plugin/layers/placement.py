@@ -22,7 +22,9 @@ from napari_dip_fusion.plugin.layers.planes import (
     get_guess,
     get_physical_affine,
 )
+from napari_dip_fusion.plugin.layers.single_plane import SinglePlane
 from napari_dip_fusion.plugin.layers.thick_slice import ThickSlice
+from napari_dip_fusion.sources.views import View
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +63,30 @@ class Placement:
     def is_color(self, image: NDArray[Any]) -> bool:
         """Tell whether an image that goes here is in color."""
         return image.size != prod(self.shape)
+
+    def arrange(self, stored: Any, ndim: int) -> Any:
+        """Return a stored image with the axes of the reference, not read yet.
+
+        Parameters
+        ----------
+        stored : array-like
+            Of a plane, rows and columns are the last axes, beside any others of one pixel.
+        ndim : int
+            Number of its axes, without one of colors.
+        """
+        axes = self.plane["axes"]
+        if len(axes) != 2 or tuple(stored.shape[:ndim]) == self.shape:
+            return stored
+        return SinglePlane(View(stored)[(0,) * (ndim - 2)], tuple(axes), len(self.shape))
+
+    def arrange_matrix(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return a matrix between pixels of stored images as one between those of the layer."""
+        axes = self.plane["axes"]
+        if len(axes) != 2:
+            return matrix
+        arranged = np.eye(len(self.shape) + 1)
+        arranged[np.ix_([*axes, -1], [*axes, -1])] = matrix[-3:, -3:]
+        return arranged
 
     def locate(self, index: Sequence[int]) -> tuple[int, ...]:
         """Return where a part of the result lies in the array of its layer.

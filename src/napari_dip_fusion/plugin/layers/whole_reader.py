@@ -120,7 +120,7 @@ def make_whole_readers(
         If a layer was not taken so.
     """
     units = find_world_units([reference, *layers])
-    names = _name_axes([reference, *layers])
+    names = name_axes([reference, *layers])
     place = _make_source(reference, units, names, level)
     readers = []
     for layer, taken in zip(layers, chain(acquisitions, repeat(PLAIN)), strict=False):
@@ -158,7 +158,7 @@ def _find_level(layer: Image, units: Units, place: Source) -> int:
     return find_matching_level(layer, units, place.affine)
 
 
-def _name_axes(layers: Sequence[Image]) -> tuple[str, ...]:
+def name_axes(layers: Sequence[Image]) -> tuple[str, ...]:
     """Return one name for each axis that layers share in napari, which counts from the last.
 
     The planes are those of the last two axes, whatever these are called.

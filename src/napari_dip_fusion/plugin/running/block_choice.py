@@ -162,10 +162,16 @@ def describe_blocks(layout: Layout, choice: BlockChoice, sources: Sequence[Sourc
     return f"\N{WARNING SIGN} {line}: choose another folder, or make room"
 
 
-def suggest_output(layers: Sequence[Layer]) -> Path:
+def suggest_output(layers: Sequence[Layer], where: str = "") -> Path:
     """Return a file for what is fused of layers: beside the first one's, or at home.
 
     One that exists is never suggested, but one on whose way a run was not finished is.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+    where : str
+        The plane of them that is fused, such as ``z=42``; empty for all.
     """
     path = layers[0].source.path if layers else None
     folder = Path.home() if path is None else Path(path).absolute().parent
@@ -173,6 +179,9 @@ def suggest_output(layers: Sequence[Layer]) -> Path:
         folder = Path.home()
     words = re.sub(r"\W+", "_", " ".join(layer.name for layer in layers)).strip("_")
     name = f"fused_{words}"[:_LONGEST_NAME]
+    if where:
+        # Not with the sign before the numbers of files of one name.
+        name += "_" + re.sub(r"\W+", "-", where)
     return number_output(folder / f"{name}{ENDINGS[0]}")
 
 

@@ -25,6 +25,9 @@ def write_block_script(plan: Plan, provenance: Provenance, changes: Mapping[str,
     assert plan.blocks is not None
     settings = ", ".join([repr(plan.config.preset_name), *_write_arguments(changes)])
     options = {"names": list(plan.names), **plan.grid, **list_block_options(plan.blocks)}
+    plane = (provenance.choice or {}).get("plane")
+    if plane is not None:
+        options["plane"] = plane
     lines = [
         '"""Repeats a fusion block by block, from files into a file: run it with python."""',
         "",

@@ -8,7 +8,7 @@ from napari.components import ViewerModel
 
 from napari_dip_fusion.blocks import BlockDone, BlocksBegun, BlocksResult, iter_fuse_blocks
 from napari_dip_fusion.blocks.schedule import Focus
-from napari_dip_fusion.errors import StoppedError
+from napari_dip_fusion.errors import FusionError, StoppedError
 from napari_dip_fusion.fusion import Control
 from napari_dip_fusion.plugin.layers.gaze import Gaze
 from napari_dip_fusion.plugin.layers.growing_layer import GrowingLayer
@@ -59,7 +59,11 @@ class BlockRun:
         self.result: BlocksResult | None = None
         self.focus = Focus()
         reference = plan.layers[plan.names.index(plan.reference)]
-        self._gaze = Gaze(viewer, reference, plan.level, self.focus.look_at)
+        read = plan.readers[plan.names.index(plan.reference)].source
+        # Of one plane, whichever is on screen, rows and columns are the last axes.
+        self._axes = plan.place.plane["axes"]
+        self._before = (0,) * (read.ndim - len(self._axes))
+        self._gaze = Gaze(viewer, reference, plan.level, self._look_at)
         self._rests_until = 0.0
 
     def take(self, event: BlocksBegun | BlockDone) -> None:
@@ -96,6 +100,10 @@ class BlockRun:
         """Follow the camera no longer."""
         self._gaze.close()
 
+    def _look_at(self, pixel: tuple[int, ...]) -> None:
+        """Begin with the blocks around a pixel of the reference's layer."""
+        self.focus.look_at((*self._before, *(pixel[axis] for axis in self._axes)))
+
     def _refresh(self) -> None:
         start = time.perf_counter()
         self.fused.refresh()
@@ -113,6 +121,11 @@ def iter_run(plan: Plan, control: RunControl, focus: Focus) -> Iterator[Any]:
         if control.discarded:
             raise
         yield Discarded("Stopped before a block was done; Resume goes on.")
+    except MemoryError as error:
+        raise FusionError(
+            "Not enough memory; what is done is kept: close other layers or programs, and Resume "
+            "goes on with it"
+        ) from error
     finally:
         # Not where napari was closed, or the panel: there what is done is kept.
         if control.erases:

@@ -236,6 +236,8 @@ def _list_arguments(plan: Plan) -> dict[str, Any]:
     arguments: dict[str, Any] = {"preset": plan.config.preset_name}
     if plan.blocks is not None:
         arguments |= list_block_options(plan.blocks)
+        if not plan.whole:
+            arguments["whole"] = False
     elif plan.whole:
         arguments["whole"] = True
     # The finest, by default, may be another layer where other planes are shown.

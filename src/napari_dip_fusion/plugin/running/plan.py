@@ -16,6 +16,7 @@ from napari_dip_fusion.plugin.layers.acquisition import (
     get_declared_fwhm,
     get_mask_pixels,
 )
+from napari_dip_fusion.plugin.layers.block_plane import make_block_plane_readers
 from napari_dip_fusion.plugin.layers.layer_origin import LayerOrigin, get_origins
 from napari_dip_fusion.plugin.layers.layer_record import ACQUISITION
 from napari_dip_fusion.plugin.layers.layer_report import check_layers, is_stacked
@@ -190,11 +191,11 @@ class Plan:
 
     @property
     def grid(self) -> dict[str, Any]:
-        """What :func:`~napari_dip_fusion.fusion.fuse` is told of the grid of a whole stack.
+        """What :func:`~napari_dip_fusion.fusion.fuse` is told of the grid of sources.
 
-        Planes lie on one grid when they are read.
+        Planes lie on one grid when they are read, but not those that are read block by block.
         """
-        if not self.whole:
+        if not self.whole and self.blocks is None:
             return {}
         return {
             "reference": self.names.index(self.reference),
@@ -246,7 +247,7 @@ def make_plan(
     acquisitions : sequence of Acquisition
         How each source was taken; by default nothing is said of any.
     blocks : BlockChoice, optional
-        For a run block by block: of planes that are layers of their own, or of whole stacks.
+        For a run block by block.
 
     Raises
     ------
@@ -263,13 +264,14 @@ def make_plan(
     if not report.ok:
         raise ValueError(report.message)
     if blocks is not None:
-        _require_whole(layers, whole=whole)
         # Blocks have no need of a coarser level; and layers that are planes have no others.
-        level, whole = 0 if level == "auto" else level, True
+        level = 0 if level == "auto" else level
+        whole = whole or not any(map(is_stacked, layers))
     target = find_finest(layers, dims) if reference is None else reference
-    if whole and target not in layers:
+    if (whole or blocks is not None) and target not in layers:
+        kind = "whole stacks" if whole else "blocks"
         raise ValueError(
-            f"{target.name} is not fused, so that whole stacks cannot take its grid; choose the "
+            f"{target.name} is not fused, so that {kind} cannot take its grid; choose the "
             "reference among the sources"
         )
     count = len(layers)
@@ -284,7 +286,8 @@ def make_plan(
         readers = make_whole_readers(layers, target, **sampling)
         thick: dict[str, ThickSlice] = {}
     else:
-        readers = make_plane_readers(layers, target, dims, **sampling)
+        make_readers = make_plane_readers if blocks is None else make_block_plane_readers
+        readers = make_readers(layers, target, dims, **sampling)
         units = find_world_units([target, *layers])
         found = [(layer.name, find_thick_slice(layer, dims, units)) for layer in layers]
         thick = {name: planes for name, planes in found if planes is not None}
@@ -327,15 +330,6 @@ def make_plan(
 
 def _get_steps(reader: PlaneReader | WholeReader) -> tuple[float, ...]:
     return reader.steps if isinstance(reader, WholeReader) else (1.0, 1.0)
-
-
-def _require_whole(layers: Sequence[Image], *, whole: bool) -> None:
-    """Refuse to go block by block through one plane of several."""
-    if not whole and any(map(is_stacked, layers)):
-        raise ValueError(
-            "block by block, all planes of layers are fused; choose Whole stack, or fuse this "
-            "plane at once"
-        )
 
 
 def _plan_mask(mask: Layer | None) -> PlannedMask | None:

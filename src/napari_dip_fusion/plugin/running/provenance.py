@@ -17,6 +17,7 @@ from napari.utils.transforms import Affine
 
 from napari_dip_fusion.io import read_images
 from napari_dip_fusion.io.silence import silence_warnings
+from napari_dip_fusion.plugin.layers.block_plane import BlockPlaneReader
 from napari_dip_fusion.plugin.layers.drawable import make_drawable
 from napari_dip_fusion.plugin.layers.layer_origin import LayerOrigin
 from napari_dip_fusion.plugin.layers.plane_reader import PlaneReader
@@ -24,7 +25,7 @@ from napari_dip_fusion.plugin.layers.planes import Matrix
 from napari_dip_fusion.plugin.layers.thick_slice import ProjectedPlanes
 from napari_dip_fusion.plugin.layers.whole_reader import WholeReader
 from napari_dip_fusion.plugin.running.plan import Plan, PlannedMask
-from napari_dip_fusion.plugin.running.samples import holds_samples, is_same, lie_alike
+from napari_dip_fusion.plugin.running.samples import holds_samples, is_same, lie_alike, show_alike
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.axes import find_stacked_axes
 from napari_dip_fusion.sources.grid import GridSources, resample_to_reference
@@ -228,7 +229,8 @@ class _Files:
         """Return the options with which the command reads the same planes, and its output."""
         if plan.reference not in plan.names:
             raise ValueError("the reference is none of the sources")
-        channels, images = [], []
+        channels: list[str | None] = []
+        images: list[Source] = []
         for origin, reader, pixels in zip(plan.origins, plan.readers, planes, strict=True):
             assert origin is not None
             channel, image = self._find_channel(origin.path, reader, pixels)
@@ -236,7 +238,8 @@ class _Files:
             # As the command does: one level for all files.
             image = choose_level(image, plan.level or None)
             # What was not seen is left out of what is sampled.
-            images.append(image.replace(mask=reader.source.mask))
+            stack = reader.stack if isinstance(reader, BlockPlaneReader) else reader.source
+            images.append(image.replace(mask=stack.mask))
         reference = plan.names.index(plan.reference)
         plane = None if plan.whole else _write_plane(images[reference], plan)
         choice = {
@@ -248,7 +251,7 @@ class _Files:
             **self._write_sensors(plan),
         }
         if self._sampled:
-            self._require_places(images, planes, plan)
+            self._require_places(images, planes, plan, plane)
             assert plan.blocks is not None
             return choice, str(plan.blocks.output)
         read = _sample(images, plan, plane or _choose_plane(images[reference], plan))
@@ -264,10 +267,14 @@ class _Files:
         return choice, _name_output(images[reference] if plan.whole else read.place)
 
     def _require_places(
-        self, images: Sequence[Source], planes: Sequence[Source], plan: Plan
+        self, images: list[Source], planes: Sequence[Source], plan: Plan, plane: str | None
     ) -> None:
         """Refuse files by which sources that are fused block by block would lie elsewhere."""
-        alike = lie_alike(list(images), list(planes), plan.names.index(plan.reference))
+        reference = plan.names.index(plan.reference)
+        if plane is None:
+            alike = lie_alike(images, list(planes), reference)
+        else:
+            alike = show_alike(images, list(planes), reference, plane)
         others = [name for name, same in zip(plan.names, alike, strict=True) if not same]
         if others:
             raise ValueError(_OTHER_PLACES.format(", ".join(others)))
@@ -309,6 +316,8 @@ class _Files:
         """Tell whether one of the levels of an image has the pixels that a run was given."""
         if not self._sampled:
             return _holds_plane(levels, reader, plane)
+        if isinstance(reader, BlockPlaneReader):
+            return _shows_plane(levels, reader)
         return any(holds_samples(level, plane.data, plane.ndim) for level in levels)
 
     def _is_same(self, one: Any, other: Any) -> bool:
@@ -384,6 +393,13 @@ def _holds_plane(levels: Sequence[Any], reader: Reader, plane: Source) -> bool:
     return False
 
 
+def _shows_plane(levels: Sequence[Any], reader: BlockPlaneReader) -> bool:
+    """Tell whether one of the levels of an image has the plane that is shown, where sampled."""
+    wanted = reader.find_shown(reader.stack.data)
+    shown = map(reader.find_shown, levels)
+    return any(view is not None and holds_samples(view, wanted, 2) for view in shown)
+
+
 def _holds_all(level: Any, wanted: Any) -> bool:
     """Tell whether two arrays of planes are the same, without ever reading either of them whole."""
     if tuple(level.shape) != tuple(wanted.shape) or level.dtype != wanted.dtype:
@@ -441,6 +457,8 @@ def _choose_plane(image: Source, plan: Plan) -> str | None:
 
 def _write_plane(image: Source, plan: Plan) -> str | None:
     """Return the plane of the reference in the words of the command, None if it has one only."""
+    if plan.place.plane["slice"][-2:] != [None, None]:
+        raise ValueError(_FILE_PLANES)
     indices = [index for index in plan.place.plane["slice"] if index is not None]
     stacked = find_stacked_axes(image, longer_than=0)
     if len(stacked) != len(indices):

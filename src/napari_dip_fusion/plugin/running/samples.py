@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_dip_fusion.blocks.cutting import Cutter
 from napari_dip_fusion.sources import Source
@@ -51,7 +52,7 @@ def _list_samples(shape: tuple[int, ...]) -> Iterator[Slices]:
             # The first planes with the first rows: another plane for each part would tell no more.
             front = [starts[(row + column) % 3] for starts in planes]
             starts = [*front, top, left]
-            sizes = [1] * len(front) + [_SIZE, _SIZE]
+            sizes = [1] * len(front) + [min(_SIZE, size) for size in shape[-2:]]
             yield tuple(slice(n, n + size) for n, size in zip(starts, sizes, strict=True))
 
 
@@ -68,6 +69,33 @@ def lie_alike(one: list[Source], other: list[Source], reference: int) -> list[bo
     first, second = (Cutter.take(images, reference=reference).matches for images in (one, other))
     pairs = zip(first, second, strict=True)
     return [_is_same_place(np.asarray(a.matrix), np.asarray(b.matrix)) for a, b in pairs]
+
+
+def show_alike(one: list[Source], other: list[Source], reference: int, plane: str) -> list[bool]:
+    """Tell of each source whether a plane of the reference shows the same of it, where sampled.
+
+    Parameters
+    ----------
+    one : list of Source
+    other : list of Source
+        Of which the reference has one plane.
+    reference : int
+    plane : str
+        Of the reference of the first ones, as for :func:`.resample_to_reference`.
+    """
+    first = Cutter.take(one, reference=reference, plane=plane)
+    second = Cutter.take(other, reference=reference)
+    shape = first.place.shape[-2:]
+    if second.place.shape[-2:] != shape:
+        return [False] * len(one)
+    parts = list(_list_samples(shape))
+    cuts = [zip(_cut(first, part), _cut(second, part), strict=True) for part in parts]
+    return [all(is_same(*pair) for pair in pairs) for pairs in zip(*cuts, strict=True)]
+
+
+def _cut(cutter: Cutter, part: Slices) -> list[NDArray[Any]]:
+    """Return a part of one plane of each source."""
+    return cutter.cut((*(slice(0, 1),) * (cutter.place.ndim - 2), *part)).grid.arrays
 
 
 def _spread(size: int, part: int) -> tuple[int, int, int]:

@@ -41,6 +41,7 @@ class BlockActions:
         self._tasks = Tasks(self)
         self._form.choice_changed.connect(update)
         self._form.anew_wanted.connect(self.throw_away)
+        session.phase_changed.connect(self._follow_run)
 
     def show_need(self, plan: Plan, choice: BlockChoice, *, gains: bool) -> None:
         """Say whether a run can start, and what it needs.
@@ -76,6 +77,11 @@ class BlockActions:
     def close(self) -> None:
         """Receive nothing any more; the Qt part may be gone already."""
         self._tasks.close()
+
+    def _follow_run(self) -> None:
+        """Say no more of an unfinished run while it goes on."""
+        if has_active_run():
+            self._form.say("")
 
     def _show_thrown_away(self, choice: BlockChoice, failed: Failed | None) -> None:
         removed = f"removed: {choice.folder}"

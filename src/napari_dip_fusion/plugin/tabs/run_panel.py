@@ -5,29 +5,22 @@ from magicgui.widgets.bases import Widget
 from psygnal import Signal
 from qtpy.QtWidgets import QSpinBox
 
-from napari_dip_fusion.blocks import BlockDone, BlocksBegun, BlocksDone
+from napari_dip_fusion.blocks import BlocksBegun, BlocksDone
 from napari_dip_fusion.config import FusionConfig
-from napari_dip_fusion.fusion import Decided, Done, FusionResult, GainsReady
-from napari_dip_fusion.fusion.events import FrameFailed, PlanesDone
-from napari_dip_fusion.fusion.result import ENDINGS
-from napari_dip_fusion.fusion.timing import format_seconds
+from napari_dip_fusion.fusion import Done, FusionResult
 from napari_dip_fusion.plugin.forms.layout import Text, make_row
 from napari_dip_fusion.plugin.forms.native_widget import NativeWidget
 from napari_dip_fusion.plugin.forms.primary import mark_primary
 from napari_dip_fusion.plugin.forms.question import ask
 from napari_dip_fusion.plugin.layers.restored_layers import list_partly_seen, list_restored
 from napari_dip_fusion.plugin.running.fusion_session import FusionSession
-from napari_dip_fusion.plugin.running.run_events import Discarded, Failed, Progress, RunEvent
+from napari_dip_fusion.plugin.running.run_events import Discarded, Failed, RunEvent
 from napari_dip_fusion.plugin.running.session import Phase
-from napari_dip_fusion.plugin.running.teller import describe_stage
 from napari_dip_fusion.plugin.tabs.block_progress import (
     DashboardButton,
-    describe_beginning,
-    describe_block,
-    describe_result,
 )
 from napari_dip_fusion.plugin.tabs.loss_plot import LossPlot
-from napari_dip_fusion.plugin.tabs.run_progress import RunProgress, StageClock
+from napari_dip_fusion.plugin.tabs.run_report import RunReport, count_iterations
 
 _GAINS_TIP = (
     "Add the sensor gain of each source at each pixel, and the consensus image that the fusion "
@@ -57,33 +50,40 @@ class RunPanel(Container[Widget]):
     def __init__(self, session: FusionSession, theme: str) -> None:
         super().__init__(labels=False)
         self._session = session
-        self._ready = self._gains_ready = self._paused = self._network = False
-        self._notes: list[str] = []
-        self._clock = StageClock()
-        self._theme = theme
-        self._plot: LossPlot | None = None
+        self._ready = self._gains_ready = False
+        self._report = RunReport(session, theme, self.native, self.append)
+        self.progress, self.speed, self.message = (
+            self._report.progress,
+            self._report.speed,
+            self._report.message,
+        )
         self._build_buttons()
         self._build_rest()
         session.phase_changed.connect(self._show_phase)
         session.reported.connect(self.report)
-        session.noted.connect(self._add_note)
+        session.noted.connect(self._report.add_note)
         self._show_phase()
 
     @property
     def plot(self) -> LossPlot:
-        """The plot of the loss; made for the first run, since it takes a while."""
-        if self._plot is None:
-            self._plot = LossPlot(self._theme)
-            self.append(NativeWidget(self._plot))
-            # A run without iterations has nothing to plot.
-            self._plot.hide()
-        return self._plot
+        """The plot of the loss."""
+        return self._report.plot
 
     def set_theme(self, name: str) -> None:
         """Take the colors of a napari theme."""
-        self._theme = name
-        if self._plot is not None:
-            self._plot.set_theme(name)
+        self._report.set_theme(name)
+
+    def begin(self, iterations: int, *, afresh: bool) -> None:
+        """Get ready to show a run of so many iterations."""
+        self._report.begin(iterations, afresh=afresh)
+
+    def report(self, event: RunEvent) -> None:
+        """Show an event of the run."""
+        self._report.show(event)
+        if isinstance(event, BlocksBegun):
+            self.dashboard_button.set_address(event.dashboard)
+        elif isinstance(event, Done | BlocksDone | Failed | Discarded):
+            self._show_phase()
 
     def set_ready(self, fuse: bool, gains: bool, line: str, *, resumes: bool = False) -> None:
         """Say whether fusion and gain maps can start, and what they need or why they cannot.
@@ -107,38 +107,6 @@ class RunPanel(Container[Widget]):
     def show_gains_progress(self, computing: bool) -> None:
         """Let the button of the gain maps stop them while they are computed."""
         self.gains_button.text = "Stop gain maps" if computing else "Gain maps"
-
-    def begin(self, iterations: int, *, afresh: bool) -> None:
-        """Get ready to show a run of so many iterations."""
-        self._notes = []
-        self.message.say("")
-        # A continuation goes on with the old curve.
-        if afresh and self._plot is not None:
-            self._plot.clear_data()
-            self._plot.hide()
-        self.speed.value = "preparing"
-        self.progress.begin(iterations)
-
-    def report(self, event: RunEvent) -> None:
-        """Show an event of the run."""
-        if isinstance(event, Progress):
-            self._show_progress(event)
-        elif isinstance(event, Decided):
-            self._show_decision(event)
-        elif isinstance(event, PlanesDone):
-            self._show_planes(event)
-        elif isinstance(event, FrameFailed):
-            index = ", ".join(map(str, event.index))
-            self._add_note(f"frame {index} failed, and stays black: {event.message}")
-        elif isinstance(event, GainsReady):
-            self.speed.value = "building the network" if self._network else "scoring"
-        elif isinstance(event, BlocksBegun):
-            self.speed.value = describe_beginning(event)
-            self.dashboard_button.set_address(event.dashboard)
-        elif isinstance(event, BlockDone):
-            self._show_block(event)
-        elif isinstance(event, Done | BlocksDone | Failed | Discarded):
-            self._show_end(event)
 
     # -- building -----------------------------------------------------------
 
@@ -203,9 +171,6 @@ class RunPanel(Container[Widget]):
             tooltip="Time, if the run does not end sooner, and memory, of what is free on the "
             "device."
         )
-        self.message = Text()
-        self.speed = Text()
-        self.progress = RunProgress(self._session)
         self.margins = (0, 0, 0, 0)
         self.extend(
             [
@@ -243,18 +208,7 @@ class RunPanel(Container[Widget]):
         # Fuse, or what one is most likely to want of a run: one button stands out at a time.
         mark_primary(self.stop_button, phase is not Phase.PAUSED)
         mark_primary(self.pause_button, phase is Phase.PAUSED)
-        if phase is Phase.PAUSED:
-            self.speed.value = "paused; Resume goes on from here"
-        elif phase is Phase.ENDING:
-            part_of_run = "iteration" if self._session.blocks is None else "block"
-            self.speed.value = f"ending after this {part_of_run}"
-        elif self._paused:
-            # Until the next report, which may be seconds away.
-            self.speed.value = "going on"
-        if self._paused != (phase is Phase.PAUSED):
-            # A pause says nothing of the time that is left.
-            self._clock.restart()
-        self._paused = phase is Phase.PAUSED
+        self._report.show_phase()
         self.continue_row.visible = self._session.can_continue
         self._show_layer_buttons(self._session.result if idle else None)
         self.network_button.visible = idle and self._ends_exact()
@@ -267,79 +221,6 @@ class RunPanel(Container[Widget]):
         self.restored_button.visible = restored
         self.coverage_button.visible = partly_seen
         self.layers_row.visible = restored or partly_seen
-
-    def _show_decision(self, event: Decided) -> None:
-        self._network = event.network
-        if event.restored:
-            self.speed.value = "restoring the sources"
-            for line in event.restored:
-                self._add_note(f"Restored: {line}")
-        else:
-            self.speed.value = "removing the noise" if event.noisy else "estimating the gains"
-
-    def _show_progress(self, event: Progress) -> None:
-        # Painted once, not at each change: a paint makes Qt compose the whole window.
-        self.native.setUpdatesEnabled(False)
-        try:
-            self._show_steps(event)
-        finally:
-            self.native.setUpdatesEnabled(True)
-
-    def _show_steps(self, event: Progress) -> None:
-        last = event.last
-        text = f"{last.iteration} / {last.iterations}"
-        self.progress.show_step(last.iteration, last.iterations, text)
-        # A report may arrive after Pause was pressed, whose line stays.
-        if self._session.phase is Phase.RUNNING:
-            left = format_seconds(last.remaining)
-            # Of a restoration the loss has no floor that it could come near.
-            found = f"excess {last.excess:.2g}" if last.floor else f"loss {last.loss:.2g}"
-            self.speed.value = f"{_format_rate(last.rate)}, {left} left, {found}"
-        self.plot.show()
-        self.plot.add([s.iteration for s in event.steps], [s.loss for s in event.steps], last.floor)
-
-    def _show_planes(self, event: PlanesDone) -> None:
-        left = self._clock.estimate(event.stage, event.done, event.total)
-        # Planes are no iterations: a bar of them starts anew with each stage.
-        parts = "planes" if self._session.blocks is None else "blocks"
-        text = describe_stage(event.stage, event.done, event.total, parts)
-        if event.total == 1:
-            # Nothing that could be counted.
-            text = event.stage
-        if left is not None and left >= 1:
-            text += f", {format_seconds(left)} left"
-        self.progress.show_part(event.done / max(event.total, 1), text)
-
-    def _show_block(self, event: BlockDone) -> None:
-        text = describe_block(event)
-        # A report may arrive after Pause was pressed, whose line stays.
-        if self._session.phase is Phase.RUNNING:
-            self.speed.value = text
-        # Last: napari lets Qt work while it moves its bar, and the next block may be there.
-        count = f"{event.done} / {event.total}"
-        self.progress.show_step(event.done, event.total, count, told=text)
-
-    def _show_end(self, event: Done | BlocksDone | Failed | Discarded) -> None:
-        self.progress.close_activity()
-        if isinstance(event, Done):
-            text = _describe_end(event)
-        elif isinstance(event, BlocksDone):
-            text = describe_result(event.result)
-        elif isinstance(event, Failed):
-            kept = ".\nThe best image so far was kept." if event.result is not None else ""
-            text = f"The fusion failed: {event.message}{kept}"
-        else:
-            text = event.message or "Discarded."
-            if self._plot is not None:
-                self._plot.hide()
-        self.message.say("\n".join([text, *self._notes]))
-        self._show_phase()
-
-    def _add_note(self, text: str) -> None:
-        # Dragging a layer, or typing a name, would repeat the same note many times.
-        if text not in self._notes:
-            self._notes.append(text)
-            self.message.say("\n".join(self._notes))
 
     def _ends_exact(self) -> bool:
         """Tell whether the last run ended without a network, since none could change its image."""
@@ -374,7 +255,7 @@ class RunPanel(Container[Widget]):
         self.coverage_wanted.emit()
 
     def _name_more(self, count: int) -> None:
-        self.more.setSuffix(_count_iterations(count).removeprefix(str(count)))
+        self.more.setSuffix(count_iterations(count).removeprefix(str(count)))
 
     def _continue(self) -> None:
         result = self._session.result
@@ -386,20 +267,3 @@ class RunPanel(Container[Widget]):
             self.message.say(str(error))
             return
         self.begin(made + self.more.value(), afresh=False)
-
-
-def _describe_end(event: Done) -> str:
-    result = event.result
-    seconds = result.record["seconds"]["total"]
-    why = ENDINGS.get(result.stop_reason, result.stop_reason)
-    if not len(result.losses):
-        return f"Done in {format_seconds(seconds)} ({why})."
-    return f"Done: {_count_iterations(len(result.losses))} in {format_seconds(seconds)} ({why})."
-
-
-def _count_iterations(count: int) -> str:
-    return f"{count} iteration" if count == 1 else f"{count} iterations"
-
-
-def _format_rate(rate: float) -> str:
-    return f"{rate:.1f} iterations/s" if rate >= 1 else f"{1 / rate:.1f} s/iteration"
