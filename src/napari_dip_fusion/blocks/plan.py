@@ -22,9 +22,9 @@ from napari_dip_fusion.record import array_sha256
 from napari_dip_fusion.sensor.threads import count_cores
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.matching import list_extended
-from napari_dip_fusion.sources.prepare import measure_steps
 from napari_dip_fusion.sources.resample import NO_OVERLAP, NOTHING_SEEN
 from napari_dip_fusion.sources.source import make_source
+from napari_dip_fusion.sources.steps import measure_steps
 
 __all__ = ["Plan"]
 

@@ -22,7 +22,7 @@ from napari_dip_fusion.fusion.events import Decided, Event, PlanesDone
 from napari_dip_fusion.sensor.analysis import SourceNoise, find_clipping, find_noise
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.own_pixels import OwnPixels, ResampledSource
-from napari_dip_fusion.sources.prepare import PreparedSources
+from napari_dip_fusion.sources.prepared import PreparedSources
 from napari_dip_fusion.sources.restorable import widen_window
 from napari_dip_fusion.sources.scaling import find_limits, find_window, spread_intensity
 

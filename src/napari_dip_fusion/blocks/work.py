@@ -13,7 +13,7 @@ from napari_dip_fusion.blocks.parts import fuse_part, prepare_part
 from napari_dip_fusion.blocks.statistics import Statistics
 from napari_dip_fusion.config import FusionConfig
 from napari_dip_fusion.io.zarr.growing import BlockWriter
-from napari_dip_fusion.sources.prepare import PreparedSources
+from napari_dip_fusion.sources.prepared import PreparedSources
 
 __all__ = ["BlockJob", "FusedBlock", "fuse_block", "hash_block"]
 

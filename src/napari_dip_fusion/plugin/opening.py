@@ -17,7 +17,7 @@ from napari_dip_fusion.errors import ImageFileError
 from napari_dip_fusion.io.dicom.files import is_dicom
 from napari_dip_fusion.io.formats import list_endings
 from napari_dip_fusion.plugin.readers import read_layers, read_series_layers
-from napari_dip_fusion.plugin.running.provenance import OWN_PLUGIN
+from napari_dip_fusion.plugin.running.origin_files import OWN_PLUGIN
 
 
 def open_in_place(viewer: Viewer) -> None:

@@ -33,7 +33,7 @@ from napari_dip_fusion.sources.scaling import (
 from napari_dip_fusion.sources.source import Source, make_source
 from napari_dip_fusion.sources.steps import measure_steps
 
-__all__ = ["PreparedSources", "measure_steps", "prepare_sources", "scale_to_unit_range"]
+__all__ = ["prepare_sources", "scale_to_unit_range"]
 
 Floats = NDArray[np.float32]
 T = TypeVar("T")

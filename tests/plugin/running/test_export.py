@@ -25,8 +25,9 @@ from napari_dip_fusion.plugin.running.export import (
     write_command,
     write_script,
 )
+from napari_dip_fusion.plugin.running.origin_files import Opening
 from napari_dip_fusion.plugin.running.plan import Plan
-from napari_dip_fusion.plugin.running.provenance import Opening, Provenance
+from napari_dip_fusion.plugin.running.provenance import Provenance
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from napari_dip_fusion.prior.devices import measure_free_memory
 from napari_dip_fusion.sources import Source
 from napari_dip_fusion.sources.grid import align_sources
 from napari_dip_fusion.sources.matching import list_extended
-from napari_dip_fusion.sources.prepare import measure_steps
+from napari_dip_fusion.sources.steps import measure_steps
 
 
 def choose_way(

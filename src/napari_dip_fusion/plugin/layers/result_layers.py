@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_dip_fusion.plugin.layers.placement import Placement
 from napari_dip_fusion.sources import GUESSED_PLACE
-from napari_dip_fusion.sources.prepare import PreparedSources
+from napari_dip_fusion.sources.prepared import PreparedSources
 
 GAIN_COLORMAP = "viridis"
 

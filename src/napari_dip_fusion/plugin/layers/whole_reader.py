@@ -27,7 +27,7 @@ from napari_dip_fusion.sources.footprint import Footprint
 from napari_dip_fusion.sources.grid import resample_to_reference
 from napari_dip_fusion.sources.matching import match_source
 from napari_dip_fusion.sources.own_pixels import find_footprint
-from napari_dip_fusion.sources.prepare import measure_steps
+from napari_dip_fusion.sources.steps import measure_steps
 from napari_dip_fusion.sources.units import abbreviate_unit
 
 _STACKED = {"space": "z", "time": "t"}

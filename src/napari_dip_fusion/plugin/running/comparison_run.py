@@ -18,7 +18,8 @@ from napari_dip_fusion.metrics import describe_mean, read_planes
 from napari_dip_fusion.plugin.running.plan import Plan
 from napari_dip_fusion.plugin.running.provenance import put_on_grid, read_sources
 from napari_dip_fusion.plugin.running.run_events import EVENT_INTERVAL, RunControl
-from napari_dip_fusion.sources.prepare import PreparedSources, prepare_sources
+from napari_dip_fusion.sources.prepare import prepare_sources
+from napari_dip_fusion.sources.prepared import PreparedSources
 
 # What a comparison is told beside the settings, or takes from the sources.
 _GIVEN_APART = ("preset_name", "method", "intensity", "percentiles", "seed")

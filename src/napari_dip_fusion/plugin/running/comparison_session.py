@@ -25,7 +25,7 @@ from napari_dip_fusion.plugin.running.plan import Plan
 from napari_dip_fusion.plugin.running.run_events import Discarded, Failed, RunControl
 from napari_dip_fusion.plugin.running.session import Phase, Session
 from napari_dip_fusion.sources import Source
-from napari_dip_fusion.sources.prepare import PreparedSources
+from napari_dip_fusion.sources.prepared import PreparedSources
 
 
 @dataclass(eq=False)

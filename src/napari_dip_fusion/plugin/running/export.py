@@ -13,8 +13,9 @@ from napari_dip_fusion.plugin.running.block_export import (
     name_next,
     write_block_script,
 )
+from napari_dip_fusion.plugin.running.origin_files import Opening
 from napari_dip_fusion.plugin.running.plan import Plan
-from napari_dip_fusion.plugin.running.provenance import Opening, Provenance
+from napari_dip_fusion.plugin.running.provenance import Provenance
 
 _NEEDS_FILES = (
     '"""Repeats a fusion: paste it into the console of napari, or run it with python.',
