@@ -176,30 +176,30 @@ def _replace_filtered(stack: Reals, weights: tuple[float, ...], axis: int) -> No
 
 def _filter_axis(stack: Reals, weights: tuple[float, ...], axis: int) -> Reals:
     filtered = np.empty_like(stack)
-    source, target = (np.moveaxis(s, axis, -2) for s in (stack, filtered))
     length, radius = stack.shape[axis], len(weights) // 2
+    width = max(_PRODUCT // (_BLOCK * (_BLOCK + 2 * radius)), 1)
+    groups = [_group(np.moveaxis(s, axis, -2), width) for s in (stack, filtered)]
     for start in range(0, length, _BLOCK):
         stop = min(start + _BLOCK, length)
         first, end = max(start - radius, 0), min(stop + radius, length)
         matrix = _weigh_block(weights, start - first, stop - start, end - stop, stack.dtype)
-        _multiply(matrix, source[..., first:end, :], target[..., start:stop, :])
+        for source, target in zip(*groups, strict=True):
+            np.matmul(matrix, source[..., first:end, :], out=target[..., start:stop, :])
     return filtered
 
 
-def _multiply(matrix: Reals, source: Reals, target: Reals) -> None:
-    """Write the product of a matrix and the last two axes of an array into another array."""
-    columns = source.shape[-1]
-    width = min(max(_PRODUCT // matrix.size, 1), columns)
-    whole = columns // width * width
-    for part, size in ((slice(whole), width), (slice(whole, columns), columns - whole)):
-        if size:
-            parts = (_group(array[..., part], size) for array in (source, target))
-            np.matmul(matrix, next(parts), out=next(parts))
+def _group(array: Reals, size: int) -> list[Reals]:
+    """Return views of an array with groups of its columns along a new first axis.
 
-
-def _group(array: Reals, size: int) -> Reals:
-    """Return a view of an array with groups of its columns along a new first axis."""
-    return np.moveaxis(array.reshape(*array.shape[:-1], -1, size), -2, 0)
+    Of the columns that are left over, there is one group.
+    """
+    whole = array.shape[-1] // size * size
+    parts = ((array[..., :whole], size), (array[..., whole:], array.shape[-1] - whole))
+    return [
+        np.moveaxis(part.reshape(*part.shape[:-1], -1, columns), -2, 0)
+        for part, columns in parts
+        if part.shape[-1]
+    ]
 
 
 @lru_cache(maxsize=256)
