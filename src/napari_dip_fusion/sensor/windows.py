@@ -19,7 +19,7 @@ Reals = NDArray[Any]
 
 # Pixels along an axis whose means one product gives. Longer blocks multiply more zeros, shorter
 # ones are too small for the products to be fast.
-_BLOCK = 64
+_BLOCK = 32
 
 # Multiplications in one product. OpenBLAS, which comes with NumPy, puts more of them on threads of
 # its own, which spin while they wait for each other: beside other work, that takes many times as
