@@ -27,9 +27,9 @@ from napari_dip_fusion.sensor.windows import blur_whole, measure_block, measure_
 Floats = NDArray[np.float32]
 
 # Moments of a tile of the image with its halo, K^2 at each pixel: the arrays of a tile stay near
-# the processor then. Of a volume, which is cut along three axes, the halo is most of a tile: larger
-# volumes have larger ones, of this share, from half to twice as large as those of planes.
-_TILE_MOMENTS, _TILE_SHARE = 2**22, 1 / 26
+# the processor then. Of a volume, which is cut along three axes, the halo is most of a tile: there
+# are more in a tile, this share of all, from twice to four times as many as of planes.
+_TILE_MOMENTS, _TILE_SHARE = 2**21, 1 / 26
 
 # Standard deviation of the blur that leaves the details which tell their source, as a share of that
 # of the base.
@@ -379,6 +379,6 @@ def _choose_sizes(
     moments: float = _TILE_MOMENTS
     if len(image) > 2:
         share = math.prod(image) * count**2 * _TILE_SHARE
-        moments = min(max(share, moments / 2), 2 * moments)
+        moments = min(max(share, 2 * moments), 4 * moments)
     most = int(moments / count**2)
     return choose_sizes(image, halos, most, multiples or (1,) * len(image))
