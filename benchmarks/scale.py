@@ -226,11 +226,10 @@ def list_rows(sizes: list[int], names: list[str]) -> dict[str, dict[str, Any]]:
         for n in (n for n in sizes if n in (1024, 4096) or n == largest):
             most = FEW if n > 4096 else 0
             rows[f"noisy {n}"] = {"size": n, "noisy": True, "most": most}
-    middle = sorted(sizes)[-2] if len(sizes) > 1 else largest
     if "workers" in names:
-        rows[f"1 worker on 1 core, {middle}"] = {"size": middle, "workers": 1, "cores": 1}
+        rows[f"1 worker on 1 core, {largest}"] = {"size": largest, "workers": 1, "cores": 1}
         rows |= {
-            f"{k} worker{'s' * (k > 1)} on 2 cores, {middle}": {"size": middle, "workers": k}
+            f"{k} worker{'s' * (k > 1)} on 2 cores, {largest}": {"size": largest, "workers": k}
             for k in (1, 2)
         }
     if "dask" in names:

@@ -180,6 +180,9 @@ class Restoring:
                 continue
             part = self._find_part(number)
             self._images[number] = part.place(self._make_restorer(number, part).restore())
+            # Nothing goes on with it, and the next one takes as much memory.
+            self._at_work.remove(number)
+            del self.restorers[number], self._parts[number]
 
     def improve(
         self,

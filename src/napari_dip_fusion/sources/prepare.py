@@ -109,8 +109,11 @@ def prepare_sources(
         array = check_values(source.to_numpy(), name, masked, color=source.rgb)
         window = find_window(array, mode, percentiles, name, masked)
         windows.append(widen_window(window, source, mode, restore))
-        # The pixels as they are read, whatever mask covers some of them.
-        descriptions.append(describe_source(array, windows[-1], name=name, path=path))
+        # The pixels as they are read, whatever mask covers some of them. No record tells of parts.
+        described = {"name": name}
+        if not parts:
+            described = describe_source(array, windows[-1], name=name, path=path)
+        descriptions.append(described)
         if masked is not None:
             array = hide_unseen(array, masked)
         for part in cut_parts(image):
