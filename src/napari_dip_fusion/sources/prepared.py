@@ -38,7 +38,7 @@ class PreparedSources:
     chroma : ndarray of shape (2, ..., M, N) or None
         Cb and Cr in [-0.5, 0.5]; None when all sources are gray.
     descriptions : tuple of dict
-        What a run record says of each source; see :func:`.describe_source`. Its name alone, of parts.
+        What a run record says of each source; see :func:`.describe_source`. Of parts, their names.
     own_pixels : tuple of OwnPixels, OwnFrames or None
         What each source was interpolated from, in gray and in [0, 1] as the images; None for a
         source that was not. Empty where none was.
