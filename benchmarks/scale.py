@@ -11,7 +11,7 @@ core, one with threads on two, and two. Of the largest noisy pair four blocks
 are made, which is what its peak memory takes. No metrics are computed, of no row.
 
 For map_overlap, as multiview-stitcher and dask-image filter images of any size, on dask's threads
-in chunks of 1536x1536: nine Gaussian filters of standard deviation 4.5, as many as the closed form
+in chunks of 1536x1536: six Gaussian filters of standard deviation 4.5, as many as the closed form
 takes the time of on two threads (benchmarks/closed_form.py), summed; and as much work exactly, the
 closed form itself, by windows whose ends dask finds first as the survey does.
 
@@ -51,7 +51,7 @@ NOISE = 0.1
 FEW = 4
 """Blocks of the largest noisy pair that are made."""
 
-GAUSSIANS, SIGMA = 9, 4.5
+GAUSSIANS, SIGMA = 6, 4.5
 RUNS = ("clean", "noisy", "workers", "dask", "resume")
 
 

@@ -15,8 +15,8 @@ Slices = tuple[slice, ...]
 # halve an image then halve its parts alike, and the resolutions of a pyramid fit together.
 _MULTIPLE, _PLANES = 64, 16
 
-# Pixels of a block by default. Two blocks of planes at once take .7 GB, with noise and networks
-# 2 GB; a halo of 36 pixels adds 10 % to their work, one of 76 with noise 21 %.
+# Pixels of a block by default. Two blocks of planes at once take .5 GB, with noise and networks
+# 1.6 GB; a halo of 36 pixels adds 10 % to their work, one of 76 with noise 21 %.
 _PLANE, _VOLUME = (1536, 1536), (64, 256, 256)
 
 
