@@ -127,9 +127,7 @@ class Plan:
     @property
     def side_by_side(self) -> int:
         """How many blocks one process makes at once: volumes keep its cores busy with one."""
-        if len(self.frame) > 2:
-            return 1
-        return min(count_cores(), _SIDE_BY_SIDE, self.choose_layout(None).count)
+        return 1 if len(self.frame) > 2 else min(count_cores(), _SIDE_BY_SIDE)
 
     def choose_layout(self, statistics: Statistics | None) -> Layout:
         """Return how the reference is cut into blocks.
