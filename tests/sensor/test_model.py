@@ -140,7 +140,7 @@ def test_tiles_change_nothing(window: str, patch_size: int, monkeypatch) -> None
     sources = np.tile(draw_cells(), (1, 2, 3))
     whole = fit_sensor_model(sources, **options).model
     image, floor = whole.solve(sources)
-    monkeypatch.setattr(model_module, "_TILE_MOMENTS", 1)
+    monkeypatch.setattr(model_module, "_TILE_MOMENTS", 1600)
     cut = fit_sensor_model(sources, **options).model
     # Products of matrices of another size round otherwise, which a power of 12 shows most.
     np.testing.assert_allclose(cut.gains, whole.gains, atol=2e-4)
@@ -264,7 +264,7 @@ def test_tiles_of_volumes_change_nothing(monkeypatch) -> None:
     volume = draw_volume(20)
     options = {**TWO_BANDS, "band_sigma": 1.0, "patch_size": 3, "steps": (1.5, 1, 1)}
     whole = fit_sensor_model(volume, **options)
-    monkeypatch.setattr(model_module, "_TILE_MOMENTS", 1)
+    monkeypatch.setattr(model_module, "_TILE_MOMENTS", 1600)
     monkeypatch.setattr(model_module, "_TILE_SHARE", 0)
     cut = fit_sensor_model(volume, **options)
     np.testing.assert_allclose(cut.image, whole.image, atol=5e-6)
