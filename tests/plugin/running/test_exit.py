@@ -57,8 +57,17 @@ ACTION(widget)
 def test_a_script_exits_with_its_window_open(action, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.replace("ACTION", action), encoding="utf-8")
-    environment = os.environ | {"NAPARI_CONFIG": str(tmp_path / "settings.yaml")}
-    ended = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, timeout=120, env=environment
-    )
+    environment = os.environ | {
+        "NAPARI_CONFIG": str(tmp_path / "settings.yaml"),
+        "PYTHONFAULTHANDLER": "1",
+    }
+    for _ in range(3):
+        ended = subprocess.run(
+            [sys.executable, script], capture_output=True, text=True, timeout=120, env=environment
+        )
+        # Once in some dozens of such exits PyQt6 crashes by itself, when it looks through all of
+        # its objects behind the last line of Python (cleanup_on_exit, sip_api_visit_wrappers).
+        # A thread of this program that was still at work would be named.
+        if "<no Python frame>" not in ended.stderr or "File " in ended.stderr:
+            break
     assert (ended.returncode, ended.stderr) == (0, "")
