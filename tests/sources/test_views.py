@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_dip_fusion.sources.views import View
+from napari_dip_fusion.sources.views import View, find_view, make_lazy
 
 DATA = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
 
@@ -64,3 +64,32 @@ def test_a_view_is_resolved_where_that_reads_nothing():
     view = View(image)[1]
     assert view.resolve() is view
     assert image.read == []
+
+
+class Chunked:
+    """An image in chunks that counts how often it is read."""
+
+    chunks = (2, 1, 4, 4)
+
+    def __init__(self):
+        self.pixels = np.arange(3 * 2 * 9 * 8).reshape(3, 2, 9, 8)
+        self.shape, self.dtype, self.reads = self.pixels.shape, self.pixels.dtype, 0
+
+    def __getitem__(self, index):
+        self.reads += 1
+        return self.pixels[index]
+
+
+def test_what_a_dask_array_reads_is_found_again_and_read_at_once():
+    image = Chunked()
+    # A channel, with its columns first.
+    lazy = make_lazy(View(image)[:, 1].transpose(2, 0, 1))
+    assert lazy.chunks == ((4, 4), (2, 1), (4, 4, 1))
+    expected = image.pixels[:, 1].transpose(2, 0, 1)
+    np.testing.assert_array_equal(lazy.compute(scheduler="sync"), expected)
+    assert image.reads == 2 * 2 * 3
+    np.testing.assert_array_equal(find_view(lazy)[1:, :, 3:], expected[1:, :, 3:])
+    assert image.reads == 13
+    # Of a part, or of anything else, dask alone knows.
+    assert find_view(lazy[1:]) is None
+    assert find_view(image.pixels) is None

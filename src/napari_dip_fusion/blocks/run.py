@@ -275,7 +275,7 @@ class _Run:
             return known
         decision = known.decision
         yield Decided(any(known.noise), decision.network, decision.lines)
-        if self.plan.survey.hash_samples(known.windows) != known.hashes:
+        if self.plan.survey.hash_samples() != known.hashes:
             self._refuse_changed()
         return known
 

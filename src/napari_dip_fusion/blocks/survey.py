@@ -115,9 +115,9 @@ class Survey:
         cut = self.cutter.cut(sample)
         return prepare_part(cut, windows, self.config, self.names), cut.hashes
 
-    def hash_samples(self, windows: Sequence[Window]) -> tuple[tuple[str, ...], ...]:
+    def hash_samples(self) -> tuple[tuple[str, ...], ...]:
         """Return the hashes of the samples, of which one after the other is in memory."""
-        return tuple(self.read_sample(sample, windows)[1] for sample in self.samples)
+        return tuple(self.cutter.hash(sample) for sample in self.samples)
 
     def find_windows(
         self, engine: Engine, control: Control
