@@ -19,6 +19,7 @@ from napari_dip_fusion.io.halving import halve, plan_factors
 from napari_dip_fusion.io.zarr import layout
 from napari_dip_fusion.io.zarr.growing import GrowingImage
 from napari_dip_fusion.sources import Source
+from napari_dip_fusion.sources.views import find_view
 
 # What a process does that gets a writer and blocks of its own, and is killed within one of them.
 WORK = """
@@ -91,6 +92,8 @@ def check(path, image):
     for found, expected in zip((back.data, *back.pyramid), levels, strict=True):
         assert found.dtype == expected.dtype
         np.testing.assert_array_equal(found, expected)
+    # Blocks read it at once, whatever its axes were turned into.
+    assert find_view(back.data) is not None
     return back
 
 
